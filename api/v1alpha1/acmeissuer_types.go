@@ -1,0 +1,512 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// AcmeIssuerSpec describes a certificate authority and the ACME service in front of it.
+type AcmeIssuerSpec struct {
+	// CA that signs.
+	// +required
+	CA CertificateAuthority `json:"ca"`
+
+	// Profiles of certificates that clients may ask for. Without any there is one, "default", of 90 days.
+	// +optional
+	// +kubebuilder:default={{name: default}}
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Profiles []Profile `json:"profiles,omitempty"`
+
+	// DefaultProfile is the profile of orders that name none; without it the first one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	DefaultProfile string `json:"defaultProfile,omitempty"`
+
+	// Policy says which identifiers this issuer may certify at all.
+	// +optional
+	// +kubebuilder:default={}
+	Policy Policy `json:"policy,omitzero"`
+
+	// Challenges that are offered.
+	// +optional
+	// +kubebuilder:default={}
+	Challenges Challenges `json:"challenges,omitzero"`
+
+	// Validation says how control of a name is checked, and what the checks may reach.
+	// +optional
+	// +kubebuilder:default={}
+	Validation Validation `json:"validation,omitzero"`
+
+	// Account says what is asked of those who register.
+	// +optional
+	// +kubebuilder:default={}
+	Account AccountRules `json:"account,omitzero"`
+
+	// CRL says how revocations are published.
+	// +optional
+	// +kubebuilder:default={}
+	CRL CRL `json:"crl,omitzero"`
+
+	// Lifetimes of what clients make.
+	// +optional
+	// +kubebuilder:default={}
+	Lifetimes Lifetimes `json:"lifetimes,omitzero"`
+
+	// Retention says when finished objects are removed.
+	// +optional
+	// +kubebuilder:default={}
+	Retention Retention `json:"retention,omitzero"`
+
+	// ExternalURLs are the bases under which clients may reach the endpoint, the preferred one first, such as
+	// "https://acme.corp.example". Without any it is the operator's own (its --external-url). A client is never given a
+	// URL on another base, whatever Host it sends.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*$`
+	ExternalURLs []string `json:"externalURLs,omitempty"`
+
+	// Suspend stops all that leads to issuance; what was issued can still be revoked, and CRLs are served.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// CertificateAuthority is where the signing key comes from.
+// +kubebuilder:validation:ExactlyOneOf=selfSigned;secretRef
+type CertificateAuthority struct {
+	// SelfSigned has the operator make a root and an intermediate, in Secrets named after the issuer.
+	// +optional
+	SelfSigned *SelfSignedCA `json:"selfSigned,omitempty"`
+
+	// SecretRef names a kubernetes.io/tls Secret with a CA that you bring: tls.key, and in tls.crt the CA certificate
+	// followed by those above it.
+	// +optional
+	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+}
+
+// KeyAlgorithm names an algorithm and a size of key.
+// +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;RSA-2048;RSA-3072;RSA-4096;Ed25519
+type KeyAlgorithm string
+
+// SelfSignedCA describes a CA that the operator makes.
+type SelfSignedCA struct {
+	// CommonName of the root; the intermediate's has " Intermediate" added. Without it the issuer's name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	CommonName string `json:"commonName,omitempty"`
+
+	// Organization in the names of root and intermediate.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	Organization string `json:"organization,omitempty"`
+
+	// KeyAlgorithm of root and intermediate.
+	// +optional
+	// +kubebuilder:default=ECDSA-P256
+	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
+
+	// RootLifetime is how long the root is valid.
+	// +optional
+	// +kubebuilder:default="87600h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('24h') && duration(self) <= duration('350400h')",message="must be from 24h to 350400h (40 years)"
+	RootLifetime metav1.Duration `json:"rootLifetime,omitzero"`
+
+	// IntermediateLifetime is how long the intermediate is valid.
+	// +optional
+	// +kubebuilder:default="26280h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('350400h')",message="must be from 1h to 350400h (40 years)"
+	IntermediateLifetime metav1.Duration `json:"intermediateLifetime,omitzero"`
+}
+
+// Usage is an extended key usage that a profile may give (RFC 5280 section 4.2.1.12).
+// +kubebuilder:validation:Enum=serverAuth;clientAuth
+type Usage string
+
+// The extended key usages that acmeca issues.
+const (
+	UsageServerAuth Usage = "serverAuth"
+	UsageClientAuth Usage = "clientAuth"
+)
+
+// Profile describes a kind of certificate (draft-ietf-acme-profiles).
+// +kubebuilder:validation:XValidation:rule="!has(self.maxLifetime) || !has(self.lifetime) || duration(self.maxLifetime) >= duration(self.lifetime)",message="maxLifetime must not be below lifetime",fieldPath=".maxLifetime"
+type Profile struct {
+	// Name by which clients ask for it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	Name string `json:"name"`
+
+	// Description for people, shown in the directory.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	Description string `json:"description,omitempty"`
+
+	// Lifetime of a certificate when the client asks for none.
+	// +optional
+	// +kubebuilder:default="2160h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	Lifetime metav1.Duration `json:"lifetime,omitzero"`
+
+	// MaxLifetime bounds what a client may ask for with notAfter; without it Lifetime.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	MaxLifetime *metav1.Duration `json:"maxLifetime,omitzero"`
+
+	// Usages are the extended key usages that certificates get.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={serverAuth}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	Usages []Usage `json:"usages,omitempty"`
+
+	// MaxIdentifiers in one order.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	MaxIdentifiers int `json:"maxIdentifiers,omitempty"`
+
+	// KeepCommonName copies the CSR's common name, when it is one of the certificate's names.
+	// +optional
+	KeepCommonName bool `json:"keepCommonName,omitempty"`
+}
+
+// Policy bounds the identifiers of an issuer. A denial wins over an allowance.
+type Policy struct {
+	// DNS rules for domain names.
+	// +optional
+	// +kubebuilder:default={}
+	DNS DNSPolicy `json:"dns,omitzero"`
+
+	// IP rules for addresses.
+	// +optional
+	IP IPPolicy `json:"ip,omitzero"`
+}
+
+// DNSPolicy lists domains: "corp.example" stands for that name and all below it, ".corp.example" for those below alone.
+type DNSPolicy struct {
+	// Allow these names; without any, every name.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:items:Pattern=`^\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	Allow []string `json:"allow,omitempty"`
+
+	// Deny these names.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:items:Pattern=`^\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	Deny []string `json:"deny,omitempty"`
+
+	// AllowWildcards lets "*." names be certified where the name itself may be.
+	// +optional
+	// +kubebuilder:default=true
+	AllowWildcards *bool `json:"allowWildcards,omitempty"`
+}
+
+// IPPolicy lists address ranges. An address belongs to whoever has it now, which inside a cluster changes by the minute,
+// so none is certified unless its range is allowed.
+type IPPolicy struct {
+	// Allow these ranges, as CIDRs; without any, no address.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
+	Allow []string `json:"allow,omitempty"`
+
+	// Deny these ranges, as CIDRs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
+	Deny []string `json:"deny,omitempty"`
+}
+
+// Challenges says which challenges an issuer offers.
+type Challenges struct {
+	// Types that are offered, where the identifier allows them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={http-01,dns-01,tls-alpn-01}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:Enum=http-01;dns-01;tls-alpn-01
+	Types []acme.ChallengeType `json:"types,omitempty"`
+}
+
+// CAAMode says whether CAA records (RFC 8659) are heeded.
+// +kubebuilder:validation:Enum=off;enforce
+type CAAMode string
+
+// The values of CAAMode.
+const (
+	CAAOff     CAAMode = "off"
+	CAAEnforce CAAMode = "enforce"
+)
+
+// Validation says how challenges are checked.
+type Validation struct {
+	// Resolvers are the DNS servers to ask, as address or address:port, in this order; without any, those of the
+	// controller's Pod.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.\[\]]+$`
+	Resolvers []string `json:"resolvers,omitempty"`
+
+	// HTTPPort that http-01 is tried on.
+	// +optional
+	// +kubebuilder:default=80
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	HTTPPort int32 `json:"httpPort,omitempty"`
+
+	// HTTPSPort that http-01 may be redirected to, beside HTTPPort.
+	// +optional
+	// +kubebuilder:default=443
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	HTTPSPort int32 `json:"httpsPort,omitempty"`
+
+	// TLSPort that tls-alpn-01 is tried on.
+	// +optional
+	// +kubebuilder:default=443
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	TLSPort int32 `json:"tlsPort,omitempty"`
+
+	// Timeout of one attempt.
+	// +optional
+	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1m')",message="must be from 1s to 1m"
+	Timeout metav1.Duration `json:"timeout,omitzero"`
+
+	// AllowedCIDRs opens address ranges that validation doesn't connect to by itself: loopback, link-local, cloud
+	// metadata.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
+	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
+
+	// DeniedCIDRs closes address ranges, such as that of the cluster's Services. It wins over AllowedCIDRs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
+	DeniedCIDRs []string `json:"deniedCIDRs,omitempty"`
+
+	// CAA says whether CAA records are heeded. Off by default: the records of a public domain name public CAs.
+	// +optional
+	// +kubebuilder:default=off
+	CAA CAAMode `json:"caa,omitempty"`
+
+	// CAAIdentities are the issuer domain names by which CAA records may name this issuer.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	CAAIdentities []string `json:"caaIdentities,omitempty"`
+}
+
+// AccountRules says what is asked of those who register.
+type AccountRules struct {
+	// TermsOfService is the URL of terms that clients have to agree to.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(https?://[!-~]+)?$`
+	TermsOfService string `json:"termsOfService,omitempty"`
+
+	// Website is a URL about this CA, shown in the directory.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(https?://[!-~]+)?$`
+	Website string `json:"website,omitempty"`
+
+	// RequireContact has clients give a contact address.
+	// +optional
+	RequireContact bool `json:"requireContact,omitempty"`
+
+	// ExternalAccountBinding says how accounts are tied to ones that you know (RFC 8555 section 7.3.4).
+	// +optional
+	ExternalAccountBinding ExternalAccountBinding `json:"externalAccountBinding,omitzero"`
+}
+
+// ExternalAccountBinding says how accounts are tied to ones that you know. A key with the id "team-a" is a Secret of type
+// acmeca.dev/external-account-key named "<issuer>-eab-team-a" with the HMAC key in "hmac-key"; a key is good for one
+// account.
+type ExternalAccountBinding struct {
+	// Required refuses accounts without a binding.
+	// +optional
+	Required bool `json:"required,omitempty"`
+}
+
+// CRL says how revocations are published.
+type CRL struct {
+	// Lifetime from a CRL's issue to its nextUpdate. It is made anew when half of it is over.
+	// +optional
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be from 10m to 8760h"
+	Lifetime metav1.Duration `json:"lifetime,omitzero"`
+}
+
+// Lifetimes of what clients make.
+type Lifetimes struct {
+	// Order is how long a client has to finish an order.
+	// +optional
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
+	Order metav1.Duration `json:"order,omitzero"`
+
+	// PendingAuthorization is how long a client has to prove control of a name.
+	// +optional
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
+	PendingAuthorization metav1.Duration `json:"pendingAuthorization,omitzero"`
+
+	// Authorization is how long a proof counts.
+	// +optional
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
+	Authorization metav1.Duration `json:"authorization,omitzero"`
+
+	// ReuseAuthorizations lets a new order use the account's valid authorizations instead of asking for proof again.
+	// +optional
+	ReuseAuthorizations bool `json:"reuseAuthorizations,omitempty"`
+}
+
+// Retention says when finished objects are removed.
+type Retention struct {
+	// Orders are removed this long after their certificate has expired, or after they failed; authorizations this long
+	// after they expired or failed.
+	// +optional
+	// +kubebuilder:default="720h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	Orders metav1.Duration `json:"orders,omitzero"`
+}
+
+// AcmeIssuerStatus is what the controllers made of the issuer.
+type AcmeIssuerStatus struct {
+	// Conditions; see the constants for Ready's reasons.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// ObservedGeneration is the generation of the spec that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// DirectoryURL is what ACME clients are given.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	DirectoryURL string `json:"directoryURL,omitempty"`
+
+	// BaseURLs are all the URLs that the issuer is served under, the preferred one first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=1024
+	BaseURLs []string `json:"baseURLs,omitempty"`
+
+	// CABundle is the PEM of the root certificates to trust.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+
+	// IssuingCertificate is the certificate that signs now.
+	// +optional
+	IssuingCertificate *IssuingCertificate `json:"issuingCertificate,omitempty"`
+}
+
+// IssuingCertificate describes the CA certificate that signs now.
+type IssuingCertificate struct {
+	// Subject is its distinguished name (RFC 2253).
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Subject string `json:"subject"`
+
+	// SHA256 is the fingerprint of its DER, in lower-case hexadecimal.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	SHA256 string `json:"sha256"`
+
+	// Chain is its PEM and that of the CA certificates above it, without the root: what clients are given after their
+	// certificate.
+	// +required
+	// +kubebuilder:validation:MaxLength=65536
+	Chain string `json:"chain"`
+
+	// NotAfter is the last second of its validity.
+	// +required
+	NotAfter metav1.Time `json:"notAfter"`
+}
+
+// Reasons of an AcmeIssuer's Ready condition.
+const (
+	// ReasonReady : certificates are issued.
+	ReasonReady = "Ready"
+	// ReasonSuspended : spec.suspend is set.
+	ReasonSuspended = "Suspended"
+	// ReasonInvalidSpec : the message names the field of spec that can't be acted on.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonCAUnavailable : the CA's Secret is absent, broken, expired or can't sign; the message says which.
+	ReasonCAUnavailable = "CAUnavailable"
+)
+
+// AcmeIssuer is a certificate authority and the ACME service in front of it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=acmeissuers,shortName=acmeiss,categories=acme
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Directory",type=string,JSONPath=`.status.directoryURL`
+// +kubebuilder:printcolumn:name="CA Expires",type=date,JSONPath=`.status.issuingCertificate.notAfter`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no longer than 63 characters"
+type AcmeIssuer struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is what you want.
+	// +required
+	Spec AcmeIssuerSpec `json:"spec"`
+	// Status is what is.
+	// +optional
+	Status AcmeIssuerStatus `json:"status,omitzero"`
+}
+
+// AcmeIssuerList is a list of issuers.
+//
+// +kubebuilder:object:root=true
+type AcmeIssuerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AcmeIssuer `json:"items"`
+}
