@@ -10,8 +10,10 @@ var (
 	// GroupVersion of all four kinds.
 	GroupVersion = schema.GroupVersion{Group: "acmeca.dev", Version: "v1alpha1"}
 
+	schemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
+
 	// AddToScheme adds the four kinds and their lists to a scheme.
-	AddToScheme = runtime.NewSchemeBuilder(addKnownTypes).AddToScheme
+	AddToScheme = schemeBuilder.AddToScheme
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
