@@ -1,0 +1,198 @@
+package binaries
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// buildAll builds the programs into the cache and installs them into bin/.
+func (b *builder) buildAll(missing []program) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(missing))
+	for _, p := range missing {
+		names = append(names, p.name+" "+b.versions[p.module])
+	}
+	fmt.Fprintf(b.progress, "Building %s from their Go modules. This is done once and takes minutes (5 on 2 cores).\n",
+		strings.Join(names, ", "))
+	r := newReporter(b.progress)
+	defer r.stop()
+
+	r.begin("downloading modules")
+	packages, err := b.countPackages(missing, r)
+	if err != nil {
+		return err
+	}
+	r.expect(packages)
+	for _, p := range missing {
+		r.begin("building " + p.name)
+		if err := b.build(p, r); err != nil {
+			return err
+		}
+		if err := b.install(p); err != nil {
+			return err
+		}
+		r.line("built " + p.name)
+	}
+	return nil
+}
+
+// countPackages downloads the modules that the programs need, and counts their packages.
+func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
+	args := []string{"list", "-deps"}
+	for _, p := range missing {
+		args = append(args, p.pkg)
+	}
+	output, err := b.run(r, args...)
+	return bytes.Count(output, []byte("\n")), err
+}
+
+// build compiles one program into the cache. It appears there under its name only when it is complete.
+func (b *builder) build(p program, r *reporter) error {
+	temporary := fmt.Sprintf("%s.%d", b.cached(p), os.Getpid())
+	defer os.Remove(temporary)
+	_, err := b.run(r, "build", "-v", "-trimpath", "-ldflags", b.linkerFlags(), "-o", temporary, p.pkg)
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary, b.cached(p))
+}
+
+// linkerFlags strip debugging tables and, as Kubernetes' own build does, set the version that the programs tell: an API
+// server without one takes itself for v0.0.0 and some clients refuse it.
+func (b *builder) linkerFlags() string {
+	version := b.versions[kubernetesModule]
+	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	return strings.Join([]string{
+		"-s", "-w",
+		"-X k8s.io/client-go/pkg/version.gitVersion=" + version,
+		"-X k8s.io/component-base/version.gitVersion=" + version,
+		"-X k8s.io/component-base/version.gitMajor=" + major,
+		"-X k8s.io/component-base/version.gitMinor=" + minor,
+	}, " ")
+}
+
+// run runs the go command in the nested module and returns its output. What it says meanwhile goes to the reporter, and
+// into the error when it fails.
+func (b *builder) run(r *reporter, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(b.ctx, "go", args...)
+	cmd.Dir = b.module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	said, writer := io.Pipe()
+	cmd.Stderr = writer
+	tail := make(chan string)
+	go func() { tail <- r.follow(said) }()
+	output, err := cmd.Output()
+	writer.Close()
+	last := <-tail
+	if err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, last)
+	}
+	return output, nil
+}
+
+// reportEvery is how often a build shows that it is alive.
+const reportEvery = 5 * time.Second
+
+// A reporter shows how far a build is, every few seconds.
+type reporter struct {
+	out     io.Writer
+	start   time.Time
+	stopped chan struct{}
+
+	mu       sync.Mutex
+	task     string // what is being done
+	now      string // the package being compiled, or the module being downloaded
+	compiled int
+	expected int
+}
+
+func newReporter(out io.Writer) *reporter {
+	r := &reporter{out: out, start: time.Now(), stopped: make(chan struct{})}
+	go func() {
+		tick := time.NewTicker(reportEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.report()
+			case <-r.stopped:
+				return
+			}
+		}
+	}()
+	return r
+}
+
+func (r *reporter) stop() { close(r.stopped) }
+
+func (r *reporter) begin(task string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.task, r.now = task, ""
+}
+
+// expect tells how many packages the programs consist of. Those that the build cache has are never reported as
+// compiled, so it's an upper bound.
+func (r *reporter) expect(packages int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected = packages
+}
+
+func (r *reporter) report() {
+	r.mu.Lock()
+	text := r.task
+	if r.compiled > 0 {
+		text += fmt.Sprintf(", %d of at most %d packages compiled", r.compiled, r.expected)
+	}
+	if r.now != "" {
+		text += ", now " + r.now
+	}
+	r.mu.Unlock()
+	r.line(text)
+}
+
+func (r *reporter) line(text string) {
+	fmt.Fprintf(r.out, "  %6s  %s\n", time.Since(r.start).Round(time.Second), text)
+}
+
+// keptLines is how many of the last lines of a failed command are shown.
+const keptLines = 20
+
+// follow reads what the go command says: the name of each package that `go build -v` begins to compile, the modules
+// being downloaded, and errors. It returns the last lines.
+func (r *reporter) follow(said io.Reader) string {
+	var last []string
+	for scanner := bufio.NewScanner(said); scanner.Scan(); {
+		line := scanner.Text()
+		r.note(line)
+		last = append(last, line)
+		last = last[max(0, len(last)-keptLines):]
+	}
+	_, _ = io.Copy(io.Discard, said) // an overlong line ends the scan; the writer mustn't block on it
+	return strings.Join(last, "\n")
+}
+
+func (r *reporter) note(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if module, ok := strings.CutPrefix(line, "go: downloading "); ok {
+		r.now = module
+		return
+	}
+	if strings.ContainsAny(line, " :") { // an error or a warning, not a package
+		return
+	}
+	r.now = line
+	r.compiled++
+}
