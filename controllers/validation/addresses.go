@@ -1,0 +1,130 @@
+package validation
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// deniedRange is a range that validation doesn't connect to unless it is allowed, and what it is.
+type deniedRange struct {
+	prefix netip.Prefix
+	what   string
+}
+
+// deniedByDefault has no private ranges (RFC 1918, RFC 4193): the names of internal networks are what this CA is for.
+var deniedByDefault = []deniedRange{
+	{netip.MustParsePrefix("0.0.0.0/8"), "an unspecified address"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "a loopback address"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "a link-local address"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast address"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "a reserved or broadcast address"},
+	{netip.MustParsePrefix("100.100.100.200/32"), "a cloud's metadata service"}, // Alibaba
+	{netip.MustParsePrefix("168.63.129.16/32"), "a cloud's metadata service"},   // Azure
+	{netip.MustParsePrefix("192.0.0.0/24"), "a protocol assignment"},            // RFC 6890; Oracle's metadata service
+
+	// ::/96 is the unspecified address, loopback and the deprecated IPv4-compatible addresses (RFC 4291 section 2.5.5.1).
+	{netip.MustParsePrefix("::/96"), "a loopback, unspecified or IPv4-compatible address"},
+	{netip.MustParsePrefix("fe80::/10"), "a link-local address"},
+	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
+	{netip.MustParsePrefix("100::/64"), "a discard-only address"}, // RFC 6666
+	{netip.MustParsePrefix("2001::/32"), "a Teredo address"},      // RFC 4380
+	// The place of the IPv4 address in these depends on the network (RFC 8215), so it can't be judged.
+	{netip.MustParsePrefix("64:ff9b:1::/48"), "a local NAT64 address"},
+	{netip.MustParsePrefix("fd00:ec2::/32"), "a cloud's metadata service"},          // AWS
+	{netip.MustParsePrefix("fd20:ce::254/128"), "a cloud's metadata service"},       // Google
+	{netip.MustParsePrefix("fd00:c1::a9fe:a9fe/128"), "a cloud's metadata service"}, // Oracle
+	{netip.MustParsePrefix("fd00:42::42/128"), "a cloud's metadata service"},        // Scaleway
+}
+
+// addressPolicy says which addresses validation may connect to: the denied ranges but for those that are allowed, and
+// none that is denied by configuration.
+type addressPolicy struct {
+	protected   []deniedRange
+	allow, deny []netip.Prefix
+}
+
+func newAddressPolicy(protected, allow, deny []netip.Prefix) (addressPolicy, error) {
+	p := addressPolicy{protected: slices.Clone(deniedByDefault)}
+	for _, list := range []struct {
+		from []netip.Prefix
+		add  func(netip.Prefix)
+	}{
+		{protected, func(n netip.Prefix) {
+			p.protected = append(p.protected, deniedRange{n, "a protected address of the cluster"})
+		}},
+		{allow, func(n netip.Prefix) { p.allow = append(p.allow, n) }},
+		{deny, func(n netip.Prefix) { p.deny = append(p.deny, n) }},
+	} {
+		for _, prefix := range list.from {
+			if !prefix.IsValid() {
+				return addressPolicy{}, fmt.Errorf("address range %v is not valid", prefix)
+			}
+			list.add(unmapPrefix(prefix))
+		}
+	}
+	return p, nil
+}
+
+// unmapPrefix makes a range of IPv4-mapped addresses the range of IPv4 addresses that it means, since addresses are
+// compared in that form.
+func unmapPrefix(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
+	}
+	return p.Masked()
+}
+
+// objection says what speaks against connecting to addr, or "" where nothing does. An address that carries another is
+// judged by both, since a gateway on the way may unwrap it.
+func (p addressPolicy) objection(addr netip.Addr) string {
+	if !addr.IsValid() || addr.Zone() != "" {
+		return "not a plain address"
+	}
+	addr = addr.Unmap()
+	if why := p.objectionTo(addr); why != "" {
+		return why
+	}
+	if inner, ok := embedded(addr); ok {
+		if why := p.objectionTo(inner); why != "" {
+			return fmt.Sprintf("carrying %v, %s", inner, why)
+		}
+	}
+	return ""
+}
+
+func (p addressPolicy) objectionTo(addr netip.Addr) string {
+	contains := func(n netip.Prefix) bool { return n.Contains(addr) }
+	if slices.ContainsFunc(p.deny, contains) {
+		return "in a denied range"
+	}
+	if slices.ContainsFunc(p.allow, contains) {
+		return ""
+	}
+	for _, r := range p.protected {
+		if r.prefix.Contains(addr) {
+			return r.what
+		}
+	}
+	return ""
+}
+
+// carriers are the IPv6 ranges with an IPv4 address at a known offset, in bytes.
+var carriers = []struct {
+	prefix netip.Prefix
+	offset int
+}{
+	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64, RFC 6052 section 2.1
+	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056 section 2
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // SIIT, RFC 2765 section 2.1
+}
+
+func embedded(addr netip.Addr) (netip.Addr, bool) {
+	raw := addr.As16()
+	for _, c := range carriers {
+		if c.prefix.Contains(addr) {
+			return netip.AddrFrom4([4]byte(raw[c.offset : c.offset+4])), true
+		}
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,268 @@
+package validation
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+const (
+	maxRedirects = 10
+	// maxLocation bounds the URL of a redirect, in bytes.
+	maxLocation = 2048
+	// maxHTTPHeader bounds the header of an answer, in bytes.
+	maxHTTPHeader = 16 << 10
+	// maxBodyShown bounds what a problem tells of a body, in bytes.
+	maxBodyShown = 32
+
+	userAgent = "acmeca-validation/1 (+https://acmeca.dev)"
+)
+
+// http01 is RFC 8555 section 8.3: the key authorization is what a GET of the well-known path returns.
+func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
+	target := a.http01URL()
+	visited := []string{target.String()}
+	for {
+		response, failed := a.fetch(ctx, target)
+		if failed != nil {
+			return unproven, failed
+		}
+		if !redirects(response.status) {
+			return a.judgeHTTP01(target, response)
+		}
+		next, failed := a.redirect(target, response)
+		if failed != nil {
+			return unproven, failed
+		}
+		if slices.Contains(visited, next.String()) {
+			return unproven, definite(acme.Connection, "the redirects from %q form a loop", visited[0])
+		}
+		if visited = append(visited, next.String()); len(visited) > maxRedirects+1 {
+			return unproven, definite(acme.Connection, "there are more than %d redirects from %q", maxRedirects, visited[0])
+		}
+		target = next
+	}
+}
+
+func (a *attempt) http01URL() *url.URL {
+	return &url.URL{
+		Scheme: "http",
+		Host:   hostPort(a.req.Identifier.Value, a.httpPort, DefaultHTTPPort),
+		Path:   a.http01Path(),
+	}
+}
+
+func (a *attempt) http01Path() string { return "/.well-known/acme-challenge/" + a.req.Token }
+
+// hostPort is the authority of a URL (RFC 3986 section 3.2), without the port where it is the scheme's own.
+func hostPort(host string, port uint16, standard int) string {
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		host = "[" + host + "]"
+	}
+	if int(port) == standard {
+		return host
+	}
+	return host + ":" + strconv.Itoa(int(port))
+}
+
+func (a *attempt) judgeHTTP01(target *url.URL, response httpResponse) (verdict, *failure) {
+	if response.status != http.StatusOK {
+		failed := definite(acme.Unauthorized, "%s answered with HTTP status %d", quoted(target), response.status)
+		// A gateway says that what is behind it isn't there, such as a solver that is still starting.
+		failed.transient = response.status == http.StatusBadGateway || response.status == http.StatusServiceUnavailable ||
+			response.status == http.StatusGatewayTimeout
+		return unproven, failed
+	}
+	if len(response.body) <= maxKeyAuthorization &&
+		string(bytes.TrimRight(response.body, " \t\r\n")) == a.keyAuthorization() {
+		return proven, nil
+	}
+	if target.EscapedPath() != a.http01Path() || target.RawQuery != "" {
+		return unproven, definite(acme.IncorrectResponse, "%s answered with something other than the key authorization", quoted(target))
+	}
+	return unproven, definite(acme.IncorrectResponse, "%s answered with something other than the key authorization: %q",
+		quoted(target), acme.Printable(string(response.body), maxBodyShown))
+}
+
+func quoted(u *url.URL) string { return fmt.Sprintf("%q", acme.Printable(u.String(), 256)) }
+
+// httpResponse is all that is taken of an answer.
+type httpResponse struct {
+	status   int
+	location string
+	// body has at most one byte more than a key authorization may.
+	body []byte
+}
+
+func redirects(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// redirect judges where an answer leads to. Its host is resolved and judged when it is fetched.
+func (a *attempt) redirect(from *url.URL, response httpResponse) (*url.URL, *failure) {
+	refused := func(why string) *failure {
+		return definite(acme.Connection, "%s redirects to %q: %s", quoted(from), acme.Printable(response.location, 128), why)
+	}
+	if response.location == "" || len(response.location) > maxLocation {
+		return nil, refused("its Location is missing or too long")
+	}
+	to, err := from.Parse(response.location)
+	if err != nil {
+		return nil, refused("not a URL")
+	}
+	to.Fragment, to.RawFragment = "", ""
+	if to.User != nil {
+		return nil, refused("a URL with credentials isn't followed")
+	}
+	if to.Scheme != "http" && to.Scheme != "https" {
+		return nil, refused("only http and https are followed")
+	}
+	if !plainHost(to.Hostname()) {
+		return nil, refused("its host is neither a domain name nor an IP address")
+	}
+	if port, ok := a.portOf(to); !ok {
+		return nil, refused(fmt.Sprintf("only ports %d and %d are followed", a.httpPort, a.httpsPort))
+	} else if to.Port() == "" {
+		standard := DefaultHTTPPort
+		if to.Scheme == "https" {
+			standard = DefaultHTTPSPort
+		}
+		to.Host = hostPort(to.Hostname(), port, standard)
+	}
+	return to, nil
+}
+
+// portOf gives the port of a URL: the configured one where it names none.
+func (a *attempt) portOf(u *url.URL) (uint16, bool) {
+	if u.Port() == "" {
+		if u.Scheme == "https" {
+			return a.httpsPort, true
+		}
+		return a.httpPort, true
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	return uint16(port), err == nil && (uint16(port) == a.httpPort || uint16(port) == a.httpsPort)
+}
+
+func plainHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == ""
+	}
+	id, problem := acme.Identifier{Type: acme.DNS, Value: host}.Normalize()
+	return problem == nil && !id.Wildcard()
+}
+
+// fetch does one GET. The connection is made before and given to the HTTP client, which can't make another: it knows
+// neither redirects nor cookies, proxies or names.
+func (a *attempt) fetch(ctx context.Context, target *url.URL) (httpResponse, *failure) {
+	a.record.addURL(target.String())
+	port, ok := a.portOf(target)
+	if !ok {
+		// The first URL has the configured port, or none where that is port 80.
+		return httpResponse{}, definite(acme.ServerInternal, "the port of %s isn't configured", quoted(target))
+	}
+	conn, failed := a.reach(ctx, target.Hostname(), port)
+	if failed != nil {
+		return httpResponse{}, failed
+	}
+	defer conn.Close()
+	if target.Scheme == "https" {
+		secure, failed := a.redirectTLS(ctx, conn, target)
+		if failed != nil {
+			return httpResponse{}, failed
+		}
+		conn = secure
+	}
+	return a.get(ctx, conn, target)
+}
+
+// redirectTLS doesn't verify the certificate (RFC 8555 section 8.3 says nothing of it, and the first request was in the
+// clear anyway): a site that renews an expired certificate has nothing else to show.
+func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, target *url.URL) (net.Conn, *failure) {
+	secure := tls.Client(conn, &tls.Config{ServerName: target.Hostname(), InsecureSkipVerify: true})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, tlsFailure(ctx, err, a.record.AddressUsed)
+	}
+	return secure, nil
+}
+
+var errConnectedOnce = errors.New("a second connection was asked for")
+
+func (a *attempt) get(ctx context.Context, conn net.Conn, target *url.URL) (httpResponse, *failure) {
+	request := (&http.Request{
+		Method: http.MethodGet,
+		URL:    target,
+		Host:   target.Host,
+		Header: http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}},
+	}).WithContext(ctx)
+	connected := make(chan net.Conn, 1)
+	connected <- conn
+	giveConn := func(context.Context, string, string) (net.Conn, error) {
+		select {
+		case c := <-connected:
+			return c, nil
+		default:
+			return nil, errConnectedOnce
+		}
+	}
+	transport := &http.Transport{
+		DialContext:            giveConn,
+		DialTLSContext:         giveConn,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHTTPHeader,
+	}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return httpResponse{}, httpFailure(ctx, err, target)
+	}
+	defer answer.Body.Close()
+	response := httpResponse{status: answer.StatusCode, location: answer.Header.Get("Location")}
+	if response.status != http.StatusOK {
+		return response, nil
+	}
+	response.body, err = io.ReadAll(io.LimitReader(answer.Body, maxKeyAuthorization+1))
+	if err != nil {
+		return httpResponse{}, httpFailure(ctx, err, target)
+	}
+	return response, nil
+}
+
+// httpFailure tells a broken connection, which may get better, from an answer that isn't HTTP. The error's own text is
+// left out, since it can hold what the peer sent.
+func httpFailure(ctx context.Context, err error, target *url.URL) *failure {
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if why := reason(err); why != "" {
+		return transient(acme.Connection, "fetching %s: %s", quoted(target), why)
+	}
+	return definite(acme.IncorrectResponse, "fetching %s: the answer isn't proper HTTP", quoted(target))
+}
+
+// tlsFailure tells a broken connection from a failed handshake (RFC 8555 section 6.7's "tls").
+func tlsFailure(ctx context.Context, err error, address string) *failure {
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if why := reason(err); why != "" {
+		return transient(acme.Connection, "TLS handshake with %s: %s", address, why)
+	}
+	return definite(acme.TLS, "TLS handshake with %s: %s", address, acme.Printable(strings.TrimPrefix(err.Error(), "tls: "), 128))
+}

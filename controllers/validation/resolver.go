@@ -1,0 +1,381 @@
+package validation
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+const (
+	// maxCNAMEs bounds an alias chain. Resolvers themselves give up at eight to sixteen.
+	maxCNAMEs = 10
+	// maxStrayReplies bounds the datagrams that aren't the awaited answer, before TCP is asked, which can't be spoofed
+	// by those who don't see the query.
+	maxStrayReplies = 8
+	// udpPayload is the size that the DNS flag day of 2020 settled on: it isn't fragmented anywhere.
+	udpPayload = 1232
+	// udpBuffer is more than we ask for, for servers that don't heed it.
+	udpBuffer = 4096
+)
+
+const resolvConf = "/etc/resolv.conf"
+
+// resolver asks recursive DNS servers. It never appends a search domain, and caches nothing: the servers do.
+type resolver struct {
+	servers []string
+	dial    DialFunc
+	// timeout of one exchange with one server.
+	timeout time.Duration
+	// preferred is the index of the server that answered last, so that a dead one costs its timeout only once.
+	preferred atomic.Int32
+}
+
+func newResolver(servers []string, dial DialFunc, timeout time.Duration) (*resolver, error) {
+	r := &resolver{dial: dial, timeout: timeout}
+	if r.dial == nil {
+		r.dial = new(net.Dialer).DialContext
+	}
+	if len(servers) == 0 {
+		config, err := dns.ClientConfigFromFile(resolvConf)
+		if err != nil {
+			return nil, fmt.Errorf("no resolvers are configured: %w", err)
+		}
+		servers = config.Servers
+	}
+	for _, s := range servers {
+		server, err := parseServer(s)
+		if err != nil {
+			return nil, err
+		}
+		r.servers = append(r.servers, server)
+	}
+	if len(r.servers) == 0 {
+		return nil, fmt.Errorf("no resolvers are configured, and %s has none", resolvConf)
+	}
+	return r, nil
+}
+
+// parseServer takes an address with or without a port. A name would need a resolver to find the resolver.
+func parseServer(s string) (string, error) {
+	if addrPort, err := netip.ParseAddrPort(s); err == nil && addrPort.Port() != 0 {
+		return addrPort.String(), nil
+	}
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	addr, err := netip.ParseAddr(bare)
+	if err != nil {
+		return "", fmt.Errorf("resolver %q is not an IP address, with or without a port", s)
+	}
+	return netip.AddrPortFrom(addr, 53).String(), nil
+}
+
+// answer is what DNS says about a name and a type.
+type answer struct {
+	// records of the type that was asked for.
+	records []dns.RR
+	// chain has the names that CNAMEs led to.
+	chain []string
+	// nxdomain is whether the name, or the last of the chain, doesn't exist.
+	nxdomain bool
+	// server that answered last, or failed to.
+	server string
+}
+
+func (r *Record) addAnswer(ans answer) {
+	r.Resolver = ans.server
+	for _, name := range ans.chain {
+		r.addRecord("CNAME " + name)
+	}
+}
+
+// lookup asks for the records of a type, and follows CNAMEs where the server hasn't. That there are none isn't a
+// failure; that nobody could say is one.
+func (r *resolver) lookup(ctx context.Context, name string, qtype uint16) (answer, *failure) {
+	name = dns.CanonicalName(name)
+	ans := answer{}
+	chain := []string{name}
+	for {
+		reply, server, failed := r.query(ctx, chain[len(chain)-1], qtype)
+		ans.server = server
+		if failed != nil {
+			return ans, failed
+		}
+		known := len(chain)
+		var fault string
+		ans.records, chain, fault = follow(reply, chain, qtype)
+		ans.chain = chain[1:]
+		if fault != "" {
+			return ans, definite(acme.DNSProblem, "%s of %s: %s", dns.TypeToString[qtype], shown(name), fault)
+		}
+		ans.nxdomain = reply.Rcode == dns.RcodeNameError
+		if len(ans.records) > 0 || ans.nxdomain || len(chain) == known {
+			return ans, nil
+		}
+	}
+}
+
+// follow finds the records of a type in a reply, from the last name of the chain on, and adds the aliases on the way.
+// What the reply holds beside that, it was not asked for.
+func follow(reply *dns.Msg, chain []string, qtype uint16) (records []dns.RR, longer []string, fault string) {
+	for {
+		name := chain[len(chain)-1]
+		records, target, fault := at(reply.Answer, name, qtype)
+		if fault != "" {
+			return nil, chain, fault
+		}
+		if len(records) > 0 || target == "" {
+			return records, chain, ""
+		}
+		if slices.Contains(chain, target) {
+			return nil, chain, "its CNAME records form a loop"
+		}
+		if len(chain) > maxCNAMEs {
+			return nil, chain, "it has too long a chain of CNAME records"
+		}
+		chain = append(chain, target)
+	}
+}
+
+// at gives the records of a name, and where its CNAME leads to.
+func at(section []dns.RR, name string, qtype uint16) (records []dns.RR, target, fault string) {
+	for _, rr := range section {
+		h := rr.Header()
+		if h.Class != dns.ClassINET || dns.CanonicalName(h.Name) != name {
+			continue
+		}
+		if h.Rrtype == qtype {
+			// The parser takes these, since they occur in dynamic updates. A record that can't be read isn't absent.
+			if h.Rdlength == 0 {
+				return nil, "", "a record has no data"
+			}
+			records = append(records, rr)
+		}
+		if cname, ok := rr.(*dns.CNAME); ok && target == "" && cname.Target != "" {
+			target = dns.CanonicalName(cname.Target)
+		}
+	}
+	return records, target, ""
+}
+
+// query asks the servers one after the other. A datagram can be lost, so all are asked again where one timed out.
+func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply *dns.Msg, server string, failed *failure) {
+	first := int(r.preferred.Load())
+	mayRetry := false
+	for range 2 {
+		timedOut := false
+		for i := range r.servers {
+			index := (first + i) % len(r.servers)
+			server = r.servers[index]
+			reply, err := r.exchange(ctx, server, name, qtype)
+			if err == nil {
+				r.preferred.Store(int32(index))
+				return reply, server, nil
+			}
+			mayRetry = mayRetry || !errors.Is(err, errBadReply)
+			timedOut = timedOut || reason(err) == "timed out"
+			failed = lookupFailure(err, name, qtype, server)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if !timedOut || ctx.Err() != nil {
+			break
+		}
+	}
+	failed.transient = mayRetry
+	return nil, server, failed
+}
+
+func lookupFailure(err error, name string, qtype uint16, server string) *failure {
+	var rcode rcodeError
+	why := reason(err)
+	switch {
+	case errors.As(err, &rcode):
+		why = rcode.Error()
+	case errors.Is(err, errBadReply):
+		why = err.Error()
+	case why == "":
+		why = "failed"
+	}
+	return definite(acme.DNSProblem, "%s of %s from %s: %s", dns.TypeToString[qtype], shown(name), server, why)
+}
+
+// errBadReply is what all faults of a reply wrap that asking again won't mend.
+var errBadReply = errors.New("bad reply")
+
+// rcodeError is a response code other than NOERROR and NXDOMAIN (RFC 1035 section 4.1.1).
+type rcodeError int
+
+func (e rcodeError) Error() string {
+	if text, ok := dns.RcodeToString[int(e)]; ok {
+		return text
+	}
+	return fmt.Sprintf("RCODE%d", int(e))
+}
+
+// exchange has one server answer, by UDP, or by TCP where the answer doesn't fit or can't be trusted.
+func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	query := new(dns.Msg).SetQuestion(name, qtype)
+	query.SetEdns0(udpPayload, false)
+	reply, err := r.send(ctx, server, query)
+	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {
+		// RFC 6891 section 7: servers that don't know EDNS answer so.
+		query.Extra = nil
+		reply, err = r.send(ctx, server, query)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // instead of that the connection was closed, which is how it ends
+	}
+	if err != nil {
+		return nil, err
+	}
+	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		return nil, rcodeError(reply.Rcode)
+	}
+	if isReferral(reply) {
+		return nil, fmt.Errorf("%w: a referral, from a server that doesn't resolve for others", errBadReply)
+	}
+	return reply, nil
+}
+
+// isReferral tells "ask those" from "there is none" (RFC 2308 section 2.2), which looks much the same.
+func isReferral(reply *dns.Msg) bool {
+	if reply.Authoritative || len(reply.Answer) > 0 {
+		return false
+	}
+	has := func(rrtype uint16) bool {
+		return slices.ContainsFunc(reply.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == rrtype })
+	}
+	return has(dns.TypeNS) && !has(dns.TypeSOA)
+}
+
+func (r *resolver) send(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	query.Id = dns.Id()
+	reply, err := r.overUDP(ctx, server, query)
+	if err == nil && !reply.Truncated {
+		return reply, nil
+	}
+	if err != nil && !errors.Is(err, errBadReply) {
+		return nil, err
+	}
+	query.Id = dns.Id()
+	reply, err = r.overTCP(ctx, server, query)
+	if err == nil && reply.Truncated {
+		return nil, fmt.Errorf("%w: truncated over TCP", errBadReply)
+	}
+	return reply, err
+}
+
+func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	conn, packed, err := r.open(ctx, "udp", server, query)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if _, err := conn.Write(packed); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, udpBuffer)
+	for range maxStrayReplies {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := parseReply(buf[:n], query)
+		if !errors.Is(err, errStray) {
+			return reply, err
+		}
+	}
+	return nil, fmt.Errorf("%w: a flood of answers to other questions", errBadReply)
+}
+
+func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	conn, packed, err := r.open(ctx, "tcp", server, query)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)); err != nil {
+		return nil, err
+	}
+	var length [2]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if _, err := io.ReadFull(conn, buf); err != nil {
+		return nil, err
+	}
+	return parseReply(buf, query)
+}
+
+func (r *resolver) open(ctx context.Context, network, server string, query *dns.Msg) (net.Conn, []byte, error) {
+	packed, err := query.Pack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: the name can't be asked for", errBadReply)
+	}
+	conn, err := r.dial(ctx, network, server)
+	if err != nil {
+		return nil, nil, err
+	}
+	bind(ctx, conn)
+	return conn, packed, nil
+}
+
+// errStray marks a message that isn't an answer to the query, whoever sent it.
+var errStray = fmt.Errorf("%w: an answer to another question", errBadReply)
+
+// parseReply takes a message apart, and makes sure that it answers the query (RFC 5452 section 3).
+func parseReply(raw []byte, query *dns.Msg) (*dns.Msg, error) {
+	if len(raw) < 2 || binary.BigEndian.Uint16(raw) != query.Id {
+		return nil, errStray
+	}
+	reply := new(dns.Msg)
+	if err := reply.Unpack(raw); err != nil {
+		// Servers may cut a truncated message anywhere.
+		if reply.Response && reply.Truncated && answers(reply, query) {
+			return reply, nil
+		}
+		return nil, fmt.Errorf("%w: malformed", errBadReply)
+	}
+	if !answers(reply, query) {
+		return nil, errStray
+	}
+	return reply, nil
+}
+
+func answers(reply, query *dns.Msg) bool {
+	if !reply.Response || reply.Opcode != dns.OpcodeQuery {
+		return false
+	}
+	// A server that couldn't read the query can't repeat it.
+	if reply.Rcode == dns.RcodeFormatError && len(reply.Question) == 0 {
+		return true
+	}
+	if len(reply.Question) != 1 {
+		return false
+	}
+	got, want := reply.Question[0], query.Question[0]
+	return got.Qtype == want.Qtype && got.Qclass == want.Qclass && dns.CanonicalName(got.Name) == dns.CanonicalName(want.Name)
+}
+
+// shown quotes a name for people, without the final dot.
+func shown(name string) string {
+	return fmt.Sprintf("%q", acme.Printable(strings.TrimSuffix(name, "."), acme.MaxNameLength))
+}

@@ -1,0 +1,284 @@
+package validation
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+const (
+	testToken      = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
+	testThumbprint = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+	testKeyAuth    = testToken + "." + testThumbprint
+)
+
+// world is a network of its own: a DNS server with a zone, and hosts at addresses that are routed to real servers on
+// loopback. Its validator runs with the default address policy.
+type world struct {
+	t    *testing.T
+	zone []string
+	// config of the validator; Resolvers and Dial are filled in.
+	config Config
+
+	mu     sync.Mutex
+	routes map[string]string
+	dials  []string
+}
+
+func newWorld(t *testing.T, zone ...string) *world {
+	return &world{t: t, zone: zone, routes: map[string]string{}, config: Config{Timeout: 5 * time.Second}}
+}
+
+// route has connections to address (an IP address and port) reach the real one.
+func (w *world) route(address, real string) { w.routes[address] = real }
+
+// dial refuses what isn't routed, as a host with no such port would.
+func (w *world) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	w.mu.Lock()
+	w.dials = append(w.dials, address)
+	real, ok := w.routes[address]
+	w.mu.Unlock()
+	if real == "black hole" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if !ok {
+		real = "127.0.0.1:1"
+	}
+	return new(net.Dialer).DialContext(ctx, network, real)
+}
+
+func (w *world) validator() *Validator {
+	w.t.Helper()
+	if w.config.Resolvers == nil {
+		w.config.Resolvers = []string{serveDNS(w.t, zoneHandler(w.t, w.zone...))}
+	}
+	w.config.Dial = w.dial
+	v, err := New(w.config)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+// http starts an HTTP server, reached at port 80 of each address.
+func (w *world) http(handler http.HandlerFunc, addresses ...string) {
+	address := serveHTTP(w.t, handler)
+	for _, a := range addresses {
+		w.route(a, address)
+	}
+}
+
+func serveHTTP(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	l := listen(t)
+	server := &http.Server{Handler: handler}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return l.Addr().String()
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// serveRaw has each connection handled by raw, and closed after.
+func serveRaw(t *testing.T, raw func(net.Conn)) string {
+	t.Helper()
+	l := listen(t)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				raw(conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// serveDNS starts a DNS server on one port of UDP and TCP.
+func serveDNS(t *testing.T, handler dns.HandlerFunc) string {
+	t.Helper()
+	var tcp net.Listener
+	var udp net.PacketConn
+	for range 20 { // the port that TCP got may be taken for UDP
+		tcp = listen(t)
+		var err error
+		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
+			break
+		}
+	}
+	if udp == nil {
+		t.Fatal("no port is free for both UDP and TCP")
+	}
+	for _, server := range []*dns.Server{{Listener: tcp}, {PacketConn: udp}} {
+		server.Handler = handler
+		started := make(chan struct{})
+		server.NotifyStartedFunc = func() { close(started) }
+		go server.ActivateAndServe()
+		<-started
+		t.Cleanup(func() { server.Shutdown() })
+	}
+	return tcp.Addr().String()
+}
+
+// zoneHandler is a recursive resolver that knows the given records, and follows CNAMEs among them.
+func zoneHandler(t *testing.T, zone ...string) dns.HandlerFunc {
+	t.Helper()
+	records := parseZone(t, zone...)
+	return func(w dns.ResponseWriter, query *dns.Msg) {
+		reply := new(dns.Msg).SetReply(query)
+		reply.RecursionAvailable = true
+		q := query.Question[0]
+		exists := false
+		name := strings.ToLower(q.Name)
+		for range 20 {
+			next := ""
+			for _, rr := range records {
+				if strings.ToLower(rr.Header().Name) != name {
+					exists = exists || strings.HasSuffix(rr.Header().Name, "."+name)
+					continue
+				}
+				exists = true
+				if cname, ok := rr.(*dns.CNAME); ok {
+					reply.Answer = append(reply.Answer, rr)
+					next = strings.ToLower(cname.Target)
+				} else if rr.Header().Rrtype == q.Qtype {
+					reply.Answer = append(reply.Answer, rr)
+				}
+			}
+			if next == "" {
+				break
+			}
+			name, exists = next, false
+		}
+		if !exists {
+			reply.Rcode = dns.RcodeNameError
+		}
+		reply.Truncate(sizeFor(w, query))
+		w.WriteMsg(reply)
+	}
+}
+
+func sizeFor(w dns.ResponseWriter, query *dns.Msg) int {
+	if w.LocalAddr().Network() == "tcp" {
+		return dns.MaxMsgSize
+	}
+	if opt := query.IsEdns0(); opt != nil {
+		return int(opt.UDPSize())
+	}
+	return dns.MinMsgSize
+}
+
+func parseZone(t *testing.T, zone ...string) []dns.RR {
+	t.Helper()
+	var records []dns.RR
+	for _, line := range zone {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		records = append(records, rr)
+	}
+	return records
+}
+
+func dnsRequest(c acme.ChallengeType, name string) Request {
+	return Request{
+		Identifier: acme.Identifier{Type: acme.DNS, Value: name},
+		Type:       c, Token: testToken, Thumbprint: testThumbprint,
+		AccountURIs: []string{"https://ca.test/acme/acct/1"},
+	}
+}
+
+func ipRequest(c acme.ChallengeType, address string) Request {
+	r := dnsRequest(c, address)
+	r.Identifier.Type = acme.IP
+	return r
+}
+
+// expectation of a result; the zero Problem is a success.
+type expectation struct {
+	problem   acme.ProblemType
+	transient bool
+	// detail has to be part of the problem's.
+	detail string
+}
+
+func (e expectation) check(t *testing.T, got Result) {
+	t.Helper()
+	if got.Valid != (got.Problem == nil) {
+		t.Fatalf("valid is %v and the problem %v", got.Valid, got.Problem)
+	}
+	checkRecord(t, got.Record)
+	if e.problem == "" {
+		if !got.Valid {
+			t.Fatalf("failed: %v", got.Problem)
+		}
+		return
+	}
+	if got.Valid {
+		t.Fatalf("succeeded, want %s", e.problem)
+	}
+	if got.Problem.Type != e.problem || got.Transient != e.transient || !strings.Contains(got.Problem.Detail, e.detail) {
+		t.Fatalf("got %v (transient: %v), want %s with %q (transient: %v)", got.Problem, got.Transient, e.problem, e.detail, e.transient)
+	}
+}
+
+func checkRecord(t *testing.T, r Record) {
+	t.Helper()
+	for _, list := range [][]string{r.Addresses, r.URLs, r.Records} {
+		if len(list) > MaxRecordItems {
+			t.Errorf("a list of the record has %d items", len(list))
+		}
+		for _, item := range list {
+			if len(item) > MaxRecordURL || item != acme.Printable(item, MaxRecordURL) {
+				t.Errorf("an item of the record is too long or not printable: %q", item)
+			}
+		}
+	}
+}
+
+func keyAuthorizationServer(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/.well-known/acme-challenge/"+testToken || r.URL.RawQuery != "" {
+		http.NotFound(w, r)
+		return
+	}
+	w.Write([]byte(testKeyAuth))
+}
+
+func equal(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
