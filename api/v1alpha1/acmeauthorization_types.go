@@ -11,9 +11,9 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="issuerRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.accountRef == oldSelf.accountRef",message="accountRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.identifier == oldSelf.identifier",message="identifier is immutable"
-// +kubebuilder:validation:XValidation:rule="self.?wildcard == oldSelf.?wildcard",message="wildcard is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard) && (!has(self.wildcard) || self.wildcard == oldSelf.wildcard)",message="wildcard is immutable"
 // +kubebuilder:validation:XValidation:rule="self.challenges == oldSelf.challenges",message="challenges are immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || self.?response == oldSelf.?response",message="response is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || (has(self.response) && self.response == oldSelf.response)",message="response is set once"
 // +kubebuilder:validation:XValidation:rule="!has(self.response) || self.challenges.exists(c, c.type == self.response.type)",message="response must be to one of the challenges"
 type AcmeAuthorizationSpec struct {
 	// IssuerRef names the issuer.
@@ -206,7 +206,7 @@ type AcmeAuthorization struct {
 	Spec AcmeAuthorizationSpec `json:"spec"`
 	// Status is what validation found.
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={state: pending}
 	Status AcmeAuthorizationStatus `json:"status,omitzero"`
 }
 

@@ -12,12 +12,12 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.accountRef == oldSelf.accountRef",message="accountRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.identifiers == oldSelf.identifiers",message="identifiers are immutable"
 // +kubebuilder:validation:XValidation:rule="self.authorizations == oldSelf.authorizations",message="authorizations are immutable"
-// +kubebuilder:validation:XValidation:rule="self.?notBefore == oldSelf.?notBefore && self.?notAfter == oldSelf.?notAfter",message="notBefore and notAfter are immutable"
-// +kubebuilder:validation:XValidation:rule="self.?profile == oldSelf.?profile",message="profile is immutable"
-// +kubebuilder:validation:XValidation:rule="self.?replaces == oldSelf.?replaces",message="replaces is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || self.?csr == oldSelf.?csr",message="csr is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || self.?finalization == oldSelf.?finalization",message="finalization is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revocation) || self.?revocation == oldSelf.?revocation",message="revocation is set once"
+// +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && (!has(self.notBefore) || self.notBefore == oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter)",message="notBefore and notAfter are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile) && (!has(self.profile) || self.profile == oldSelf.profile)",message="profile is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces) && (!has(self.replaces) || self.replaces == oldSelf.replaces)",message="replaces is immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || (has(self.csr) && self.csr == oldSelf.csr)",message="csr is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || (has(self.finalization) && self.finalization == oldSelf.finalization)",message="finalization is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revocation) || (has(self.revocation) && self.revocation == oldSelf.revocation)",message="revocation is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization are set together"
 type AcmeOrderSpec struct {
 	// IssuerRef names the issuer.
@@ -103,8 +103,8 @@ type Revocation struct {
 // AcmeOrderStatus is what the controllers decided.
 //
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['valid', 'invalid']) || self.state == oldSelf.state",message="the order's state is final"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || self.?certificate == oldSelf.?certificate",message="certificate is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedAt) || self.?revokedAt == oldSelf.?revokedAt",message="revokedAt is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.certificate) && self.certificate == oldSelf.certificate)",message="certificate is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedAt) || (has(self.revokedAt) && self.revokedAt == oldSelf.revokedAt)",message="revokedAt is set once"
 type AcmeOrderStatus struct {
 	// State of the order (RFC 8555 section 7.1.6).
 	// +optional
@@ -192,7 +192,7 @@ type AcmeOrder struct {
 	Spec AcmeOrderSpec `json:"spec"`
 	// Status is what became of it.
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={state: pending}
 	Status AcmeOrderStatus `json:"status,omitzero"`
 }
 
