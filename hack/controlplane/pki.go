@@ -1,0 +1,209 @@
+package controlplane
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	caLifetime   = 10 * 365 * 24 * time.Hour
+	leafLifetime = 365 * 24 * time.Hour
+	backdate     = time.Hour // for a clock that is set back a little between runs
+)
+
+// keys are a control plane's keys and certificates. etcd has a CA of its own, so that what the cluster's CA signs opens
+// the API server alone.
+type keys struct {
+	cluster, etcd          *keyPair // the CAs, kept across restarts
+	serviceAccounts        string   // the file of the key that signs ServiceAccount tokens, kept too
+	apiserver, admin       *keyPair
+	etcdServer, etcdClient *keyPair
+}
+
+// A keyPair is a key with its certificate, in memory and in files.
+type keyPair struct {
+	certPEM, keyPEM   []byte
+	certFile, keyFile string
+	cert              *x509.Certificate
+	key               *ecdsa.PrivateKey
+}
+
+// makeKeys loads from dir what a control plane keeps, makes what isn't there, and makes all leaf certificates anew.
+func makeKeys(dir string, now time.Time) (*keys, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	k := &keys{serviceAccounts: filepath.Join(dir, "service-accounts.key")}
+	if _, err := keepKey(k.serviceAccounts); err != nil {
+		return nil, err
+	}
+	var err error
+	if k.cluster, err = keepCA(dir, "cluster-ca", now); err != nil {
+		return nil, err
+	}
+	if k.etcd, err = keepCA(dir, "etcd-ca", now); err != nil {
+		return nil, err
+	}
+	server, client := x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth
+	for _, leaf := range []struct {
+		pair    **keyPair
+		ca      *keyPair
+		name    string
+		subject pkix.Name
+		usages  []x509.ExtKeyUsage
+	}{
+		{&k.apiserver, k.cluster, "apiserver", pkix.Name{CommonName: "kube-apiserver"}, []x509.ExtKeyUsage{server}},
+		{&k.admin, k.cluster, "admin", pkix.Name{CommonName: "admin", Organization: []string{"system:masters"}},
+			[]x509.ExtKeyUsage{client}},
+		// etcd's gRPC gateway dials etcd itself, with its server certificate.
+		{&k.etcdServer, k.etcd, "etcd-server", pkix.Name{CommonName: "etcd"}, []x509.ExtKeyUsage{server, client}},
+		{&k.etcdClient, k.etcd, "etcd-client", pkix.Name{CommonName: "kube-apiserver"}, []x509.ExtKeyUsage{client}},
+	} {
+		if *leaf.pair, err = makeLeaf(dir, leaf.name, leaf.ca, leaf.subject, leaf.usages, now); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
+}
+
+// keepCA loads a CA or, when it isn't there, isn't whole or is nearly at its end, makes one.
+func keepCA(dir, name string, now time.Time) (*keyPair, error) {
+	p := &keyPair{certFile: filepath.Join(dir, name+".crt"), keyFile: filepath.Join(dir, name+".key")}
+	if p.load() == nil && now.Add(leafLifetime).Before(p.cert.NotAfter) {
+		return p, nil
+	}
+	template := &x509.Certificate{
+		Subject:               pkix.Name{CommonName: "acmeca local " + name},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(caLifetime),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+	return p, p.create(template, nil)
+}
+
+func makeLeaf(dir, name string, ca *keyPair, subject pkix.Name, usages []x509.ExtKeyUsage, now time.Time) (*keyPair, error) {
+	p := &keyPair{certFile: filepath.Join(dir, name+".crt"), keyFile: filepath.Join(dir, name+".key")}
+	template := &x509.Certificate{
+		Subject:     subject,
+		NotBefore:   now.Add(-backdate),
+		NotAfter:    now.Add(leafLifetime),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: usages,
+		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)},
+	}
+	return p, p.create(template, ca)
+}
+
+// create makes a key and signs its certificate with the CA, or with itself when ca is nil, and writes both.
+func (p *keyPair) create(template *x509.Certificate, ca *keyPair) error {
+	var err error
+	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return err
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120)); err != nil {
+		return err
+	}
+	parent, signer := template, p.key
+	if ca != nil {
+		parent, signer = ca.cert, ca.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, p.key.Public(), signer)
+	if err != nil {
+		return err
+	}
+	if p.cert, err = x509.ParseCertificate(der); err != nil {
+		return err
+	}
+	if p.keyPEM, err = encodeKey(p.key); err != nil {
+		return err
+	}
+	p.certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return errors.Join(writeFile(p.keyFile, p.keyPEM), writeFile(p.certFile, p.certPEM))
+}
+
+func (p *keyPair) load() error {
+	var err error
+	if p.certPEM, err = os.ReadFile(p.certFile); err != nil {
+		return err
+	}
+	if p.keyPEM, err = os.ReadFile(p.keyFile); err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(p.certPEM, p.keyPEM) // checks that they belong together
+	if err != nil {
+		return err
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return fmt.Errorf("%s: not an ECDSA key", p.keyFile)
+	}
+	p.key, p.cert = key, pair.Leaf
+	return nil
+}
+
+// keepKey loads a private key or, when it isn't there or isn't whole, makes one.
+func keepKey(file string) (*ecdsa.PrivateKey, error) {
+	if text, err := os.ReadFile(file); err == nil {
+		if block, _ := pem.Decode(text); block != nil {
+			if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+				return key, nil
+			}
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	text, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, writeFile(file, text)
+}
+
+func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
+}
+
+// writeFile replaces a file in one step, so that a run that is killed leaves the old or the new one.
+func writeFile(path string, text []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// httpClient is one that authenticates with this pair and trusts that CA.
+func (p *keyPair) httpClient(ca *keyPair) (*http.Client, error) {
+	pair, err := tls.X509KeyPair(p.certPEM, p.keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	return &http.Client{
+		Timeout:   5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}},
+	}, nil
+}
