@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -22,8 +23,10 @@ const (
 	maxRedirects = 10
 	// maxLocation bounds the URL of a redirect, in bytes.
 	maxLocation = 2048
-	// maxHTTPHeader bounds the header of an answer, in bytes.
-	maxHTTPHeader = 16 << 10
+	// maxHTTPAnswer bounds what is read of an answer, in bytes: header, encoding of the body, and the little body.
+	maxHTTPAnswer = 32 << 10
+	// maxInformational bounds the responses with a status of 1xx before the answer.
+	maxInformational = 5
 	// maxBodyShown bounds what a problem tells of a body, in bytes.
 	maxBodyShown = 32
 
@@ -168,8 +171,7 @@ func plainHost(host string) bool {
 	return problem == nil && !id.Wildcard()
 }
 
-// fetch does one GET. The connection is made before and given to the HTTP client, which can't make another: it knows
-// neither redirects nor cookies, proxies or names.
+// fetch does one GET, on a connection of its own.
 func (a *attempt) fetch(ctx context.Context, target *url.URL) (httpResponse, *failure) {
 	a.record.addURL(target.String())
 	port, ok := a.portOf(target)
@@ -202,47 +204,49 @@ func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, target *url.UR
 	return secure, nil
 }
 
-var errConnectedOnce = errors.New("a second connection was asked for")
-
+// get does without http.Client and http.Transport: what they add (redirects, cookies, proxies, connections kept, retries)
+// is what must not happen here, and they log what a peer sends.
 func (a *attempt) get(ctx context.Context, conn net.Conn, target *url.URL) (httpResponse, *failure) {
-	request := (&http.Request{
+	request := &http.Request{
 		Method: http.MethodGet,
 		URL:    target,
 		Host:   target.Host,
 		Header: http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}},
-	}).WithContext(ctx)
-	connected := make(chan net.Conn, 1)
-	connected <- conn
-	giveConn := func(context.Context, string, string) (net.Conn, error) {
-		select {
-		case c := <-connected:
-			return c, nil
-		default:
-			return nil, errConnectedOnce
-		}
+		Close:  true,
 	}
-	transport := &http.Transport{
-		DialContext:            giveConn,
-		DialTLSContext:         giveConn,
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHTTPHeader,
-	}
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
+	if err := request.Write(conn); err != nil {
 		return httpResponse{}, httpFailure(ctx, err, target)
 	}
-	defer answer.Body.Close()
-	response := httpResponse{status: answer.StatusCode, location: answer.Header.Get("Location")}
-	if response.status != http.StatusOK {
-		return response, nil
+	limited := &io.LimitedReader{R: conn, N: maxHTTPAnswer}
+	response, err := readHTTP(bufio.NewReader(limited), request)
+	if err != nil && limited.N == 0 {
+		return httpResponse{}, definite(acme.IncorrectResponse, "fetching %s: the answer has too long a header", quoted(target))
 	}
-	response.body, err = io.ReadAll(io.LimitReader(answer.Body, maxKeyAuthorization+1))
 	if err != nil {
 		return httpResponse{}, httpFailure(ctx, err, target)
 	}
 	return response, nil
 }
+
+func readHTTP(from *bufio.Reader, request *http.Request) (httpResponse, error) {
+	for range maxInformational + 1 {
+		answer, err := http.ReadResponse(from, request)
+		if err != nil {
+			return httpResponse{}, err
+		}
+		switch {
+		case answer.StatusCode < 200: // RFC 9110 section 15.2: a client reads on
+			continue
+		case answer.StatusCode != http.StatusOK:
+			return httpResponse{status: answer.StatusCode, location: answer.Header.Get("Location")}, nil
+		}
+		body, err := io.ReadAll(io.LimitReader(answer.Body, maxKeyAuthorization+1))
+		return httpResponse{status: answer.StatusCode, body: body}, err
+	}
+	return httpResponse{}, errTooManyInformational
+}
+
+var errTooManyInformational = errors.New("too many informational responses")
 
 // httpFailure tells a broken connection, which may get better, from an answer that isn't HTTP. The error's own text is
 // left out, since it can hold what the peer sent.
