@@ -1,0 +1,67 @@
+package jws
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// signatureAlgorithms and macAlgorithms are all that is accepted (RFC 7518 section 3.1, RFC 8037 section 3.1). The first
+// signs requests, the second only an external account binding (RFC 8555 section 7.3.4); they must never share a member.
+var (
+	signatureAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA}
+	macAlgorithms       = []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
+)
+
+// Algorithms lists the "alg" values that a request may be signed with.
+func Algorithms() []string { return algorithmNames(signatureAlgorithms) }
+
+// MACAlgorithms lists the "alg" values that an external account binding may have.
+func MACAlgorithms() []string { return algorithmNames(macAlgorithms) }
+
+func algorithmNames(algorithms []jose.SignatureAlgorithm) []string {
+	names := make([]string, len(algorithms))
+	for i, a := range algorithms {
+		names[i] = string(a)
+	}
+	return names
+}
+
+// algorithmFor is the one algorithm that a public key is used with, so that neither a client nor somebody between can
+// choose another; "" where the kind of key is not accepted.
+func algorithmFor(public crypto.PublicKey) jose.SignatureAlgorithm {
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		return jose.RS256
+	case *ecdsa.PublicKey:
+		switch public.Curve {
+		case elliptic.P256():
+			return jose.ES256
+		case elliptic.P384():
+			return jose.ES384
+		case elliptic.P521():
+			return jose.ES512
+		}
+	case ed25519.PublicKey:
+		return jose.EdDSA
+	}
+	return ""
+}
+
+// checkAlgorithm gives badSignatureAlgorithm with the list that RFC 8555 section 6.2 demands.
+func checkAlgorithm(algorithm string, accepted []jose.SignatureAlgorithm) *acme.Problem {
+	if slices.Contains(accepted, jose.SignatureAlgorithm(algorithm)) {
+		return nil
+	}
+	problem := acme.NewProblem(acme.BadSignatureAlgorithm, "algorithm %q is not accepted here; these are: %v",
+		acme.Printable(algorithm, 32), accepted)
+	problem.Algorithms = algorithmNames(accepted)
+	return problem
+}
