@@ -1,0 +1,82 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// name is how messages call a certificate.
+func name(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject.String()) }
+
+// checkChain says what keeps a chain, issuing certificate first, from issuing end-entity certificates now.
+func checkChain(chain []*x509.Certificate, now time.Time) error {
+	below := 0 // certificates between this one and the end-entity certificate that count for path lengths
+	for i, cert := range chain {
+		which := fmt.Sprintf("certificate %d, %s,", i+1, name(cert))
+		if err := checkCA(cert, now); err != nil {
+			return fmt.Errorf("%s %w", which, err)
+		}
+		if (cert.MaxPathLen > 0 || cert.MaxPathLenZero) && cert.MaxPathLen < below {
+			return fmt.Errorf("%s allows %d CA certificates below it (its path length), and there are %d",
+				which, cert.MaxPathLen, below)
+		}
+		if i+1 < len(chain) {
+			if err := checkLink(cert, chain[i+1]); err != nil {
+				return fmt.Errorf("%s is not signed by the next one, %s: %w", which, name(chain[i+1]), err)
+			}
+		}
+		if !selfIssued(cert) {
+			below++
+		}
+	}
+	return nil
+}
+
+// checkCA judges one certificate by itself (RFC 5280 section 4.2.1 and 6.1.4).
+func checkCA(cert *x509.Certificate, now time.Time) error {
+	switch {
+	case cert.Version != 3:
+		return fmt.Errorf("is of X.509 version %d, and a CA certificate is of version 3", cert.Version)
+	case !cert.BasicConstraintsValid || !cert.IsCA:
+		return errors.New("is not a CA certificate: its basic constraints do not say CA:TRUE")
+	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return errors.New("may not sign certificates: its key usage lacks keyCertSign")
+	case cert.KeyUsage&x509.KeyUsageCRLSign == 0:
+		return errors.New("may not sign CRLs: its key usage lacks cRLSign")
+	case len(cert.SubjectKeyId) == 0:
+		return errors.New("has no subject key identifier, which every CA certificate must have")
+	case len(cert.Subject.Names) == 0:
+		return errors.New("has an empty subject, which no CA certificate may have")
+	case len(cert.UnhandledCriticalExtensions) > 0:
+		return fmt.Errorf("has the critical extension %s, which is not understood here", cert.UnhandledCriticalExtensions[0])
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("is not valid before %s", timeText(cert.NotBefore))
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("expired at %s", timeText(cert.NotAfter))
+	}
+	return nil
+}
+
+func checkLink(cert, issuer *x509.Certificate) error {
+	switch {
+	case !bytes.Equal(cert.RawIssuer, issuer.RawSubject):
+		return fmt.Errorf("it names %q as its issuer", cert.Issuer.String())
+	case len(cert.AuthorityKeyId) > 0 && !bytes.Equal(cert.AuthorityKeyId, issuer.SubjectKeyId):
+		return errors.New("the key identifiers differ")
+	}
+	return cert.CheckSignatureFrom(issuer)
+}
+
+// isRoot reports whether a certificate is self-signed. An outdated algorithm (SHA-1) in the signature of a root by itself
+// does no harm: nobody trusts the root for that signature.
+func isRoot(cert *x509.Certificate) bool {
+	if !selfIssued(cert) {
+		return false
+	}
+	err := cert.CheckSignatureFrom(cert)
+	var insecure x509.InsecureAlgorithmError
+	return err == nil || errors.As(err, &insecure)
+}

@@ -1,0 +1,129 @@
+package ca
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// KeyAlgorithm names an algorithm and a size of key.
+type KeyAlgorithm string
+
+// The algorithms of keys that GenerateKey makes.
+const (
+	ECDSAP256 KeyAlgorithm = "ECDSA-P256"
+	ECDSAP384 KeyAlgorithm = "ECDSA-P384"
+	RSA2048   KeyAlgorithm = "RSA-2048"
+	RSA3072   KeyAlgorithm = "RSA-3072"
+	RSA4096   KeyAlgorithm = "RSA-4096"
+	Ed25519   KeyAlgorithm = "Ed25519"
+
+	// ecdsaP521 is for the throw-away key beside a CA key on that curve, which people may bring.
+	ecdsaP521 KeyAlgorithm = "ECDSA-P521"
+)
+
+// GenerateKey makes a private key. It fails for an unknown algorithm alone.
+func GenerateKey(algorithm KeyAlgorithm) (crypto.Signer, error) {
+	switch algorithm {
+	case ECDSAP256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case ECDSAP384:
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case ecdsaP521:
+		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case RSA2048:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case RSA3072:
+		return rsa.GenerateKey(rand.Reader, 3072)
+	case RSA4096:
+		return rsa.GenerateKey(rand.Reader, 4096)
+	case Ed25519:
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		return key, err
+	}
+	return nil, fmt.Errorf("unknown key algorithm %q", algorithm)
+}
+
+// MarshalKeyPEM encodes a private key as PKCS#8 (RFC 5958) in PEM.
+func MarshalKeyPEM(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode private key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// maxKeyPEM bounds the text of a private key: RSA with 16384 bits takes 13 KiB.
+const maxKeyPEM = 16 << 10
+
+// ParseKeyPEM reads the one private key in PEM text: PKCS#8, SEC1 (RFC 5915) or PKCS#1 (RFC 8017), since people bring their
+// own. The error is a sentence for the person who wrote the text, and never quotes it.
+func ParseKeyPEM(text []byte) (crypto.Signer, error) {
+	if len(text) > maxKeyPEM {
+		return nil, fmt.Errorf("the private key is larger than %d bytes", maxKeyPEM)
+	}
+	var key crypto.Signer
+	for rest := text; ; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		// openssl ecparam -genkey puts the curve's parameters before the key, which names the curve itself.
+		if block.Type == "EC PARAMETERS" {
+			continue
+		}
+		if key != nil {
+			return nil, errors.New("the private key's PEM has more than one block")
+		}
+		var err error
+		if key, err = parseKeyBlock(block); err != nil {
+			return nil, err
+		}
+	}
+	if key == nil {
+		return nil, errors.New("the private key is not PEM text with a PRIVATE KEY block")
+	}
+	return key, nil
+}
+
+func parseKeyBlock(block *pem.Block) (crypto.Signer, error) {
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "ENCRYPTED PRIVATE KEY":
+		return nil, errors.New("the private key is encrypted; store it decrypted")
+	default:
+		return nil, fmt.Errorf("the private key's PEM has a block of type %q instead of PRIVATE KEY", block.Type)
+	}
+	if block.Headers["DEK-Info"] != "" {
+		return nil, errors.New("the private key is encrypted; store it decrypted")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the private key cannot be read: %w", err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("the private key is of a kind that cannot sign (%T)", key)
+	}
+	return signer, nil
+}
+
+// equalKeys compares two public keys, of which either may be of a kind that can't be compared.
+func equalKeys(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}

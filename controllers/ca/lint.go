@@ -1,0 +1,125 @@
+package ca
+
+import (
+	"fmt"
+	"sync"
+
+	zx509 "github.com/zmap/zcrypto/x509"
+	"github.com/zmap/zlint/v3/lint"
+	// The lints of the sources in lintSources register themselves.
+	_ "github.com/zmap/zlint/v3/lints/cabf_br"
+	_ "github.com/zmap/zlint/v3/lints/community"
+	_ "github.com/zmap/zlint/v3/lints/rfc"
+)
+
+// lintSources are the rules that this CA keeps. The Baseline Requirements are for public CAs, yet what they say about
+// certificates is the state of the art; those that can't hold in a private network are in lintExclusions.
+var lintSources = lint.SourceList{
+	lint.RFC3279, lint.RFC5280, lint.RFC5480, lint.RFC5891, lint.RFC8813,
+	lint.CABFBaselineRequirements,
+	lint.Community,
+}
+
+// lintExclusions are the lints that don't apply to a private CA, each with the reason.
+var lintExclusions = map[string]string{
+	"e_dnsname_not_valid_tld":                        "private networks have names under no public top-level domain",
+	"e_dnsname_contains_bare_iana_suffix":            "a single label can be a host here, whatever the public suffix list says",
+	"e_dnsname_hyphen_in_sld":                        "it asks the public suffix list which label is the second one",
+	"e_ext_san_contains_reserved_ip":                 "private networks have private addresses",
+	"e_subject_contains_reserved_ip":                 "private networks have private addresses",
+	"e_subject_contains_reserved_arpa_ip":            "private networks have private addresses",
+	"e_ext_nc_intersects_reserved_ip":                "private networks have private addresses",
+	"e_san_dns_name_onion_not_ev_cert":               "there are no EV certificates here",
+	"e_sub_cert_certificate_policies_missing":        "policy identifiers are those of public CAs",
+	"e_sub_ca_certificate_policies_missing":          "policy identifiers are those of public CAs",
+	"e_invalid_ca_certificate_policies":              "policy identifiers are those of public CAs",
+	"e_sub_cert_cert_policy_empty":                   "policy identifiers are those of public CAs",
+	"e_sub_cert_aia_missing":                         "the HTTP listener that AIA would name can be off",
+	"e_sub_cert_aia_does_not_contain_ocsp_url":       "revocation is by CRL, as for public CAs since ballot SC-063",
+	"e_missing_crl_distrib_point":                    "the HTTP listener that CRL distribution points would name can be off",
+	"e_sub_ca_aia_missing":                           "nobody can be asked for the root but the trust bundle",
+	"e_sub_ca_crl_distribution_points_missing":       "a root that is kept offline, or was removed, signs no CRL",
+	"e_ca_country_name_missing":                      "the subject of a private CA is its owner's choice",
+	"e_ca_organization_name_missing":                 "the subject of a private CA is its owner's choice",
+	"e_public_key_type_not_allowed":                  "Ed25519 (RFC 8410) is allowed here; policy.CheckKey decides on keys",
+	"e_signature_algorithm_not_supported":            "Ed25519 (RFC 8410) is allowed here",
+	"e_algorithm_identifier_improper_encoding":       "Ed25519 (RFC 8410) is allowed here; x509 encodes the others as the rule says",
+	"e_server_cert_valid_time_longer_than_47_days":   "the profile decides",
+	"e_server_cert_valid_time_longer_than_100_days":  "the profile decides",
+	"e_server_cert_valid_time_longer_than_200_days":  "the profile decides",
+	"e_sub_cert_valid_time_longer_than_39_months":    "the profile decides",
+	"e_sub_cert_valid_time_longer_than_825_days":     "the profile decides",
+	"e_sub_cert_eku_server_auth_client_auth_missing": "the profile decides",
+	"e_crl_next_update_invalid":                      "the issuer's owner decides how long a CRL is good for",
+}
+
+// lints is the registry of what is checked, made once.
+var lints = sync.OnceValues(func() (lint.Registry, error) {
+	exclude := make([]string, 0, len(lintExclusions))
+	for name := range lintExclusions {
+		exclude = append(exclude, name)
+	}
+	return lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lintSources, ExcludeNames: exclude})
+})
+
+// LintError is a finding in a certificate or CRL that this CA was about to sign. It is a fault of the CA or its
+// configuration, and nothing was signed.
+type LintError struct {
+	// Lint is the name under which zlint documents the rule.
+	Lint string
+	// Details say what was found, and may be empty.
+	Details string
+	// Rule is the description of the rule and where it is written.
+	Rule string
+}
+
+func (e *LintError) Error() string {
+	text := fmt.Sprintf("lint %s stops it: %s", e.Lint, e.Rule)
+	if e.Details != "" {
+		text += " (" + e.Details + ")"
+	}
+	return text
+}
+
+func finding(meta lint.LintMetadata, result *lint.LintResult) error {
+	if result.Status != lint.Error && result.Status != lint.Fatal {
+		return nil
+	}
+	return &LintError{Lint: meta.Name, Details: result.Details, Rule: meta.Description + ", " + meta.Citation}
+}
+
+// lintCertificate checks a certificate, whoever signed it, and returns the first finding as a LintError.
+func lintCertificate(der []byte) error {
+	registry, err := lints()
+	if err != nil {
+		return fmt.Errorf("set up lints: %w", err)
+	}
+	cert, err := zx509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("parse for linting: %w", err)
+	}
+	for _, l := range registry.CertificateLints().Lints() {
+		if err := finding(l.LintMetadata, l.Execute(cert, registry.GetConfiguration())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lintCRL is lintCertificate for a CRL.
+func lintCRL(der []byte) error {
+	registry, err := lints()
+	if err != nil {
+		return fmt.Errorf("set up lints: %w", err)
+	}
+	crl, err := zx509.ParseRevocationList(der)
+	if err != nil {
+		return fmt.Errorf("parse for linting: %w", err)
+	}
+	for _, l := range registry.RevocationListLints().Lints() {
+		if err := finding(l.LintMetadata, l.Execute(crl, registry.GetConfiguration())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

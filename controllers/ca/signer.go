@@ -1,0 +1,100 @@
+package ca
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// signer signs X.509 structures with one key and one algorithm, always the same bytes for the same input.
+type signer struct {
+	key       crypto.Signer
+	algorithm x509.SignatureAlgorithm
+	hash      crypto.Hash
+}
+
+func newSigner(key crypto.Signer) (signer, error) {
+	switch pub := key.Public().(type) {
+	case *rsa.PublicKey:
+		return signer{key, x509.SHA256WithRSA, crypto.SHA256}, nil
+	case ed25519.PublicKey:
+		return signer{key, x509.PureEd25519, 0}, nil
+	case *ecdsa.PublicKey:
+		switch pub.Curve {
+		case elliptic.P256():
+			return signer{key, x509.ECDSAWithSHA256, crypto.SHA256}, nil
+		case elliptic.P384():
+			return signer{key, x509.ECDSAWithSHA384, crypto.SHA384}, nil
+		case elliptic.P521():
+			return signer{key, x509.ECDSAWithSHA512, crypto.SHA512}, nil
+		}
+	}
+	return signer{}, fmt.Errorf("a key of type %T cannot sign certificates here", key.Public())
+}
+
+// throwAway makes a signer of the same algorithm with a new key that nobody trusts, to sign what is linted.
+func (s signer) throwAway() (signer, error) {
+	// RSA signs with the same algorithm whatever the size, and a small key is quick.
+	algorithm := map[x509.SignatureAlgorithm]KeyAlgorithm{
+		x509.SHA256WithRSA:   RSA2048,
+		x509.ECDSAWithSHA256: ECDSAP256,
+		x509.ECDSAWithSHA384: ECDSAP384,
+		x509.ECDSAWithSHA512: ecdsaP521,
+		x509.PureEd25519:     Ed25519,
+	}[s.algorithm]
+	key, err := GenerateKey(algorithm)
+	if err != nil {
+		return signer{}, err
+	}
+	return newSigner(key)
+}
+
+// signed is the outer structure of a certificate and of a CRL alike (RFC 5280 sections 4.1 and 5.1).
+type signed struct {
+	tbs       []byte // the DER of what is signed
+	algorithm []byte // the DER of the AlgorithmIdentifier
+}
+
+// splitSigned takes a certificate or CRL apart, leaving its signature behind.
+func splitSigned(der []byte) (signed, error) {
+	var outer, tbs, algorithm cryptobyte.String
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&outer, cryptobyteasn1.SEQUENCE) ||
+		!outer.ReadASN1Element(&tbs, cryptobyteasn1.SEQUENCE) ||
+		!outer.ReadASN1Element(&algorithm, cryptobyteasn1.SEQUENCE) {
+		return signed{}, errors.New("not a signed X.509 structure")
+	}
+	return signed{tbs, algorithm}, nil
+}
+
+// sign puts the structure together with the signature of this key.
+//
+// The source of randomness is nil on purpose: ECDSA is then RFC 6979's, and RSA PKCS #1 v1.5 and Ed25519 never need one,
+// so a second signature over the same bytes is the same.
+func (s signer) sign(what signed) ([]byte, error) {
+	signature, err := crypto.SignMessage(s.key, nil, what.tbs, s.hash)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	der, err := asn1.Marshal(struct {
+		TBS, Algorithm asn1.RawValue
+		Signature      asn1.BitString
+	}{
+		asn1.RawValue{FullBytes: what.tbs},
+		asn1.RawValue{FullBytes: what.algorithm},
+		asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return der, nil
+}
