@@ -1,0 +1,114 @@
+# `make` or `make help` lists what there is.
+
+GO ?= go
+BIN := bin
+KUBECTL ?= $(BIN)/kubectl
+# The image that `make docker-build` makes and `make deploy` runs.
+IMG ?= acmeca:dev
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 10s
+# More arguments for `go test`, such as TESTFLAGS=-race.
+TESTFLAGS ?=
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-zA-Z_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+
+.PHONY: run
+run: ## Run acmeca with a control plane of its own, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
+	@$(GO) build -o $(BIN)/acmeca-local ./hack/run
+	@exec $(BIN)/acmeca-local -stop-with-parent
+
+.PHONY: clean-local
+clean-local: ## Forget the state of `make run`.
+	rm -rf .local
+
+.PHONY: build
+build: ## Build the operator.
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/acmeca ./cmd/acmeca
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	docker build -t $(IMG) .
+
+##@ Use in the cluster of your kubeconfig
+
+.PHONY: install
+install: $(BIN)/kubectl ## Install the CustomResourceDefinitions.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: $(BIN)/kubectl ## Remove the CustomResourceDefinitions, and with them every issuer, account, order and authorization.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: $(BIN)/kubectl ## Deploy the operator with the image IMG.
+	hack/overlay.sh "$(IMG)"
+	$(KUBECTL) apply --server-side -k .local/deploy
+
+.PHONY: undeploy
+undeploy: $(BIN)/kubectl ## Remove the operator and the CustomResourceDefinitions.
+	hack/overlay.sh "$(IMG)"
+	$(KUBECTL) delete --ignore-not-found -k .local/deploy
+
+##@ Develop
+
+.PHONY: generate
+generate: $(BIN)/controller-gen ## Generate Go code from the kinds.
+	$(BIN)/controller-gen object paths=./api/v1alpha1
+
+.PHONY: manifests
+manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and the two roles.
+	$(BIN)/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	$(BIN)/controller-gen rbac:roleName=acmeca-controller paths=./controllers/... output:rbac:dir=config/rbac/controller
+	$(BIN)/controller-gen rbac:roleName=acmeca-server paths=./acmeserver/... output:rbac:dir=config/rbac/server
+
+.PHONY: verify
+verify: $(BIN)/controller-gen ## Check that what is generated is up to date.
+	hack/verify.sh
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of imports.
+	$(BIN)/golangci-lint run ./...
+
+##@ Test
+
+.PHONY: test
+test: control-plane ## Run all tests, those of suites with a control plane and real clients too.
+	$(GO) run ./hack/gotest -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane.
+	$(GO) run ./hack/gotest -timeout 5m $(TESTFLAGS) $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... \
+		| grep -v -e acmeca/hack/controlplane -e acmeca/hack/run -e acmeca/test/ | cut -d' ' -f1)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME.
+	hack/fuzz.sh "$(FUZZTIME)"
+
+##@ Tools
+
+.PHONY: control-plane
+control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes), unless KUBEBUILDER_ASSETS has them.
+	@$(GO) run ./hack/binaries/build
+
+.PHONY: controller-manager
+controller-manager: ## Build kube-controller-manager too, for tests that need garbage collection.
+	@$(GO) run ./hack/binaries/build kube-controller-manager
+
+$(BIN)/kubectl:
+	@$(GO) run ./hack/binaries/build kubectl
+
+# The nested module hack/tools names the tools and their versions.
+$(BIN)/controller-gen: hack/tools/go.mod
+	$(GO) -C hack/tools build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+	@touch $@
+
+$(BIN)/golangci-lint: hack/tools/go.mod
+	@echo "Building golangci-lint (once, about a minute)"
+	$(GO) -C hack/tools build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
