@@ -191,6 +191,8 @@ func (a *attempt) challenge(ctx context.Context) (verdict, *failure) {
 		return a.http01(ctx)
 	case acme.DNS01:
 		return a.dns01(ctx)
+	case acme.TLSALPN01:
+		return a.tlsALPN01(ctx)
 	}
 	return unproven, definite(acme.Malformed, "challenge type %q is not supported", acme.Printable(string(a.req.Type), 32))
 }
