@@ -1,0 +1,472 @@
+package validation
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+func testResolver(t *testing.T, timeout time.Duration, servers ...string) *resolver {
+	t.Helper()
+	r, err := newResolver(servers, nil, timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// reply makes a handler that answers with what change makes of an empty answer.
+func reply(change func(query, reply *dns.Msg)) dns.HandlerFunc {
+	return func(w dns.ResponseWriter, query *dns.Msg) {
+		m := new(dns.Msg).SetReply(query)
+		m.RecursionAvailable = true
+		change(query, m)
+		w.WriteMsg(m)
+	}
+}
+
+func rcode(code int) dns.HandlerFunc {
+	return reply(func(_, m *dns.Msg) { m.Rcode = code })
+}
+
+func mustRR(s string) dns.RR {
+	rr, err := dns.NewRR(s)
+	if err != nil {
+		panic(err)
+	}
+	return rr
+}
+
+func overTCP(w dns.ResponseWriter) bool { return w.LocalAddr().Network() == "tcp" }
+
+func TestParseServer(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1:53", "192.0.2.1:5353": "192.0.2.1:5353", "2001:db8::1": "[2001:db8::1]:53",
+		"[2001:db8::1]": "[2001:db8::1]:53", "[2001:db8::1]:5353": "[2001:db8::1]:5353", "fe80::1%eth0": "[fe80::1%eth0]:53",
+		"": "", "dns.test": "", "dns.test:53": "", "192.0.2.1:": "", "192.0.2.1:0": "", "192.0.2.1:99999": "", "[]": "",
+	} {
+		got, err := parseServer(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestResolversOfTheSystem(t *testing.T) {
+	_, err := newResolver(nil, nil, time.Second)
+	_, statErr := os.Stat(resolvConf)
+	if (err == nil) != (statErr == nil) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLookupQuery(t *testing.T) {
+	queries := make(chan *dns.Msg, 1)
+	server := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		queries <- q.Copy()
+		zoneHandler(t, "a.test. A 192.0.2.1")(w, q)
+	})
+	ans, failed := testResolver(t, time.Second, server).lookup(t.Context(), "A.test", dns.TypeA)
+	if failed != nil || len(ans.records) != 1 || ans.server != server {
+		t.Fatalf("got %v, %v", ans, failed)
+	}
+	query := <-queries
+	if !query.RecursionDesired || query.CheckingDisabled || query.IsEdns0() == nil || query.IsEdns0().UDPSize() != udpPayload {
+		t.Errorf("asked %v", query)
+	}
+	if query.Question[0].Name != "a.test." {
+		t.Errorf("asked for %q", query.Question[0].Name)
+	}
+}
+
+func TestLookupOutcomes(t *testing.T) {
+	a := mustRR("a.test. A 192.0.2.1")
+	flood := func(n int) []dns.RR {
+		list := []dns.RR{mustRR("a.test. CNAME c0.test.")}
+		for i := range n {
+			list = append(list, mustRR(fmt.Sprintf("c%d.test. CNAME c%d.test.", i, i+1)))
+		}
+		return append(list, mustRR(fmt.Sprintf("c%d.test. A 192.0.2.1", n)))
+	}
+	zone := func(records ...string) dns.HandlerFunc { return zoneHandler(t, records...) }
+	for name, c := range map[string]struct {
+		handler dns.HandlerFunc
+		// failure is part of its detail, or "" for an answer with so many records.
+		failure   string
+		transient bool
+		records   int
+		nxdomain  bool
+	}{
+		"one record":       {handler: zone("a.test. A 192.0.2.1"), records: 1},
+		"none of the type": {handler: zone("a.test. AAAA 2001:db8::1")},
+		"no such name":     {handler: zone("b.test. A 192.0.2.1"), nxdomain: true},
+		"CNAME":            {handler: zone("a.test. CNAME b.test.", "b.test. CNAME C.test.", "c.test. A 192.0.2.1"), records: 1},
+		"CNAME to nowhere": {handler: zone("a.test. CNAME b.test."), nxdomain: true},
+		"CNAME loop":       {handler: zone("a.test. CNAME b.test.", "b.test. CNAME a.test."), failure: "form a loop"},
+		"CNAME to itself":  {handler: zone("a.test. CNAME A.test."), failure: "form a loop"},
+		"ten CNAMEs":       {handler: reply(func(_, m *dns.Msg) { m.Answer = flood(9) }), records: 1},
+		"eleven CNAMEs":    {handler: reply(func(_, m *dns.Msg) { m.Answer = flood(10) }), failure: "too long a chain"},
+		"SERVFAIL":         {handler: rcode(dns.RcodeServerFailure), failure: "SERVFAIL", transient: true},
+		"REFUSED":          {handler: rcode(dns.RcodeRefused), failure: "REFUSED", transient: true},
+		"an unknown code": {handler: reply(func(_, m *dns.Msg) {
+			m.SetEdns0(udpPayload, false)
+			m.Rcode = 3841
+		}), failure: "RCODE3841", transient: true},
+		"NOTIMP":                 {handler: rcode(dns.RcodeNotImplemented), failure: "NOTIMP", transient: true},
+		"too big for a datagram": {handler: manyRecords(t, 100), records: 100},
+		"a record for another name": {handler: reply(func(_, m *dns.Msg) {
+			m.Answer = []dns.RR{mustRR("b.test. A 192.0.2.1")}
+		})},
+		"records of another class": {handler: reply(func(_, m *dns.Msg) {
+			m.Answer = []dns.RR{mustRR("a.test. CH A 192.0.2.1"), mustRR("a.test. CH CNAME b.test.")}
+		})},
+		"a record in the additional section": {handler: reply(func(_, m *dns.Msg) { m.Extra = []dns.RR{a} })},
+		"a record without data": {handler: reply(func(_, m *dns.Msg) {
+			m.Answer = []dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeA, Class: dns.ClassINET}}}
+		}), failure: "no data"},
+		"a referral": {handler: reply(func(_, m *dns.Msg) {
+			m.RecursionAvailable = false
+			m.Ns = []dns.RR{mustRR(". NS a.root-servers.net.")}
+		}), failure: "referral"},
+		"none, with SOA": {handler: reply(func(_, m *dns.Msg) {
+			m.Ns = []dns.RR{mustRR("test. SOA a. b. 1 2 3 4 5")}
+		})},
+		"none, with authority": {handler: reply(func(_, m *dns.Msg) {
+			m.Authoritative = true
+			m.Ns = []dns.RR{mustRR("test. NS ns.test.")}
+		})},
+		"truncated over TCP": {handler: reply(func(_, m *dns.Msg) {
+			m.Truncated = true
+			m.Answer = []dns.RR{a}
+		}), failure: "truncated over TCP"},
+		"only without EDNS": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			if q.IsEdns0() != nil {
+				// RFC 6891 section 7: such a server may leave even the question out.
+				w.WriteMsg(&dns.Msg{MsgHdr: dns.MsgHdr{Id: q.Id, Response: true, Rcode: dns.RcodeFormatError}})
+				return
+			}
+			zone("a.test. A 192.0.2.1")(w, q)
+		}, records: 1},
+		"a flood of stray datagrams": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			if !overTCP(w) {
+				for i := range 100 {
+					m := new(dns.Msg).SetReply(q)
+					m.Id = q.Id + 1 + uint16(i)
+					m.Answer = []dns.RR{mustRR("a.test. A 192.0.2.66")}
+					w.WriteMsg(m)
+				}
+				return
+			}
+			zone("a.test. A 192.0.2.1")(w, q)
+		}, records: 1},
+		"malformed over UDP": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			if !overTCP(w) {
+				w.Write(append(binary.BigEndian.AppendUint16(nil, q.Id), "\x81\x80\x00\x01\x00\x09\x00\x00\x00\x00\xc0\x0c"...))
+				return
+			}
+			zone("a.test. A 192.0.2.1")(w, q)
+		}, records: 1},
+		"malformed": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			w.Write(append(binary.BigEndian.AppendUint16(nil, q.Id), 0x81, 0x80, 1))
+		}, failure: "malformed"},
+		"stray over TCP": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = !overTCP(w)
+			if overTCP(w) {
+				m.Id++
+			}
+			w.WriteMsg(m)
+		}, failure: "another question"},
+		"closes TCP": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			if overTCP(w) {
+				w.Close()
+				return
+			}
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = true
+			w.WriteMsg(m)
+		}, failure: "closed early", transient: true},
+		"cut where it was truncated": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
+			if overTCP(w) {
+				zone("a.test. A 192.0.2.1")(w, q)
+				return
+			}
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = true
+			m.Answer = []dns.RR{a, a}
+			packed, _ := m.Pack()
+			w.Write(packed[:len(packed)-3])
+		}, records: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ans, failed := testResolver(t, 5*time.Second, serveDNS(t, c.handler)).lookup(t.Context(), "a.test", dns.TypeA)
+			if failed == nil {
+				if c.failure != "" || len(ans.records) != c.records || ans.nxdomain != c.nxdomain {
+					t.Errorf("got %+v", ans)
+				}
+				return
+			}
+			if c.failure == "" || !strings.Contains(failed.problem.Detail, c.failure) || failed.transient != c.transient {
+				t.Errorf("got %v (transient: %v)", failed.problem, failed.transient)
+			}
+		})
+	}
+}
+
+func manyRecords(t *testing.T, n int) dns.HandlerFunc {
+	var zone []string
+	for i := range n {
+		zone = append(zone, fmt.Sprintf("a.test. A 192.0.2.%d", i))
+	}
+	return zoneHandler(t, zone...)
+}
+
+// Answers that an attacker may inject: none of them is taken, the right one that follows is.
+func TestLookupIgnoresSpoofedDatagrams(t *testing.T) {
+	for name, spoil := range map[string]func(*dns.Msg){
+		"wrong id":      func(m *dns.Msg) { m.Id++ },
+		"other name":    func(m *dns.Msg) { m.Question[0].Name = "b.test." },
+		"other type":    func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT },
+		"other class":   func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS },
+		"no question":   func(m *dns.Msg) { m.Question = nil },
+		"two questions": func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) },
+		"a query":       func(m *dns.Msg) { m.Response = false },
+		"an update":     func(m *dns.Msg) { m.Opcode = dns.OpcodeUpdate },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) {
+				if overTCP(w) {
+					t.Error("asked over TCP")
+				}
+				bad := new(dns.Msg).SetReply(q)
+				bad.Answer = []dns.RR{mustRR("a.test. A 192.0.2.66")}
+				spoil(bad)
+				w.WriteMsg(bad)
+				w.Write(nil)
+				good := new(dns.Msg).SetReply(q)
+				good.Question[0].Name = "A.TEST." // the case may change on the way
+				good.Answer = []dns.RR{mustRR("A.teSt. A 192.0.2.1")}
+				w.WriteMsg(good)
+			})
+			ans, failed := testResolver(t, 5*time.Second, server).lookup(t.Context(), "a.test", dns.TypeA)
+			if failed != nil || len(ans.records) != 1 || ans.records[0].(*dns.A).A.String() != "192.0.2.1" {
+				t.Errorf("got %v, %v", ans, failed)
+			}
+		})
+	}
+}
+
+// silentDNS is a server that takes queries and never answers, and counts them.
+func silentDNS(t *testing.T) (address string, asked *atomic.Int32) {
+	asked = new(atomic.Int32)
+	return serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { asked.Add(1) }), asked
+}
+
+func TestLookupTriesOtherServers(t *testing.T) {
+	good := serveDNS(t, zoneHandler(t, "a.test. A 192.0.2.1"))
+	silent, asked := silentDNS(t)
+	refusing := serveDNS(t, rcode(dns.RcodeRefused))
+	broken := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) { w.Write([]byte{byte(q.Id >> 8), byte(q.Id), 0x81}) })
+	closed := "127.0.0.1:1"
+	r := testResolver(t, 200*time.Millisecond, closed, refusing, broken, silent, good)
+	for range 3 {
+		ans, failed := r.lookup(t.Context(), "a.test", dns.TypeA)
+		if failed != nil || ans.server != good {
+			t.Fatalf("got %v, %v", ans, failed)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the silent server was asked %d times, although another answers", n)
+	}
+}
+
+func TestLookupAsksAgainAfterTimeout(t *testing.T) {
+	var queries atomic.Int32
+	answering := zoneHandler(t, "a.test. A 192.0.2.1")
+	lossy := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if queries.Add(1) > 1 {
+			answering(w, q)
+		}
+	})
+	if _, failed := testResolver(t, 200*time.Millisecond, lossy).lookup(t.Context(), "a.test", dns.TypeA); failed != nil {
+		t.Error(failed.problem)
+	}
+	silent, asked := silentDNS(t)
+	_, failed := testResolver(t, 50*time.Millisecond, silent).lookup(t.Context(), "a.test", dns.TypeA)
+	if failed == nil || !failed.transient || !strings.Contains(failed.problem.Detail, "timed out") {
+		t.Errorf("got %v", failed)
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestLookupEndsWithItsContext(t *testing.T) {
+	arrived := make(chan struct{}, 10)
+	silent := serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { arrived <- struct{}{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	_, failed := testResolver(t, time.Hour, silent, silent).lookup(ctx, "a.test", dns.TypeA)
+	if failed == nil || !strings.Contains(failed.problem.Detail, "called off") || len(arrived) > 0 {
+		t.Errorf("got %v", failed)
+	}
+}
+
+// A server that isn't recursive leaves CNAMEs to be followed here, one query each, with the same bounds.
+func TestLookupFollowsCNAMEs(t *testing.T) {
+	for _, c := range []struct {
+		links   int
+		failure string
+	}{{3, ""}, {maxCNAMEs, ""}, {maxCNAMEs + 1, "too long a chain"}, {-1, "loop"}} {
+		var queries atomic.Int32
+		server := serveDNS(t, reply(func(q, m *dns.Msg) {
+			queries.Add(1)
+			var n int
+			fmt.Sscanf(q.Question[0].Name, "n%d.test.", &n)
+			switch {
+			case c.links < 0:
+				m.Answer = []dns.RR{mustRR(fmt.Sprintf("n%d.test. CNAME n%d.test.", n, (n+1)%3))}
+			case n < c.links:
+				m.Answer = []dns.RR{mustRR(fmt.Sprintf("n%d.test. CNAME n%d.test.", n, n+1))}
+			default:
+				m.Answer = []dns.RR{mustRR(fmt.Sprintf("n%d.test. A 192.0.2.1", n))}
+			}
+		}))
+		ans, failed := testResolver(t, 5*time.Second, server).lookup(t.Context(), "n0.test", dns.TypeA)
+		if failed == nil && (c.failure != "" || len(ans.records) != 1 || len(ans.chain) != c.links) {
+			t.Errorf("%d links: got %+v", c.links, ans)
+		}
+		if failed != nil && (c.failure == "" || !strings.Contains(failed.problem.Detail, c.failure)) {
+			t.Errorf("%d links: got %v", c.links, failed.problem)
+		}
+		if queries.Load() > maxCNAMEs+1 {
+			t.Errorf("%d links: %d queries", c.links, queries.Load())
+		}
+	}
+}
+
+func TestLookupOfAnImpossibleName(t *testing.T) {
+	server := serveDNS(t, zoneHandler(t))
+	_, failed := testResolver(t, time.Second, server).lookup(t.Context(), strings.Repeat("a", 64)+".test", dns.TypeA)
+	if failed == nil || failed.transient || failed.problem.Type != acme.DNSProblem {
+		t.Errorf("got %v", failed)
+	}
+}
+
+// The dialer of the resolvers is used for UDP and TCP alike, and its errors don't reach the client.
+func TestResolverDialer(t *testing.T) {
+	r, err := newResolver([]string{"192.0.2.53"}, func(_ context.Context, network, address string) (net.Conn, error) {
+		if address != "192.0.2.53:53" {
+			t.Errorf("dialled %s", address)
+		}
+		return nil, errors.New("SECRET")
+	}, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, failed := r.lookup(t.Context(), "a.test", dns.TypeA)
+	if failed == nil || strings.Contains(failed.problem.Detail, "SECRET") {
+		t.Errorf("got %v", failed)
+	}
+}
+
+// failingConn is a connection whose first write or read fails.
+type failingConn struct{ net.Conn }
+
+func (failingConn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (failingConn) Close() error              { return nil }
+
+func TestResolverWriteFails(t *testing.T) {
+	r, err := newResolver([]string{"192.0.2.53"}, func(context.Context, string, string) (net.Conn, error) {
+		return failingConn{}, nil
+	}, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := new(dns.Msg).SetQuestion("a.test.", dns.TypeA)
+	if _, err := r.overUDP(t.Context(), "192.0.2.53:53", query); err == nil {
+		t.Error("UDP succeeded")
+	}
+	if _, err := r.overTCP(t.Context(), "192.0.2.53:53", query); err == nil {
+		t.Error("TCP succeeded")
+	}
+}
+
+// FuzzDNSReply looks for messages that make the resolver panic, loop, or take a record that wasn't asked for.
+func FuzzDNSReply(f *testing.F) {
+	query := new(dns.Msg).SetQuestion("a.test.", dns.TypeTXT)
+	for _, records := range [][]string{
+		{"a.test. TXT hello world"},
+		{"a.test. CNAME b.test.", "b.test. CNAME a.test."},
+		{"A.test. CNAME b.test.", "b.test. TXT x", "b.test. A 192.0.2.1"},
+		{`a.test. CAA 0 issue "ca.test"`},
+	} {
+		m := new(dns.Msg).SetReply(query)
+		for _, s := range records {
+			m.Answer = append(m.Answer, mustRR(s))
+		}
+		packed, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeCAA} {
+			query.Question[0].Qtype = qtype
+			if len(raw) >= 2 {
+				binary.BigEndian.PutUint16(raw, query.Id)
+			}
+			reply, err := parseReply(raw, query)
+			if err != nil {
+				continue
+			}
+			isReferral(reply)
+			records, chain, _ := follow(reply, []string{"a.test."}, qtype)
+			if len(chain) > maxCNAMEs+1 {
+				t.Errorf("a chain of %d names", len(chain))
+			}
+			for _, rr := range records {
+				if rr.Header().Rrtype != qtype || dns.CanonicalName(rr.Header().Name) != chain[len(chain)-1] {
+					t.Errorf("took %v", rr)
+				}
+				consume(rr)
+			}
+		}
+	})
+}
+
+// consume does with a record what the callers of lookup do.
+func consume(rr dns.RR) {
+	var record Record
+	switch rr := rr.(type) {
+	case *dns.A:
+		_ = rr.A.To4()
+	case *dns.AAAA:
+		_ = rr.AAAA.To16()
+	case *dns.TXT:
+		record.addRecord(strings.Join(rr.Txt, ""))
+	case *dns.CAA:
+		a := attempt{Validator: &Validator{caaIdentities: []string{"ca.test"}}}
+		a.caaObjection([]*dns.CAA{rr})
+		record.addRecord(rr.String())
+	default:
+		panic(fmt.Sprintf("a record of type %T", rr))
+	}
+}
