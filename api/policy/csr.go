@@ -51,7 +51,9 @@ func ParseCSR(der []byte, identifiers []acme.Identifier, o CSROptions) (*x509.Ce
 	return csr, nil
 }
 
-func badCSR(format string, args ...any) *acme.Problem { return acme.NewProblem(acme.BadCSR, format, args...) }
+func badCSR(format string, args ...any) *acme.Problem {
+	return acme.NewProblem(acme.BadCSR, format, args...)
+}
 
 func checkCSRKey(pub crypto.PublicKey, o CSROptions) *acme.Problem {
 	if problem := CheckKey(pub, KeyOptions{Type: acme.BadCSR, AllowP521: o.AllowP521}); problem != nil {

@@ -31,7 +31,7 @@ func Check(pub crypto.PublicKey, o Options) error {
 }
 
 func checkECDSA(pub *ecdsa.PublicKey, o Options) error {
-	if pub == nil || pub.Curve == nil || pub.X == nil || pub.Y == nil {
+	if pub == nil || pub.Curve == nil || pub.X == nil || pub.Y == nil { //nolint:staticcheck // ECDH panics without them
 		return errors.New("the ECDSA key is incomplete")
 	}
 	switch pub.Curve {
