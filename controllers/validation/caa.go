@@ -33,8 +33,6 @@ func (a *attempt) relevantCAA(ctx context.Context) (domain string, records []*dn
 		ans, failed := a.resolver.lookup(ctx, domain, dns.TypeCAA)
 		a.record.addAnswer(ans)
 		if failed != nil {
-			failed.problem.Type = acme.CAA
-			failed.problem.Status = acme.NewProblem(acme.CAA, "").Status
 			return domain, nil, failed
 		}
 		for _, rr := range ans.records {
@@ -158,11 +156,10 @@ func isLabel(s string) bool {
 	return true
 }
 
-// isParameterValue also refuses the backslash, with which the DNS library escapes what isn't printable: no account URL
-// or challenge type has one.
+// isParameterValue is RFC 8659's "value": printable ASCII but blanks and semicolons.
 func isParameterValue(s string) bool {
 	for _, c := range []byte(s) {
-		if c < 0x21 || c > 0x7e || c == ';' || c == '\\' {
+		if c < 0x21 || c > 0x7e || c == ';' {
 			return false
 		}
 	}

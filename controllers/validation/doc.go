@@ -22,8 +22,8 @@
 //   - Only the configured ports are dialled, with a fixed GET, a TLS handshake or DNS queries. No cookie, credential,
 //     client certificate, environment proxy or header of the cluster is ever sent.
 //   - What comes back is bounded in size and time. To the client goes the kind of failure, the HTTP status, and, only
-//     where the challenge's own path was asked, a short printable prefix of the body: a redirect can't be used to
-//     read from another path.
+//     where nothing but the challenge's own path was asked, a short printable prefix of the body or of a redirect's
+//     target: a redirect can't be used to read from another path. The record holds no more than that.
 //
 // What remains: a client learns whether an address that it may reach in this way answers on these ports, and can have
 // a GET sent to a path of its choice by a redirect. NetworkPolicy and Config.Deny are the means against that.

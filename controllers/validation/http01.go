@@ -33,10 +33,32 @@ const (
 	userAgent = "acmeca-validation/1 (+https://acmeca.dev)"
 )
 
+// hop is one URL of an http-01 validation.
+type hop struct {
+	url *url.URL
+	// own is whether this is the challenge's own path, and only answers from there led here. Where it isn't, a
+	// redirect chose the path, possibly of a server that the client can't reach: nothing that such a server says, in a
+	// body or a redirect of its own, is shown.
+	own bool
+	// learnt is whether the URL itself was learnt from there.
+	learnt bool
+}
+
+// shown is as much of the URL as may be shown.
+func (h hop) shown() string {
+	if h.learnt {
+		return h.url.String()
+	}
+	return h.url.Scheme + "://" + h.url.Host + "/..."
+}
+
+// String is for people.
+func (h hop) String() string { return fmt.Sprintf("%q", acme.Printable(h.shown(), 256)) }
+
 // http01 is RFC 8555 section 8.3: the key authorization is what a GET of the well-known path returns.
 func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
-	target := a.http01URL()
-	visited := []string{target.String()}
+	target := hop{url: a.http01URL(), own: true, learnt: true}
+	visited := []string{target.url.String()}
 	for {
 		response, failed := a.fetch(ctx, target)
 		if failed != nil {
@@ -45,17 +67,18 @@ func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
 		if !redirects(response.status) {
 			return a.judgeHTTP01(target, response)
 		}
-		next, failed := a.redirect(target, response)
+		to, failed := a.redirect(target, response)
 		if failed != nil {
 			return unproven, failed
 		}
-		if slices.Contains(visited, next.String()) {
+		if slices.Contains(visited, to.String()) {
 			return unproven, definite(acme.Connection, "the redirects from %q form a loop", visited[0])
 		}
-		if visited = append(visited, next.String()); len(visited) > maxRedirects+1 {
+		if visited = append(visited, to.String()); len(visited) > maxRedirects+1 {
 			return unproven, definite(acme.Connection, "there are more than %d redirects from %q", maxRedirects, visited[0])
 		}
-		target = next
+		ownPath := to.EscapedPath() == a.http01Path() && to.RawQuery == ""
+		target = hop{url: to, own: target.own && ownPath, learnt: target.own}
 	}
 }
 
@@ -80,9 +103,9 @@ func hostPort(host string, port uint16, standard int) string {
 	return host + ":" + strconv.Itoa(int(port))
 }
 
-func (a *attempt) judgeHTTP01(target *url.URL, response httpResponse) (verdict, *failure) {
+func (a *attempt) judgeHTTP01(target hop, response httpResponse) (verdict, *failure) {
 	if response.status != http.StatusOK {
-		failed := definite(acme.Unauthorized, "%s answered with HTTP status %d", quoted(target), response.status)
+		failed := definite(acme.Unauthorized, "%v answered with HTTP status %d", target, response.status)
 		// A gateway says that what is behind it isn't there, such as a solver that is still starting.
 		failed.transient = response.status == http.StatusBadGateway || response.status == http.StatusServiceUnavailable ||
 			response.status == http.StatusGatewayTimeout
@@ -92,14 +115,12 @@ func (a *attempt) judgeHTTP01(target *url.URL, response httpResponse) (verdict, 
 		string(bytes.TrimRight(response.body, " \t\r\n")) == a.keyAuthorization() {
 		return proven, nil
 	}
-	if target.EscapedPath() != a.http01Path() || target.RawQuery != "" {
-		return unproven, definite(acme.IncorrectResponse, "%s answered with something other than the key authorization", quoted(target))
+	const wrong = "%v answered with something other than the key authorization"
+	if !target.own {
+		return unproven, definite(acme.IncorrectResponse, wrong, target)
 	}
-	return unproven, definite(acme.IncorrectResponse, "%s answered with something other than the key authorization: %q",
-		quoted(target), acme.Printable(string(response.body), maxBodyShown))
+	return unproven, definite(acme.IncorrectResponse, wrong+": %q", target, acme.Printable(string(response.body), maxBodyShown))
 }
-
-func quoted(u *url.URL) string { return fmt.Sprintf("%q", acme.Printable(u.String(), 256)) }
 
 // httpResponse is all that is taken of an answer.
 type httpResponse struct {
@@ -118,14 +139,17 @@ func redirects(status int) bool {
 }
 
 // redirect judges where an answer leads to. Its host is resolved and judged when it is fetched.
-func (a *attempt) redirect(from *url.URL, response httpResponse) (*url.URL, *failure) {
+func (a *attempt) redirect(from hop, response httpResponse) (*url.URL, *failure) {
 	refused := func(why string) *failure {
-		return definite(acme.Connection, "%s redirects to %q: %s", quoted(from), acme.Printable(response.location, 128), why)
+		if !from.own {
+			return definite(acme.Connection, "%v redirects: %s", from, why)
+		}
+		return definite(acme.Connection, "%v redirects to %q: %s", from, acme.Printable(response.location, 128), why)
 	}
 	if response.location == "" || len(response.location) > maxLocation {
 		return nil, refused("its Location is missing or too long")
 	}
-	to, err := from.Parse(response.location)
+	to, err := from.url.Parse(response.location)
 	if err != nil {
 		return nil, refused("not a URL")
 	}
@@ -172,20 +196,20 @@ func plainHost(host string) bool {
 }
 
 // fetch does one GET, on a connection of its own.
-func (a *attempt) fetch(ctx context.Context, target *url.URL) (httpResponse, *failure) {
-	a.record.addURL(target.String())
-	port, ok := a.portOf(target)
+func (a *attempt) fetch(ctx context.Context, target hop) (httpResponse, *failure) {
+	a.record.addURL(target.shown())
+	port, ok := a.portOf(target.url)
 	if !ok {
-		// The first URL has the configured port, or none where that is port 80.
-		return httpResponse{}, definite(acme.ServerInternal, "the port of %s isn't configured", quoted(target))
+		// The first URL has the configured port, or none where that is port 80, and redirect has looked at the others.
+		return httpResponse{}, definite(acme.ServerInternal, "the port of %v isn't configured", target)
 	}
-	conn, failed := a.reach(ctx, target.Hostname(), port)
+	conn, failed := a.reach(ctx, target.url.Hostname(), port)
 	if failed != nil {
 		return httpResponse{}, failed
 	}
 	defer conn.Close()
-	if target.Scheme == "https" {
-		secure, failed := a.redirectTLS(ctx, conn, target)
+	if target.url.Scheme == "https" {
+		secure, failed := a.redirectTLS(ctx, conn, target.url.Hostname())
 		if failed != nil {
 			return httpResponse{}, failed
 		}
@@ -196,8 +220,8 @@ func (a *attempt) fetch(ctx context.Context, target *url.URL) (httpResponse, *fa
 
 // redirectTLS doesn't verify the certificate (RFC 8555 section 8.3 says nothing of it, and the first request was in the
 // clear anyway): a site that renews an expired certificate has nothing else to show.
-func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, target *url.URL) (net.Conn, *failure) {
-	secure := tls.Client(conn, &tls.Config{ServerName: target.Hostname(), InsecureSkipVerify: true})
+func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, host string) (net.Conn, *failure) {
+	secure := tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, tlsFailure(ctx, err, a.record.AddressUsed)
 	}
@@ -206,11 +230,11 @@ func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, target *url.UR
 
 // get does without http.Client and http.Transport: what they add (redirects, cookies, proxies, connections kept, retries)
 // is what must not happen here, and they log what a peer sends.
-func (a *attempt) get(ctx context.Context, conn net.Conn, target *url.URL) (httpResponse, *failure) {
+func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpResponse, *failure) {
 	request := &http.Request{
 		Method: http.MethodGet,
-		URL:    target,
-		Host:   target.Host,
+		URL:    target.url,
+		Host:   target.url.Host,
 		Header: http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}},
 		Close:  true,
 	}
@@ -220,7 +244,7 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target *url.URL) (http
 	limited := &io.LimitedReader{R: conn, N: maxHTTPAnswer}
 	response, err := readHTTP(bufio.NewReader(limited), request)
 	if err != nil && limited.N == 0 {
-		return httpResponse{}, definite(acme.IncorrectResponse, "fetching %s: the answer has too long a header", quoted(target))
+		return httpResponse{}, definite(acme.IncorrectResponse, "fetching %v: the answer has too long a header", target)
 	}
 	if err != nil {
 		return httpResponse{}, httpFailure(ctx, err, target)
@@ -250,14 +274,14 @@ var errTooManyInformational = errors.New("too many informational responses")
 
 // httpFailure tells a broken connection, which may get better, from an answer that isn't HTTP. The error's own text is
 // left out, since it can hold what the peer sent.
-func httpFailure(ctx context.Context, err error, target *url.URL) *failure {
+func httpFailure(ctx context.Context, err error, target hop) *failure {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	if why := reason(err); why != "" {
-		return transient(acme.Connection, "fetching %s: %s", quoted(target), why)
+		return transient(acme.Connection, "fetching %v: %s", target, why)
 	}
-	return definite(acme.IncorrectResponse, "fetching %s: the answer isn't proper HTTP", quoted(target))
+	return definite(acme.IncorrectResponse, "fetching %v: the answer isn't proper HTTP", target)
 }
 
 // tlsFailure tells a broken connection from a failed handshake (RFC 8555 section 6.7's "tls").

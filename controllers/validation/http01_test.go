@@ -215,6 +215,8 @@ func TestHTTP01Redirects(t *testing.T) {
 		"to a path without the proof":    {"/nothing", expectation{problem: acme.Unauthorized, detail: "404"}},
 		"to a path with something else":  {"http://b.test/secret", expectation{problem: acme.IncorrectResponse, detail: "something other than the key authorization"}},
 		"to the path with another query": {"http://b.test" + path + "?secret=1", expectation{problem: acme.IncorrectResponse}},
+		"to a redirect with something":   {"http://b.test/login/secret", expectation{problem: acme.Unauthorized, detail: `"http://b.test/..." answered with HTTP status 404`}},
+		"to a bad redirect":              {"http://b.test/bad/secret", expectation{problem: acme.Connection, detail: `"http://b.test/bad/secret" redirects: only http`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1", "b.test. A 192.0.2.2", "loopback.test. A 127.0.0.1", "metadata.test. A 169.254.169.254")
@@ -222,6 +224,10 @@ func TestHTTP01Redirects(t *testing.T) {
 				switch {
 				case len(r.Header) != 3: // as TestHTTP01Request has it
 					t.Errorf("got header %v", r.Header)
+				case r.URL.Path == "/login/secret":
+					http.Redirect(w, r, "/home?SECRET", http.StatusFound)
+				case r.URL.Path == "/bad/secret":
+					http.Redirect(w, r, "x:/SECRET", http.StatusFound)
 				case strings.Contains(r.RequestURI, "secret"):
 					io.WriteString(w, "SECRET")
 				case r.URL.Path == path, r.RequestURI == "/proof?x=1":
@@ -244,8 +250,8 @@ func TestHTTP01Redirects(t *testing.T) {
 			w.route("192.0.2.2:443", https.Listener.Addr().String())
 			got := w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
 			c.want.check(t, got)
-			if strings.Contains(fmt.Sprint(got.Problem), "SECRET") {
-				t.Errorf("a redirect read what it shouldn't: %v", got.Problem)
+			if strings.Contains(fmt.Sprint(got.Problem, got.Record), "SECRET") {
+				t.Errorf("a redirect read what it shouldn't: %v, %+v", got.Problem, got.Record)
 			}
 			for _, d := range w.dials {
 				if d != "192.0.2.1:80" && d != "192.0.2.2:80" && d != "192.0.2.2:443" && d != "[2001:db8::2]:80" {
@@ -383,7 +389,7 @@ func TestHTTP01BrokenTLS(t *testing.T) {
 func TestPortOfUnknownURL(t *testing.T) {
 	a := &attempt{Validator: newWorld(t).validator()}
 	u, _ := url.Parse("http://a.test:8080/")
-	_, failed := a.fetch(t.Context(), u)
+	_, failed := a.fetch(t.Context(), hop{url: u})
 	if failed == nil || failed.problem.Type != acme.ServerInternal {
 		t.Errorf("got %v", failed)
 	}

@@ -165,9 +165,6 @@ func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, co
 		}
 		a.record.DurationMillis = v.now().Sub(a.record.Time).Milliseconds()
 		result.Record = a.record
-		if result.Problem != nil {
-			result.Problem.About(req.Identifier)
-		}
 	}()
 	if failed := a.checkIdentifier(); failed != nil {
 		return conclude(unproven, failed)
@@ -201,6 +198,7 @@ func (a *attempt) challenge(ctx context.Context) (verdict, *failure) {
 func (a *attempt) checkIdentifier() *failure {
 	id, problem := a.req.Identifier.Normalize()
 	if problem != nil {
+		problem.Identifier = nil // RFC 8555 section 6.7.1: only subproblems name theirs
 		return &failure{problem: problem}
 	}
 	if id.Wildcard() || a.req.Wildcard && id.Type != acme.DNS {

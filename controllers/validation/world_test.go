@@ -241,6 +241,9 @@ func (e expectation) check(t *testing.T, got Result) {
 	if got.Valid {
 		t.Fatalf("succeeded, want %s", e.problem)
 	}
+	if got.Problem.Identifier != nil {
+		t.Error("the problem names an identifier (RFC 8555 section 6.7.1)")
+	}
 	if got.Problem.Type != e.problem || got.Transient != e.transient || !strings.Contains(got.Problem.Detail, e.detail) {
 		t.Fatalf("got %v (transient: %v), want %s with %q (transient: %v)", got.Problem, got.Transient, e.problem, e.detail, e.transient)
 	}
