@@ -11,8 +11,8 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="issuerRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.jwk == oldSelf.jwk",message="jwk is immutable; a key change is asked for with keyChange"
-// +kubebuilder:validation:XValidation:rule="self.?registration == oldSelf.?registration",message="registration is immutable"
-// +kubebuilder:validation:XValidation:rule="self.?keyClaimFor == oldSelf.?keyClaimFor",message="keyClaimFor is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.registration) == has(oldSelf.registration) && (!has(self.registration) || self.registration == oldSelf.registration)",message="registration is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.keyClaimFor) == has(oldSelf.keyClaimFor) && (!has(self.keyClaimFor) || self.keyClaimFor == oldSelf.keyClaimFor)",message="keyClaimFor is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.registration) != has(self.keyClaimFor)",message="exactly one of registration and keyClaimFor must be set"
 type AcmeAccountSpec struct {
 	// IssuerRef names the issuer.
@@ -65,10 +65,10 @@ type AcmeAccountSpec struct {
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['invalid', 'deactivated', 'revoked']) || self.state == oldSelf.state",message="the account's state is final"
 type AcmeAccountStatus struct {
 	// State of the account (RFC 8555 section 7.1.6). It is pending until the registration has been verified, and invalid
-	// if it was refused.
+	// if it was refused. A key claim's is "claim".
 	// +optional
 	// +kubebuilder:default=pending
-	// +kubebuilder:validation:Enum=pending;valid;invalid;deactivated;revoked
+	// +kubebuilder:validation:Enum=pending;valid;invalid;deactivated;revoked;claim
 	State acme.State `json:"state,omitempty"`
 
 	// JWK is the account's key as JSON (RFC 7517).
@@ -98,14 +98,42 @@ type AcmeAccountStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	ExternalAccountKeyID string `json:"externalAccountKeyID,omitempty"`
 
-	// Problem says why the registration, or the newest other request, was refused.
+	// Problem says why the registration was refused.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
+
+	// Update is the newest update that was looked at.
+	// +optional
+	Update *HandledRequest `json:"update,omitempty"`
+
+	// KeyChange is the newest key change that was looked at.
+	// +optional
+	KeyChange *HandledRequest `json:"keyChange,omitempty"`
+
+	// Deactivation is the newest deactivation that was looked at.
+	// +optional
+	Deactivation *HandledRequest `json:"deactivation,omitempty"`
 
 	// ObservedGeneration is the generation of the spec whose requests have been looked at.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
+
+// HandledRequest is a request that was looked at, and what came of it. It keeps an old request from being judged again
+// after the key that signed it was changed.
+type HandledRequest struct {
+	// Digest of the request: the SHA-256 of its signature, in hexadecimal, or "unsigned" for a person's.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Digest string `json:"digest"`
+
+	// Problem says why it was refused; without one it was carried out.
+	// +optional
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// StateClaim is the state of an AcmeAccount that only claims a key for another one; no RFC knows it.
+const StateClaim acme.State = "claim"
 
 // AcmeAccount is a client's account. It outlives its issuer.
 //
@@ -131,7 +159,7 @@ type AcmeAccount struct {
 	Spec AcmeAccountSpec `json:"spec"`
 	// Status is what was accepted.
 	// +optional
-	// +kubebuilder:default={}
+	// +kubebuilder:default={state: pending}
 	Status AcmeAccountStatus `json:"status,omitzero"`
 }
 

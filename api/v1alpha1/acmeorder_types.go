@@ -17,7 +17,6 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces) && (!has(self.replaces) || self.replaces == oldSelf.replaces)",message="replaces is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || (has(self.csr) && self.csr == oldSelf.csr)",message="csr is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || (has(self.finalization) && self.finalization == oldSelf.finalization)",message="finalization is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revocation) || (has(self.revocation) && self.revocation == oldSelf.revocation)",message="revocation is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization are set together"
 type AcmeOrderSpec struct {
 	// IssuerRef names the issuer.
@@ -71,7 +70,7 @@ type AcmeOrderSpec struct {
 	// +optional
 	Finalization *Finalization `json:"finalization,omitempty"`
 
-	// Revocation of the certificate, set once.
+	// Revocation of the certificate. It stands once it has been carried out; a request that was refused can be replaced.
 	// +optional
 	Revocation *Revocation `json:"revocation,omitempty"`
 }
@@ -149,9 +148,9 @@ type AcmeOrderStatus struct {
 	// +optional
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 
-	// RevocationProblem says why a request to revoke was refused.
+	// Revocation is the newest request to revoke that was looked at.
 	// +optional
-	RevocationProblem *Problem `json:"revocationProblem,omitempty"`
+	Revocation *HandledRequest `json:"revocation,omitempty"`
 }
 
 // Reasons of an AcmeOrder's Ready condition; where it failed, the reason is the problem's type.
@@ -182,6 +181,7 @@ const (
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.spec.accountRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation stands once it has been carried out"
 type AcmeOrder struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

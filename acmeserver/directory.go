@@ -1,0 +1,62 @@
+package acmeserver
+
+import (
+	"net/http"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// directoryDocument is RFC 8555 section 7.1.1's, with the profiles of draft-ietf-acme-profiles.
+type directoryDocument struct {
+	NewNonce   string        `json:"newNonce"`
+	NewAccount string        `json:"newAccount"`
+	NewOrder   string        `json:"newOrder"`
+	RevokeCert string        `json:"revokeCert"`
+	KeyChange  string        `json:"keyChange"`
+	Meta       directoryMeta `json:"meta"`
+}
+
+type directoryMeta struct {
+	TermsOfService          string            `json:"termsOfService,omitempty"`
+	Website                 string            `json:"website,omitempty"`
+	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
+	ExternalAccountRequired bool              `json:"externalAccountRequired"`
+	Profiles                map[string]string `json:"profiles,omitempty"`
+}
+
+func (s *Server) directory(c *call) (*answer, error) {
+	if c.base == "" {
+		return nil, c.issuing() // not set up yet, so that there is no URL to give
+	}
+	spec := c.issuer.spec
+	document := directoryDocument{
+		NewNonce:   c.url(acme.NewNoncePath),
+		NewAccount: c.url(acme.NewAccountPath),
+		NewOrder:   c.url(acme.NewOrderPath),
+		RevokeCert: c.url(acme.RevokeCertPath),
+		KeyChange:  c.url(acme.KeyChangePath),
+		Meta: directoryMeta{
+			TermsOfService:          spec.Account.TermsOfService,
+			Website:                 spec.Account.Website,
+			CAAIdentities:           spec.Validation.CAAIdentities,
+			ExternalAccountRequired: spec.Account.ExternalAccountBinding.Required,
+			Profiles:                map[string]string{},
+		},
+	}
+	for _, p := range spec.Profiles {
+		description := p.Description
+		if description == "" {
+			description = "valid for " + p.Lifetime.Duration.String()
+		}
+		document.Meta.Profiles[p.Name] = description
+	}
+	return ok(document), nil
+}
+
+// newNonce gives the nonce that every answer has (RFC 8555 section 7.2).
+func (s *Server) newNonce(c *call) (*answer, error) {
+	if c.Method == http.MethodHead {
+		return &answer{status: http.StatusOK}, nil
+	}
+	return &answer{status: http.StatusNoContent}, nil
+}

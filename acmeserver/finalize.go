@@ -1,0 +1,90 @@
+package acmeserver
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// finalize takes the CSR of an order that is ready (RFC 8555 section 7.4), and waits a moment for the certificate. A CSR
+// that won't do leaves the order as it is. One that was sent before is answered with the order, so that a client whose
+// connection broke isn't stuck; docs/decisions says why that is not the RFC's 403.
+func (s *Server) finalize(r *signed) (*answer, error) {
+	if err := r.issuing(); err != nil {
+		return nil, err
+	}
+	csr, err := finalizeCSR(r)
+	if err != nil {
+		return nil, err
+	}
+	order, err := s.orderOf(r, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if order.Spec.CSR == nil {
+		if order, err = s.storeCSR(r, order, csr); err != nil {
+			return nil, err
+		}
+	}
+	if !bytes.Equal(order.Spec.CSR, csr) {
+		return nil, acme.NewProblem(acme.OrderNotReady, "the order was finalized before, with another CSR")
+	}
+	if order, err = s.awaitOrder(r, order); err != nil {
+		return nil, err
+	}
+	return s.orderAnswer(r, http.StatusOK, order)
+}
+
+func finalizeCSR(r *signed) ([]byte, error) {
+	if r.message.IsPOSTAsGET() {
+		return nil, acme.NewProblem(acme.Malformed, "a finalize request has a CSR")
+	}
+	csr, problem := acme.FinalizeCSR(r.message.Body)
+	if problem != nil {
+		return nil, problem
+	}
+	return csr, nil
+}
+
+// storeCSR checks a CSR and stores it in an order that is ready.
+func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1alpha1.AcmeOrder, error) {
+	state, err := s.orderState(r, order)
+	if err != nil {
+		return nil, err
+	}
+	if !s.now().Before(order.ExpiresAt(r.issuer.spec.Lifetimes).Time) {
+		state = acme.StateInvalid
+	}
+	if state != acme.StateReady {
+		return nil, acme.NewProblem(acme.OrderNotReady, "the order is %s, not ready", state)
+	}
+	identifiers := make([]acme.Identifier, len(order.Spec.Identifiers))
+	for i, id := range order.Spec.Identifiers {
+		identifiers[i] = id.ACME()
+	}
+	if _, problem := policy.ParseCSR(csr, identifiers, policy.CSROptions{AccountKey: r.key.Public()}); problem != nil {
+		return nil, problem
+	}
+	key := client.ObjectKeyFromObject(order)
+	patched, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{
+		"csr": csr,
+		"finalization": v1alpha1.Finalization{
+			Request: *v1alpha1.SignedRequestFrom(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
+		},
+	}))
+	if isSetOnce(err) { // another request was quicker
+		return s.orders.getLive(r.Context(), key)
+	}
+	return patched, err
+}
+
+// isSetOnce reports whether the API server refused to set a field again.
+func isSetOnce(err error) bool { return apierrors.IsInvalid(err) }

@@ -1,0 +1,263 @@
+package acmeserver
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// orderDocument is RFC 8555 section 7.1.3's.
+type orderDocument struct {
+	Status         acme.State        `json:"status"`
+	Expires        string            `json:"expires,omitempty"`
+	Identifiers    []acme.Identifier `json:"identifiers"`
+	NotBefore      string            `json:"notBefore,omitempty"`
+	NotAfter       string            `json:"notAfter,omitempty"`
+	Profile        string            `json:"profile,omitempty"`
+	Error          *problemDocument  `json:"error,omitempty"`
+	Authorizations []string          `json:"authorizations"`
+	Finalize       string            `json:"finalize"`
+	Certificate    string            `json:"certificate,omitempty"`
+}
+
+// newOrder makes an order, and the authorizations that it needs (RFC 8555 section 7.4).
+func (s *Server) newOrder(r *signed) (*answer, error) {
+	if err := r.issuing(); err != nil {
+		return nil, err
+	}
+	var payload acme.OrderRequest
+	if err := r.unmarshal(&payload); err != nil {
+		return nil, err
+	}
+	if payload.Replaces != "" {
+		return nil, acme.NewProblem(acme.Malformed, "this server doesn't know \"replaces\" (RFC 9773)")
+	}
+	profile, problem := r.issuer.policy.Profile(payload.Profile)
+	if problem != nil {
+		return nil, problem
+	}
+	identifiers, problem := normalize(payload.Identifiers, profile)
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := r.issuer.policy.Identifiers(identifiers); problem != nil {
+		return nil, problem
+	}
+	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {
+		return nil, problem
+	}
+	names, err := s.authorize(r, identifiers)
+	if err != nil {
+		return nil, err
+	}
+	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+		IssuerRef:      v1alpha1.ObjectRef{Name: r.issuer.key.Name},
+		AccountRef:     v1alpha1.ObjectRef{Name: r.account.Name},
+		NotBefore:      timeOrNil(payload.NotBefore),
+		NotAfter:       timeOrNil(payload.NotAfter),
+		Profile:        profile.Name,
+		Authorizations: names,
+	}}
+	for _, id := range identifiers {
+		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
+	}
+	order.Namespace, order.Name = r.issuer.key.Namespace, newID()
+	if err := s.orders.Create(r.Context(), order); err != nil {
+		return nil, err
+	}
+	return s.orderAnswer(r, http.StatusCreated, order)
+}
+
+// normalize puts the identifiers of an order into their normal form, each once.
+func normalize(asked []acme.Identifier, profile v1alpha1.Profile) ([]acme.Identifier, *acme.Problem) {
+	if len(asked) == 0 {
+		return nil, acme.NewProblem(acme.Malformed, "the order has no identifiers")
+	}
+	if len(asked) > 2*profile.MaxIdentifiers { // before any work is done on them
+		return nil, tooMany(profile)
+	}
+	var identifiers []acme.Identifier
+	var refused []acme.Problem
+	seen := map[acme.Identifier]bool{}
+	for _, id := range asked {
+		normal, problem := id.Normalize()
+		switch {
+		case problem != nil:
+			refused = append(refused, *problem)
+		case !seen[normal]:
+			seen[normal] = true
+			identifiers = append(identifiers, normal)
+		}
+	}
+	switch {
+	case len(refused) == 1:
+		return nil, &refused[0]
+	case len(refused) > 1:
+		problem := acme.NewProblem(refused[0].Type, "%d of %d identifiers are refused", len(refused), len(asked))
+		problem.Subproblems = refused
+		return nil, problem
+	case len(identifiers) > profile.MaxIdentifiers:
+		return nil, tooMany(profile)
+	}
+	return identifiers, nil
+}
+
+func tooMany(profile v1alpha1.Profile) *acme.Problem {
+	return acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
+}
+
+// authorize gives the name of an authorization for each identifier: one that the account has, where the issuer reuses
+// those, else a new one.
+func (s *Server) authorize(r *signed, identifiers []acme.Identifier) ([]string, error) {
+	usable, err := s.usableAuthorizations(r)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(identifiers))
+	group, ctx := errgroup.WithContext(r.Context())
+	group.SetLimit(maxParallelWrites)
+	for i, id := range identifiers {
+		if names[i] = usable[id]; names[i] != "" {
+			continue
+		}
+		authz := r.newAuthorization(id)
+		names[i] = authz.Name
+		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
+	}
+	return names, group.Wait()
+}
+
+// maxParallelWrites bounds the writes of one request that are under way at once.
+const maxParallelWrites = 16
+
+// newID is the name of a new object: 100 random bits, so that it is met twice by nobody and guessed by few.
+func newID() string {
+	var random [13]byte
+	rand.Read(random[:])
+	return v1alpha1.EncodeName(random[:])[:20]
+}
+
+func timeOrNil(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: t}
+}
+
+// order shows an order. It waits a moment for a state that the client waits for.
+func (s *Server) order(r *signed) (*answer, error) {
+	if err := r.reading(); err != nil {
+		return nil, err
+	}
+	order, err := s.orderOf(r, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if order, err = s.awaitOrder(r, order); err != nil {
+		return nil, err
+	}
+	return s.orderAnswer(r, http.StatusOK, order)
+}
+
+// orderOf finds an order of the account.
+func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
+	key, err := keyOf(r.issuer.key.Namespace, id, "order")
+	if err != nil {
+		return nil, err
+	}
+	order, err := s.orders.Get(r.Context(), key)
+	if err != nil {
+		return nil, err
+	}
+	return order, r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "order")
+}
+
+// awaitOrder waits for an order that the controllers are at work on: one that is being issued.
+func (s *Server) awaitOrder(r *signed, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
+	if order.Spec.CSR == nil || r.issuer.fault != nil {
+		return order, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
+	defer cancel()
+	return s.orders.Await(ctx, client.ObjectKeyFromObject(order), finished)
+}
+
+func finished(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.State == acme.StateValid || order.Status.State == acme.StateInvalid
+}
+
+// orderAnswer is what a client is shown of an order. One that the controllers haven't finished shows the state that
+// follows from what they have decided so far, of which not every step is written down.
+func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (*answer, error) {
+	state, err := s.orderState(r, order)
+	if err != nil {
+		return nil, err
+	}
+	document := orderDocument{
+		Status:   state,
+		Expires:  rfc3339(order.ExpiresAt(r.issuer.spec.Lifetimes)),
+		Profile:  order.Spec.Profile,
+		Error:    documentOf(order.Status.Problem.ACME()),
+		Finalize: r.url(acme.FinalizePath(order.Name)),
+	}
+	for i, id := range order.Spec.Identifiers {
+		document.Identifiers = append(document.Identifiers, id.ACME())
+		document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(order.Spec.Authorizations[i])))
+	}
+	if order.Spec.NotBefore != nil {
+		document.NotBefore = rfc3339(*order.Spec.NotBefore)
+	}
+	if order.Spec.NotAfter != nil {
+		document.NotAfter = rfc3339(*order.Spec.NotAfter)
+	}
+	if state == acme.StateValid {
+		document.Certificate = r.url(acme.CertificatePath(order.Name))
+	}
+	result := &answer{status: status, body: document, location: r.url(acme.OrderPath(order.Name))}
+	if state == acme.StateProcessing {
+		result.retryAfter = pollInterval
+	}
+	return result, nil
+}
+
+// orderState is the state of an order for its client.
+func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, error) {
+	switch {
+	case finished(order):
+		return order.Status.State, nil
+	case order.Spec.CSR != nil:
+		return acme.StateProcessing, nil
+	}
+	authorized, err := s.authorized(r.Context(), order)
+	if err != nil || !authorized {
+		return acme.StatePending, err
+	}
+	return acme.StateReady, nil
+}
+
+// authorized reports whether every authorization of an order is valid, as the client would be shown them.
+func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
+	for _, name := range order.Spec.Authorizations {
+		authz, err := s.authorizations.Get(ctx, types.NamespacedName{Namespace: order.Namespace, Name: name})
+		if err != nil {
+			return false, err
+		}
+		if !s.usable(authz) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func rfc3339(t metav1.Time) string { return t.UTC().Format(time.RFC3339) }

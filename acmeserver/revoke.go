@@ -1,0 +1,96 @@
+package acmeserver
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"net/http"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// revoke revokes a certificate, for the account that ordered it, for one that is authorized for all its names, or for who
+// has its key (RFC 8555 section 7.6). Which of them it is, the controllers decide; here is only looked at what can be
+// seen at once.
+func (s *Server) revoke(r *signed) (*answer, error) {
+	var payload acme.RevocationRequest
+	if err := r.unmarshal(&payload); err != nil {
+		return nil, err
+	}
+	if problem := acme.CheckRevocationReason(payload.Reason); problem != nil {
+		return nil, problem
+	}
+	order, err := s.orderWithCertificate(r, payload.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	if order.Status.RevokedAt != nil {
+		return nil, acme.NewProblem(acme.AlreadyRevoked, "the certificate was revoked at %s", rfc3339(*order.Status.RevokedAt))
+	}
+	return s.storeRevocation(r, order, payload.Reason)
+}
+
+// orderWithCertificate finds the order of a certificate. It is found by its serial number and compared as a whole: the
+// number alone is the client's word.
+func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrder, error) {
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, acme.NewProblem(acme.Malformed, "the certificate can't be read")
+	}
+	var list v1alpha1.AcmeOrderList
+	serial := hex.EncodeToString(certificate.SerialNumber.Bytes())
+	if err := s.cached.List(r.Context(), &list, client.InNamespace(r.issuer.key.Namespace), client.MatchingFields{indexSerial: serial}); err != nil {
+		return nil, err
+	}
+	for i := range list.Items {
+		// Through the store, which may know that it has been revoked before the cache does.
+		order, err := s.orders.Get(r.Context(), client.ObjectKeyFromObject(&list.Items[i]))
+		if err != nil {
+			return nil, err
+		}
+		block, _ := pem.Decode([]byte(order.Status.Certificate))
+		if order.Spec.IssuerRef.Name != r.issuer.key.Name || block == nil || !bytes.Equal(block.Bytes, der) {
+			continue
+		}
+		if r.account == nil {
+			if key, ok := certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(r.key.Public()) {
+				return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
+			}
+		}
+		return order, nil
+	}
+	return nil, notFound("certificate")
+}
+
+func (s *Server) storeRevocation(r *signed, order *v1alpha1.AcmeOrder, reason int) (*answer, error) {
+	revocation := v1alpha1.Revocation{Reason: reason, Request: v1alpha1.SignedRequestFrom(r.message)}
+	key := client.ObjectKeyFromObject(order)
+	_, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{"revocation": revocation}))
+	if isSetOnce(err) { // another request was quicker
+		return nil, acme.NewProblem(acme.AlreadyRevoked, "the certificate has been revoked")
+	}
+	if err != nil {
+		return nil, err
+	}
+	decided := func(o *v1alpha1.AcmeOrder) bool {
+		return o.Status.RevokedAt != nil || o.Status.Revocation != nil && o.Status.Revocation.Digest == revocation.Digest()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), awaitVerdict)
+	defer cancel()
+	if order, err = s.orders.Await(ctx, key, decided); err != nil {
+		return nil, err
+	}
+	switch {
+	case !decided(order):
+		return nil, unavailable("the request has not been verified yet; try again")
+	case order.Status.RevokedAt == nil:
+		return nil, handled(order.Status.Revocation.Problem)
+	}
+	return &answer{status: http.StatusOK}, nil
+}

@@ -1,0 +1,201 @@
+package acmeserver
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/acmeserver/nonce"
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+const (
+	// awaitChange is how long an answer may wait for the state that the client polls for.
+	awaitChange = time.Second
+	// awaitVerdict is how long a client's change to its account may wait for the controllers to verify it.
+	awaitVerdict = 10 * time.Second
+	// pollInterval is what clients are asked to wait before they ask again.
+	pollInterval = time.Second
+)
+
+// Server serves ACME for every issuer.
+type Server struct {
+	issuers        *issuers
+	accounts       *store[*v1alpha1.AcmeAccount]
+	orders         *store[*v1alpha1.AcmeOrder]
+	authorizations *store[*v1alpha1.AcmeAuthorization]
+	cached         client.Reader
+	nonces         *nonce.Source
+	defaultIssuer  types.NamespacedName
+	now            func() time.Time
+	mux            *http.ServeMux
+}
+
+// Options of a Server.
+type Options struct {
+	// DefaultIssuer is the one that is also served under /acme.
+	DefaultIssuer types.NamespacedName
+	// Replica tells this server's nonces from those of others.
+	Replica string
+	// Now is the clock; nil for time.Now.
+	Now func() time.Time
+}
+
+// New makes a Server that reads through the cache and writes with the client.
+func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Server, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := addIndexes(ctx, c); err != nil {
+		return nil, err
+	}
+	nonces, err := nonce.NewSource(o.Replica, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{issuers: &issuers{cached: c}, cached: c, nonces: nonces, defaultIssuer: o.DefaultIssuer, now: o.Now}
+	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} }); err != nil {
+		return nil, err
+	}
+	if s.orders, err = newStore(ctx, c, live, "order", func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} }); err != nil {
+		return nil, err
+	}
+	if s.authorizations, err = newStore(ctx, c, live, "authorization", func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }); err != nil {
+		return nil, err
+	}
+	if _, err = c.GetInformer(ctx, &v1alpha1.AcmeIssuer{}); err != nil {
+		return nil, err
+	}
+	s.mux = s.routes()
+	return s, nil
+}
+
+// routes are the resources of an issuer, below one of its bases.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.methods(methods)) }
+	post := func(path string, who signer, h func(*signed) (*answer, error)) {
+		handle(path, map[string]handler{http.MethodPost: s.authenticated(who, h)})
+	}
+	handle(acme.DirectoryPath, map[string]handler{http.MethodGet: s.directory})
+	handle(acme.NewNoncePath, map[string]handler{http.MethodGet: s.newNonce, http.MethodHead: s.newNonce})
+	post(acme.NewAccountPath, byKey, s.newAccount)
+	post(acme.NewAccountAlias, byKey, s.newAccount)
+	post(acme.AccountPath("{id}"), byAccount, s.account)
+	post(acme.KeyChangePath, byAccount, s.keyChange)
+	post(acme.NewOrderPath, byAccount, s.newOrder)
+	post(acme.OrderPath("{id}"), byAccount, s.order)
+	post(acme.FinalizePath("{id}"), byAccount, s.finalize)
+	post(acme.AuthorizationPath("{id}"), byAccount, s.authorization)
+	post("acme/chall/{id}", byAccount, s.challenge)
+	post(acme.CertificatePath("{id}"), byAccount, s.certificate)
+	post(acme.RevokeCertPath, byAccount|byKey, s.revoke)
+	handle("ca.crt", map[string]handler{http.MethodGet: s.caPEM})
+	handle("ca.der", map[string]handler{http.MethodGet: s.caDER})
+	mux.Handle("/", s.methods(nil))
+	return mux
+}
+
+// handler answers a call; an error becomes a problem document.
+type handler func(*call) (*answer, error)
+
+// ServeHTTP finds the issuer that a URL is below, and the resource.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	key, path, short := s.split(r.URL.EscapedPath())
+	ctx := logf.IntoContext(r.Context(), logf.FromContext(r.Context()).WithValues("issuer", key))
+	issuer, err := s.issuers.get(ctx, key)
+	if err != nil {
+		fail(ctx, err).write(w)
+		return
+	}
+	inner := r.Clone(context.WithValue(ctx, callKey{}, &call{issuer: issuer, base: issuer.base(r.Host, short), path: path}))
+	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
+	if !isPlainPath(path) {
+		s.methods(nil).ServeHTTP(w, inner)
+		return
+	}
+	s.mux.ServeHTTP(w, inner)
+}
+
+// split finds the issuer of a path. The default issuer's short form and the long form of all are told apart by the first
+// segment: no issuer is served from a namespace called "acme" or "ca.crt".
+func (s *Server) split(path string) (key types.NamespacedName, rest string, short bool) {
+	path = strings.TrimPrefix(path, "/")
+	first, after, _ := strings.Cut(path, "/")
+	if first == "acme" || first == "ca.crt" || first == "ca.der" {
+		return s.defaultIssuer, path, true
+	}
+	second, rest, _ := strings.Cut(after, "/")
+	return types.NamespacedName{Namespace: first, Name: second}, rest, false
+}
+
+// isPlainPath keeps from the mux what it would rewrite or decode: dot segments, doubled slashes, escapes. Our own URLs
+// have none of them.
+func isPlainPath(path string) bool {
+	if path == "" || strings.ContainsAny(path, "%\\") {
+		return false
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+type callKey struct{}
+
+// methods answers by method: what isn't there with 404, another method with 405 and Allow (RFC 9110 section 15.5.6).
+func (s *Server) methods(handlers map[string]handler) http.Handler {
+	allowed := make([]string, 0, len(handlers))
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		if handlers[method] != nil {
+			allowed = append(allowed, method)
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := r.Context().Value(callKey{}).(*call)
+		c.Request = r
+		h := w.Header()
+		h.Set("Replay-Nonce", s.nonces.New())
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		var result *answer
+		var err error
+		switch handle, ok := handlers[r.Method]; {
+		case ok:
+			result, err = handle(c)
+		case len(handlers) == 0:
+			err = notFound("resource")
+		default:
+			h.Set("Allow", strings.Join(allowed, ", "))
+			err = acme.NewProblem(acme.Malformed, "this resource takes %s", strings.Join(allowed, ", ")).WithStatus(http.StatusMethodNotAllowed)
+		}
+		if err != nil {
+			result = fail(r.Context(), err)
+		}
+		// RFC 8555 section 7.1: every resource but the directory links to it.
+		if c.path != acme.DirectoryPath && c.base != "" {
+			result.links = append(result.links, link{c.url(acme.DirectoryPath), "index"})
+		}
+		result.write(w)
+	})
+}
+
+// authenticated makes a handler of one for signed requests.
+func (s *Server) authenticated(who signer, h func(*signed) (*answer, error)) handler {
+	return func(c *call) (*answer, error) {
+		r, err := s.authenticate(c, who)
+		if err != nil {
+			return nil, err
+		}
+		return h(r)
+	}
+}

@@ -1,0 +1,49 @@
+package v1alpha1
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"strings"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
+)
+
+// nameEncoding writes bytes as lower-case letters and digits, fit for an object's name.
+var nameEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// EncodeName writes bytes in letters and digits that an object's name may have.
+func EncodeName(b []byte) string { return strings.ToLower(nameEncoding.EncodeToString(b)) }
+
+// AccountName is the name of the AcmeAccount of a key in an issuer, from the key's thumbprint. Since it follows from the
+// key, creating the object is what decides between two that register the same key at once.
+func AccountName(issuer, thumbprint string) string {
+	sum := sha256.Sum256([]byte("acmeca.dev/account\x00" + issuer + "\x00" + thumbprint))
+	return EncodeName(sum[:15])
+}
+
+// Message gives the request in the form in which it can be verified. The problem says why it isn't one.
+func (r *SignedRequest) Message() (*jws.Message, *acme.Problem) {
+	return jws.FromParts(r.Protected, r.Payload, r.Signature)
+}
+
+// SignedRequestFrom stores a request.
+func SignedRequestFrom(m *jws.Message) *SignedRequest {
+	return &SignedRequest{Protected: m.Protected, Payload: m.Payload, Signature: m.Signature}
+}
+
+// unsigned is the digest of a person's request, which has no signature.
+const unsigned = "unsigned"
+
+// Digest tells one request from another.
+func (r *SignedRequest) Digest() string {
+	if r == nil {
+		return unsigned
+	}
+	sum := sha256.Sum256([]byte(r.Signature))
+	return hex.EncodeToString(sum[:])
+}
+
+// Digest tells one request to revoke from another.
+func (r *Revocation) Digest() string { return r.Request.Digest() }

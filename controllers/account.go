@@ -1,0 +1,246 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// AccountReconciler accepts accounts: it verifies what a client signed, and copies what that says into status.
+type AccountReconciler struct {
+	Client   client.Client
+	Bindings Bindings
+	Issuers  *Issuers
+	Events   events.EventRecorder
+	Clock    clock.PassiveClock
+}
+
+// Reconcile looks at each request in an account's spec that it hasn't looked at before.
+func (r *AccountReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	account := &v1alpha1.AcmeAccount{}
+	if err := r.Client.Get(ctx, request.NamespacedName, account); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if account.Status.State.Final() {
+		return ctrl.Result{}, r.discardRefused(ctx, account)
+	}
+	if account.Status.ObservedGeneration == account.Generation {
+		return ctrl.Result{}, nil
+	}
+	issuer, ok := r.Issuers.Get(account.Namespace, account.Spec.IssuerRef.Name)
+	if !ok {
+		return ctrl.Result{}, nil // the issuer's becoming ready wakes its accounts
+	}
+	base := account.DeepCopy()
+	if err := r.judge(ctx, issuer, account); err != nil {
+		return ctrl.Result{}, err
+	}
+	account.Status.ObservedGeneration = account.Generation
+	return ctrl.Result{}, patchStatus(ctx, r.Client, account, base)
+}
+
+// judge sets the status that the account's requests deserve. The error is one of the Kubernetes API.
+func (r *AccountReconciler) judge(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) error {
+	status := &account.Status
+	if account.Spec.KeyClaimFor != "" {
+		status.State = v1alpha1.StateClaim
+		return nil
+	}
+	if status.State == acme.StatePending {
+		problem, err := r.register(ctx, issuer, account)
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			status.State, status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
+			r.refused(ctx, account, "Registration", problem)
+			return nil
+		}
+		status.State = acme.StateValid
+		logf.FromContext(ctx).Info("account accepted", "account", account.Name, "thumbprint", status.Thumbprint, "binding", status.ExternalAccountKeyID)
+	}
+	if account.Spec.Update != nil {
+		r.handle(ctx, account, "Update", account.Spec.Update, &status.Update, func(request *v1alpha1.SignedRequest) *acme.Problem {
+			return update(issuer, account, request)
+		})
+	}
+	if account.Spec.KeyChange != nil {
+		if err := r.handleKeyChange(ctx, issuer, account); err != nil {
+			return err
+		}
+	}
+	r.deactivate(ctx, issuer, account)
+	return nil
+}
+
+// handle carries out a request unless it was looked at before, and notes what came of it.
+func (r *AccountReconciler) handle(ctx context.Context, account *v1alpha1.AcmeAccount, kind string, request *v1alpha1.SignedRequest,
+	handled **v1alpha1.HandledRequest, act func(*v1alpha1.SignedRequest) *acme.Problem) {
+	if *handled != nil && (*handled).Digest == request.Digest() {
+		return
+	}
+	problem := act(request)
+	*handled = &v1alpha1.HandledRequest{Digest: request.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
+	if problem != nil {
+		r.refused(ctx, account, kind, problem)
+	}
+}
+
+// register verifies a newAccount request (RFC 8555 section 7.3) and fills in status from it.
+func (r *AccountReconciler) register(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) (*acme.Problem, error) {
+	if account.Spec.Registration == nil {
+		return acme.NewProblem(acme.Unauthorized, "the account has no signed registration"), nil
+	}
+	message, problem := account.Spec.Registration.Message()
+	if problem != nil {
+		return problem, nil
+	}
+	key := message.Header.Key
+	if key == nil {
+		return acme.NewProblem(acme.Malformed, "a registration is signed with a jwk"), nil
+	}
+	if account.Name != v1alpha1.AccountName(issuer.Name, key.Thumbprint()) || !bytes.Equal(key.JSON(), []byte(account.Spec.JWK)) {
+		return acme.NewProblem(acme.Unauthorized, "the account isn't that of the key which signed the registration"), nil
+	}
+	if problem := signedFor(issuer, message, acme.NewAccountPath, acme.NewAccountAlias); problem != nil {
+		return problem, nil
+	}
+	if problem := message.Verify(key); problem != nil {
+		return problem, nil
+	}
+	if problem := policy.CheckKey(key.Public(), policy.KeyOptions{}); problem != nil {
+		return problem, nil
+	}
+	var payload acme.AccountRequest
+	if problem := acme.Unmarshal(message.Body, &payload); problem != nil {
+		return problem, nil
+	}
+	if problem := policy.Contacts(payload.Contact, issuer.Spec.Account.RequireContact); problem != nil {
+		return problem, nil
+	}
+	status := &account.Status
+	if terms := issuer.Spec.Account.TermsOfService; terms != "" {
+		if !payload.TermsOfServiceAgreed {
+			return acme.NewProblem(acme.UserActionRequired, "the terms of service must be agreed to: %s", terms), nil
+		}
+		status.TermsOfServiceAgreed = terms
+	}
+	status.JWK, status.Thumbprint, status.Contact = string(key.JSON()), key.Thumbprint(), payload.Contact
+	keyID, problem, err := r.bind(ctx, issuer, account, message, payload)
+	status.ExternalAccountKeyID = keyID
+	return problem, err
+}
+
+// bind ties the account to an external one (RFC 8555 section 7.3.4), where it asks for that or has to.
+func (r *AccountReconciler) bind(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, outer *jws.Message, payload acme.AccountRequest) (string, *acme.Problem, error) {
+	if !slices.ContainsFunc([]byte(payload.ExternalAccountBinding), func(b byte) bool { return b == '{' }) {
+		if issuer.Spec.Account.ExternalAccountBinding.Required {
+			return "", acme.NewProblem(acme.ExternalAccountRequired, "this issuer takes accounts with an external account binding only"), nil
+		}
+		return "", nil, nil
+	}
+	return r.Bindings.Bind(ctx, issuer, account, outer, payload.ExternalAccountBinding)
+}
+
+// update carries out an account update (RFC 8555 section 7.3.2 and 7.3.3).
+func update(issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) *acme.Problem {
+	message, problem := verifyAccountRequest(issuer, account, request, acme.AccountPath(account.Name))
+	if problem != nil {
+		return problem
+	}
+	var payload acme.AccountRequest
+	if problem := acme.Unmarshal(message.Body, &payload); problem != nil {
+		return problem
+	}
+	if payload.Contact != nil {
+		if problem := policy.Contacts(payload.Contact, issuer.Spec.Account.RequireContact); problem != nil {
+			return problem
+		}
+		account.Status.Contact = payload.Contact
+	}
+	if payload.TermsOfServiceAgreed {
+		account.Status.TermsOfServiceAgreed = issuer.Spec.Account.TermsOfService
+	}
+	return nil
+}
+
+func (r *AccountReconciler) handleKeyChange(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) error {
+	var err error
+	r.handle(ctx, account, "KeyChange", account.Spec.KeyChange, &account.Status.KeyChange, func(request *v1alpha1.SignedRequest) *acme.Problem {
+		var problem *acme.Problem
+		problem, err = r.changeKey(ctx, issuer, account, request)
+		return problem
+	})
+	return err
+}
+
+// changeKey gives an account another key (RFC 8555 section 7.3.5): the old key must sign the request, the new one the
+// request in it, and the new key must be claimed for this account.
+func (r *AccountReconciler) changeKey(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) (*acme.Problem, error) {
+	outer, problem := verifyAccountRequest(issuer, account, request, acme.KeyChangePath)
+	if problem != nil {
+		return problem, nil
+	}
+	key, problem := policy.KeyChange(outer, account.Status.JWK)
+	if problem != nil {
+		return problem, nil
+	}
+	claim := &v1alpha1.AcmeAccount{}
+	name := client.ObjectKey{Namespace: account.Namespace, Name: v1alpha1.AccountName(issuer.Name, key.Thumbprint())}
+	if err := r.Client.Get(ctx, name, claim); apierrors.IsNotFound(err) {
+		// The claim was made before the request was stored, so the cache is behind.
+		return nil, err
+	} else if err != nil {
+		return nil, err
+	}
+	if claim.Spec.KeyClaimFor != account.Name {
+		return acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409), nil
+	}
+	old := account.Status.Thumbprint
+	account.Status.JWK, account.Status.Thumbprint = string(key.JSON()), key.Thumbprint()
+	logf.FromContext(ctx).Info("account key changed", "account", account.Name, "old", old, "new", account.Status.Thumbprint)
+	return nil, nil
+}
+
+// deactivate ends an account (RFC 8555 section 7.3.6).
+func (r *AccountReconciler) deactivate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) {
+	asked := account.Spec.Deactivation
+	if asked == nil {
+		return
+	}
+	carryOut := func(*v1alpha1.SignedRequest) *acme.Problem {
+		if problem := verifyDeactivation(issuer, account, asked, acme.AccountPath(account.Name)); problem != nil {
+			return problem
+		}
+		account.Status.State = acme.StateDeactivated
+		logf.FromContext(ctx).Info("account deactivated", "account", account.Name, "byClient", asked.Request != nil)
+		return nil
+	}
+	r.handle(ctx, account, "Deactivation", asked.Request, &account.Status.Deactivation, carryOut)
+}
+
+// discardRefused removes an account that was never accepted, so that its key can be registered properly. The endpoint
+// has been told of the verdict by its watch.
+func (r *AccountReconciler) discardRefused(ctx context.Context, account *v1alpha1.AcmeAccount) error {
+	if account.Status.State != acme.StateInvalid || account.DeletionTimestamp != nil {
+		return nil
+	}
+	return client.IgnoreNotFound(r.Client.Delete(ctx, account, client.Preconditions{UID: &account.UID}))
+}
+
+func (r *AccountReconciler) refused(ctx context.Context, account *v1alpha1.AcmeAccount, what string, problem *acme.Problem) {
+	logf.FromContext(ctx).Info("request refused", "account", account.Name, "request", what, "problem", problem.Error())
+	r.Events.Eventf(account, nil, "Warning", what+"Refused", what, "%s", problem.Error())
+}

@@ -1,0 +1,148 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// The waits before the second and each later attempt at a challenge that failed for a reason that may pass. Clients wait
+// for 30 seconds to two minutes for the outcome.
+var backoff = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+
+// Attempts runs validations beside the reconcilers, which are woken for the outcome. It holds nothing that a restart
+// loses: what was under way is begun again.
+type Attempts struct {
+	pool  *validation.Pool
+	clock clock.WithDelayedExecution
+	wake  chan<- event.GenericEvent
+
+	mu    sync.Mutex
+	byKey map[types.NamespacedName]*attemptState
+}
+
+// Attempt is an attempt that has ended.
+type Attempt struct {
+	// Number of the attempt, from 1.
+	Number int
+	Result validation.Result
+}
+
+// Final reports whether there is no point in trying again.
+func (a Attempt) Final() bool {
+	return a.Result.Valid || !a.Result.Transient || a.Number > len(backoff)
+}
+
+type attemptState struct {
+	uid     types.UID
+	number  int
+	running bool
+	result  validation.Result
+}
+
+// job names the attempt in the pool: each has a name of its own, since the next may begin while one still reports.
+func (s *attemptState) job() string { return fmt.Sprintf("%s/%d", s.uid, s.number) }
+
+// NewAttempts makes Attempts that send the authorization to look at again to wake.
+func NewAttempts(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Attempts {
+	return &Attempts{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
+}
+
+// Take gives the newest attempt, if it has ended.
+func (a *Attempts) Take(key types.NamespacedName) (Attempt, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, ok := a.byKey[key]
+	if !ok || state.running {
+		return Attempt{}, false
+	}
+	return Attempt{Number: state.number, Result: state.result}, true
+}
+
+// Forget drops what is known of an authorization, and calls off an attempt under way.
+func (a *Attempts) Forget(key types.NamespacedName) {
+	a.mu.Lock()
+	state, ok := a.byKey[key]
+	delete(a.byKey, key)
+	a.mu.Unlock()
+	if ok && state.running {
+		a.pool.Cancel(state.job())
+	}
+}
+
+// Start begins the next attempt, unless one is under way.
+func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
+	a.mu.Lock()
+	state, ok := a.byKey[key]
+	if !ok {
+		state = &attemptState{uid: authz.UID}
+		a.byKey[key] = state
+	}
+	if state.running {
+		a.mu.Unlock()
+		return
+	}
+	state.running = true
+	state.number++
+	number, job := state.number, state.job()
+	a.mu.Unlock()
+
+	request := validation.Request{
+		Identifier: authz.Spec.Identifier.ACME(),
+		Wildcard:   authz.Spec.Wildcard,
+		Type:       authz.Spec.Response.Type,
+		Thumbprint: account.Status.Thumbprint,
+	}
+	for _, base := range issuer.Bases {
+		request.AccountURIs = append(request.AccountURIs, base.URL(acme.AccountPath(account.Name)))
+	}
+	for _, c := range authz.Spec.Challenges {
+		if c.Type == authz.Spec.Response.Type {
+			request.Token = c.Token
+		}
+	}
+	submit := func() {
+		if !a.current(key, state) {
+			return
+		}
+		run := func(ctx context.Context) validation.Result { return issuer.Validator.Validate(ctx, request) }
+		done := func(result validation.Result) { a.finish(key, state, result) }
+		if !a.pool.Submit(job, account.Namespace+"/"+account.Name, request.Identifier.Value, run, done) {
+			problem := acme.NewProblem(acme.ServerInternal, "too many validations of this account are waiting")
+			a.finish(key, state, validation.Result{Problem: problem, Transient: true})
+		}
+	}
+	if number == 1 {
+		submit()
+		return
+	}
+	a.clock.AfterFunc(backoff[min(number-2, len(backoff)-1)], submit)
+}
+
+func (a *Attempts) current(key types.NamespacedName, state *attemptState) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byKey[key] == state
+}
+
+func (a *Attempts) finish(key types.NamespacedName, state *attemptState, result validation.Result) {
+	a.mu.Lock()
+	current := a.byKey[key] == state
+	state.running, state.result = false, result
+	a.mu.Unlock()
+	if current {
+		authz := &v1alpha1.AcmeAuthorization{}
+		authz.Namespace, authz.Name = key.Namespace, key.Name
+		a.wake <- event.GenericEvent{Object: client.Object(authz)}
+	}
+}

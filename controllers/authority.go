@@ -1,0 +1,232 @@
+package controllers
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+)
+
+// The Secrets of a CA that the operator makes, by the suffix of the issuer's name. They have no owner: deleting an issuer
+// doesn't destroy its CA, and one that is made again under its name finds it.
+const (
+	rootSuffix         = "-root"         // kubernetes.io/tls; may be taken out of the cluster once the intermediate is there
+	intermediateSuffix = "-intermediate" // kubernetes.io/tls, and in ca.crt the root
+	serialSuffix       = "-serial"       // the key that makes serial numbers, for a CA that you bring as well
+
+	serialKeyField = "key"
+	caField        = "ca.crt"
+
+	serialKeyLength = 32
+
+	// maxCACommonName leaves room for " Intermediate" in the 64 bytes of a common name (RFC 5280 appendix A.1).
+	maxCACommonName = 48
+	// caBackdate is for verifiers whose clocks are behind.
+	caBackdate = 5 * time.Minute
+)
+
+// issuerLabel tells which issuer a Secret or ConfigMap belongs to.
+const issuerLabel = "acmeca.dev/issuer"
+
+// Authorities loads the CAs of issuers from Secrets, and makes them where they are to be made.
+type Authorities struct {
+	// Client reads Secrets past every cache.
+	Client client.Client
+	Clock  clock.PassiveClock
+}
+
+func caUnavailable(format string, args ...any) *fault {
+	return &fault{reason: v1alpha1.ReasonCAUnavailable, message: fmt.Sprintf(format, args...)}
+}
+
+// Load gives an issuer its CA.
+func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) *fault {
+	secret, f := a.signingSecret(ctx, object)
+	if f != nil {
+		return f
+	}
+	serial, err := a.serialKey(ctx, object)
+	if err != nil {
+		return &fault{transient: err}
+	}
+	issuer.Authority, err = ca.LoadAuthority(ca.Material{
+		Chain: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey], Roots: secret.Data[caField], SerialKey: serial,
+	}, a.Clock.Now())
+	if err != nil {
+		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
+	}
+	for i, p := range object.Spec.Profiles {
+		if err := issuer.Authority.CheckProfile(issuer.Profiles[p.Name]); err != nil {
+			return invalidSpec(fmt.Errorf("spec.profiles[%d]: %w", i, err))
+		}
+	}
+	return nil
+}
+
+func caFieldOf(object *v1alpha1.AcmeIssuer) string {
+	if object.Spec.CA.SecretRef != nil {
+		return "spec.ca.secretRef"
+	}
+	return "spec.ca.selfSigned"
+}
+
+// signingSecret is the Secret with the CA that signs.
+func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *fault) {
+	switch {
+	case object.Spec.CA.SecretRef != nil:
+		name := object.Spec.CA.SecretRef.Name
+		secret, err := a.get(ctx, object.Namespace, name)
+		if apierrors.IsNotFound(err) {
+			return nil, caUnavailable("spec.ca.secretRef: there is no Secret %q in namespace %q", name, object.Namespace)
+		}
+		if err != nil {
+			return nil, &fault{transient: err}
+		}
+		if secret.Type != corev1.SecretTypeTLS {
+			return nil, caUnavailable("spec.ca.secretRef: Secret %q is of type %q, not %q", name, secret.Type, corev1.SecretTypeTLS)
+		}
+		return secret, nil
+	case object.Spec.CA.SelfSigned != nil:
+		secret, err := a.get(ctx, object.Namespace, object.Name+intermediateSuffix)
+		if !apierrors.IsNotFound(err) {
+			if err != nil {
+				return nil, &fault{transient: err}
+			}
+			return secret, nil
+		}
+		return a.makeIntermediate(ctx, object)
+	}
+	return nil, invalidSpec(fmt.Errorf("spec.ca: selfSigned or secretRef must be set"))
+}
+
+// makeIntermediate makes a CA below the root, and the root too where there is none yet.
+func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *fault) {
+	root, f := a.root(ctx, object)
+	if f != nil {
+		return nil, f
+	}
+	config := caConfig(object)
+	config.CommonName += " Intermediate"
+	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
+	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	secret, err := tlsSecret(object, intermediateSuffix, pair, ca.EncodeCertificates(pair.Certificate, root.Certificate))
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	secret.Data[caField] = root.CertificatePEM()
+	secret, err = a.createOrGet(ctx, secret)
+	if err != nil {
+		return nil, &fault{transient: err}
+	}
+	logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name, "subject", pair.Certificate.Subject.String(), "notAfter", pair.Certificate.NotAfter)
+	return secret, nil
+}
+
+func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca.KeyPair, *fault) {
+	secret, err := a.get(ctx, object.Namespace, object.Name+rootSuffix)
+	if apierrors.IsNotFound(err) {
+		config := caConfig(object)
+		config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
+		pair, err := ca.NewRoot(config, a.Clock.Now())
+		if err != nil {
+			return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		}
+		fresh, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
+		if err != nil {
+			return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		}
+		if secret, err = a.createOrGet(ctx, fresh); err != nil {
+			return nil, &fault{transient: err}
+		}
+		logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name, "subject", pair.Certificate.Subject.String(), "notAfter", pair.Certificate.NotAfter)
+	} else if err != nil {
+		return nil, &fault{transient: err}
+	}
+	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: Secret %q: %v", secret.Name, err)
+	}
+	return pair, nil
+}
+
+func caConfig(object *v1alpha1.AcmeIssuer) ca.CAConfig {
+	spec := object.Spec.CA.SelfSigned
+	name := spec.CommonName
+	if name == "" {
+		name = object.Name[:min(len(object.Name), maxCACommonName)]
+	}
+	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm), Backdate: caBackdate}
+}
+
+// serialKey is the secret that serial numbers are made with, made when an issuer is first seen.
+func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer) ([]byte, error) {
+	secret, err := a.get(ctx, object.Namespace, object.Name+serialSuffix)
+	if apierrors.IsNotFound(err) {
+		key := make([]byte, serialKeyLength)
+		rand.Read(key)
+		secret, err = a.createOrGet(ctx, &corev1.Secret{
+			ObjectMeta: belongingTo(object, serialSuffix), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{serialKeyField: key},
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return secret.Data[serialKeyField], nil
+}
+
+func (a Authorities) get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := a.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	return secret, err
+}
+
+// createOrGet lets one of several that make the same Secret win, and gives its Secret to all.
+func (a Authorities) createOrGet(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
+	err := a.Client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		return a.get(ctx, secret.Namespace, secret.Name)
+	}
+	return secret, err
+}
+
+func tlsSecret(object *v1alpha1.AcmeIssuer, suffix string, pair *ca.KeyPair, chain []byte) (*corev1.Secret, error) {
+	key, err := pair.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		ObjectMeta: belongingTo(object, suffix), Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key},
+	}, nil
+}
+
+func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
+	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{issuerLabel: object.Name}}
+}
+
+func issuingCertificate(authority *ca.Authority) *v1alpha1.IssuingCertificate {
+	certificate := authority.Certificate()
+	sum := sha256.Sum256(certificate.Raw)
+	return &v1alpha1.IssuingCertificate{
+		Subject:  certificate.Subject.String(),
+		SHA256:   hex.EncodeToString(sum[:]),
+		Chain:    string(authority.ChainPEM()),
+		NotAfter: metav1.NewTime(certificate.NotAfter),
+	}
+}

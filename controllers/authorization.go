@@ -1,0 +1,154 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// AuthorizationReconciler decides whether an account controls a name.
+type AuthorizationReconciler struct {
+	Client   client.Client
+	Issuers  *Issuers
+	Attempts *Attempts
+	Events   events.EventRecorder
+	Clock    clock.PassiveClock
+}
+
+// Reconcile takes an authorization one step on.
+func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	authz := &v1alpha1.AcmeAuthorization{}
+	if err := r.Client.Get(ctx, request.NamespacedName, authz); err != nil {
+		r.Attempts.Forget(request.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if authz.Status.State != acme.StatePending {
+		r.Attempts.Forget(request.NamespacedName)
+	}
+	if authz.Status.State.Final() {
+		return ctrl.Result{}, nil
+	}
+	issuer, ok := r.Issuers.Get(authz.Namespace, authz.Spec.IssuerRef.Name)
+	if !ok {
+		return ctrl.Result{}, nil // the issuer's becoming ready wakes its authorizations
+	}
+	base := authz.DeepCopy()
+	result, err := r.step(ctx, issuer, authz)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := patchStatus(ctx, r.Client, authz, base); err != nil {
+		return ctrl.Result{}, err
+	}
+	return result, nil
+}
+
+// step sets the status that the authorization has come to, and says when to look again.
+func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, authz *v1alpha1.AcmeAuthorization) (ctrl.Result, error) {
+	now := r.Clock.Now()
+	expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
+	if !now.Before(expires.Time) {
+		r.expire(authz, expires)
+		return ctrl.Result{}, nil
+	}
+	again := ctrl.Result{RequeueAfter: expires.Sub(now)}
+	if authz.Spec.Deactivation == nil && (authz.Spec.Response == nil || authz.Status.State == acme.StateValid) {
+		return again, nil
+	}
+	account := &v1alpha1.AcmeAccount{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account); err != nil {
+		return ctrl.Result{}, err
+	}
+	if authz.Spec.Deactivation != nil {
+		problem := verifyDeactivation(issuer, account, authz.Spec.Deactivation, acme.AuthorizationPath(authz.Name))
+		if problem == nil {
+			authz.Status.State = acme.StateDeactivated
+			return ctrl.Result{}, nil
+		}
+		r.refused(ctx, authz, "Deactivation", problem)
+	}
+	if authz.Spec.Response == nil || authz.Status.State == acme.StateValid || issuer.Spec.Suspend {
+		return again, nil
+	}
+	return again, r.validate(ctx, issuer, account, authz)
+}
+
+// expire ends an authorization whose time is over (RFC 8555 section 7.1.6).
+func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expires metav1.Time) {
+	if authz.Status.State == acme.StateValid {
+		authz.Status.State = acme.StateExpired
+		return
+	}
+	authz.Status.State = acme.StateInvalid
+	authz.Status.Expires = &expires
+	authz.Status.Problem = v1alpha1.ProblemFrom(acme.NewProblem(acme.Unauthorized, "control of the identifier was not proved in time"))
+}
+
+// validate has the challenge that the client chose tried, or takes up what came of that.
+func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) error {
+	response := authz.Spec.Response
+	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
+	if _, problem := verifyAccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type)); problem != nil {
+		r.refused(ctx, authz, "Response", problem)
+		r.fail(issuer, authz, challenge, problem)
+		return nil
+	}
+	key := client.ObjectKeyFromObject(authz)
+	attempt, ok := r.Attempts.Take(key)
+	if !ok {
+		r.Attempts.Start(key, issuer, account, authz)
+		return nil
+	}
+	challenge.Attempts = attempt.Number
+	challenge.Record = recordFrom(attempt.Result.Record)
+	switch {
+	case attempt.Result.Valid:
+		now := metav1.NewTime(r.Clock.Now())
+		expires := metav1.NewTime(now.Add(issuer.Spec.Lifetimes.Authorization.Duration))
+		challenge.State, challenge.ValidatedAt = acme.StateValid, &now
+		authz.Status.State, authz.Status.Expires, authz.Status.Challenge = acme.StateValid, &expires, challenge
+		authz.Status.Problem = nil
+		logf.FromContext(ctx).V(1).Info("validated", "identifier", authz.Authorized().Value, "challenge", response.Type, "account", account.Name)
+	case attempt.Final():
+		r.fail(issuer, authz, challenge, attempt.Result.Problem)
+		logf.FromContext(ctx).Info("validation failed", "identifier", authz.Authorized().Value, "challenge", response.Type, "account", account.Name,
+			"problem", attempt.Result.Problem.Error())
+	default:
+		// A transient failure: shown, and tried again while the challenge stays "processing" (RFC 8555 section 8.2).
+		challenge.Problem = v1alpha1.ProblemFrom(attempt.Result.Problem)
+		authz.Status.Challenge = challenge
+		r.Attempts.Start(key, issuer, account, authz)
+	}
+	return nil
+}
+
+func (r *AuthorizationReconciler) fail(issuer *Issuer, authz *v1alpha1.AcmeAuthorization, challenge *v1alpha1.ChallengeStatus, problem *acme.Problem) {
+	expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
+	problem = problem.About(authz.Authorized())
+	challenge.State, challenge.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
+	authz.Status.State, authz.Status.Expires = acme.StateInvalid, &expires
+	authz.Status.Challenge, authz.Status.Problem = challenge, challenge.Problem
+}
+
+func (r *AuthorizationReconciler) refused(ctx context.Context, authz *v1alpha1.AcmeAuthorization, what string, problem *acme.Problem) {
+	logf.FromContext(ctx).Info("request refused", "authorization", authz.Name, "request", what, "problem", problem.Error())
+	r.Events.Eventf(authz, nil, "Warning", what+"Refused", what, "%s", problem.Error())
+}
+
+func recordFrom(r validation.Record) *v1alpha1.ValidationRecord {
+	at := metav1.NewTime(r.Time.Truncate(time.Second))
+	return &v1alpha1.ValidationRecord{
+		Time: &at, DurationMillis: r.DurationMillis, Resolver: r.Resolver, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
+		URLs: r.URLs, Records: r.Records,
+	}
+}

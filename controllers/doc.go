@@ -1,0 +1,14 @@
+// Package controllers holds the half of acmeca that decides: it verifies what clients signed, validates challenges,
+// issues certificates and publishes revocations. It reads the spec of the four kinds, writes their status, and alone
+// reads the keys of CAs and of external account bindings.
+//
+// It knows nothing of HTTP: what clients ask for reaches it through the API objects, and it trusts the endpoint that
+// wrote those with nothing. Issuance and validation themselves are in the pure packages ca and validation below.
+package controllers
+
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=patch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts,verbs=delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=system

@@ -1,0 +1,55 @@
+package controllers
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// Issuer is an AcmeIssuer that can issue: its spec checked and compiled, its key in memory. It is never changed, but
+// replaced as a whole.
+type Issuer struct {
+	Name      string
+	Spec      v1alpha1.AcmeIssuerSpec
+	Bases     []acme.Base
+	Policy    *policy.Policy
+	Validator *validation.Validator
+	Authority *ca.Authority
+	Profiles  map[string]*ca.Profile
+}
+
+// Issuers holds the issuers that can issue, for the controllers of what belongs to them. The issuer controller alone
+// writes it.
+type Issuers struct {
+	mu     sync.RWMutex
+	byName map[types.NamespacedName]*Issuer
+}
+
+// Get finds an issuer by namespace and name.
+func (s *Issuers) Get(namespace, name string) (*Issuer, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	issuer, ok := s.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+	return issuer, ok
+}
+
+func (s *Issuers) set(key types.NamespacedName, issuer *Issuer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = map[types.NamespacedName]*Issuer{}
+	}
+	s.byName[key] = issuer
+}
+
+func (s *Issuers) remove(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byName, key)
+}

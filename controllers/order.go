@@ -1,0 +1,319 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+)
+
+const (
+	// readyDelay is how long a client may take to finalize before "ready" is written down. The endpoint tells clients
+	// that they can finalize without it, so that it is for people, and costs a write only where the client is slow.
+	readyDelay = 2 * time.Second
+	// missingGrace is how long an order waits for an authorization that the cache doesn't show yet.
+	missingGrace = 30 * time.Second
+	// clockSkew is how far the endpoint's clock may be ahead of the controller's.
+	clockSkew = time.Minute
+)
+
+// OrderReconciler issues certificates, and revokes them.
+type OrderReconciler struct {
+	Client client.Client
+	// Live reads past the cache, where an outdated answer would do harm.
+	Live    client.Reader
+	Issuers *Issuers
+	Events  events.EventRecorder
+	Clock   clock.PassiveClock
+}
+
+// Reconcile takes an order one step on.
+func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	order := &v1alpha1.AcmeOrder{}
+	if err := r.Client.Get(ctx, request.NamespacedName, order); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if order.Status.State == acme.StateInvalid || order.Status.State == acme.StateValid && !revocationPending(order) {
+		return ctrl.Result{}, nil
+	}
+	base := order.DeepCopy()
+	result, err := r.step(ctx, order)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return result, patchStatus(ctx, r.Client, order, base)
+}
+
+// step sets the status that the order has come to, and says when to look again.
+func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (ctrl.Result, error) {
+	issuer, ok := r.Issuers.Get(order.Namespace, order.Spec.IssuerRef.Name)
+	if !ok {
+		return ctrl.Result{}, r.withoutIssuer(ctx, order)
+	}
+	if order.Status.State == acme.StateValid {
+		return ctrl.Result{}, r.revoke(ctx, issuer, order)
+	}
+	now := r.Clock.Now()
+	expires := order.ExpiresAt(issuer.Spec.Lifetimes)
+	if !now.Before(expires.Time) {
+		r.fail(ctx, order, acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
+		return ctrl.Result{}, nil
+	}
+	again := ctrl.Result{RequeueAfter: expires.Sub(now)}
+	if issuer.Spec.Suspend {
+		return again, nil
+	}
+	authorized, wait, err := r.authorized(ctx, order, now)
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case wait > 0:
+		return ctrl.Result{RequeueAfter: wait}, nil
+	case order.Status.State == acme.StateInvalid, !authorized:
+		return again, nil
+	case order.Spec.CSR == nil:
+		return r.ready(order, expires, now), nil
+	}
+	return ctrl.Result{}, r.issue(ctx, issuer, order, expires, now)
+}
+
+// withoutIssuer ends an order whose issuer is gone, and leaves one whose issuer can't issue just now to wait for it.
+func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.AcmeOrder) error {
+	name := client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
+	err := r.Live.Get(ctx, name, &v1alpha1.AcmeIssuer{})
+	if apierrors.IsNotFound(err) && order.Status.State != acme.StateValid {
+		r.fail(ctx, order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", name.Name))
+		return nil
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// authorized reports whether every identifier of the order is covered by an authorization that counts now, and fails the
+// order where one can't come to. A wait says when to look for an authorization that isn't there yet.
+func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOrder, now time.Time) (ok bool, wait time.Duration, err error) {
+	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) {
+		r.fail(ctx, order, acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers", len(order.Spec.Authorizations), len(order.Spec.Identifiers)))
+		return false, 0, nil
+	}
+	ok = true
+	var failed []acme.Problem
+	for i, name := range order.Spec.Authorizations {
+		identifier := order.Spec.Identifiers[i].ACME()
+		authz := &v1alpha1.AcmeAuthorization{}
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz)
+		if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) < missingGrace {
+			return false, time.Second, nil
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return false, 0, err
+		}
+		problem := authorizationFault(order, authz, identifier, now)
+		if err != nil {
+			problem = acme.NewProblem(acme.Unauthorized, "the authorization %s does not exist", name)
+		}
+		if problem != nil {
+			failed = append(failed, *problem.About(identifier))
+		}
+		ok = ok && authz.Status.State == acme.StateValid
+	}
+	switch {
+	case len(failed) == 1:
+		r.fail(ctx, order, &failed[0])
+	case len(failed) > 1:
+		problem := acme.NewProblem(acme.Compound, "%d of %d identifiers were not authorized", len(failed), len(order.Spec.Identifiers)).WithStatus(403)
+		problem.Subproblems = failed
+		r.fail(ctx, order, problem)
+	}
+	return ok && len(failed) == 0, 0, nil
+}
+
+// authorizationFault says why an authorization can't let the order have an identifier, now or ever; nil for one that
+// does, and for one that is pending. Only an explicit "valid" that stands for the very same account, issuer and identifier
+// counts.
+func authorizationFault(order *v1alpha1.AcmeOrder, authz *v1alpha1.AcmeAuthorization, identifier acme.Identifier, now time.Time) *acme.Problem {
+	switch {
+	case authz.Spec.AccountRef != order.Spec.AccountRef || authz.Spec.IssuerRef != order.Spec.IssuerRef:
+		return acme.NewProblem(acme.Unauthorized, "the authorization belongs to another account or issuer")
+	case authz.Authorized() != identifier:
+		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q, not for %q", authz.Authorized().Value, identifier.Value)
+	}
+	switch authz.Status.State {
+	case acme.StatePending:
+		return nil
+	case acme.StateValid:
+		if authz.Status.Expires == nil || !now.Before(authz.Status.Expires.Time) {
+			return acme.NewProblem(acme.Unauthorized, "the authorization has expired")
+		}
+		return nil
+	}
+	if authz.Status.Problem != nil {
+		problem := authz.Status.Problem.ACME()
+		problem.Status = 403
+		return problem
+	}
+	return acme.NewProblem(acme.Unauthorized, "the authorization is %s", authz.Status.State)
+}
+
+// ready notes that the order waits for its client, once it has done so for a while.
+func (r *OrderReconciler) ready(order *v1alpha1.AcmeOrder, expires metav1.Time, now time.Time) ctrl.Result {
+	again := ctrl.Result{RequeueAfter: expires.Sub(now)}
+	if order.Status.State == acme.StateReady {
+		return again
+	}
+	if wait := r.authorizedSince(order, now); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}
+	}
+	order.Status.State, order.Status.Expires = acme.StateReady, &expires
+	r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonAuthorized, "every identifier is authorized; the client has yet to finalize")
+	return again
+}
+
+// authorizedSince gives how long to wait until the order has been authorized for readyDelay. An order that was made on
+// authorizations that existed counts from its creation.
+func (r *OrderReconciler) authorizedSince(order *v1alpha1.AcmeOrder, now time.Time) time.Duration {
+	newest := order.CreationTimestamp.Time
+	for _, name := range order.Spec.Authorizations {
+		authz := &v1alpha1.AcmeAuthorization{}
+		if r.Client.Get(context.Background(), client.ObjectKey{Namespace: order.Namespace, Name: name}, authz) != nil {
+			continue
+		}
+		if c := authz.Status.Challenge; c != nil && c.ValidatedAt != nil && c.ValidatedAt.After(newest) {
+			newest = c.ValidatedAt.Time
+		}
+	}
+	return newest.Add(readyDelay).Sub(now)
+}
+
+// issue makes the certificate, or fails the order. Doing it again gives the very same certificate.
+func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, expires metav1.Time, now time.Time) error {
+	account := &v1alpha1.AcmeAccount{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account); err != nil {
+		return err
+	}
+	order.Status.Expires = &expires
+	if problem := verifyFinalization(issuer, account, order); problem != nil {
+		r.Events.Eventf(order, nil, "Warning", "FinalizationRefused", "Finalize", "%s", problem.Error())
+		r.fail(ctx, order, problem)
+		return nil
+	}
+	request, profile, problem := issuance(issuer, account, order, now)
+	if problem != nil {
+		r.fail(ctx, order, problem)
+		return nil
+	}
+	certificate, err := issuer.Authority.Issue(profile, request)
+	if err != nil {
+		r.fail(ctx, order, certificateProblem(err))
+		return nil
+	}
+	record(order, certificate, issuer.Authority.ChainPEM())
+	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
+	logf.FromContext(ctx).Info("certificate issued", "serial", order.Status.Serial, "account", account.Name, "identifiers", identifierValues(order),
+		"profile", order.Spec.Profile, "notAfter", certificate.NotAfter)
+	return nil
+}
+
+// issuance checks all that decides over a certificate once more, and puts it together for the CA.
+func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder, now time.Time) (ca.Request, *ca.Profile, *acme.Problem) {
+	identifiers := make([]acme.Identifier, len(order.Spec.Identifiers))
+	for i, id := range order.Spec.Identifiers {
+		normal, problem := id.ACME().Normalize()
+		if problem != nil {
+			return ca.Request{}, nil, problem
+		}
+		identifiers[i] = normal
+	}
+	if problem := issuer.Policy.Identifiers(identifiers); problem != nil {
+		return ca.Request{}, nil, problem
+	}
+	profile, problem := issuer.Policy.Profile(order.Spec.Profile)
+	if problem != nil {
+		return ca.Request{}, nil, problem
+	}
+	accountKey, problem := jws.ParseKey([]byte(account.Status.JWK))
+	if problem != nil {
+		return ca.Request{}, nil, problem
+	}
+	csr, problem := policy.ParseCSR(order.Spec.CSR, identifiers, policy.CSROptions{AccountKey: accountKey.Public()})
+	if problem != nil {
+		return ca.Request{}, nil, problem
+	}
+	finalized := order.Spec.Finalization.Time.Time
+	if finalized.After(now.Add(clockSkew)) || finalized.Before(order.CreationTimestamp.Add(-clockSkew)) {
+		return ca.Request{}, nil, acme.NewProblem(acme.ServerInternal, "the time of the finalize request, %s, is not between the order's creation and now", finalized.UTC().Format(time.RFC3339))
+	}
+	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized}
+	if order.Spec.NotBefore != nil {
+		request.NotBefore = order.Spec.NotBefore.Time
+	}
+	if order.Spec.NotAfter != nil {
+		request.NotAfter = order.Spec.NotAfter.Time
+	}
+	return request, issuer.Profiles[profile.Name], nil
+}
+
+// record notes the certificate in the order's status.
+func record(order *v1alpha1.AcmeOrder, certificate *x509.Certificate, chainPEM []byte) {
+	status := &order.Status
+	notBefore, notAfter := metav1.NewTime(certificate.NotBefore), metav1.NewTime(certificate.NotAfter)
+	status.State, status.Problem = acme.StateValid, nil
+	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
+	status.Serial = hex.EncodeToString(certificate.SerialNumber.Bytes())
+	status.NotBefore, status.NotAfter = &notBefore, &notAfter
+}
+
+// certificateProblem says what kept the CA from making a certificate.
+func certificateProblem(err error) *acme.Problem {
+	if problem, ok := errors.AsType[*acme.Problem](err); ok {
+		return problem
+	}
+	return acme.NewProblem(acme.ServerInternal, "the certificate could not be made: %v", err)
+}
+
+func (r *OrderReconciler) fail(ctx context.Context, order *v1alpha1.AcmeOrder, problem *acme.Problem) {
+	order.Status.State, order.Status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
+	r.setReady(order, metav1.ConditionFalse, reasonOf(problem), problem.Detail)
+	logf.FromContext(ctx).Info("order failed", "account", order.Spec.AccountRef.Name, "identifiers", identifierValues(order), "problem", problem.Error())
+}
+
+func (r *OrderReconciler) setReady(order *v1alpha1.AcmeOrder, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&order.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: order.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
+	})
+}
+
+// reasonOf makes a condition's reason of a problem's type: "badCSR" becomes "BadCSR".
+func reasonOf(problem *acme.Problem) string {
+	t := string(problem.Type)
+	if t == "" {
+		return "Failed"
+	}
+	return fmt.Sprintf("%c%s", t[0]-'a'+'A', t[1:])
+}
+
+func identifierValues(order *v1alpha1.AcmeOrder) []string {
+	values := make([]string, len(order.Spec.Identifiers))
+	for i, id := range order.Spec.Identifiers {
+		values[i] = id.Value
+	}
+	return values
+}

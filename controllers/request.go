@@ -1,0 +1,90 @@
+package controllers
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// The controllers verify every stored request themselves: the endpoint that stored it may have been taken over. Each of
+// these functions gives nil where the client really asked for it, or says why that isn't so.
+
+// verifyAccountRequest verifies that an account signed a request for the resource at path (RFC 8555 section 6.2 and 6.4),
+// with the key that it has now.
+func verifyAccountRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string) (*jws.Message, *acme.Problem) {
+	if account.Status.State != acme.StateValid {
+		return nil, acme.NewProblem(acme.Unauthorized, "account %s is not valid", account.Name)
+	}
+	if account.Spec.IssuerRef.Name != issuer.Name {
+		return nil, acme.NewProblem(acme.Unauthorized, "account %s belongs to another issuer", account.Name)
+	}
+	message, problem := request.Message()
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := signedFor(issuer, message, path); problem != nil {
+		return nil, problem
+	}
+	_, kid, ok := acme.Relative(issuer.Bases, message.Header.KeyID)
+	if !ok || kid != acme.AccountPath(account.Name) {
+		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed by account %s", account.Name)
+	}
+	key, problem := jws.ParseKey([]byte(account.Status.JWK))
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := message.Verify(key); problem != nil {
+		return nil, problem
+	}
+	return message, nil
+}
+
+// signedFor verifies that a message was meant for one of the paths of the issuer.
+func signedFor(issuer *Issuer, message *jws.Message, paths ...string) *acme.Problem {
+	_, path, ok := acme.Relative(issuer.Bases, message.Header.URL)
+	for _, want := range paths {
+		if ok && path == want {
+			return nil
+		}
+	}
+	return acme.NewProblem(acme.Unauthorized, "the request was signed for another URL, %q", acme.Printable(message.Header.URL, 256))
+}
+
+// verifyDeactivation verifies that an account asked for the resource at path to be deactivated. A person who asks through
+// the Kubernetes API needs no signature; admission control keeps the endpoint from passing for one.
+func verifyDeactivation(issuer *Issuer, account *v1alpha1.AcmeAccount, d *v1alpha1.Deactivation, path string) *acme.Problem {
+	if d.Request == nil {
+		return nil
+	}
+	message, problem := verifyAccountRequest(issuer, account, d.Request, path)
+	if problem != nil {
+		return problem
+	}
+	var payload struct {
+		Status acme.State `json:"status"`
+	}
+	if err := json.Unmarshal(message.Body, &payload); err != nil || payload.Status != acme.StateDeactivated {
+		return acme.NewProblem(acme.Unauthorized, "the signed request doesn't ask for deactivation")
+	}
+	return nil
+}
+
+// verifyFinalization verifies that the account asked for the order to be finalized with the CSR that stands beside the
+// request.
+func verifyFinalization(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder) *acme.Problem {
+	message, problem := verifyAccountRequest(issuer, account, &order.Spec.Finalization.Request, acme.FinalizePath(order.Name))
+	if problem != nil {
+		return problem
+	}
+	csr, problem := acme.FinalizeCSR(message.Body)
+	if problem != nil {
+		return problem
+	}
+	if !bytes.Equal(csr, order.Spec.CSR) {
+		return acme.NewProblem(acme.Unauthorized, "the CSR is not the one in the client's signed request")
+	}
+	return nil
+}

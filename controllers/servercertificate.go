@@ -1,0 +1,139 @@
+package controllers
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/ca"
+)
+
+// serverCertificateLifetime is that of the endpoint's TLS certificate; it is made anew when a third of it is left.
+const serverCertificateLifetime = 30 * 24 * time.Hour
+
+// ServerCertificate keeps the Secret from which the ACME endpoint has its TLS certificate. The endpoint gets it as a
+// mounted file, since it may read no Secret.
+type ServerCertificate struct {
+	// Client reads Secrets past every cache.
+	Client client.Client
+	Secret client.ObjectKey
+	// Names that the endpoint is reached by, beside the hosts of the issuer's URLs.
+	Names []string
+	Clock clock.PassiveClock
+}
+
+// Ensure makes the certificate, or makes it anew where the one that is there runs out, lacks a name, or was issued by
+// another CA.
+func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
+	if s == nil {
+		return nil
+	}
+	names, problem := s.identifiers(issuer)
+	if problem != nil {
+		return problem
+	}
+	secret := &corev1.Secret{}
+	err := s.Client.Get(ctx, s.Secret, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	absent := apierrors.IsNotFound(err)
+	if !absent && s.good(secret, issuer.Authority, names) {
+		return nil
+	}
+	chain, key, err := s.issue(issuer.Authority, names)
+	if err != nil {
+		return err
+	}
+	secret.Type = corev1.SecretTypeTLS
+	secret.Data = map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key}
+	logf.FromContext(ctx).Info("TLS certificate of the endpoint made", "secret", s.Secret, "names", names)
+	if absent {
+		secret.ObjectMeta = ctrl.ObjectMeta{Namespace: s.Secret.Namespace, Name: s.Secret.Name}
+		return s.Client.Create(ctx, secret)
+	}
+	return s.Client.Update(ctx, secret)
+}
+
+// identifiers are the names and addresses that the certificate has to have.
+func (s *ServerCertificate) identifiers(issuer *Issuer) ([]acme.Identifier, *acme.Problem) {
+	hosts := slices.Clone(s.Names)
+	for _, base := range issuer.Bases {
+		if u, err := url.Parse(string(base)); err == nil {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	slices.Sort(hosts)
+	var ids []acme.Identifier
+	for _, host := range slices.Compact(hosts) {
+		id := acme.Identifier{Type: acme.DNS, Value: host}
+		if host != "" && (strings.Contains(host, ":") || host[len(host)-1] >= '0' && host[len(host)-1] <= '9') {
+			id.Type = acme.IP
+		}
+		normal, problem := id.Normalize()
+		if problem != nil {
+			return nil, problem
+		}
+		ids = append(ids, normal)
+	}
+	return ids, nil
+}
+
+// good reports whether the Secret's certificate will do for now.
+func (s *ServerCertificate) good(secret *corev1.Secret, authority *ca.Authority, ids []acme.Identifier) bool {
+	block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
+	if block == nil {
+		return false
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || certificate.CheckSignatureFrom(authority.Certificate()) != nil {
+		return false
+	}
+	if s.Clock.Now().After(certificate.NotAfter.Add(-serverCertificateLifetime / 3)) {
+		return false
+	}
+	return !slices.ContainsFunc(ids, func(id acme.Identifier) bool { return certificate.VerifyHostname(id.Value) != nil })
+}
+
+func (s *ServerCertificate) issue(authority *ca.Authority, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
+	profile, err := ca.NewProfile(ca.ProfileConfig{
+		Name: "server", Lifetime: serverCertificateLifetime, Backdate: ca.DefaultBackdate(serverCertificateLifetime),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := ca.GenerateKey(ca.ECDSAP256)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{Subject: pkix.Name{}}, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate, err := authority.Issue(profile, ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
+	if err != nil {
+		return nil, nil, err
+	}
+	if keyPEM, err = ca.MarshalKeyPEM(key); err != nil {
+		return nil, nil, err
+	}
+	return append(ca.EncodeCertificates(certificate), authority.ChainPEM()...), keyPEM, nil
+}

@@ -1,0 +1,199 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// Options of the controllers.
+type Options struct {
+	// ExternalURLs of issuers that name none.
+	ExternalURLs []string
+	// DefaultIssuer is the one that is also served under /acme, and whose CA signs the endpoint's TLS certificate.
+	DefaultIssuer client.ObjectKey
+	// ServerTLSSecret is where the endpoint's TLS certificate goes; nowhere without a name.
+	ServerTLSSecret client.ObjectKey
+	// ServerNames are names of the endpoint beside the hosts of its URLs.
+	ServerNames []string
+	// Concurrency of each controller.
+	Concurrency int
+	// Clock to decide by; nil for the system's.
+	Clock clock.WithDelayedExecution
+}
+
+// Fields by which the cache is searched.
+const (
+	indexAccount        = "spec.accountRef.name"
+	indexAuthorizations = "spec.authorizations"
+	// indexUnsettled finds by issuer what still waits for something.
+	indexUnsettled = "unsettled"
+)
+
+// wakeBuffer lets validations end without waiting for the queue that takes up their outcome.
+const wakeBuffer = 1024
+
+// CacheOptions keep out of the controllers' cache what they don't read.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.AcmeOrder{}: {Transform: stripCertificate},
+		},
+	}
+}
+
+// stripCertificate drops the certificate, the largest part of a finished order, which is read only to revoke it.
+func stripCertificate(object any) (any, error) {
+	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
+		order.ManagedFields, order.Status.Certificate = nil, ""
+	}
+	return object, nil
+}
+
+// ClientOptions keep Secrets out of the cache, which would need the right to list them all.
+func ClientOptions() client.Options {
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
+}
+
+// Setup adds all the controllers to a manager.
+func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	pool := validation.NewPool(validation.PoolConfig{})
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		pool.Close()
+		return nil
+	})); err != nil {
+		return err
+	}
+	recorder := mgr.GetEventRecorder("acmeca-controller")
+	issuers := &Issuers{}
+	validated := make(chan event.GenericEvent, wakeBuffer)
+	accountsOf, authorizationsOf, ordersOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
+	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
+
+	issuer := &IssuerReconciler{
+		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
+		ExternalURLs: o.ExternalURLs, DefaultIssuer: o.DefaultIssuer,
+		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf},
+	}
+	if o.ServerTLSSecret.Name != "" {
+		issuer.ServerTLS = &ServerCertificate{Client: mgr.GetClient(), Secret: o.ServerTLSSecret, Names: o.ServerNames, Clock: o.Clock}
+	}
+	if err := ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(issuer); err != nil {
+		return fmt.Errorf("issuer controller: %w", err)
+	}
+
+	account := &AccountReconciler{
+		Client: mgr.GetClient(), Bindings: Bindings{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
+	}
+	if err := ctrl.NewControllerManagedBy(mgr).Named("account").For(&v1alpha1.AcmeAccount{}).
+		WatchesRawSource(source.Channel(accountsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAccountList{}))).
+		WithOptions(concurrency).Complete(account); err != nil {
+		return fmt.Errorf("account controller: %w", err)
+	}
+
+	authorization := &AuthorizationReconciler{
+		Client: mgr.GetClient(), Issuers: issuers, Attempts: NewAttempts(pool, o.Clock, validated), Events: recorder, Clock: o.Clock,
+	}
+	if err := ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
+		WatchesRawSource(source.Channel(validated, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(authorizationsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{}))).
+		WithOptions(concurrency).Complete(authorization); err != nil {
+		return fmt.Errorf("authorization controller: %w", err)
+	}
+
+	order := &OrderReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Events: recorder, Clock: o.Clock}
+	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
+		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
+		WatchesRawSource(source.Channel(ordersOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeOrderList{}))).
+		WithOptions(concurrency).Complete(order); err != nil {
+		return fmt.Errorf("order controller: %w", err)
+	}
+	return nil
+}
+
+func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		kind  client.Object
+		field string
+		value client.IndexerFunc
+	}{
+		{&v1alpha1.AcmeAuthorization{}, indexAccount, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.AcmeAuthorization).Spec.AccountRef.Name}
+		}},
+		{&v1alpha1.AcmeOrder{}, indexAuthorizations, func(o client.Object) []string {
+			if order := o.(*v1alpha1.AcmeOrder); unsettledOrder(order) {
+				return order.Spec.Authorizations
+			}
+			return nil
+		}},
+		{&v1alpha1.AcmeAccount{}, indexUnsettled, func(o client.Object) []string {
+			account := o.(*v1alpha1.AcmeAccount)
+			return onlyIf(account.Status.ObservedGeneration != account.Generation, account.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeAuthorization{}, indexUnsettled, func(o client.Object) []string {
+			authz := o.(*v1alpha1.AcmeAuthorization)
+			return onlyIf(!authz.Status.State.Final(), authz.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexUnsettled, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(unsettledOrder(order) || revocationPending(order), order.Spec.IssuerRef.Name)
+		}},
+	} {
+		if err := indexer.IndexField(ctx, index.kind, index.field, index.value); err != nil {
+			return fmt.Errorf("index %s: %w", index.field, err)
+		}
+	}
+	return nil
+}
+
+func unsettledOrder(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.State != acme.StateValid && order.Status.State != acme.StateInvalid
+}
+
+func onlyIf(condition bool, value string) []string {
+	if condition {
+		return []string{value}
+	}
+	return nil
+}
+
+// unsettled maps an issuer to what of a kind belongs to it and still waits for something.
+func unsettled(reader client.Reader, kind client.ObjectList) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, issuer client.Object) []reconcile.Request {
+		return requestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(issuer.GetNamespace()), client.MatchingFields{indexUnsettled: issuer.GetName()})
+	})
+}
+
+// ordersWaitingFor maps an authorization to the unfinished orders that name it. One that is pending changes nothing for
+// them.
+func ordersWaitingFor(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, object client.Object) []reconcile.Request {
+		if object.(*v1alpha1.AcmeAuthorization).Status.State == acme.StatePending {
+			return nil
+		}
+		return requestsFor(ctx, reader, &v1alpha1.AcmeOrderList{}, client.InNamespace(object.GetNamespace()), client.MatchingFields{indexAuthorizations: object.GetName()})
+	}
+}
