@@ -1,12 +1,14 @@
 package jws
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -30,6 +32,12 @@ var jwkMembers = map[string][]string{
 	"RSA": {"e", "kty", "n"},
 }
 
+// jwkCurves lists the accepted values of "crv".
+var jwkCurves = map[string][]string{
+	"EC":  {"P-256", "P-384", "P-521"},
+	"OKP": {"Ed25519"},
+}
+
 // privateMembers must not be in a public key (RFC 7518 section 6.2.2, 6.3.2 and 6.4.1, RFC 9964).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 
@@ -47,11 +55,7 @@ func ParseKey(data []byte) (*Key, *acme.Problem) {
 	if len(data) > maxKeyJSON {
 		return nil, malformed("the JWK is larger than %d bytes", maxKeyJSON)
 	}
-	jwk, problem := parseObject("the JWK", data)
-	if problem != nil {
-		return nil, problem
-	}
-	canonical, problem := canonicalJWK(jwk)
+	canonical, problem := canonicalJWK(data)
 	if problem != nil {
 		return nil, problem
 	}
@@ -70,7 +74,7 @@ func ParseKey(data []byte) (*Key, *acme.Problem) {
 		}
 	}
 	// A client digests the JWK that it sent, so one written in another way (leading zeros) would have another thumbprint.
-	if again, err := parsed.MarshalJSON(); err != nil || !sameJSON(again, canonical) {
+	if !bytes.Equal(rewritten(parsed), canonical) {
 		return nil, badKey("the key's numbers are not in the form of RFC 7518 section 6 (no leading zero octets)")
 	}
 	return key, nil
@@ -90,7 +94,11 @@ func NewKey(public crypto.PublicKey) (*Key, *acme.Problem) {
 }
 
 // canonicalJWK writes the members of a public key as RFC 7638 section 3 does: in order, without white space.
-func canonicalJWK(jwk object) ([]byte, *acme.Problem) {
+func canonicalJWK(data []byte) ([]byte, *acme.Problem) {
+	jwk, problem := parseObject("the JWK", data)
+	if problem != nil {
+		return nil, problem
+	}
 	kty, problem := jwk.text("kty")
 	if problem != nil {
 		return nil, problem
@@ -104,30 +112,27 @@ func canonicalJWK(jwk object) ([]byte, *acme.Problem) {
 			return nil, badKey("the JWK has %q, a part of a private key; a key that was sent is not secret any more", name)
 		}
 	}
-	canonical := []byte{'{'}
+	fields := make([]string, len(names))
 	for i, name := range names {
 		value, problem := jwk.text(name)
 		if problem != nil {
 			return nil, problem
 		}
-		if name != "kty" && name != "crv" {
+		switch name {
+		case "kty":
+		case "crv":
+			if !slices.Contains(jwkCurves[kty], value) {
+				return nil, badKey("curve %q is not accepted; these are: %v", acme.Printable(value, 32), jwkCurves[kty])
+			}
+		default:
 			if _, problem := decode("\""+name+"\" in the JWK", value); problem != nil {
 				return nil, problem
 			}
 		}
-		quoted, err := json.Marshal(value)
-		if err != nil {
-			return nil, malformed("%q in the JWK is not a string", name)
-		}
-		if i > 0 {
-			canonical = append(canonical, ',')
-		}
-		canonical = append(canonical, '"')
-		canonical = append(canonical, name...)
-		canonical = append(canonical, '"', ':')
-		canonical = append(canonical, quoted...)
+		// Each of them is a known word or base64url by now, and needs no escape.
+		fields[i] = fmt.Sprintf("%q:%q", name, value)
 	}
-	return append(canonical, '}'), nil
+	return []byte("{" + strings.Join(fields, ",") + "}"), nil
 }
 
 func checkRSA(public *rsa.PublicKey) *acme.Problem {
@@ -144,22 +149,17 @@ func checkRSA(public *rsa.PublicKey) *acme.Problem {
 	return nil
 }
 
-// sameJSON compares two JWKs member by member, as go-jose writes them in another order.
-func sameJSON(a, b []byte) bool {
-	x, problem := parseObject("", a)
+// rewritten is the canonical form of a key as go-jose writes it, or nil.
+func rewritten(jwk jose.JSONWebKey) []byte {
+	data, err := jwk.MarshalJSON()
+	if err != nil {
+		return nil
+	}
+	canonical, problem := canonicalJWK(data)
 	if problem != nil {
-		return false
+		return nil
 	}
-	y, problem := parseObject("", b)
-	if problem != nil || len(x.members) != len(y.members) {
-		return false
-	}
-	for name, value := range x.members {
-		if !slices.Equal(value, y.members[name]) {
-			return false
-		}
-	}
-	return true
+	return canonical
 }
 
 func badKey(format string, args ...any) *acme.Problem {
