@@ -277,3 +277,39 @@ func FuzzParseCSR(f *testing.F) {
 		}
 	})
 }
+
+// FuzzCSRExtensions signs what FuzzParseCSR can't, so that what comes after the signature is reached.
+func FuzzCSRExtensions(f *testing.F) {
+	san := must(asn1.Marshal([]asn1.RawValue{generalName(2, "a.test")}))
+	f.Add(san, []byte{0x30, 0}, []byte{3, 2, 7, 0x80}, []byte{0x30, 0}, []byte("a.test"))
+	f.Add(must(asn1.Marshal([]asn1.RawValue{generalName(2, "A.test"), generalName(7, "1234")})), []byte{}, []byte{}, []byte{}, []byte{})
+	f.Fuzz(func(t *testing.T, san, constraints, usage, extendedUsage, commonName []byte) {
+		template := x509.CertificateRequest{Subject: subject(strings.ToValidUTF8(string(commonName), ""))}
+		for oid, value := range map[*asn1.ObjectIdentifier][]byte{
+			&oidSubjectAltName: san, &oidBasicConstraints: constraints, &oidKeyUsage: usage, &oidExtKeyUsage: extendedUsage,
+		} {
+			if len(value) > 0 {
+				template.ExtraExtensions = append(template.ExtraExtensions, pkix.Extension{Id: *oid, Value: value})
+			}
+		}
+		der, err := x509.CreateCertificateRequest(rand.Reader, &template, csrKey)
+		if err != nil {
+			t.Skip()
+		}
+		csr, problem := ParseCSR(der, ids, CSROptions{})
+		if problem != nil {
+			return
+		}
+		if cn := csr.Subject.CommonName; cn != "" && !strings.EqualFold(cn, "a.test") {
+			t.Errorf("common name %q got through", cn)
+		}
+		if len(csr.IPAddresses)+len(csr.EmailAddresses)+len(csr.URIs) > 0 {
+			t.Error("another kind of name got through")
+		}
+		for _, name := range csr.DNSNames {
+			if !strings.EqualFold(name, "a.test") {
+				t.Errorf("%q got through", name)
+			}
+		}
+	})
+}
