@@ -24,3 +24,26 @@ func (s *Server) caDER(c *call) (*answer, error) {
 	}
 	return &answer{status: http.StatusOK, raw: block.Bytes, contentType: "application/pkix-cert"}, nil
 }
+
+// Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).
+func (s *Server) Plain() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, path, _ := s.split(r.URL.EscapedPath())
+		resources := map[string]func(*call) (*answer, error){"ca.crt": s.caPEM, "ca.der": s.caDER}
+		resource, known := resources[path]
+		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			fail(r.Context(), notFound("resource")).write(w)
+			return
+		}
+		issuer, err := s.issuers.get(r.Context(), key)
+		if err != nil {
+			fail(r.Context(), err).write(w)
+			return
+		}
+		result, err := resource(&call{Request: r, issuer: issuer, path: path})
+		if err != nil {
+			result = fail(r.Context(), err)
+		}
+		result.write(w)
+	})
+}

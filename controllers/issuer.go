@@ -37,6 +37,7 @@ type IssuerReconciler struct {
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
 	ExternalURLs []string
+	PlainURL     string
 	// DefaultIssuer is the one that is also served under /acme.
 	DefaultIssuer client.ObjectKey
 	// Wake tells the other controllers of an issuer that can issue again.
@@ -102,6 +103,7 @@ func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer
 		urls = r.ExternalURLs
 	}
 	issuer.Bases = acme.Bases(urls, object.Namespace, object.Name, client.ObjectKeyFromObject(object) == r.DefaultIssuer)
+	issuer.PlainBase = r.PlainURL + "/" + object.Namespace + "/" + object.Name
 	var err error
 	if issuer.Policy, err = policy.New(&object.Spec); err != nil {
 		return nil, invalidSpec(err)

@@ -15,9 +15,11 @@ import (
 // Issuer is an AcmeIssuer that can issue: its spec checked and compiled, its key in memory. It is never changed, but
 // replaced as a whole.
 type Issuer struct {
-	Name      string
-	Spec      v1alpha1.AcmeIssuerSpec
-	Bases     []acme.Base
+	Name  string
+	Spec  v1alpha1.AcmeIssuerSpec
+	Bases []acme.Base
+	// PlainBase is where what certificates point to is served without TLS.
+	PlainBase string
 	Policy    *policy.Policy
 	Validator *validation.Validator
 	Authority *ca.Authority

@@ -260,7 +260,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if finalized.After(now.Add(clockSkew)) || finalized.Before(order.CreationTimestamp.Add(-clockSkew)) {
 		return ca.Request{}, nil, acme.NewProblem(acme.ServerInternal, "the time of the finalize request, %s, is not between the order's creation and now", finalized.UTC().Format(time.RFC3339))
 	}
-	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized}
+	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized, IssuerURL: issuer.PlainBase + "/ca.der"}
 	if order.Spec.NotBefore != nil {
 		request.NotBefore = order.Spec.NotBefore.Time
 	}

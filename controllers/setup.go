@@ -25,6 +25,8 @@ import (
 type Options struct {
 	// ExternalURLs of issuers that name none.
 	ExternalURLs []string
+	// PlainURL is the base of the endpoint's plain HTTP listener, which certificates name.
+	PlainURL string
 	// DefaultIssuer is the one that is also served under /acme, and whose CA signs the endpoint's TLS certificate.
 	DefaultIssuer client.ObjectKey
 	// ServerTLSSecret is where the endpoint's TLS certificate goes; nowhere without a name.
@@ -95,7 +97,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		ExternalURLs: o.ExternalURLs, DefaultIssuer: o.DefaultIssuer,
+		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf},
 	}
 	if o.ServerTLSSecret.Name != "" {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/acmeca/acmeca/controllers"
+)
+
+type controllerOptions struct {
+	kubeconfig  string
+	health      string
+	metrics     string
+	elect       bool
+	tlsSecret   string
+	serverNames listFlag
+	concurrency int
+	qps         float64
+}
+
+// controller adds the flags of the deciding half.
+func (o *options) controller(flags *flag.FlagSet, prefix string) half {
+	c := &controllerOptions{}
+	flags.StringVar(&c.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the controllers; none inside a cluster")
+	flags.StringVar(&c.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the controllers")
+	flags.StringVar(&c.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the controllers; 0 for none")
+	flags.BoolVar(&c.elect, "leader-elect", false, "let one of several replicas of the controllers work at a time")
+	flags.StringVar(&c.tlsSecret, "server-tls-secret", "", "`name` of the Secret in --namespace that the endpoint's TLS certificate is put in; none is made without it")
+	flags.Var(&c.serverNames, "server-name", "another `name` or address in the endpoint's TLS certificate, beside the hosts of the default issuer's URLs; may be given again")
+	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of a kind that are worked on at once")
+	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the controllers")
+	return func(ctx context.Context) error { return o.runController(ctx, c) }
+}
+
+func (o *options) runController(ctx context.Context, c *controllerOptions) error {
+	config, err := restConfig(c.kubeconfig)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(config, ctrl.Options{
+		Cache:                         controllers.CacheOptions(),
+		Client:                        controllers.ClientOptions(),
+		HealthProbeBindAddress:        c.health,
+		Metrics:                       metricsserver.Options{BindAddress: c.metrics},
+		LeaderElection:                c.elect,
+		LeaderElectionID:              "controller.acmeca.dev",
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+	}, c.qps)
+	if err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		ExternalURLs:    o.urls(),
+		PlainURL:        o.plain(),
+		DefaultIssuer:   client.ObjectKey(o.defaultIssuer),
+		ServerTLSSecret: client.ObjectKey{Namespace: o.namespace, Name: c.tlsSecret},
+		ServerNames:     c.serverNames,
+		Concurrency:     c.concurrency,
+	}); err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("caches", synced(mgr)); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	return nil
+}
+
+// newManager makes a manager whose client validates strictly and may send as much as the API server takes: the server's
+// own priorities and fairness are the bound, not the client's guess of it.
+func newManager(config *rest.Config, o ctrl.Options, qps float64) (ctrl.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = float32(qps), int(2*qps)
+	o.Scheme = scheme
+	return ctrl.NewManager(config, o)
+}

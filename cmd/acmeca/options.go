@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// options are the flags of both halves.
+type options struct {
+	namespace     string
+	defaultIssuer objectName
+	externalURLs  listFlag
+	plainURL      string
+}
+
+func (o *options) bind(flags *flag.FlagSet) {
+	o.namespace = "acmeca-system"
+	o.defaultIssuer = objectName{Namespace: "acmeca-system", Name: "default"}
+	flags.StringVar(&o.namespace, "namespace", o.namespace, "the namespace that the operator is in")
+	flags.Var(&o.defaultIssuer, "default-issuer", "`namespace/name` of the issuer that is also served under /acme")
+	flags.Var(&o.externalURLs, "external-url", "base `URL` under which clients reach the endpoint, for issuers that name none; may be given again (default https://acmeca.<namespace>.svc)")
+	flags.StringVar(&o.plainURL, "plain-url", "", "base `URL` of the plain HTTP listener, from which certificates say that CA certificates can be had (default http://acmeca.<namespace>.svc)")
+}
+
+func (o *options) check() error {
+	if o.defaultIssuer.Name == "" {
+		return errors.New("--default-issuer is missing")
+	}
+	for _, text := range o.externalURLs {
+		if u, err := url.Parse(text); err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return fmt.Errorf("--external-url %q is not a plain https URL", text)
+		}
+	}
+	if u, err := url.Parse(o.plainURL); err != nil || o.plainURL != "" && (u.Scheme != "http" || u.Host == "") {
+		return fmt.Errorf("--plain-url %q is not an http URL", o.plainURL)
+	}
+	return nil
+}
+
+func (o *options) plain() string {
+	if o.plainURL == "" {
+		return "http://acmeca." + o.namespace + ".svc"
+	}
+	return strings.TrimRight(o.plainURL, "/")
+}
+
+func (o *options) urls() []string {
+	if len(o.externalURLs) == 0 {
+		return []string{"https://acmeca." + o.namespace + ".svc"}
+	}
+	return o.externalURLs
+}
+
+// restConfig is how to reach the API server: by a kubeconfig file, or as a Pod does.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return ctrl.GetConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
+}
+
+// objectName is a flag of the form namespace/name.
+type objectName client.ObjectKey
+
+func (n *objectName) String() string { return n.Namespace + "/" + n.Name }
+
+func (n *objectName) Set(text string) error {
+	namespace, name, ok := strings.Cut(text, "/")
+	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("%q is not namespace/name", text)
+	}
+	*n = objectName{Namespace: namespace, Name: name}
+	return nil
+}
+
+// listFlag is a flag that may be given several times.
+type listFlag []string
+
+func (l *listFlag) String() string { return strings.Join(*l, ",") }
+
+func (l *listFlag) Set(text string) error {
+	*l = append(*l, strings.TrimRight(text, "/"))
+	return nil
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/acmeca/acmeca/acmeserver"
+)
+
+type serverOptions struct {
+	kubeconfig string
+	health     string
+	metrics    string
+	listen     string
+	plain      string
+	tlsDir     string
+	replica    string
+	qps        float64
+}
+
+// server adds the flags of the endpoint.
+func (o *options) server(flags *flag.FlagSet, prefix string) half {
+	s := &serverOptions{}
+	flags.StringVar(&s.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the endpoint; none inside a cluster")
+	flags.StringVar(&s.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the endpoint")
+	flags.StringVar(&s.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the endpoint; 0 for none")
+	flags.StringVar(&s.listen, "listen", ":8443", "`address` to serve ACME on")
+	flags.StringVar(&s.plain, "plain-listen", ":8080", "`address` to serve CA certificates on over plain HTTP")
+	flags.StringVar(&s.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
+	flags.StringVar(&s.replica, "replica", "", "`name` that tells this endpoint from its other replicas; the host's by default")
+	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
+	return func(ctx context.Context) error { return o.runServer(ctx, s) }
+}
+
+func (o *options) runServer(ctx context.Context, s *serverOptions) error {
+	config, err := restConfig(s.kubeconfig)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(config, ctrl.Options{
+		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		HealthProbeBindAddress: s.health,
+		Metrics:                metricsserver.Options{BindAddress: s.metrics},
+	}, s.qps)
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	if s.replica == "" {
+		if s.replica, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	acme, err := acmeserver.New(ctx, mgr.GetCache(), mgr.GetClient(), acmeserver.Options{
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica,
+	})
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	serving := &listeners{options: s, acme: acme}
+	if err := mgr.Add(serving); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("caches", synced(mgr)); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("listening", serving.ready); err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	return nil
+}
+
+// listeners serve ACME over TLS, and what has to be had without it over plain HTTP.
+type listeners struct {
+	options *serverOptions
+	acme    *acmeserver.Server
+	up      atomic.Bool
+}
+
+// The bounds of a connection. An answer may wait acmeserver's longest time for the controllers.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 45 * time.Second
+	idleTimeout       = 90 * time.Second
+	maxHeaderBytes    = 16 << 10
+	shutdownTimeout   = 20 * time.Second
+)
+
+// NeedLeaderElection is false: every replica serves.
+func (l *listeners) NeedLeaderElection() bool { return false }
+
+// Start serves until the context ends, and then until the requests under way are answered.
+func (l *listeners) Start(ctx context.Context) error {
+	watcher, err := waitForCertificate(ctx, l.options.tlsDir)
+	if err != nil || watcher == nil {
+		return err
+	}
+	go func() {
+		if err := watcher.Start(ctx); err != nil {
+			logf.FromContext(ctx).Error(err, "the TLS certificate is not watched any more")
+		}
+	}()
+	secure, err := tls.Listen("tcp", l.options.listen, &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
+	})
+	if err != nil {
+		return err
+	}
+	plain, err := net.Listen("tcp", l.options.plain)
+	if err != nil {
+		return errors.Join(err, secure.Close())
+	}
+	l.up.Store(true)
+	ended := make(chan error, 2)
+	servers := []*http.Server{newHTTPServer(ctx, l.acme), newHTTPServer(ctx, l.acme.Plain())}
+	go func() { ended <- servers[0].Serve(secure) }()
+	go func() { ended <- servers[1].Serve(plain) }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	}
+	l.up.Store(false)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	for _, s := range servers {
+		err = errors.Join(err, s.Shutdown(last))
+	}
+	return err
+}
+
+func newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
+	logger := logf.FromContext(ctx).WithName("http")
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		BaseContext:    func(net.Listener) context.Context { return logf.IntoContext(context.WithoutCancel(ctx), logger) },
+		// What clients do wrong in TLS is of interest only to those who look for it.
+		ErrorLog: log.New(logWriter(func(text string) { logger.V(1).Info(text) }), "", 0),
+	}
+}
+
+type logWriter func(string)
+
+func (w logWriter) Write(text []byte) (int, error) {
+	w(string(text))
+	return len(text), nil
+}
+
+// waitForCertificate waits for the controllers to have made the TLS certificate, and it to have been mounted.
+func waitForCertificate(ctx context.Context, dir string) (*certwatcher.CertWatcher, error) {
+	certificate, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	waiting := false
+	for {
+		watcher, err := certwatcher.New(certificate, key)
+		if err == nil {
+			return watcher, nil
+		}
+		if !waiting {
+			logf.FromContext(ctx).Info("waiting for the TLS certificate", "directory", dir, "reason", err.Error())
+			waiting = true
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
+func (l *listeners) ready(*http.Request) error {
+	if !l.up.Load() {
+		return errors.New("not listening: there is no TLS certificate yet, or the endpoint is shutting down")
+	}
+	return nil
+}
+
+// synced is ready when the caches are.
+func synced(mgr manager.Manager) healthz.Checker {
+	return func(r *http.Request) error {
+		if !mgr.GetCache().WaitForCacheSync(r.Context()) {
+			return errors.New("the caches are not in step with the API server yet")
+		}
+		return nil
+	}
+}
