@@ -1,8 +1,8 @@
-// Package binaries provides the programs of the local control plane: it finds them, or builds them from their Go modules.
+// Package binaries provides in bin/ the programs of the local control plane, and the operator's own.
 //
-// The modules and their versions are those of the nested module hack/kubernetes. A build takes minutes, so its result is
-// kept in the user's cache directory for other checkouts too, and linked into bin/. Where KUBEBUILDER_ASSETS is set, the
-// programs in that directory are used as they are.
+// The control plane's modules and their versions are those of the nested module hack/kubernetes. They take minutes to
+// build, so they are kept in the user's cache directory for other checkouts too, and linked into bin/. Where
+// KUBEBUILDER_ASSETS is set, the programs in that directory are used as they are.
 package binaries
 
 import (
@@ -37,6 +37,12 @@ var programs = []program{
 	{"kube-controller-manager", kubernetesModule + "/cmd/kube-controller-manager", kubernetesModule},
 }
 
+// own are the programs of this source tree. They are built each time, which is quick when nothing has changed.
+var own = map[string]string{
+	"acmeca":       "./cmd/acmeca",
+	"acmeca-local": "./hack/run",
+}
+
 // Default is what a control plane and its user need.
 var Default = []string{"etcd", "kubectl", "kube-apiserver"}
 
@@ -61,27 +67,44 @@ func Find(names ...string) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// Ensure returns the directory with the named programs, in the versions of hack/kubernetes/go.mod, after it has built
-// those that are missing or of another version. It writes to progress what it does, at least every few seconds.
-func Ensure(ctx context.Context, progress io.Writer, names ...string) (string, error) {
-	if os.Getenv(assetsVariable) != "" {
-		return Find(names...)
-	}
+// Ensure builds those of the named programs that are missing in bin/ or are not in the version of
+// hack/kubernetes/go.mod. It writes to progress what it does, at least every few seconds. What KUBEBUILDER_ASSETS has to
+// have must be there.
+func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 	root, err := project.Root()
 	if err != nil {
-		return "", err
+		return err
 	}
 	b := &builder{
 		ctx:      ctx,
+		root:     root,
 		module:   filepath.Join(root, "hack", "kubernetes"),
 		bin:      filepath.Join(root, "bin"),
 		progress: progress,
 	}
-	return b.bin, b.ensure(names)
+	ours, foreign := split(names)
+	if len(foreign) > 0 {
+		if err := b.ensure(foreign); err != nil {
+			return err
+		}
+	}
+	return b.buildOwn(ours)
+}
+
+func split(names []string) (ours, foreign []string) {
+	for _, name := range names {
+		if _, ok := own[name]; ok {
+			ours = append(ours, name)
+		} else {
+			foreign = append(foreign, name)
+		}
+	}
+	return ours, foreign
 }
 
 type builder struct {
 	ctx      context.Context
+	root     string // the source tree's
 	module   string // the directory of the nested module
 	bin      string
 	cache    string
@@ -89,7 +112,12 @@ type builder struct {
 	versions map[string]string // of the modules
 }
 
+// ensure provides programs of the control plane.
 func (b *builder) ensure(names []string) error {
+	if os.Getenv(assetsVariable) != "" {
+		_, err := Find(names...)
+		return err
+	}
 	if err := b.readVersions(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,23 @@ func (b *builder) buildAll(missing []program) error {
 	return nil
 }
 
+// buildOwn builds programs of this source tree into bin/.
+func (b *builder) buildOwn(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	r := newReporter(b.progress)
+	defer r.stop()
+	for _, name := range names {
+		r.begin("building " + name)
+		args := []string{"build", "-v", "-o", filepath.Join(b.bin, name), own[name]}
+		if _, err := runGo(exec.CommandContext(b.ctx, "go", args...), b.root, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // countPackages downloads the modules that the programs need, and counts their packages.
 func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 	args := []string{"list", "-deps"}
@@ -58,7 +76,7 @@ func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 // build compiles one program into the cache. It appears there under its name only when it is complete.
 func (b *builder) build(p program, r *reporter) error {
 	temporary := fmt.Sprintf("%s.%d", b.cached(p), os.Getpid())
-	defer os.Remove(temporary)
+	defer func() { _ = os.Remove(temporary) }() // what a failed build may leave
 	_, err := b.run(r, "build", "-v", "-trimpath", "-ldflags", b.linkerFlags(), "-o", temporary, p.pkg)
 	if err != nil {
 		return err
@@ -81,12 +99,17 @@ func (b *builder) linkerFlags() string {
 	}, " ")
 }
 
-// run runs the go command in the nested module and returns its output. What it says meanwhile goes to the reporter, and
-// into the error when it fails.
+// run runs the go command in the nested module, for static programs.
 func (b *builder) run(r *reporter, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(b.ctx, "go", args...)
-	cmd.Dir = b.module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return runGo(cmd, b.module, r)
+}
+
+// runGo runs a go command in a directory and returns its output. What it says meanwhile goes to the reporter, and into the
+// error when it fails.
+func runGo(cmd *exec.Cmd, dir string, r *reporter) ([]byte, error) {
+	cmd.Dir = dir
 	said, writer := io.Pipe()
 	cmd.Stderr = writer
 	tail := make(chan string)
@@ -95,7 +118,7 @@ func (b *builder) run(r *reporter, args ...string) ([]byte, error) {
 	writer.Close()
 	last := <-tail
 	if err != nil {
-		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, last)
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args[:2], " "), err, last)
 	}
 	return output, nil
 }
@@ -153,7 +176,10 @@ func (r *reporter) report() {
 	r.mu.Lock()
 	text := r.task
 	if r.compiled > 0 {
-		text += fmt.Sprintf(", %d of at most %d packages compiled", r.compiled, r.expected)
+		text += fmt.Sprintf(", %d packages compiled", r.compiled)
+	}
+	if r.expected > 0 {
+		text += fmt.Sprintf(" (of %d at most)", r.expected)
 	}
 	if r.now != "" {
 		text += ", now " + r.now

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 )
 
 // fieldOwner is who has applied a manifest, for server-side apply.
@@ -55,23 +57,29 @@ func ReadManifests(paths ...string) ([]*unstructured.Unstructured, error) {
 // ParseManifests reads the objects in a YAML text of one or more documents.
 func ParseManifests(text []byte) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
-	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
 	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(&object.Object)
+		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
 			return objects, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if len(object.Object) == 0 || object.GroupVersionKind().Group == "kustomize.config.k8s.io" {
+		json, err := yaml.YAMLToJSON(document)
+		if err != nil {
+			return nil, err
+		}
+		if string(json) == "null" { // comments alone
 			continue
 		}
-		if object.GetKind() == "" || object.GetAPIVersion() == "" {
-			return nil, errors.New("an object without kind or apiVersion")
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(json); err != nil {
+			return nil, err
 		}
-		objects = append(objects, object)
+		if object.GroupVersionKind().Group != "kustomize.config.k8s.io" {
+			objects = append(objects, object)
+		}
 	}
 }
 

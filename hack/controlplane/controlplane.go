@@ -138,9 +138,7 @@ func (p *Plane) path(elements ...string) string {
 
 func (p *Plane) pidFile(name string) string { return p.path(name + ".pid") }
 
-func (p *Plane) say(format string, args ...any) {
-	fmt.Fprintf(p.options.Progress, format+"\n", args...)
-}
+func (p *Plane) say(text string) { fmt.Fprintln(p.options.Progress, text) }
 
 // run starts one of the programs.
 func (p *Plane) run(name string, args []string) (*process.Process, error) {

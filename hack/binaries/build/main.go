@@ -1,5 +1,5 @@
-// Command build provides the programs of the local control plane in bin/: `go run ./hack/binaries/build [name ...]`.
-// Without names it provides those that a control plane needs.
+// Command build provides programs in bin/: `go run ./hack/binaries/build [name ...]`. Without names it provides those that
+// a control plane needs.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	if len(names) == 0 {
 		names = binaries.Default
 	}
-	if _, err := binaries.Ensure(ctx, os.Stdout, names...); err != nil {
+	if err := binaries.Ensure(ctx, os.Stdout, names...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,0 +1,53 @@
+package local
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// Ports on loopback that acmeca and its surroundings use.
+type Ports struct {
+	HTTPS            int // the ACME endpoint
+	HTTP             int // its plain listener, for CRLs and CA certificates
+	ControllerHealth int
+	ServerHealth     int
+	DNS              int // UDP and TCP
+	HTTP01           int // where http-01 challenges are tried
+	TLSALPN01        int // where tls-alpn-01 challenges are tried
+}
+
+// DefaultPorts are those that the documentation names.
+var DefaultPorts = Ports{
+	HTTPS: 14000, HTTP: 14080, ControllerHealth: 14081, ServerHealth: 14082, DNS: 14053, HTTP01: 5002, TLSALPN01: 5001,
+}
+
+// FreePorts chooses ports that nobody uses now, for tests that run side by side.
+func FreePorts() (Ports, error) {
+	var p Ports
+	for _, port := range []*int{
+		&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.DNS, &p.HTTP01, &p.TLSALPN01,
+	} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return Ports{}, err
+		}
+		defer listener.Close() // at the end, so that they are all different
+		*port = listener.Addr().(*net.TCPAddr).Port
+	}
+	return p, nil
+}
+
+func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// checkFree says which of the ports that the operator listens on is taken.
+func (p Ports) checkFree() error {
+	for _, port := range []int{p.HTTPS, p.HTTP, p.ControllerHealth, p.ServerHealth} {
+		listener, err := net.Listen("tcp", address(port))
+		if err != nil {
+			return fmt.Errorf("port %d is taken by another program: %w", port, err)
+		}
+		listener.Close()
+	}
+	return nil
+}

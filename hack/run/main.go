@@ -1,0 +1,125 @@
+// Command run runs acmeca on loopback with a control plane of its own, obtains a first certificate from it as a
+// self-check, and serves until it is interrupted: `make run`.
+//
+// ISSUER names a file with the AcmeIssuer to serve; SELFCHECK=0 skips the first certificate. State is kept in .local/.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+func main() {
+	withParent := flag.Bool("stop-with-parent", false, "stop when the parent process ends")
+	flag.Parse()
+	// A second Ctrl-C ends the program at once, and with it its children.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	if *withParent {
+		stopWithParent()
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "\nacmeca isn't running:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	if err := binaries.Ensure(ctx, os.Stdout, append(binaries.Default, "acmeca")...); err != nil {
+		return interrupted(ctx, err)
+	}
+	l, err := local.Start(ctx, local.Options{
+		Dir:        filepath.Join(root, ".local"),
+		Operator:   filepath.Join(root, "bin", "acmeca"),
+		IssuerFile: os.Getenv("ISSUER"),
+		Ports:      local.DefaultPorts,
+		Progress:   &stamper{out: os.Stdout, start: time.Now()},
+	})
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer l.Stop()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	go func() {
+		select {
+		case err := <-l.Failures():
+			fail(err)
+		case <-ctx.Done():
+		}
+	}()
+	if os.Getenv("SELFCHECK") != "0" {
+		if err := selfCheck(ctx, l, filepath.Join(root, ".local")); err != nil {
+			return interrupted(ctx, fmt.Errorf("the self-check failed: %w", err))
+		}
+	}
+	showObjects(ctx, l)
+	showUse(l)
+	<-ctx.Done()
+	fmt.Println("\nstopping; once more Ctrl-C stops at once")
+	return interrupted(ctx, nil)
+}
+
+// interrupted turns an error that comes from the end of the context into its cause: none when a person has interrupted,
+// or what became of a child.
+func interrupted(ctx context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		return err
+	case errors.Is(cause, context.Canceled):
+		return nil
+	default:
+		return cause
+	}
+}
+
+// showObjects shows what the run has made, as `kubectl get` does.
+func showObjects(ctx context.Context, l *local.Local) {
+	dir, err := binaries.Find("kubectl")
+	if err != nil {
+		return // a KUBEBUILDER_ASSETS without it
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "kubectl"), "--kubeconfig", l.Kubeconfig(), "get", "acme", "-A")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	fmt.Println("\n$ kubectl get acme -A")
+	_ = cmd.Run() // it has said itself what went wrong
+}
+
+func showUse(l *local.Local) {
+	http01 := l.Ports().HTTP01
+	fmt.Printf(`
+ACME directory: %[1]s
+
+Every name under .test resolves to 127.0.0.1 here, and http-01 is tried on port %[2]d. In another terminal:
+
+  export KUBECONFIG=%[4]s
+  kubectl get acme -A                                        # bin/kubectl, if you have none
+
+  curl --cacert %[3]s %[1]s
+
+  REQUESTS_CA_BUNDLE=%[3]s certbot certonly --standalone \
+    --http-01-port %[2]d -d hello.test --server %[1]s \
+    --agree-tos --register-unsafely-without-email --config-dir .local/certbot --work-dir .local/certbot --logs-dir .local/certbot
+
+  LEGO_CA_CERTIFICATES=%[3]s lego --path .local/lego --server %[1]s \
+    --http --http.port :%[2]d -d hello.test --email you@hello.test --accept-tos run
+
+Logs are in .local/log/. Ctrl-C stops everything; the state stays in .local/ (make clean-local forgets it).
+`, l.DirectoryURL(), http01, l.CAFile(), l.Kubeconfig())
+}
