@@ -1,6 +1,11 @@
 package jws_test
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -83,6 +88,66 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzFromParts writes into the protected header itself, which the encoding hides from FuzzParse.
+func FuzzFromParts(f *testing.F) {
+	jwk := string(jwstest.JWK(f, jwstest.NewKey(f, "ES256")))
+	for _, header := range []string{
+		`{"alg":"ES256","kid":"` + accountURL + `","url":"` + orderURL + `","nonce":"` + nonce + `"}`,
+		`{"alg":"ES256","jwk":` + jwk + `,"url":"` + orderURL + `","nonce":"` + nonce + `"}`,
+		`{"alg":"RS256","jwk":` + rfc7638JWK + `,"url":"` + orderURL + `","nonce":"` + nonce + `"}`,
+		`{"alg":"ES256","kid":"` + accountURL + `","url":"` + orderURL + `","nonce":"","typ":"JOSE","cty":null,"x5c":[]}`,
+		`{"alg":"HS256","kid":"key-1","url":"` + orderURL + `"}`,
+		`{"alg":"none","crit":["b64"],"b64":false}`,
+		`{"alg":"ES256","\u0061lg":"EdDSA"}`,
+		"{}",
+	} {
+		f.Add(header, []byte("{}"), make([]byte, 64))
+	}
+	stranger := jwstest.Key(f, jwstest.NewKey(f, "ES256"))
+	encode := base64.RawURLEncoding.EncodeToString
+	f.Fuzz(func(t *testing.T, header string, payload, signature []byte) {
+		m, problem := jws.FromParts(encode([]byte(header)), encode(payload), encode(signature))
+		if problem != nil {
+			if problem.Status != http.StatusRequestEntityTooLarge {
+				checkProblem(t, problem)
+			}
+			return
+		}
+		checkHeader(t, header, m.Header)
+		if !bytes.Equal(m.Body, payload) {
+			t.Errorf("the body is %q, not %q", m.Body, payload)
+		}
+		if m.Verify(stranger) == nil {
+			t.Error("a key verifies that never signed")
+		}
+	})
+}
+
+// checkHeader compares an accepted header with what another JSON parser sees in it.
+func checkHeader(t *testing.T, text string, h jws.Header) {
+	t.Helper()
+	var seen map[string]any
+	if err := json.Unmarshal([]byte(text), &seen); err != nil {
+		t.Fatalf("%q was accepted: %v", text, err)
+	}
+	for _, name := range []string{"crit", "b64"} {
+		if _, ok := seen[name]; ok {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+	if !slices.Contains(jws.Algorithms(), h.Algorithm) || seen["alg"] != h.Algorithm || seen["url"] != h.URL || seen["nonce"] != h.Nonce {
+		t.Errorf("%q was read as %+v", text, h)
+	}
+	kid, hasKeyID := seen["kid"]
+	jwk, hasKey := seen["jwk"].(map[string]any)
+	if hasKeyID == hasKey || hasKeyID && kid != h.KeyID || hasKey != (h.Key != nil) {
+		t.Errorf("%q was read as %+v", text, h)
+	}
+	if _, secret := jwk["d"]; secret {
+		t.Errorf("%q was accepted", text)
+	}
+}
+
 func FuzzParseKeyChange(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -145,4 +210,19 @@ func FuzzParseKey(f *testing.F) {
 			t.Errorf("the public key of %s is not it: %v", key.JSON(), problem)
 		}
 	})
+}
+
+func BenchmarkParseAndVerify(b *testing.B) {
+	for _, algorithm := range jws.Algorithms() {
+		b.Run(algorithm, func(b *testing.B) {
+			key := jwstest.NewKey(b, algorithm)
+			public, body := jwstest.Key(b, key), jwstest.Sign(b, key, accountHeader(nil), map[string]any{})
+			b.ReportAllocs()
+			for b.Loop() {
+				if problem := parse(b, body).Verify(public); problem != nil {
+					b.Fatal(problem)
+				}
+			}
+		})
+	}
 }
