@@ -129,24 +129,9 @@ func TestHTTP01TriesIPv4AfterIPv6(t *testing.T) {
 		expectation{}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		equal(t, "dials", w.dials, []string{"[2001:db8::1]:80", "[2001:db8::2]:80", "192.0.2.1:80"})
 	})
-	t.Run("black hole", func(t *testing.T) {
-		w := newWorld(t, zone...)
-		w.config.Timeout = time.Second
-		w.route("[2001:db8::1]:80", "black hole")
-		w.route("[2001:db8::2]:80", "black hole")
-		w.http(keyAuthorizationServer, "192.0.2.1:80")
-		expectation{}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
-	})
 	t.Run("all refused", func(t *testing.T) {
 		w := newWorld(t, zone...)
 		expectation{problem: acme.Connection, transient: true, detail: "connecting to 192.0.2.1:80: connection refused"}.
-			check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
-	})
-	t.Run("all black holes", func(t *testing.T) {
-		w := newWorld(t, "a.test. A 192.0.2.1")
-		w.config.Timeout = 100 * time.Millisecond
-		w.route("192.0.2.1:80", "black hole")
-		expectation{problem: acme.Connection, transient: true, detail: "timed out"}.
 			check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 	})
 	t.Run("an answer is not tried elsewhere", func(t *testing.T) {
@@ -315,7 +300,7 @@ func TestHTTP01HostilePeers(t *testing.T) {
 			if _, err := io.WriteString(conn, rest); err != nil {
 				return
 			}
-			time.Sleep(5 * time.Millisecond) // a pace, not something to wait for
+			time.Sleep(20 * time.Millisecond) // a pace, not something to wait for
 		}
 	}
 	timedOut := expectation{problem: acme.Connection, transient: true, detail: "timed out"}
@@ -347,13 +332,15 @@ func TestHTTP01HostilePeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "a.test. A 192.0.2.1")
-			w.config.Timeout = 400 * time.Millisecond
+			w := newWorld(t)
+			if c.want == timedOut {
+				w.config.Timeout = 200 * time.Millisecond
+			}
 			w.route("192.0.2.1:80", serveRaw(t, func(conn net.Conn) {
 				conn.Read(make([]byte, 4096)) // so that closing isn't a reset
 				c.peer(conn)
 			}))
-			got := w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
+			got := w.validator().Validate(t.Context(), ipRequest(acme.HTTP01, "192.0.2.1"))
 			c.want.check(t, got)
 			if got.Problem != nil && strings.Contains(got.Problem.Detail, "SECRET") {
 				t.Errorf("the problem repeats what the peer sent: %v", got.Problem)
@@ -377,11 +364,13 @@ func TestHTTP01BrokenTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "a.test. A 192.0.2.1")
-			w.config.Timeout = 400 * time.Millisecond
-			w.http(redirectTo("https://a.test/"), "192.0.2.1:80")
+			w := newWorld(t)
+			if c.want.transient {
+				w.config.Timeout = 200 * time.Millisecond
+			}
+			w.http(redirectTo("https://192.0.2.1/"), "192.0.2.1:80")
 			w.route("192.0.2.1:443", serveRaw(t, c.peer))
-			c.want.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+			c.want.check(t, w.validator().Validate(t.Context(), ipRequest(acme.HTTP01, "192.0.2.1")))
 		})
 	}
 }

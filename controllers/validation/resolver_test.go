@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -78,7 +79,7 @@ func TestLookupQuery(t *testing.T) {
 		queries <- q.Copy()
 		zoneHandler(t, "a.test. A 192.0.2.1")(w, q)
 	})
-	ans, failed := testResolver(t, time.Second, server).lookup(t.Context(), "A.test", dns.TypeA)
+	ans, failed := testResolver(t, 30*time.Second, server).lookup(t.Context(), "A.test", dns.TypeA)
 	if failed != nil || len(ans.records) != 1 || ans.server != server {
 		t.Fatalf("got %v, %v", ans, failed)
 	}
@@ -212,7 +213,7 @@ func TestLookupOutcomes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ans, failed := testResolver(t, 5*time.Second, serveDNS(t, c.handler)).lookup(t.Context(), "a.test", dns.TypeA)
+			ans, failed := testResolver(t, 30*time.Second, serveDNS(t, c.handler)).lookup(t.Context(), "a.test", dns.TypeA)
 			if failed == nil {
 				if c.failure != "" || len(ans.records) != c.records || ans.nxdomain != c.nxdomain {
 					t.Errorf("got %+v", ans)
@@ -261,7 +262,7 @@ func TestLookupIgnoresSpoofedDatagrams(t *testing.T) {
 				good.Answer = []dns.RR{mustRR("A.teSt. A 192.0.2.1")}
 				w.WriteMsg(good)
 			})
-			ans, failed := testResolver(t, 5*time.Second, server).lookup(t.Context(), "a.test", dns.TypeA)
+			ans, failed := testResolver(t, 30*time.Second, server).lookup(t.Context(), "a.test", dns.TypeA)
 			if failed != nil || len(ans.records) != 1 || ans.records[0].(*dns.A).A.String() != "192.0.2.1" {
 				t.Errorf("got %v, %v", ans, failed)
 			}
@@ -269,63 +270,110 @@ func TestLookupIgnoresSpoofedDatagrams(t *testing.T) {
 	}
 }
 
-// silentDNS is a server that takes queries and never answers, and counts them.
-func silentDNS(t *testing.T) (address string, asked *atomic.Int32) {
-	asked = new(atomic.Int32)
-	return serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { asked.Add(1) }), asked
+// pipedDNS is a network of DNS servers, by address, without sockets, so that it works in a synctest bubble, where a
+// timeout takes no time. A pipe keeps the bounds of what is written, as a datagram does. A server that returns nil
+// stays silent.
+type pipedDNS map[string]func(*dns.Msg) *dns.Msg
+
+func (p pipedDNS) dial(_ context.Context, _, address string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		buf := make([]byte, udpBuffer)
+		n, err := theirs.Read(buf)
+		if err != nil {
+			return
+		}
+		query := new(dns.Msg)
+		if err := query.Unpack(buf[:n]); err != nil {
+			panic(err)
+		}
+		if reply := p[address](query); reply != nil {
+			packed, err := reply.Pack()
+			if err != nil {
+				panic(err)
+			}
+			theirs.Write(packed)
+		}
+		theirs.Read(buf) // until the other side closes
+	}()
+	return ours, nil
+}
+
+func (p pipedDNS) resolver(t *testing.T, servers ...string) *resolver {
+	t.Helper()
+	r, err := newResolver(servers, p.dial, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func answerA(query *dns.Msg) *dns.Msg {
+	m := new(dns.Msg).SetReply(query)
+	m.Answer = []dns.RR{mustRR("a.test. A 192.0.2.1")}
+	return m
 }
 
 func TestLookupTriesOtherServers(t *testing.T) {
-	good := serveDNS(t, zoneHandler(t, "a.test. A 192.0.2.1"))
-	silent, asked := silentDNS(t)
-	refusing := serveDNS(t, rcode(dns.RcodeRefused))
-	broken := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) { w.Write([]byte{byte(q.Id >> 8), byte(q.Id), 0x81}) })
-	closed := "127.0.0.1:1"
-	r := testResolver(t, 200*time.Millisecond, closed, refusing, broken, silent, good)
-	for range 3 {
-		ans, failed := r.lookup(t.Context(), "a.test", dns.TypeA)
-		if failed != nil || ans.server != good {
-			t.Fatalf("got %v, %v", ans, failed)
+	synctest.Test(t, func(t *testing.T) {
+		var silentAsked atomic.Int32
+		p := pipedDNS{
+			"192.0.2.1:53": func(q *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(q, dns.RcodeRefused) },
+			"192.0.2.2:53": func(q *dns.Msg) *dns.Msg {
+				m := answerA(q)
+				m.Ns, m.Answer = []dns.RR{mustRR(". NS x.test.")}, nil // a referral
+				return m
+			},
+			"192.0.2.3:53": func(*dns.Msg) *dns.Msg { silentAsked.Add(1); return nil },
+			"192.0.2.4:53": answerA,
 		}
-	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("the silent server was asked %d times, although another answers", n)
-	}
+		r := p.resolver(t, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+		for range 3 {
+			ans, failed := r.lookup(t.Context(), "a.test", dns.TypeA)
+			if failed != nil || ans.server != "192.0.2.4:53" {
+				t.Fatalf("got %v, %v", ans, failed)
+			}
+		}
+		if silentAsked.Load() != 1 {
+			t.Errorf("the silent server was asked %d times, although another answers", silentAsked.Load())
+		}
+	})
 }
 
 func TestLookupAsksAgainAfterTimeout(t *testing.T) {
-	var queries atomic.Int32
-	answering := zoneHandler(t, "a.test. A 192.0.2.1")
-	lossy := serveDNS(t, func(w dns.ResponseWriter, q *dns.Msg) {
-		if queries.Add(1) > 1 {
-			answering(w, q)
+	synctest.Test(t, func(t *testing.T) {
+		var asked, lost atomic.Int32
+		lost.Store(1)
+		r := pipedDNS{"192.0.2.1:53": func(q *dns.Msg) *dns.Msg {
+			if asked.Add(1) <= lost.Load() {
+				return nil
+			}
+			return answerA(q)
+		}}.resolver(t, "192.0.2.1")
+		if _, failed := r.lookup(t.Context(), "a.test", dns.TypeA); failed != nil || asked.Load() != 2 {
+			t.Errorf("got %v after %d queries", failed, asked.Load())
+		}
+		asked.Store(0)
+		lost.Store(100)
+		_, failed := r.lookup(t.Context(), "a.test", dns.TypeA)
+		if failed == nil || !failed.transient || !strings.Contains(failed.problem.Detail, "timed out") || asked.Load() != 2 {
+			t.Errorf("got %v after %d queries", failed, asked.Load())
 		}
 	})
-	if _, failed := testResolver(t, 200*time.Millisecond, lossy).lookup(t.Context(), "a.test", dns.TypeA); failed != nil {
-		t.Error(failed.problem)
-	}
-	silent, asked := silentDNS(t)
-	_, failed := testResolver(t, 50*time.Millisecond, silent).lookup(t.Context(), "a.test", dns.TypeA)
-	if failed == nil || !failed.transient || !strings.Contains(failed.problem.Detail, "timed out") {
-		t.Errorf("got %v", failed)
-	}
-	if n := asked.Load(); n != 2 {
-		t.Errorf("asked %d times", n)
-	}
 }
 
 func TestLookupEndsWithItsContext(t *testing.T) {
-	arrived := make(chan struct{}, 10)
-	silent := serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { arrived <- struct{}{} })
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		<-arrived
-		cancel()
-	}()
-	_, failed := testResolver(t, time.Hour, silent, silent).lookup(ctx, "a.test", dns.TypeA)
-	if failed == nil || !strings.Contains(failed.problem.Detail, "called off") || len(arrived) > 0 {
-		t.Errorf("got %v", failed)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		silent := func(*dns.Msg) *dns.Msg { asked.Add(1); cancel(); return nil }
+		r := pipedDNS{"192.0.2.1:53": silent, "192.0.2.2:53": silent}.resolver(t, "192.0.2.1", "192.0.2.2")
+		_, failed := r.lookup(ctx, "a.test", dns.TypeA)
+		if failed == nil || !strings.Contains(failed.problem.Detail, "called off") || asked.Load() != 1 {
+			t.Errorf("got %v after %d queries", failed, asked.Load())
+		}
+	})
 }
 
 // A server that isn't recursive leaves CNAMEs to be followed here, one query each, with the same bounds.
@@ -348,7 +396,7 @@ func TestLookupFollowsCNAMEs(t *testing.T) {
 				m.Answer = []dns.RR{mustRR(fmt.Sprintf("n%d.test. A 192.0.2.1", n))}
 			}
 		}))
-		ans, failed := testResolver(t, 5*time.Second, server).lookup(t.Context(), "n0.test", dns.TypeA)
+		ans, failed := testResolver(t, 30*time.Second, server).lookup(t.Context(), "n0.test", dns.TypeA)
 		if failed == nil && (c.failure != "" || len(ans.records) != 1 || len(ans.chain) != c.links) {
 			t.Errorf("%d links: got %+v", c.links, ans)
 		}
