@@ -151,8 +151,11 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 // bind ends all reading and writing when ctx ends. There is no deadline on the connection, so that an error at the end
 // of the time always comes with that of ctx. Whoever has the connection still closes it.
 func bind(ctx context.Context, conn net.Conn) {
-	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	context.AfterFunc(ctx, func() { hangUp(conn) })
 }
+
+// hangUp closes a connection of which nothing more is wanted, not even whether it closed well.
+func hangUp(conn net.Conn) { _ = conn.Close() }
 
 func connectionFailure(err error, doing string) *failure {
 	why := reason(err)

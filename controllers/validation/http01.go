@@ -207,7 +207,7 @@ func (a *attempt) fetch(ctx context.Context, target hop) (httpResponse, *failure
 	if failed != nil {
 		return httpResponse{}, failed
 	}
-	defer conn.Close()
+	defer hangUp(conn)
 	if target.url.Scheme == "https" {
 		secure, failed := a.redirectTLS(ctx, conn, target.url.Hostname())
 		if failed != nil {
@@ -254,7 +254,7 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpRespo
 
 func readHTTP(from *bufio.Reader, request *http.Request) (httpResponse, error) {
 	for range maxInformational + 1 {
-		answer, err := http.ReadResponse(from, request)
+		answer, err := http.ReadResponse(from, request) //nolint:bodyclose // that would read all of it; the connection is closed instead
 		if err != nil {
 			return httpResponse{}, err
 		}

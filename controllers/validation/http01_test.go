@@ -15,11 +15,11 @@ import (
 )
 
 func body(s string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, s) }
+	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) }
 }
 
 func status(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) }
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
 func TestHTTP01Answers(t *testing.T) {
@@ -43,7 +43,7 @@ func TestHTTP01Answers(t *testing.T) {
 		"not found":                   {http.NotFound, expectation{problem: acme.Unauthorized, detail: "404"}},
 		"no content":                  {status(http.StatusNoContent), expectation{problem: acme.Unauthorized, detail: "204"}},
 		"a gateway without a backend": {status(http.StatusServiceUnavailable), expectation{problem: acme.Unauthorized, detail: "503", transient: true}},
-		"the right body with status 203": {func(w http.ResponseWriter, r *http.Request) {
+		"the right body with status 203": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusNonAuthoritativeInfo)
 			io.WriteString(w, testKeyAuth)
 		}, expectation{problem: acme.Unauthorized, detail: "203"}},
@@ -54,7 +54,7 @@ func TestHTTP01Answers(t *testing.T) {
 				}
 			}
 		}, expectation{problem: acme.IncorrectResponse}},
-		"a huge header": {func(w http.ResponseWriter, r *http.Request) {
+		"a huge header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Huge", strings.Repeat("x", 1<<20))
 			io.WriteString(w, testKeyAuth)
 		}, expectation{problem: acme.IncorrectResponse, detail: "too long a header"}},
@@ -325,7 +325,7 @@ func TestHTTP01HostilePeers(t *testing.T) {
 		"a broken body": {func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"+testKeyAuth)
 		}, expectation{problem: acme.Connection, transient: true, detail: "closed early"}},
-		"closes": {func(c net.Conn) {}, expectation{problem: acme.Connection, transient: true, detail: "closed early"}},
+		"closes": {func(net.Conn) {}, expectation{problem: acme.Connection, transient: true, detail: "closed early"}},
 		"lies about the length": {func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 87\r\n\r\n"+testKeyAuth)
 		}, notHTTP},

@@ -419,7 +419,7 @@ func TestLookupOfAnImpossibleName(t *testing.T) {
 
 // The dialer of the resolvers is used for UDP and TCP alike, and its errors don't reach the client.
 func TestResolverDialer(t *testing.T) {
-	r, err := newResolver([]string{"192.0.2.53"}, func(_ context.Context, network, address string) (net.Conn, error) {
+	r, err := newResolver([]string{"192.0.2.53"}, func(_ context.Context, _, address string) (net.Conn, error) {
 		if address != "192.0.2.53:53" {
 			t.Errorf("dialled %s", address)
 		}

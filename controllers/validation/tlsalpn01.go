@@ -33,7 +33,7 @@ func (a *attempt) tlsALPN01(ctx context.Context) (verdict, *failure) {
 	if failed != nil {
 		return unproven, failed
 	}
-	defer conn.Close()
+	defer hangUp(conn)
 	secure := tls.Client(conn, &tls.Config{
 		ServerName: serverName(a.req.Identifier),
 		NextProtos: []string{alpnProtocol},

@@ -222,7 +222,7 @@ func TestLookupOfAddresses(t *testing.T) {
 		}
 	}
 	v4, v6 := zoneHandler(t, "a.test. A 192.0.2.1"), zoneHandler(t, "a.test. AAAA 2001:db8::1")
-	empty := reply(func(_, m *dns.Msg) {})
+	empty := reply(func(_, _ *dns.Msg) {})
 	servfail := expectation{problem: acme.DNSProblem, transient: true, detail: "SERVFAIL"}
 	for name, c := range map[string]struct {
 		handler dns.HandlerFunc

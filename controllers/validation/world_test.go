@@ -67,7 +67,7 @@ func (w *world) validator() *Validator {
 	return v
 }
 
-// http starts an HTTP server, reached at port 80 of each address.
+// http starts an HTTP server, reached at each of the addresses (with port).
 func (w *world) http(handler http.HandlerFunc, addresses ...string) {
 	address := serveHTTP(w.t, handler)
 	for _, a := range addresses {

@@ -1,0 +1,184 @@
+package validation
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	// maxStrayReplies bounds the datagrams that aren't the awaited answer, before TCP is asked, which can't be spoofed
+	// by those who don't see the query.
+	maxStrayReplies = 8
+	// udpPayload is the size that the DNS flag day of 2020 settled on: it isn't fragmented anywhere.
+	udpPayload = 1232
+	// udpBuffer is more than we ask for, for servers that don't heed it.
+	udpBuffer = 4096
+)
+
+// errBadReply is what all faults of a reply wrap that asking again won't mend.
+var errBadReply = errors.New("bad reply")
+
+// rcodeError is a response code other than NOERROR and NXDOMAIN (RFC 1035 section 4.1.1).
+type rcodeError int
+
+func (e rcodeError) Error() string {
+	if text, ok := dns.RcodeToString[int(e)]; ok {
+		return text
+	}
+	return fmt.Sprintf("RCODE%d", int(e))
+}
+
+// exchange has one server answer, by UDP, or by TCP where the answer doesn't fit or can't be trusted.
+func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	query := new(dns.Msg).SetQuestion(name, qtype)
+	query.SetEdns0(udpPayload, false)
+	reply, err := r.send(ctx, server, query)
+	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {
+		// RFC 6891 section 7: servers that don't know EDNS answer so.
+		query.Extra = nil
+		reply, err = r.send(ctx, server, query)
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // instead of that the connection was closed, which is how it ends
+	}
+	if err != nil {
+		return nil, err
+	}
+	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		return nil, rcodeError(reply.Rcode)
+	}
+	if isReferral(reply) {
+		return nil, fmt.Errorf("%w: a referral, from a server that doesn't resolve for others", errBadReply)
+	}
+	return reply, nil
+}
+
+// isReferral tells "ask those" from "there is none" (RFC 2308 section 2.2), which looks much the same.
+func isReferral(reply *dns.Msg) bool {
+	if reply.Authoritative || len(reply.Answer) > 0 {
+		return false
+	}
+	has := func(rrtype uint16) bool {
+		return slices.ContainsFunc(reply.Ns, func(rr dns.RR) bool { return rr.Header().Rrtype == rrtype })
+	}
+	return has(dns.TypeNS) && !has(dns.TypeSOA)
+}
+
+func (r *resolver) send(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	query.Id = dns.Id()
+	reply, err := r.overUDP(ctx, server, query)
+	if err == nil && !reply.Truncated {
+		return reply, nil
+	}
+	if err != nil && !errors.Is(err, errBadReply) {
+		return nil, err
+	}
+	query.Id = dns.Id()
+	reply, err = r.overTCP(ctx, server, query)
+	if err == nil && reply.Truncated {
+		return nil, fmt.Errorf("%w: truncated over TCP", errBadReply)
+	}
+	return reply, err
+}
+
+func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	conn, packed, err := r.open(ctx, "udp", server, query)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp(conn)
+	if _, err := conn.Write(packed); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, udpBuffer)
+	for range maxStrayReplies {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := parseReply(buf[:n], query)
+		if !errors.Is(err, errStray) {
+			return reply, err
+		}
+	}
+	return nil, fmt.Errorf("%w: a flood of answers to other questions", errBadReply)
+}
+
+func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+	conn, packed, err := r.open(ctx, "tcp", server, query)
+	if err != nil {
+		return nil, err
+	}
+	defer hangUp(conn)
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)); err != nil {
+		return nil, err
+	}
+	var length [2]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, binary.BigEndian.Uint16(length[:]))
+	if _, err := io.ReadFull(conn, buf); err != nil {
+		return nil, err
+	}
+	return parseReply(buf, query)
+}
+
+func (r *resolver) open(ctx context.Context, network, server string, query *dns.Msg) (net.Conn, []byte, error) {
+	packed, err := query.Pack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: the name can't be asked for", errBadReply)
+	}
+	conn, err := r.dial(ctx, network, server)
+	if err != nil {
+		return nil, nil, err
+	}
+	bind(ctx, conn)
+	return conn, packed, nil
+}
+
+// errStray marks a message that isn't an answer to the query, whoever sent it.
+var errStray = fmt.Errorf("%w: an answer to another question", errBadReply)
+
+// parseReply takes a message apart, and makes sure that it answers the query (RFC 5452 section 3).
+func parseReply(raw []byte, query *dns.Msg) (*dns.Msg, error) {
+	if len(raw) < 2 || binary.BigEndian.Uint16(raw) != query.Id {
+		return nil, errStray
+	}
+	reply := new(dns.Msg)
+	if err := reply.Unpack(raw); err != nil {
+		// Servers may cut a truncated message anywhere.
+		if reply.Response && reply.Truncated && answers(reply, query) {
+			return reply, nil
+		}
+		return nil, fmt.Errorf("%w: malformed", errBadReply)
+	}
+	if !answers(reply, query) {
+		return nil, errStray
+	}
+	return reply, nil
+}
+
+func answers(reply, query *dns.Msg) bool {
+	if !reply.Response || reply.Opcode != dns.OpcodeQuery {
+		return false
+	}
+	// A server that couldn't read the query can't repeat it.
+	if reply.Rcode == dns.RcodeFormatError && len(reply.Question) == 0 {
+		return true
+	}
+	if len(reply.Question) != 1 {
+		return false
+	}
+	got, want := reply.Question[0], query.Question[0]
+	return got.Qtype == want.Qtype && got.Qclass == want.Qclass && dns.CanonicalName(got.Name) == dns.CanonicalName(want.Name)
+}
