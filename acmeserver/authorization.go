@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -253,8 +254,10 @@ func (s *Server) respond(r *signed, authz *v1alpha1.AcmeAuthorization, kind acme
 	patched, err := s.authorizations.Patch(r.Context(), key, specPatch(map[string]any{
 		"response": v1alpha1.ChallengeResponse{Type: kind, Request: *v1alpha1.SignedRequestFrom(r.message)},
 	}))
-	if isSetOnce(err) { // another request was quicker
-		return s.authorizations.getLive(r.Context(), key)
+	if apierrors.IsInvalid(err) {
+		if now, err := s.authorizations.getLive(r.Context(), key); err == nil && now.Spec.Response != nil {
+			return now, nil // response is set once, and another request was quicker
+		}
 	}
 	return patched, err
 }

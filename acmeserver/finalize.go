@@ -29,12 +29,12 @@ func (s *Server) finalize(r *signed) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if order.Spec.CSR == nil {
+	if order.Spec.CSR == "" {
 		if order, err = s.storeCSR(r, order, csr); err != nil {
 			return nil, err
 		}
 	}
-	if !bytes.Equal(order.Spec.CSR, csr) {
+	if !bytes.Equal(order.CSRBytes(), csr) {
 		return nil, acme.NewProblem(acme.OrderNotReady, "the order was finalized before, with another CSR")
 	}
 	if order, err = s.awaitOrder(r, order); err != nil {
@@ -75,16 +75,15 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	}
 	key := client.ObjectKeyFromObject(order)
 	patched, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{
-		"csr": csr,
+		"csr": v1alpha1.EncodeCSR(csr),
 		"finalization": v1alpha1.Finalization{
 			Request: *v1alpha1.SignedRequestFrom(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
 		},
 	}))
-	if isSetOnce(err) { // another request was quicker
-		return s.orders.getLive(r.Context(), key)
+	if apierrors.IsInvalid(err) {
+		if now, err := s.orders.getLive(r.Context(), key); err == nil && now.Spec.CSR != "" {
+			return now, nil // csr is set once, and another request was quicker
+		}
 	}
 	return patched, err
 }
-
-// isSetOnce reports whether the API server refused to set a field again.
-func isSetOnce(err error) bool { return apierrors.IsInvalid(err) }

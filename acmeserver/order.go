@@ -185,7 +185,7 @@ func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
 
 // awaitOrder waits for an order that the controllers are at work on: one that is being issued.
 func (s *Server) awaitOrder(r *signed, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
-	if order.Spec.CSR == nil || r.issuer.fault != nil {
+	if order.Spec.CSR == "" || r.issuer.fault != nil {
 		return order, nil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
@@ -236,7 +236,7 @@ func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, e
 	switch {
 	case finished(order):
 		return order.Status.State, nil
-	case order.Spec.CSR != nil:
+	case order.Spec.CSR != "":
 		return acme.StateProcessing, nil
 	}
 	authorized, err := s.authorized(r.Context(), order)

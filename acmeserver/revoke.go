@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -72,8 +73,10 @@ func (s *Server) storeRevocation(r *signed, order *v1alpha1.AcmeOrder, reason in
 	revocation := v1alpha1.Revocation{Reason: reason, Request: v1alpha1.SignedRequestFrom(r.message)}
 	key := client.ObjectKeyFromObject(order)
 	_, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{"revocation": revocation}))
-	if isSetOnce(err) { // another request was quicker
-		return nil, acme.NewProblem(acme.AlreadyRevoked, "the certificate has been revoked")
+	if apierrors.IsInvalid(err) {
+		if now, err := s.orders.getLive(r.Context(), key); err == nil && now.Status.RevokedAt != nil {
+			return nil, acme.NewProblem(acme.AlreadyRevoked, "the certificate was revoked at %s", rfc3339(*now.Status.RevokedAt))
+		}
 	}
 	if err != nil {
 		return nil, err

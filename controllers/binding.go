@@ -22,7 +22,7 @@ const (
 	bindingKeyField                       = "hmac-key"
 	bindingExpiresField                   = "expires"
 	boundAccountKey                       = "acmeca.dev/bound-account"
-	minBindingKeyLength                   = 16
+	minBindingKeyLength                   = 32
 )
 
 // bindingKeyID is what a key id looks like: it becomes a part of a Secret's name.

@@ -89,7 +89,7 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 		return ctrl.Result{RequeueAfter: wait}, nil
 	case order.Status.State == acme.StateInvalid, !authorized:
 		return again, nil
-	case order.Spec.CSR == nil:
+	case order.Spec.CSR == "":
 		return r.ready(order, expires, now), nil
 	}
 	return ctrl.Result{}, r.issue(ctx, issuer, order, expires, now)
@@ -252,7 +252,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}
-	csr, problem := policy.ParseCSR(order.Spec.CSR, identifiers, policy.CSROptions{AccountKey: accountKey.Public()})
+	csr, problem := policy.ParseCSR(order.CSRBytes(), identifiers, policy.CSROptions{AccountKey: accountKey.Public()})
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}

@@ -83,7 +83,7 @@ func verifyFinalization(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1
 	if problem != nil {
 		return problem
 	}
-	if !bytes.Equal(csr, order.Spec.CSR) {
+	if !bytes.Equal(csr, order.CSRBytes()) {
 		return acme.NewProblem(acme.Unauthorized, "the CSR is not the one in the client's signed request")
 	}
 	return nil

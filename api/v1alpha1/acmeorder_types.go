@@ -61,10 +61,11 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	Authorizations []string `json:"authorizations"`
 
-	// CSR is the DER of the client's certificate signing request (RFC 2986), set once.
+	// CSR is the PEM of the client's certificate signing request (RFC 2986), set once.
 	// +optional
-	// +kubebuilder:validation:MaxLength=45000
-	CSR []byte `json:"csr,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=49152
+	CSR string `json:"csr,omitempty"`
 
 	// Finalization is the request that brought the CSR, set with it.
 	// +optional

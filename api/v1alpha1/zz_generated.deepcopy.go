@@ -495,11 +495,6 @@ func (in *AcmeOrderSpec) DeepCopyInto(out *AcmeOrderSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
-	if in.CSR != nil {
-		in, out := &in.CSR, &out.CSR
-		*out = make([]byte, len(*in))
-		copy(*out, *in)
-	}
 	if in.Finalization != nil {
 		in, out := &in.Finalization, &out.Finalization
 		*out = new(Finalization)
