@@ -42,17 +42,19 @@ type problemDocument struct {
 	Algorithms  []string          `json:"algorithms,omitempty"`
 }
 
+// documentOf writes a problem. An identifier stands in subproblems alone (RFC 8555 section 6.7.1), so that of the problem
+// itself goes into one.
 func documentOf(p *acme.Problem) *problemDocument {
 	if p == nil {
 		return nil
 	}
-	document := &problemDocument{
-		Type: p.Type.URN(), Detail: p.Detail, Status: p.Status, Instance: p.Instance, Identifier: p.Identifier, Algorithms: p.Algorithms,
+	document := &problemDocument{Type: p.Type.URN(), Detail: p.Detail, Status: p.Status, Instance: p.Instance, Algorithms: p.Algorithms}
+	subproblems := p.Subproblems
+	if p.Identifier != nil && len(subproblems) == 0 {
+		subproblems = []acme.Problem{*p}
 	}
-	for i := range p.Subproblems {
-		sub := *documentOf(&p.Subproblems[i])
-		sub.Status = 0
-		document.Subproblems = append(document.Subproblems, sub)
+	for _, sub := range subproblems {
+		document.Subproblems = append(document.Subproblems, problemDocument{Type: sub.Type.URN(), Detail: sub.Detail, Identifier: sub.Identifier})
 	}
 	return document
 }

@@ -38,6 +38,8 @@ type IssuerReconciler struct {
 	Clock        clock.PassiveClock
 	ExternalURLs []string
 	PlainURL     string
+	// Protected are addresses that validation doesn't connect to unless an issuer allows it.
+	Protected []netip.Prefix
 	// DefaultIssuer is the one that is also served under /acme.
 	DefaultIssuer client.ObjectKey
 	// Wake tells the other controllers of an issuer that can issue again.
@@ -117,6 +119,7 @@ func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer
 	if err != nil {
 		return nil, invalidSpec(fmt.Errorf("spec.validation.%w", err))
 	}
+	config.Protected = r.Protected
 	if issuer.Validator, err = validation.New(config); err != nil {
 		return nil, invalidSpec(fmt.Errorf("spec.validation: %w", err))
 	}

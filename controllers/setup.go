@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
@@ -33,6 +34,8 @@ type Options struct {
 	ServerTLSSecret client.ObjectKey
 	// ServerNames are names of the endpoint beside the hosts of its URLs.
 	ServerNames []string
+	// Protected are addresses that validation doesn't connect to unless an issuer allows it: the API server's.
+	Protected []netip.Prefix
 	// Concurrency of each controller.
 	Concurrency int
 	// Clock to decide by; nil for the system's.
@@ -97,7 +100,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
+		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, DefaultIssuer: o.DefaultIssuer,
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf},
 	}
 	if o.ServerTLSSecret.Name != "" {

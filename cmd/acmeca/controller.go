@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/netip"
+	"os"
 
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -63,6 +65,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		DefaultIssuer:   client.ObjectKey(o.defaultIssuer),
 		ServerTLSSecret: client.ObjectKey{Namespace: o.namespace, Name: c.tlsSecret},
 		ServerNames:     c.serverNames,
+		Protected:       apiServerAddresses(),
 		Concurrency:     c.concurrency,
 	}); err != nil {
 		return fmt.Errorf("controllers: %w", err)
@@ -77,6 +80,15 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		return fmt.Errorf("controllers: %w", err)
 	}
 	return nil
+}
+
+// apiServerAddresses are those of the API server as Pods see it, which a challenge must not be turned against.
+func apiServerAddresses() []netip.Prefix {
+	addr, err := netip.ParseAddr(os.Getenv("KUBERNETES_SERVICE_HOST"))
+	if err != nil {
+		return nil
+	}
+	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
 }
 
 // newManager makes a manager whose client validates strictly and may send as much as the API server takes: the server's
