@@ -20,7 +20,7 @@ help: ## Show this help.
 
 .PHONY: run
 run: ## Run acmeca with a control plane of its own, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
-	@$(GO) build -o $(BIN)/acmeca-local ./hack/run
+	@$(GO) run ./hack/binaries/build etcd kubectl kube-apiserver acmeca-local
 	@exec $(BIN)/acmeca-local -stop-with-parent
 
 .PHONY: clean-local
@@ -29,7 +29,7 @@ clean-local: ## Forget the state of `make run`.
 
 .PHONY: build
 build: ## Build the operator.
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/acmeca ./cmd/acmeca
+	@$(GO) run ./hack/binaries/build acmeca
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
@@ -78,7 +78,7 @@ lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of
 ##@ Test
 
 .PHONY: test
-test: control-plane ## Run all tests, those of suites with a control plane and real clients too.
+test: control-plane build ## Run all tests, those of suites with a control plane and real clients too.
 	$(GO) run ./hack/gotest -timeout 20m $(TESTFLAGS) ./...
 
 .PHONY: test-unit

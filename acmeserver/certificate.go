@@ -20,10 +20,8 @@ func (s *Server) certificate(r *signed) (*answer, error) {
 	if order.Status.Certificate == "" {
 		return nil, notFound("certificate")
 	}
-	return &answer{
-		status: http.StatusOK, raw: []byte(order.Status.Certificate), contentType: certificateType,
-		links: []link{{r.url("ca.crt"), "up"}},
-	}, nil
+	// There is no "up" link: it is for formats of one certificate, and a client would add what it finds there to the chain.
+	return &answer{status: http.StatusOK, raw: []byte(order.Status.Certificate), contentType: certificateType}, nil
 }
 
 const indexSerial = "status.serial"

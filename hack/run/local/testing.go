@@ -1,0 +1,51 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/acmeca/acmeca/hack/project"
+)
+
+// StartForTest starts an acmeca of its own for a test suite: this tree's operator, with free ports and an empty state in a
+// temporary directory, which the returned function stops and removes.
+func StartForTest(ctx context.Context) (*Local, func(), error) {
+	dir, err := os.MkdirTemp("", "acmeca-test-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) } // what stays is the system's to clean
+	l, err := startForTest(ctx, dir)
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return l, func() { l.Stop(); remove() }, nil
+}
+
+func startForTest(ctx context.Context, dir string) (*Local, error) {
+	operator := filepath.Join(dir, "acmeca")
+	ports, err := FreePorts()
+	if err := errors.Join(err, buildOperator(ctx, operator)); err != nil {
+		return nil, err
+	}
+	return Start(ctx, Options{Dir: dir, Operator: operator, Ports: ports, UnsafeNoFsync: true})
+}
+
+// buildOperator builds the operator into a file of the suite's own, since suites run side by side.
+func buildOperator(ctx context.Context, path string) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/acmeca")
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the operator: %w\n%s", err, output)
+	}
+	return nil
+}

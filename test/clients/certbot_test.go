@@ -1,0 +1,64 @@
+package clients
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+var _ = Describe("certbot", Ordered, func() {
+	needProgram("certbot")
+	needProgram("openssl")
+
+	const name = "hello.test"
+	var dir string
+	BeforeAll(func() { dir = GinkgoT().TempDir() })
+	certbot := func(ctx context.Context, args ...string) {
+		GinkgoHelper()
+		args = append(args, "--non-interactive", "--server", acmeca.DirectoryURL(),
+			"--config-dir", dir, "--work-dir", dir, "--logs-dir", filepath.Join(dir, "logs"))
+		runProgram(ctx, []string{"REQUESTS_CA_BUNDLE=" + acmeca.CAFile()}, "certbot", args...)
+	}
+	live := func(file string) string { return filepath.Join(dir, "live", name, file) }
+
+	It("registers an account", func(ctx SpecContext) {
+		certbot(ctx, "register", "--agree-tos", "--email", "admin@hello.test", "--no-eff-email")
+	}, SpecTimeout(time.Minute))
+
+	It("obtains a certificate by http-01", func(ctx SpecContext) {
+		certbot(ctx, "certonly", "--standalone", "--http-01-port", strconv.Itoa(acmeca.Ports().HTTP01), "-d", name)
+		opensslVerify(ctx, live("fullchain.pem"), name)
+
+		order := orderWith(ctx, readCertificate(live("cert.pem")))
+		Expect(order.Status.State).To(Equal(acme.StateValid))
+		account := accountOf(ctx, order)
+		Expect(account.Status.State).To(Equal(acme.StateValid))
+		Expect(account.Spec.Contact).To(ConsistOf("mailto:admin@hello.test"))
+	}, SpecTimeout(time.Minute))
+
+	It("renews it", func(ctx SpecContext) {
+		before := readCertificate(live("cert.pem"))
+		certbot(ctx, "renew", "--force-renewal", "--no-random-sleep-on-renew")
+		after := readCertificate(live("cert.pem"))
+		opensslVerify(ctx, live("fullchain.pem"), name)
+
+		Expect(after.SerialNumber).NotTo(Equal(before.SerialNumber))
+		Expect(ordersFor(ctx, name)).To(HaveLen(2))
+		Expect(orderWith(ctx, after).Spec.AccountRef).To(Equal(orderWith(ctx, before).Spec.AccountRef))
+	}, SpecTimeout(time.Minute))
+
+	It("obtains a certificate with several names", func(ctx SpecContext) {
+		certbot(ctx, "certonly", "--standalone", "--http-01-port", strconv.Itoa(acmeca.Ports().HTTP01),
+			"--cert-name", "several", "-d", "a.several.test,b.several.test,several.test")
+		chain := filepath.Join(dir, "live", "several", "fullchain.pem")
+		for _, name := range []string{"a.several.test", "b.several.test", "several.test"} {
+			opensslVerify(ctx, chain, name)
+		}
+	}, SpecTimeout(time.Minute))
+})

@@ -1,0 +1,48 @@
+package clients
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+var _ = Describe("lego", Ordered, func() {
+	needProgram("lego")
+	needProgram("openssl")
+
+	const name = "lego.test"
+	var dir string
+	BeforeAll(func() { dir = GinkgoT().TempDir() })
+	lego := func(ctx context.Context, command ...string) {
+		GinkgoHelper()
+		args := append([]string{"--path", dir, "--server", acmeca.DirectoryURL(), "--email", "admin@lego.test", "--accept-tos",
+			"--http", "--http.port", ":" + strconv.Itoa(acmeca.Ports().HTTP01), "--domains", name}, command...)
+		runProgram(ctx, []string{"LEGO_CA_CERTIFICATES=" + acmeca.CAFile()}, "lego", args...)
+	}
+	chain := func() string { return filepath.Join(dir, "certificates", name+".crt") }
+
+	It("registers and obtains a certificate by http-01", func(ctx SpecContext) {
+		lego(ctx, "run")
+		opensslVerify(ctx, chain(), name)
+
+		order := orderWith(ctx, readCertificate(chain()))
+		Expect(order.Status.State).To(Equal(acme.StateValid))
+		Expect(accountOf(ctx, order).Spec.Contact).To(ConsistOf("mailto:admin@lego.test"))
+	}, SpecTimeout(time.Minute))
+
+	It("renews it", func(ctx SpecContext) {
+		before := readCertificate(chain())
+		lego(ctx, "renew", "--days", "3650", "--no-random-sleep")
+		after := readCertificate(chain())
+		opensslVerify(ctx, chain(), name)
+
+		Expect(after.SerialNumber).NotTo(Equal(before.SerialNumber))
+		Expect(ordersFor(ctx, name)).To(HaveLen(2))
+	}, SpecTimeout(time.Minute))
+})

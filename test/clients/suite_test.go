@@ -1,0 +1,157 @@
+// Package clients tests acmeca with the clients that people use, from outside: over the network, with a real control
+// plane. It looks at what the client gets, and at the resources that kubectl shows.
+package clients
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+func TestClients(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Clients")
+}
+
+var (
+	acmeca  *local.Local
+	cluster client.Client // with every right
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var stop func()
+	var err error
+	acmeca, stop, err = local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	scheme := runtime.NewScheme()
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+// When something failed, the operator's last words help.
+var _ = ReportAfterEach(func(report SpecReport) {
+	if report.Failed() && acmeca != nil {
+		text, _ := exec.Command("tail", "-n", "60", acmeca.OperatorLog()).Output()
+		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
+	}
+})
+
+// needProgram skips the container when a program isn't installed; with ACMECA_REQUIRE_CLIENTS=1 it fails instead.
+func needProgram(program string) {
+	BeforeEach(func() {
+		if _, err := exec.LookPath(program); err == nil {
+			return
+		}
+		message := program + " isn't installed: apt-get install " + program
+		if os.Getenv("ACMECA_REQUIRE_CLIENTS") == "1" {
+			Fail(message)
+		}
+		Skip(message)
+	})
+}
+
+// runProgram runs a program that trusts the issuer's CA, and fails the test with its output when it fails.
+func runProgram(ctx context.Context, environment []string, name string, args ...string) {
+	GinkgoHelper()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), environment...)
+	output, err := cmd.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%s %v\n%s", name, args, output)
+}
+
+// opensslVerify has openssl verify a chain, as a stranger to Go's own verification.
+func opensslVerify(ctx context.Context, chainFile, name string) {
+	GinkgoHelper()
+	runProgram(ctx, nil, "openssl", "verify", "-CAfile", acmeca.CAFile(), "-untrusted", chainFile,
+		"-purpose", "sslserver", "-verify_hostname", name, "-x509_strict", chainFile)
+}
+
+func readCertificate(file string) *x509.Certificate {
+	GinkgoHelper()
+	text, err := os.ReadFile(file)
+	Expect(err).NotTo(HaveOccurred())
+	return parseChain(text)[0]
+}
+
+func parseChain(text []byte) []*x509.Certificate {
+	GinkgoHelper()
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		Expect(block.Type).To(Equal("CERTIFICATE"))
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		chain = append(chain, certificate)
+	}
+	Expect(chain).NotTo(BeEmpty())
+	return chain
+}
+
+func issuerRoots() *x509.CertPool {
+	GinkgoHelper()
+	text, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
+	return roots
+}
+
+// verifyChain verifies a chain as a TLS client does.
+func verifyChain(chain []*x509.Certificate, names ...string) {
+	GinkgoHelper()
+	intermediates := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		intermediates.AddCert(certificate)
+	}
+	for _, name := range names {
+		_, err := chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: issuerRoots(), Intermediates: intermediates})
+		Expect(err).NotTo(HaveOccurred())
+	}
+	Expect(chain[0].DNSNames).To(ConsistOf(names))
+}
+
+// ordersFor are the orders for exactly that name.
+func ordersFor(ctx context.Context, name string) []v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	var all v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &all, client.InNamespace(local.Namespace))).To(Succeed())
+	var orders []v1alpha1.AcmeOrder
+	for _, order := range all.Items {
+		if len(order.Spec.Identifiers) == 1 && order.Spec.Identifiers[0].Value == name {
+			orders = append(orders, order)
+		}
+	}
+	return orders
+}
+
+// orderWith is the order that a certificate was issued for.
+func orderWith(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	for _, order := range ordersFor(ctx, certificate.DNSNames[0]) {
+		if chain := []byte(order.Status.Certificate); len(chain) > 0 && parseChain(chain)[0].Equal(certificate) {
+			return order
+		}
+	}
+	Fail("no AcmeOrder has the certificate")
+	return v1alpha1.AcmeOrder{}
+}
+
+func accountOf(ctx context.Context, order v1alpha1.AcmeOrder) v1alpha1.AcmeAccount {
+	GinkgoHelper()
+	var account v1alpha1.AcmeAccount
+	key := client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}
+	Expect(cluster.Get(ctx, key, &account)).To(Succeed())
+	return account
+}
