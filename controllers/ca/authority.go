@@ -157,7 +157,7 @@ func newAuthority(chain, anchors []*x509.Certificate, key crypto.Signer, serialK
 	if err != nil {
 		return nil, err
 	}
-	throwAway, err := real.throwAway()
+	throwAway, err := throwAways[real.algorithm]()
 	if err != nil {
 		return nil, err
 	}

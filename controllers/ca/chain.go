@@ -3,8 +3,10 @@ package ca
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -50,8 +52,12 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 		return errors.New("has no subject key identifier, which every CA certificate must have")
 	case len(cert.Subject.Names) == 0:
 		return errors.New("has an empty subject, which no CA certificate may have")
+	case slices.ContainsFunc(cert.UnhandledCriticalExtensions, oidNameConstraints.Equal):
+		return errors.New("has name constraints of a kind that is not understood here, such as on directory names")
 	case len(cert.UnhandledCriticalExtensions) > 0:
 		return fmt.Errorf("has the critical extension %s, which is not understood here", cert.UnhandledCriticalExtensions[0])
+	case cert.RequireExplicitPolicy > 0 || cert.RequireExplicitPolicyZero:
+		return errors.New("requires certificate policies (policy constraints), and certificates are issued without any here")
 	case now.Before(cert.NotBefore):
 		return fmt.Errorf("is not valid before %s", timeText(cert.NotBefore))
 	case now.After(cert.NotAfter):
@@ -60,6 +66,9 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
+var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
+
+// checkLink says why one certificate isn't signed by another.
 func checkLink(cert, issuer *x509.Certificate) error {
 	switch {
 	case !bytes.Equal(cert.RawIssuer, issuer.RawSubject):
@@ -73,7 +82,7 @@ func checkLink(cert, issuer *x509.Certificate) error {
 // isRoot reports whether a certificate is self-signed. An outdated algorithm (SHA-1) in the signature of a root by itself
 // does no harm: nobody trusts the root for that signature.
 func isRoot(cert *x509.Certificate) bool {
-	if !selfIssued(cert) {
+	if !selfIssued(cert) || len(cert.AuthorityKeyId) > 0 && !bytes.Equal(cert.AuthorityKeyId, cert.SubjectKeyId) {
 		return false
 	}
 	err := cert.CheckSignatureFrom(cert)

@@ -59,8 +59,13 @@ func (a *Authority) SignCRL(c CRL) ([]byte, error) {
 	if len(der) > MaxCRLSize {
 		return nil, fmt.Errorf("the CRL has %d bytes, and may have at most %d", len(der), MaxCRLSize)
 	}
-	if _, err := ParseCRL(der, a.chain[0]); err != nil {
+	// As in Sign; and what comes back must be what went in, since the CRL is the durable record of revocations.
+	back, err := ParseCRL(der, a.chain[0])
+	if err != nil {
 		return nil, fmt.Errorf("check the new CRL: %w", err)
+	}
+	if len(back.Entries) != len(template.RevokedCertificateEntries) {
+		return nil, fmt.Errorf("the new CRL has %d entries instead of %d", len(back.Entries), len(template.RevokedCertificateEntries))
 	}
 	return der, nil
 }
@@ -93,8 +98,9 @@ func (c CRL) template() (*x509.RevocationList, error) {
 	}
 	for _, entry := range sortEntries(c.Entries) {
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{
-			SerialNumber:   entry.Serial,
-			RevocationTime: wholeSecond(entry.RevokedAt),
+			SerialNumber: entry.Serial,
+			// A clock that was ahead when the certificate was revoked must not keep the CRL from being made.
+			RevocationTime: wholeSecond(earlier(entry.RevokedAt, c.ThisUpdate)),
 			ReasonCode:     int(entry.Reason),
 		})
 	}
@@ -145,6 +151,9 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("the CRL cannot be read: %w", err)
 	}
+	if len(list.Raw) != len(der) {
+		return nil, nil, errors.New("the CRL cannot be read: there is something after it")
+	}
 	if len(list.RevokedCertificateEntries) > MaxEntries {
 		return nil, nil, fmt.Errorf("the CRL has more than %d entries", MaxEntries)
 	}
@@ -165,12 +174,16 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 	if crl.URL == "" {
 		return nil, nil, errors.New("the CRL has no issuing distribution point")
 	}
-	for _, entry := range list.RevokedCertificateEntries {
-		reason, problem := ParseReason(entry.ReasonCode)
-		if problem != nil {
-			return nil, nil, fmt.Errorf("a CRL entry: %w", problem)
+	crl.Entries = make([]Entry, 0, len(list.RevokedCertificateEntries))
+	for i, entry := range list.RevokedCertificateEntries {
+		e := Entry{Serial: entry.SerialNumber, RevokedAt: entry.RevocationTime, Reason: Reason(entry.ReasonCode)}
+		if err := e.check(); err != nil {
+			return nil, nil, err
 		}
-		crl.Entries = append(crl.Entries, Entry{Serial: entry.SerialNumber, RevokedAt: entry.RevocationTime, Reason: reason})
+		if i > 0 && e.Serial.Cmp(crl.Entries[i-1].Serial) <= 0 {
+			return nil, nil, errors.New("the CRL's entries are not in the order of this CA's")
+		}
+		crl.Entries = append(crl.Entries, e)
 	}
 	return crl, list, nil
 }

@@ -2,7 +2,10 @@ package ca
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"time"
@@ -31,24 +34,67 @@ func (e Entry) check() error {
 	return nil
 }
 
-// Carry gives the entries of the next CRL: those of the last one, which was made at thisUpdate, and those added since. An
-// entry leaves when the last CRL was made past its certificate's expiry, so that it appeared once after it (RFC 5280 section
-// 3.3). A zero thisUpdate says that there is no last one.
-func Carry(last []Entry, thisUpdate time.Time, added []Entry) []Entry {
-	next := make([]Entry, 0, len(last)+len(added))
-	for _, entry := range last {
-		if entry.NotAfter.IsZero() || !thisUpdate.After(entry.NotAfter) {
-			next = append(next, entry)
-		}
-	}
-	return sortEntries(append(next, added...))
+// carryGrace is how long an entry stays past its certificate's expiry at least. It covers a CRL that was made while the
+// revocation was still on its way to the one who made it.
+const carryGrace = time.Hour
+
+// Carry gives the entries of the next CRL: those of the last one, which was made at thisUpdate, and those of certificates
+// known to be revoked, which may be the same. An entry leaves only when the last CRL was made past its certificate's
+// expiry, so that it appeared once after it (RFC 5280 section 3.3). A zero thisUpdate says that there is no last one.
+//
+// It follows that the revocation of a certificate that expired long ago is never listed: it says nothing to anyone.
+func Carry(last []Entry, thisUpdate time.Time, revoked []Entry) []Entry {
+	entries := sortEntries(slices.Concat(last, revoked))
+	return slices.DeleteFunc(entries, func(e Entry) bool {
+		return !e.NotAfter.IsZero() && thisUpdate.After(e.NotAfter.Add(carryGrace))
+	})
 }
 
-// sortEntries orders entries by serial number, so that a CRL doesn't depend on the order in which they came, and leaves the
-// earliest of those with the same serial number: a certificate is revoked once.
+// sortEntries orders entries by serial number, so that a CRL doesn't depend on the order in which they came. Of those with
+// the same serial number it leaves the earliest, since a certificate is revoked once, and what is known of its expiry.
 func sortEntries(entries []Entry) []Entry {
 	sorted := slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
 		return cmp.Or(a.Serial.Cmp(b.Serial), a.RevokedAt.Compare(b.RevokedAt), cmp.Compare(a.Reason, b.Reason))
 	})
-	return slices.CompactFunc(sorted, func(a, b Entry) bool { return a.Serial.Cmp(b.Serial) == 0 })
+	merged := sorted[:0]
+	for _, entry := range sorted {
+		last := len(merged) - 1
+		if last < 0 || merged[last].Serial.Cmp(entry.Serial) != 0 {
+			merged = append(merged, entry)
+		} else {
+			merged[last].NotAfter = later(merged[last].NotAfter, entry.NotAfter)
+		}
+	}
+	return merged
+}
+
+// expirySize is what an entry takes in MarshalExpiries' output: seconds since 1970, which is enough until 2106.
+const expirySize = 4
+
+// MarshalExpiries encodes when the certificates of a CRL's entries expire, which the CRL doesn't hold, to be kept beside it:
+// four bytes an entry, in the order of the CRL.
+func MarshalExpiries(entries []Entry) []byte {
+	out := make([]byte, 0, expirySize*len(entries))
+	for _, entry := range sortEntries(entries) {
+		seconds := int64(0)
+		if !entry.NotAfter.IsZero() {
+			seconds = min(max(entry.NotAfter.Unix(), 0), math.MaxUint32)
+		}
+		out = binary.BigEndian.AppendUint32(out, uint32(seconds))
+	}
+	return out
+}
+
+// SetExpiries gives the entries of a CRL that was read what MarshalExpiries wrote beside it. An error changes nothing, and
+// then the entries stay on the list, which is safe.
+func (c *CRL) SetExpiries(data []byte) error {
+	if len(data) != expirySize*len(c.Entries) {
+		return fmt.Errorf("expiries of %d bytes do not belong to a CRL with %d entries", len(data), len(c.Entries))
+	}
+	for i := range c.Entries {
+		if seconds := binary.BigEndian.Uint32(data[expirySize*i:]); seconds != 0 {
+			c.Entries[i].NotAfter = time.Unix(int64(seconds), 0).UTC()
+		}
+	}
+	return nil
 }

@@ -103,9 +103,9 @@ func (a *Authority) Sign(p *Prepared) (*x509.Certificate, error) {
 	if !bytes.Equal(cert.RawTBSCertificate, p.what.tbs) {
 		return nil, errors.New("the new certificate is not the one that was linted")
 	}
-	// A wrong signature, by a fault of the machine, can give an RSA key away.
+	// A signature that went wrong, by a fault of the machine, can give an RSA key away.
 	if err := cert.CheckSignatureFrom(a.chain[0]); err != nil {
-		return nil, fmt.Errorf("check the new certificate: %w", err)
+		return nil, fmt.Errorf("the signature came out wrong: %w", err)
 	}
 	return cert, nil
 }

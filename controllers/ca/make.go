@@ -144,6 +144,8 @@ func signUnder(template *x509.Certificate, issuer *KeyPair, key interface{ Publi
 		return nil, fmt.Errorf("the CA certificate that should sign (%s) expired at %s",
 			name(issuer.Certificate), timeText(issuer.Certificate.NotAfter))
 	}
+	// x509 takes a certificate whose issuer has its own name for a root, which a cross-certificate isn't.
+	template.AuthorityKeyId = issuer.Certificate.SubjectKeyId
 	return signCA(template, issuer, key)
 }
 

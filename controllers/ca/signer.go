@@ -10,6 +10,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -41,21 +42,24 @@ func newSigner(key crypto.Signer) (signer, error) {
 	return signer{}, fmt.Errorf("a key of type %T cannot sign certificates here", key.Public())
 }
 
-// throwAway makes a signer of the same algorithm with a new key that nobody trusts, to sign what is linted.
-func (s signer) throwAway() (signer, error) {
-	// RSA signs with the same algorithm whatever the size, and a small key is quick.
-	algorithm := map[x509.SignatureAlgorithm]KeyAlgorithm{
-		x509.SHA256WithRSA:   RSA2048,
-		x509.ECDSAWithSHA256: ECDSAP256,
-		x509.ECDSAWithSHA384: ECDSAP384,
-		x509.ECDSAWithSHA512: ecdsaP521,
-		x509.PureEd25519:     Ed25519,
-	}[s.algorithm]
-	key, err := GenerateKey(algorithm)
-	if err != nil {
-		return signer{}, err
-	}
-	return newSigner(key)
+// throwAways has a key for each algorithm that nobody trusts, to sign what is linted. They are made when first needed, and
+// kept: RSA signs with the same algorithm whatever its size, and making a key takes it long.
+var throwAways = map[x509.SignatureAlgorithm]func() (signer, error){
+	x509.SHA256WithRSA:   throwAway(RSA2048),
+	x509.ECDSAWithSHA256: throwAway(ECDSAP256),
+	x509.ECDSAWithSHA384: throwAway(ECDSAP384),
+	x509.ECDSAWithSHA512: throwAway(ecdsaP521),
+	x509.PureEd25519:     throwAway(Ed25519),
+}
+
+func throwAway(algorithm KeyAlgorithm) func() (signer, error) {
+	return sync.OnceValues(func() (signer, error) {
+		key, err := GenerateKey(algorithm)
+		if err != nil {
+			return signer{}, err
+		}
+		return newSigner(key)
+	})
 }
 
 // signed is the outer structure of a certificate and of a CRL alike (RFC 5280 sections 4.1 and 5.1).

@@ -1,0 +1,95 @@
+package ca
+
+import (
+	"crypto/x509"
+	"math/big"
+	"testing"
+	"time"
+
+	zx509 "github.com/zmap/zcrypto/x509"
+	"github.com/zmap/zlint/v3/lint"
+)
+
+// findings runs every lint of the sources, also the excluded ones.
+func findings(tb testing.TB, der []byte, found map[string]bool) {
+	tb.Helper()
+	registry := must(lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lintSources}))
+	cert := must(zx509.ParseCertificate(der))
+	for _, l := range registry.CertificateLints().Lints() {
+		if finding(l.LintMetadata, l.Execute(cert, registry.GetConfiguration())) != nil {
+			found[l.Name] = true
+		}
+	}
+}
+
+func crlFindings(tb testing.TB, der []byte, found map[string]bool) {
+	tb.Helper()
+	registry := must(lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lintSources}))
+	crl := must(zx509.ParseRevocationList(der))
+	for _, l := range registry.RevocationListLints().Lints() {
+		if finding(l.LintMetadata, l.Execute(crl, registry.GetConfiguration())) != nil {
+			found[l.Name] = true
+		}
+	}
+}
+
+// Each exclusion lets something through that this CA is to issue, and no lint beyond them keeps it from that.
+func TestLintExclusionsAreThoseNeeded(t *testing.T) {
+	found := map[string]bool{}
+	for _, algorithm := range []KeyAlgorithm{ECDSAP256, Ed25519} {
+		root := must(NewRoot(CAConfig{CommonName: "Root", KeyAlgorithm: algorithm, Lifetime: 30 * 365 * day}, testNow))
+		intermediate := must(NewIntermediate(CAConfig{CommonName: "I", KeyAlgorithm: algorithm, Lifetime: 25 * 365 * day}, root, testNow))
+		constrained := testCert(caCert("Constrained", func(c *x509.Certificate) {
+			c.PermittedDNSDomainsCritical = true
+			c.PermittedIPRanges = ipNets("10.0.0.0/8")
+		}), root.Key, root)
+		for _, pair := range []*KeyPair{root, intermediate, constrained} {
+			findings(t, pair.Certificate.Raw, found)
+		}
+		// A CA that is brought can have a name that is encoded as nobody should.
+		brought := testCert(caCert("Brought", func(c *x509.Certificate) {
+			c.NotAfter = testNow.Add(10 * 365 * day)
+			c.RawSubject = nameWithCountry(12)
+		}), testKey(algorithm, "brought"), nil)
+
+		for _, ca := range [][]*KeyPair{{intermediate, root}, {brought}} {
+			a := must(LoadAuthority(material(ca...), testNow))
+			// The Baseline Requirements shorten lifetimes in steps, by the day of issuance.
+			for _, at := range []time.Time{testNow, testNow.Add(300 * day), testNow.Add(3 * 365 * day)} {
+				for _, p := range []*Profile{
+					testProfile(func(c *ProfileConfig) { c.Lifetime = 5 * 365 * day; c.KeepCommonName = true }),
+					testProfile(func(c *ProfileConfig) { c.ExtKeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
+				} {
+					for _, names := range [][]string{
+						{"host"}, {"a.corp.internal", "*.a.corp.internal"}, {"10.0.0.1", "fd00::1"}, {"1.0.0.10.in-addr.arpa"}, {"com"},
+						{"xn--bcher-kva.test", "a-b.c--d.e", "0.1a"},
+						{"2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion"},
+					} {
+						r := testRequest(names...)
+						r.CSR = testCSR(testKey(algorithm, "subscriber"), names[0])
+						r.FinalizedAt = at
+						r.IssuerURL, r.CRLURL = "", ""
+						template := must(a.template(p, r))
+						der := must(x509.CreateCertificate(nil, template, a.lintIssuer, r.CSR.PublicKey, a.throwAway.key))
+						findings(t, der, found)
+					}
+				}
+			}
+		}
+	}
+	crl := CRL{Number: big.NewInt(1), ThisUpdate: testNow, NextUpdate: testNow.Add(365 * day), URL: crlURL,
+		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: testNow}}}
+	a := testAuthority(t, ECDSAP256)
+	crlFindings(t, must(x509.CreateRevocationList(nil, must(crl.template()), a.lintIssuer, a.throwAway.key)), found)
+
+	for name := range found {
+		if _, excluded := lintExclusions[name]; !excluded {
+			t.Errorf("lint %s stops a certificate that is to be issued", name)
+		}
+	}
+	for _, name := range sortedKeys(lintExclusions) {
+		if !found[name] {
+			t.Errorf("nothing needs the exclusion of lint %s", name)
+		}
+	}
+}
