@@ -22,6 +22,8 @@ import (
 )
 
 func main() {
+	dir := flag.String("dir", "", "the `directory` of the state (default .local in the source tree)")
+	freePorts := flag.Bool("free-ports", false, "listen on ports that nobody uses instead of those in the documentation")
 	withParent := flag.Bool("stop-with-parent", false, "stop when the parent process ends")
 	flag.Parse()
 	// A second Ctrl-C ends the program at once, and with it its children.
@@ -30,25 +32,34 @@ func main() {
 	if *withParent {
 		stopWithParent()
 	}
-	if err := run(ctx); err != nil {
+	if err := run(ctx, *dir, *freePorts); err != nil {
 		fmt.Fprintln(os.Stderr, "\nacmeca isn't running:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, dir string, freePorts bool) error {
 	root, err := project.Root()
 	if err != nil {
 		return err
+	}
+	if dir == "" {
+		dir = filepath.Join(root, ".local")
+	}
+	ports := local.DefaultPorts
+	if freePorts {
+		if ports, err = local.FreePorts(); err != nil {
+			return err
+		}
 	}
 	if err := binaries.Ensure(ctx, os.Stdout, append(binaries.Default, "acmeca")...); err != nil {
 		return interrupted(ctx, err)
 	}
 	l, err := local.Start(ctx, local.Options{
-		Dir:        filepath.Join(root, ".local"),
+		Dir:        dir,
 		Operator:   filepath.Join(root, "bin", "acmeca"),
 		IssuerFile: os.Getenv("ISSUER"),
-		Ports:      local.DefaultPorts,
+		Ports:      ports,
 		Progress:   &stamper{out: os.Stdout, start: time.Now()},
 	})
 	if err != nil {
@@ -65,12 +76,12 @@ func run(ctx context.Context) error {
 		}
 	}()
 	if os.Getenv("SELFCHECK") != "0" {
-		if err := selfCheck(ctx, l, filepath.Join(root, ".local")); err != nil {
+		if err := selfCheck(ctx, l, dir); err != nil {
 			return interrupted(ctx, fmt.Errorf("the self-check failed: %w", err))
 		}
 	}
 	showObjects(ctx, l)
-	showUse(l)
+	showUse(l, dir)
 	<-ctx.Done()
 	fmt.Println("\nstopping; once more Ctrl-C stops at once")
 	return interrupted(ctx, nil)
@@ -101,7 +112,7 @@ func showObjects(ctx context.Context, l *local.Local) {
 	_ = cmd.Run() // it has said itself what went wrong
 }
 
-func showUse(l *local.Local) {
+func showUse(l *local.Local, dir string) {
 	http01 := l.Ports().HTTP01
 	fmt.Printf(`
 ACME directory: %[1]s
@@ -115,11 +126,12 @@ Every name under .test resolves to 127.0.0.1 here, and http-01 is tried on port 
 
   REQUESTS_CA_BUNDLE=%[3]s certbot certonly --standalone \
     --http-01-port %[2]d -d hello.test --server %[1]s \
-    --agree-tos --register-unsafely-without-email --config-dir .local/certbot --work-dir .local/certbot --logs-dir .local/certbot
+    --agree-tos --register-unsafely-without-email \
+    --config-dir %[5]s/certbot --work-dir %[5]s/certbot --logs-dir %[5]s/certbot
 
-  LEGO_CA_CERTIFICATES=%[3]s lego --path .local/lego --server %[1]s \
+  LEGO_CA_CERTIFICATES=%[3]s lego --path %[5]s/lego --server %[1]s \
     --http --http.port :%[2]d -d hello.test --email you@hello.test --accept-tos run
 
-Logs are in .local/log/. Ctrl-C stops everything; the state stays in .local/ (make clean-local forgets it).
-`, l.DirectoryURL(), http01, l.CAFile(), l.Kubeconfig())
+Logs are in %[5]s/log. Ctrl-C stops everything; the state stays in %[5]s (make clean-local forgets it).
+`, l.DirectoryURL(), http01, l.CAFile(), l.Kubeconfig(), dir)
 }

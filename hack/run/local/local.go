@@ -151,8 +151,21 @@ func (l *Local) waitForIssuer(ctx context.Context) error {
 			return false, err.Error()
 		}
 		ok, why := ready(issuer)
+		if ok {
+			ok, why = l.servedHere(issuer)
+		}
 		return ok, fmt.Sprintf("AcmeIssuer %s isn't ready: %s", keyOf(l.issuer), why)
 	})
+}
+
+// servedHere says whether the issuer's status is of this run already, which may listen on other ports than the last one.
+// An issuer with URLs of its own is served under those.
+func (l *Local) servedHere(issuer *unstructured.Unstructured) (bool, string) {
+	if urls, _, _ := unstructured.NestedStringSlice(issuer.Object, "spec", "externalURLs"); len(urls) > 0 {
+		return true, ""
+	}
+	directory, _, _ := unstructured.NestedString(issuer.Object, "status", "directoryURL")
+	return directory == l.DirectoryURL(), "its directory is " + directory
 }
 
 func (l *Local) getIssuer(ctx context.Context) (*unstructured.Unstructured, error) {

@@ -1,0 +1,272 @@
+package conformance
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/jws/jwstest"
+)
+
+// wire is a connection to the server as a client has it, which trusts its CA.
+type wire struct {
+	http *http.Client
+	base string
+}
+
+func newWire() *wire {
+	pem, err := os.ReadFile(running.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	return &wire{
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		base: running.BaseURL() + "/acme/",
+	}
+}
+
+// reply is an answer, read to its end.
+type reply struct {
+	*http.Response
+	body []byte
+}
+
+func (w *wire) do(method, url, contentType string, body []byte) *reply {
+	GinkgoHelper()
+	request, err := http.NewRequest(method, url, bytes.NewReader(body))
+	Expect(err).NotTo(HaveOccurred())
+	if contentType != "" {
+		request.Header.Set("Content-Type", contentType)
+	}
+	response, err := w.http.Do(request)
+	Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	Expect(err).NotTo(HaveOccurred())
+	return &reply{response, text}
+}
+
+func (w *wire) get(path string) *reply {
+	GinkgoHelper()
+	return w.do(http.MethodGet, w.base+path, "", nil)
+}
+
+func (w *wire) nonce() string {
+	GinkgoHelper()
+	nonce := w.do(http.MethodHead, w.base+"new-nonce", "", nil).Header.Get("Replay-Nonce")
+	Expect(nonce).NotTo(BeEmpty())
+	return nonce
+}
+
+func (r *reply) json() map[string]any {
+	GinkgoHelper()
+	var document map[string]any
+	Expect(json.Unmarshal(r.body, &document)).To(Succeed(), "%s", r.body)
+	return document
+}
+
+func (r *reply) links(rel string) []string {
+	var urls []string
+	for _, l := range r.Header.Values("Link") {
+		if url, ok := strings.CutSuffix(l, `>;rel="`+rel+`"`); ok {
+			urls = append(urls, strings.TrimPrefix(url, "<"))
+		}
+	}
+	return urls
+}
+
+// account is a client with a key, and the account that it has after register.
+type account struct {
+	*wire
+	key crypto.Signer
+	url string
+}
+
+func newAccountKey(algorithm string) *account {
+	GinkgoHelper()
+	return &account{wire: newWire(), key: jwstest.NewKey(GinkgoTB(), algorithm)}
+}
+
+// registered is an account that exists.
+func registered(algorithm string) *account {
+	GinkgoHelper()
+	a := newAccountKey(algorithm)
+	r := a.register(map[string]any{"termsOfServiceAgreed": true})
+	Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
+	return a
+}
+
+func (a *account) register(payload any) *reply {
+	GinkgoHelper()
+	r := a.postWithKey(a.base+"new-account", payload)
+	if r.StatusCode < 300 {
+		a.url = r.Header.Get("Location")
+	}
+	return r
+}
+
+// header is a right protected header of a request by the account, which a spec can spoil.
+func (a *account) header(url string) jwstest.Header {
+	GinkgoHelper()
+	return jwstest.Header{"kid": a.url, "nonce": a.nonce(), "url": url}
+}
+
+func (a *account) keyHeader(url string) jwstest.Header {
+	GinkgoHelper()
+	return jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), a.key), "nonce": a.nonce(), "url": url}
+}
+
+func (a *account) send(url string, header jwstest.Header, payload any) *reply {
+	GinkgoHelper()
+	return a.do(http.MethodPost, url, "application/jose+json", jwstest.Sign(GinkgoTB(), a.key, header, payload))
+}
+
+// post signs with the account; a nil payload makes a POST-as-GET.
+func (a *account) post(url string, payload any) *reply {
+	GinkgoHelper()
+	return a.send(url, a.header(url), payload)
+}
+
+func (a *account) postWithKey(url string, payload any) *reply {
+	GinkgoHelper()
+	return a.send(url, a.keyHeader(url), payload)
+}
+
+// order is an order as its client sees it.
+type order struct {
+	url       string
+	document  map[string]any
+	finalize  string
+	authorize []string
+}
+
+func names(values ...string) []map[string]string {
+	var ids []map[string]string
+	for _, v := range values {
+		ids = append(ids, map[string]string{"type": "dns", "value": v})
+	}
+	return ids
+}
+
+func (a *account) newOrder(values ...string) *order {
+	GinkgoHelper()
+	r := a.post(a.base+"new-order", map[string]any{"identifiers": names(values...)})
+	Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
+	return orderFrom(r)
+}
+
+func orderFrom(r *reply) *order {
+	GinkgoHelper()
+	o := &order{url: r.Header.Get("Location"), document: r.json()}
+	Expect(o.url).NotTo(BeEmpty())
+	o.finalize = o.document["finalize"].(string)
+	for _, url := range o.document["authorizations"].([]any) {
+		o.authorize = append(o.authorize, url.(string))
+	}
+	return o
+}
+
+// challenge finds an authorization's challenge of a type.
+func (a *account) challenge(authorization, kind string) map[string]any {
+	GinkgoHelper()
+	for _, c := range a.post(authorization, nil).json()["challenges"].([]any) {
+		if challenge := c.(map[string]any); challenge["type"] == kind {
+			return challenge
+		}
+	}
+	Fail("no challenge of type " + kind)
+	return nil
+}
+
+// prove has an authorization validated by http-01, and waits until the server says that it is.
+func (a *account) prove(authorization string) {
+	GinkgoHelper()
+	c := a.challenge(authorization, "http-01")
+	if c["status"] == "valid" {
+		return
+	}
+	token := c["token"].(string)
+	responder.set(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
+	r := a.post(c["url"].(string), map[string]any{})
+	Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
+	Eventually(func() any { return a.post(authorization, nil).json()["status"] }, "20s").Should(Equal("valid"))
+}
+
+// ready is an order whose names are proved.
+func (a *account) ready(values ...string) *order {
+	GinkgoHelper()
+	o := a.newOrder(values...)
+	for _, url := range o.authorize {
+		a.prove(url)
+	}
+	Expect(a.post(o.url, nil).json()).To(HaveKeyWithValue("status", "ready"))
+	return o
+}
+
+// csr asks for names with a key.
+func csr(key crypto.Signer, values ...string) string {
+	GinkgoHelper()
+	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{DNSNames: values}, key)
+	Expect(err).NotTo(HaveOccurred())
+	return base64.RawURLEncoding.EncodeToString(der)
+}
+
+// issued is an order whose certificate has been issued, with that certificate and its key.
+func (a *account) issued(values ...string) (o *order, der []byte, key crypto.Signer) {
+	GinkgoHelper()
+	o = a.ready(values...)
+	key = jwstest.NewKey(GinkgoTB(), "ES256")
+	a.post(o.finalize, map[string]any{"csr": csr(key, values...)})
+	var document map[string]any
+	Eventually(func() any { document = a.post(o.url, nil).json(); return document["status"] }, "10s").Should(Equal("valid"))
+	r := a.post(document["certificate"].(string), nil)
+	Expect(r.StatusCode).To(Equal(http.StatusOK))
+	return o, parseChain(r.body)[0].Raw, key
+}
+
+// http01 answers http-01 challenges on every name.
+type http01 struct {
+	*http.Server
+	mu      sync.Mutex
+	answers map[string]string
+}
+
+func serveHTTP01(port int) (*http01, error) {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return nil, err
+	}
+	h := &http01{answers: map[string]string{}}
+	h.Server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		answer, ok := h.answers[strings.TrimPrefix(r.URL.Path, "/.well-known/acme-challenge/")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, answer)
+	})}
+	go h.Serve(listener) //nolint:errcheck // it ends by Close
+	return h, nil
+}
+
+func (h *http01) set(token, answer string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answers[token] = answer
+}

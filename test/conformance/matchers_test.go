@@ -1,0 +1,42 @@
+package conformance
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net/http"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// expectProblem holds an answer to be a problem document of a type, with a fresh nonce (RFC 8555 section 6.5 and 6.7).
+func expectProblem(r *reply, status int, kind acme.ProblemType) {
+	GinkgoHelper()
+	Expect(r.Header.Get("Content-Type")).To(Equal("application/problem+json"), "%d %s", r.StatusCode, r.body)
+	document := r.json()
+	Expect(document).To(HaveKeyWithValue("type", kind.URN()), "%s", r.body)
+	Expect(document).To(HaveKeyWithValue("detail", Not(BeEmpty())))
+	Expect(r.StatusCode).To(Equal(status), "%s", r.body)
+	Expect(document).To(HaveKeyWithValue("status", BeNumerically("==", status)))
+	if r.Request.Method == http.MethodPost {
+		Expect(r.Header.Get("Replay-Nonce")).NotTo(BeEmpty())
+	}
+}
+
+func parseChain(text []byte) []*x509.Certificate {
+	GinkgoHelper()
+	var chain []*x509.Certificate
+	for len(text) > 0 {
+		var block *pem.Block
+		block, text = pem.Decode(text)
+		Expect(block).NotTo(BeNil(), "something other than PEM in the chain")
+		Expect(block.Type).To(Equal("CERTIFICATE"))
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		chain = append(chain, certificate)
+	}
+	Expect(chain).NotTo(BeEmpty())
+	return chain
+}
