@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -192,14 +193,13 @@ func showCertificate(leaf *x509.Certificate, path string, took time.Duration) {
 	fmt.Printf(`
 The first certificate, by http-01, in %.1f s:
 
-  Subject:     %s
-  Names:       %v
+  Names:       %s
   Issuer:      %s
   Serial:      %x
   Not before:  %s
   Not after:   %s
   Chain:       %s
-`, took.Seconds(), leaf.Subject, leaf.DNSNames, leaf.Issuer, leaf.SerialNumber,
+`, took.Seconds(), strings.Join(leaf.DNSNames, ", "), leaf.Issuer, leaf.SerialNumber,
 		leaf.NotBefore.UTC().Format(layout), leaf.NotAfter.UTC().Format(layout), path)
 }
 

@@ -60,7 +60,7 @@ var _ = Describe("make run", Ordered, func() {
 	It("ends with a first certificate and the served directory", func(ctx SpecContext) {
 		start(ctx)
 		text := string(session.Out.Contents())
-		Expect(text).To(ContainSubstring("Names:       [selfcheck.test]"))
+		Expect(text).To(ContainSubstring("Names:       selfcheck.test"))
 		Expect(text).To(MatchRegexp(`ACME directory: https://127\.0\.0\.1:\d+/acme/directory`))
 		for _, kind := range []string{"acmeissuer", "acmeaccount", "acmeorder", "acmeauthorization"} {
 			Expect(text).To(ContainSubstring(kind + ".acmeca.dev/"))
