@@ -148,7 +148,11 @@ func TestParseCRL(t *testing.T) {
 	good := must(a.SignCRL(testCRL(testEntry(1), testEntry(2))))
 	// made signs a CRL that this package would not make.
 	made := func(edit func(*x509.RevocationList)) []byte {
-		template := must(testCRL(testEntry(1), testEntry(2)).template())
+		template := must(testCRL().frame())
+		for serial := range int64(2) {
+			template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+				x509.RevocationListEntry{SerialNumber: big.NewInt(serial + 1), RevocationTime: testNow})
+		}
 		edit(template)
 		return must(x509.CreateRevocationList(nil, template, a.Certificate(), a.signer.key))
 	}

@@ -80,15 +80,42 @@ func splitSigned(der []byte) (signed, error) {
 	return signed{tbs, algorithm}, nil
 }
 
+// signChecked is sign for a key that matters: it checks the signature, since one that went wrong, by a fault of the machine,
+// can give an RSA key away.
+func (s signer) signChecked(what signed) ([]byte, error) {
+	signature, err := s.signature(what.tbs)
+	if err != nil {
+		return nil, err
+	}
+	verifier := x509.Certificate{PublicKey: s.key.Public()}
+	if err := verifier.CheckSignature(s.algorithm, what.tbs, signature); err != nil {
+		return nil, fmt.Errorf("the signature came out wrong: %w", err)
+	}
+	return what.with(signature)
+}
+
 // sign puts the structure together with the signature of this key.
+func (s signer) sign(what signed) ([]byte, error) {
+	signature, err := s.signature(what.tbs)
+	if err != nil {
+		return nil, err
+	}
+	return what.with(signature)
+}
+
+// signature of to-be-signed bytes.
 //
 // The source of randomness is nil on purpose: ECDSA is then RFC 6979's, and RSA PKCS #1 v1.5 and Ed25519 never need one,
 // so a second signature over the same bytes is the same.
-func (s signer) sign(what signed) ([]byte, error) {
-	signature, err := crypto.SignMessage(s.key, nil, what.tbs, s.hash)
+func (s signer) signature(tbs []byte) ([]byte, error) {
+	signature, err := crypto.SignMessage(s.key, nil, tbs, s.hash)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
+	return signature, nil
+}
+
+func (what signed) with(signature []byte) ([]byte, error) {
 	der, err := asn1.Marshal(struct {
 		TBS, Algorithm asn1.RawValue
 		Signature      asn1.BitString
