@@ -74,7 +74,7 @@ func (s *store[T]) getCached(ctx context.Context, key types.NamespacedName) (T, 
 	newer, ok := s.newer[key]
 	s.mu.Unlock()
 	if ok && (err != nil || older(object, newer)) {
-		return newer.DeepCopyObject().(T), nil
+		return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache doesn't have yet what was just written
 	}
 	return object, err
 }

@@ -80,7 +80,8 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 	if authz.Spec.Response == nil || authz.Status.State == acme.StateValid || issuer.Spec.Suspend {
 		return again, nil
 	}
-	return again, r.validate(ctx, issuer, account, authz)
+	r.validate(ctx, issuer, account, authz)
+	return again, nil
 }
 
 // expire ends an authorization whose time is over (RFC 8555 section 7.1.6).
@@ -95,19 +96,19 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 }
 
 // validate has the challenge that the client chose tried, or takes up what came of that.
-func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) error {
+func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
 	if _, problem := verifyAccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type)); problem != nil {
 		r.refused(ctx, authz, "Response", problem)
 		r.fail(issuer, authz, challenge, problem)
-		return nil
+		return
 	}
 	key := client.ObjectKeyFromObject(authz)
 	attempt, ok := r.Attempts.Take(key)
 	if !ok {
 		r.Attempts.Start(key, issuer, account, authz)
-		return nil
+		return
 	}
 	challenge.Attempts = attempt.Number
 	challenge.Record = recordFrom(attempt.Result.Record)
@@ -129,7 +130,6 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 		authz.Status.Challenge = challenge
 		r.Attempts.Start(key, issuer, account, authz)
 	}
-	return nil
 }
 
 func (r *AuthorizationReconciler) fail(issuer *Issuer, authz *v1alpha1.AcmeAuthorization, challenge *v1alpha1.ChallengeStatus, problem *acme.Problem) {

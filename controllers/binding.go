@@ -18,11 +18,12 @@ import (
 
 // The Secret of an external account key (see v1alpha1.ExternalAccountBinding).
 const (
-	bindingSecretType   corev1.SecretType = "acmeca.dev/external-account-key"
-	bindingKeyField                       = "hmac-key"
-	bindingExpiresField                   = "expires"
-	boundAccountKey                       = "acmeca.dev/bound-account"
-	minBindingKeyLength                   = 32
+	bindingSecretType = corev1.SecretType("acmeca.dev/external-account-key")
+
+	bindingKeyField     = "hmac-key"
+	bindingExpiresField = "expires"
+	boundAccountKey     = "acmeca.dev/bound-account"
+	minBindingKeyLength = 32
 )
 
 // bindingKeyID is what a key id looks like: it becomes a part of a Secret's name.

@@ -116,9 +116,9 @@ func (l *listeners) NeedLeaderElection() bool { return false }
 
 // Start serves until the context ends, and then until the requests under way are answered.
 func (l *listeners) Start(ctx context.Context) error {
-	watcher, err := waitForCertificate(ctx, l.options.tlsDir)
-	if err != nil || watcher == nil {
-		return err
+	watcher := waitForCertificate(ctx, l.options.tlsDir)
+	if watcher == nil {
+		return nil
 	}
 	go func() {
 		if err := watcher.Start(ctx); err != nil {
@@ -172,14 +172,15 @@ func (w logWriter) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// waitForCertificate waits for the controllers to have made the TLS certificate, and it to have been mounted.
-func waitForCertificate(ctx context.Context, dir string) (*certwatcher.CertWatcher, error) {
+// waitForCertificate waits for the controllers to have made the TLS certificate, and it to have been mounted. It returns nil
+// when the context ends first.
+func waitForCertificate(ctx context.Context, dir string) *certwatcher.CertWatcher {
 	certificate, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	waiting := false
 	for {
 		watcher, err := certwatcher.New(certificate, key)
 		if err == nil {
-			return watcher, nil
+			return watcher
 		}
 		if !waiting {
 			logf.FromContext(ctx).Info("waiting for the TLS certificate", "directory", dir, "reason", err.Error())
@@ -188,7 +189,7 @@ func waitForCertificate(ctx context.Context, dir string) (*certwatcher.CertWatch
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, nil
+			return nil
 		}
 	}
 }
