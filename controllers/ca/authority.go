@@ -61,7 +61,7 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	if err := checkChain(chain, now); err != nil {
 		return nil, err
 	}
-	anchors, err := trustAnchors(chain, m.Roots)
+	anchors, err := trustAnchors(chain, m.Roots, now)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func usageName(usage x509.ExtKeyUsage) string {
 }
 
 // trustAnchors is the root of a chain and those given besides, or the topmost certificate where no root is known.
-func trustAnchors(chain []*x509.Certificate, roots []byte) ([]*x509.Certificate, error) {
+func trustAnchors(chain []*x509.Certificate, roots []byte, now time.Time) ([]*x509.Certificate, error) {
 	var anchors []*x509.Certificate
 	top := chain[len(chain)-1]
 	if isRoot(top) {
@@ -138,6 +138,9 @@ func trustAnchors(chain []*x509.Certificate, roots []byte) ([]*x509.Certificate,
 		for i, cert := range certs {
 			if cert.Equal(top) {
 				continue
+			}
+			if err := checkCA(cert, now); err != nil {
+				return nil, fmt.Errorf("root %d, %s, %w", i+1, name(cert), err)
 			}
 			if err := checkLink(top, cert); err != nil {
 				return nil, fmt.Errorf("root %d, %s, did not sign the last certificate of the chain, %s: %w",

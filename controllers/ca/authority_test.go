@@ -66,7 +66,13 @@ func TestLoadAuthority(t *testing.T) {
 		{"expires this second", material(under(root, func(c *cert) { c.NotAfter = testNow }), root), ""},
 		{"expired root", material(under(rootWith(func(c *cert) { c.NotAfter = testNow.Add(-time.Second) })),
 			rootWith(func(c *cert) { c.NotAfter = testNow.Add(-time.Second) })), `certificate 2, "CN=Root", expired`},
-		{"root without cRLSign", material(good, rootWith(func(c *cert) { c.KeyUsage = x509.KeyUsageCertSign })), `certificate 2, "CN=Root", may not sign CRLs`},
+		{"root that may sign CRLs alone", material(good, rootWith(func(c *cert) { c.KeyUsage = x509.KeyUsageCRLSign })),
+			`certificate 2, "CN=Root", may not sign certificates`},
+		{"root without key usage", material(good, rootWith(func(c *cert) { c.KeyUsage = 0 })), ""},
+		{"root without cRLSign", material(good, rootWith(func(c *cert) { c.KeyUsage = x509.KeyUsageCertSign })), ""},
+		{"expired root besides", with(material(good), func(m *Material) {
+			m.Roots = chainPEM(rootWith(func(c *cert) { c.NotAfter = testNow.Add(-time.Second) }))
+		}), `root 1, "CN=Root", expired`},
 		{"path length 0 above a CA", material(under(rootWith(pathLen(0))), rootWith(pathLen(0))), `"CN=Root", allows 0 CA certificates below it`},
 		{"unknown critical extension", material(under(root, func(c *cert) {
 			c.ExtraExtensions = []pkix.Extension{extension([]byte{5, 0}, true, 1, 2, 3)}
@@ -96,6 +102,14 @@ func TestLoadAuthority(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestCheckIssuingWantsAKeyIdentifier(t *testing.T) {
+	cert := *testCert(caCert("Root"), testKey(ECDSAP256, "root"), nil).Certificate
+	cert.SubjectKeyId = nil // x509 makes none without
+	wantError(t, checkChain([]*x509.Certificate{&cert}, testNow), "no subject key identifier")
+	cert.Version = 1
+	wantError(t, checkChain([]*x509.Certificate{&cert}, testNow), "version 1")
 }
 
 func TestLoadAuthorityWeak(t *testing.T) {

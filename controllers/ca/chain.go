@@ -15,20 +15,24 @@ func name(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject
 
 // checkChain says what keeps a chain, issuing certificate first, from issuing end-entity certificates now.
 func checkChain(chain []*x509.Certificate, now time.Time) error {
+	for i, cert := range chain {
+		if err := checkCA(cert, now); err != nil {
+			return fmt.Errorf("certificate %d, %s, %w", i+1, name(cert), err)
+		}
+	}
+	if err := checkIssuing(chain[0]); err != nil {
+		return fmt.Errorf("certificate 1, %s, %w", name(chain[0]), err)
+	}
 	below := 0 // certificates between this one and the end-entity certificate that count for path lengths
 	for i, cert := range chain {
-		which := fmt.Sprintf("certificate %d, %s,", i+1, name(cert))
-		if err := checkCA(cert, now); err != nil {
-			return fmt.Errorf("%s %w", which, err)
+		if i > 0 {
+			if err := checkLink(chain[i-1], cert); err != nil {
+				return fmt.Errorf("certificate %d, %s, is not signed by the next one, %s: %w", i, name(chain[i-1]), name(cert), err)
+			}
 		}
 		if (cert.MaxPathLen > 0 || cert.MaxPathLenZero) && cert.MaxPathLen < below {
-			return fmt.Errorf("%s allows %d CA certificates below it (its path length), and there are %d",
-				which, cert.MaxPathLen, below)
-		}
-		if i+1 < len(chain) {
-			if err := checkLink(cert, chain[i+1]); err != nil {
-				return fmt.Errorf("%s is not signed by the next one, %s: %w", which, name(chain[i+1]), err)
-			}
+			return fmt.Errorf("certificate %d, %s, allows %d CA certificates below it (its path length), and there are %d",
+				i+1, name(cert), cert.MaxPathLen, below)
 		}
 		if !selfIssued(cert) {
 			below++
@@ -37,19 +41,15 @@ func checkChain(chain []*x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// checkCA judges one certificate by itself (RFC 5280 section 4.2.1 and 6.1.4).
+// checkCA judges any certificate of a chain by itself (RFC 5280 sections 4.2.1 and 6.1.4).
 func checkCA(cert *x509.Certificate, now time.Time) error {
 	switch {
 	case cert.Version != 3:
 		return fmt.Errorf("is of X.509 version %d, and a CA certificate is of version 3", cert.Version)
 	case !cert.BasicConstraintsValid || !cert.IsCA:
 		return errors.New("is not a CA certificate: its basic constraints do not say CA:TRUE")
-	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
+	case cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("may not sign certificates: its key usage lacks keyCertSign")
-	case cert.KeyUsage&x509.KeyUsageCRLSign == 0:
-		return errors.New("may not sign CRLs: its key usage lacks cRLSign")
-	case len(cert.SubjectKeyId) == 0:
-		return errors.New("has no subject key identifier, which every CA certificate must have")
 	case len(cert.Subject.Names) == 0:
 		return errors.New("has an empty subject, which no CA certificate may have")
 	case slices.ContainsFunc(cert.UnhandledCriticalExtensions, oidNameConstraints.Equal):
@@ -62,6 +62,20 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 		return fmt.Errorf("is not valid before %s", timeText(cert.NotBefore))
 	case now.After(cert.NotAfter):
 		return fmt.Errorf("expired at %s", timeText(cert.NotAfter))
+	}
+	return nil
+}
+
+// checkIssuing is what the issuing certificate needs besides. Those above it may lack a key usage and a key identifier, as
+// roots do that openssl made without being told; they have signed all that they will here.
+func checkIssuing(cert *x509.Certificate) error {
+	switch {
+	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return errors.New("may not sign certificates: its key usage lacks keyCertSign")
+	case cert.KeyUsage&x509.KeyUsageCRLSign == 0:
+		return errors.New("may not sign CRLs: its key usage lacks cRLSign")
+	case len(cert.SubjectKeyId) == 0:
+		return errors.New("has no subject key identifier, which every CA certificate must have")
 	}
 	return nil
 }
