@@ -42,7 +42,8 @@ const carryGrace = time.Hour
 // known to be revoked, which may be the same. An entry leaves only when the last CRL was made past its certificate's
 // expiry, so that it appeared once after it (RFC 5280 section 3.3). A zero thisUpdate says that there is no last one.
 //
-// It follows that the revocation of a certificate that expired long ago is never listed: it says nothing to anyone.
+// It follows that the revocation of a certificate that expired long ago is never listed: it says nothing to anyone. So
+// whether a new CRL is due for its entries is for what Carry gives to say, and not for what it was given.
 func Carry(last []Entry, thisUpdate time.Time, revoked []Entry) []Entry {
 	entries := sortEntries(slices.Concat(last, revoked))
 	return slices.DeleteFunc(entries, func(e Entry) bool {
