@@ -13,6 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -314,5 +315,42 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		for _, reason := range []int{2, 6, 7, 8, 10, 11, -1} {
 			expectProblem(a.post(a.base+"revoke-cert", encode(der, reason)), http.StatusBadRequest, acme.BadRevocationReason)
 		}
+	})
+
+	It("is published in the CRL that the certificate names, over plain HTTP, and the order can't go before", func(ctx SpecContext) {
+		a := registered("ES256")
+		o, der, _ := a.issued("listed.test")
+		certificate, err := x509.ParseCertificate(der)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(certificate.CRLDistributionPoints).To(HaveLen(1))
+		url := certificate.CRLDistributionPoints[0]
+		Expect(url).To(HavePrefix("http://"))
+		fetch := func() *x509.RevocationList {
+			GinkgoHelper()
+			r := a.do(http.MethodGet, url, "", nil)
+			Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
+			Expect(r.Header.Get("Content-Type")).To(Equal("application/pkix-crl"))
+			crl, err := x509.ParseRevocationList(r.body)
+			Expect(err).NotTo(HaveOccurred())
+			return crl
+		}
+		issuer := parseDER(a.do(http.MethodGet, certificate.IssuingCertificateURL[0], "", nil).body)
+		before := fetch()
+		Expect(before.CheckSignatureFrom(issuer)).To(Succeed())
+		Expect(before.RevokedCertificateEntries).NotTo(ContainElement(HaveField("SerialNumber", certificate.SerialNumber)))
+
+		Expect(a.post(a.base+"revoke-cert", encode(der, 4)).StatusCode).To(Equal(http.StatusOK))
+		stored := &v1alpha1.AcmeOrder{}
+		stored.Namespace, stored.Name = "acmeca-system", o.url[strings.LastIndex(o.url, "/")+1:]
+		Expect(kube.Delete(ctx, stored)).To(Succeed())
+
+		Eventually(func() []x509.RevocationListEntry { return fetch().RevokedCertificateEntries }, "5s").
+			Should(ContainElement(And(HaveField("SerialNumber", certificate.SerialNumber), HaveField("ReasonCode", 4))))
+		after := fetch()
+		Expect(after.Number.Cmp(before.Number)).To(Equal(1))
+		Expect(after.CheckSignatureFrom(issuer)).To(Succeed())
+		Eventually(func() error { return kube.Get(ctx, client.ObjectKeyFromObject(stored), stored) }, "5s").Should(MatchError(apierrors.IsNotFound, "IsNotFound"))
+		Consistently(func() []x509.RevocationListEntry { return fetch().RevokedCertificateEntries }, "1500ms", "300ms").
+			Should(ContainElement(HaveField("SerialNumber", certificate.SerialNumber)))
 	})
 })

@@ -40,3 +40,10 @@ func parseChain(text []byte) []*x509.Certificate {
 	Expect(chain).NotTo(BeEmpty())
 	return chain
 }
+
+func parseDER(der []byte) *x509.Certificate {
+	GinkgoHelper()
+	certificate, err := x509.ParseCertificate(der)
+	Expect(err).NotTo(HaveOccurred())
+	return certificate
+}

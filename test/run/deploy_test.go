@@ -1,0 +1,76 @@
+package run
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/controlplane"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+var _ = Describe("installing into a cluster", Ordered, func() {
+	var (
+		cluster *kubernetes.Clientset
+		run     func(ctx context.Context, target ...string) string // make
+	)
+	BeforeAll(func(ctx SpecContext) {
+		plane, err := controlplane.Start(ctx, controlplane.Options{Dir: GinkgoT().TempDir(), UnsafeNoFsync: true})
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(plane.Stop)
+		cluster, err = kubernetes.NewForConfig(plane.Config())
+		Expect(err).NotTo(HaveOccurred())
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		Expect(plane.WriteKubeconfig(kubeconfig)).To(Succeed())
+		assets, err := binaries.Find("kubectl")
+		Expect(err).NotTo(HaveOccurred())
+		root, err := project.Root()
+		Expect(err).NotTo(HaveOccurred())
+		kubectl := "KUBECTL=" + filepath.Join(assets, "kubectl") + " --kubeconfig " + kubeconfig
+		run = func(ctx context.Context, target ...string) string {
+			GinkgoHelper()
+			cmd := exec.CommandContext(ctx, "make", append([]string{"-s", kubectl}, target...)...)
+			cmd.Dir = root
+			output, err := cmd.CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), "%s", output)
+			return string(output)
+		}
+	})
+	kinds := func() (*metav1.APIResourceList, error) {
+		return cluster.Discovery().ServerResourcesForGroupVersion("acmeca.dev/v1alpha1")
+	}
+
+	It("make install and make uninstall bring and remove the kinds", func(ctx SpecContext) {
+		run(ctx, "install")
+		Eventually(ctx, kinds).Should(HaveField("APIResources", Not(BeEmpty())))
+		run(ctx, "uninstall")
+		Eventually(ctx, func() error { _, err := kinds(); return err }).Should(Satisfy(apierrors.IsNotFound))
+	}, SpecTimeout(time.Minute))
+
+	It("make deploy runs the image that IMG names, without a warning from the API server", func(ctx SpecContext) {
+		Expect(run(ctx, "deploy", "IMG=registry.example:5000/acmeca:v1")).NotTo(ContainSubstring("Warning"))
+		for _, name := range []string{"acmeca-controller", "acmeca-server"} {
+			deployment, err := cluster.AppsV1().Deployments(local.Namespace).Get(ctx, name, metav1.GetOptions{})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(images(deployment)).To(ConsistOf("registry.example:5000/acmeca:v1"))
+		}
+	}, SpecTimeout(time.Minute))
+})
+
+func images(deployment *appsv1.Deployment) []string {
+	var names []string
+	for _, container := range deployment.Spec.Template.Spec.Containers {
+		names = append(names, container.Image)
+	}
+	return names
+}

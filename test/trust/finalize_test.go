@@ -1,0 +1,214 @@
+package trust
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"encoding/base64"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	xacme "golang.org/x/crypto/acme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+// finalization is what an endpoint writes into an order when a client finalizes.
+func finalization(csr []byte, request *v1alpha1.SignedRequest) map[string]any {
+	return map[string]any{
+		"csr":          v1alpha1.EncodeCSR(csr),
+		"finalization": v1alpha1.Finalization{Request: *request, Time: metav1.NewTime(time.Now().Truncate(time.Second))},
+	}
+}
+
+// finalizes is the client's own finalize request, which doesn't arrive.
+func (p *party) finalizes(ctx context.Context, order pursuit, csr []byte) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	return p.withheld(func() error {
+		_, _, err := p.CreateOrderCert(ctx, order.client.FinalizeURL, csr, true)
+		return err
+	})
+}
+
+func csrPayload(csr []byte) map[string]string {
+	return map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}
+}
+
+// expectFailed looks at an order that ends without a certificate, for the client and for a person.
+func expectFailed(ctx context.Context, p *party, order pursuit, detail string) {
+	GinkgoHelper()
+	Eventually(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
+	Expect(order.Status.Certificate).To(BeEmpty())
+	Expect(order.Status.Problem.Detail).To(ContainSubstring(detail))
+	Expect(kubectl(ctx, "get", "acmeord", order.Name)).To(And(ContainSubstring("invalid"), ContainSubstring(string(order.Status.Problem.Type))))
+	_, err := p.WaitOrder(ctx, order.client.URI)
+	Expect(err).To(MatchError(ContainSubstring("invalid")))
+}
+
+var _ = Describe("A captured endpoint, with a victim's order that is ready", func() {
+	var victim, attacker *party
+	var order pursuit
+	var name string
+	var stolen []byte // the attacker's CSR for the victim's name
+
+	BeforeEach(func(ctx SpecContext) {
+		victim, attacker = newParty(ctx), newParty(ctx)
+		name = newName()
+		order = victim.readyOrder(ctx, name)
+		stolen = csr(thief, name)
+	})
+
+	DescribeTable("gets no certificate for the attacker's CSR", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, request(ctx)))).To(Succeed())
+
+		expectFailed(ctx, victim, order, detail)
+		expectShown(ctx, "acmeorder", order, "FinalizationRefused", detail)
+		_, certificate := victim.obtain(ctx, name)
+		Expect(certificate.PublicKey).NotTo(Equal(thief.Public()))
+	},
+		Entry("without a signature", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+			return garbled(victim.signedAs(thief, acme.FinalizePath(order.Name), csrPayload(stolen)))
+		}, "the signature does not verify"),
+		Entry("signed by the attacker's account", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+			return attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen))
+		}, "the request is not signed by account"),
+		Entry("signed by the attacker in the victim's name", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+			return victim.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen))
+		}, "the signature does not verify"),
+		Entry("signed with a key that the request brings", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+			return sign(attacker.Key, jwk(attacker.Key), acme.FinalizePath(order.Name), csrPayload(stolen))
+		}, "the request is not signed by account"),
+		Entry("with what the victim signed for another order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+			return victim.finalizes(ctx, victim.readyOrder(ctx, newName()), stolen)
+		}, "the request was signed for another URL"),
+		Entry("with what the victim signed for this order, another CSR in it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+			return victim.finalizes(ctx, order, csr(newKey(), name))
+		}, "the CSR is not the one in the client's signed request"),
+		Entry("with what the victim signed to look at its order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+			return victim.withheld(func() error { _, err := victim.GetOrder(ctx, order.client.URI); return err })
+		}, "the request was signed for another URL"),
+	)
+
+	It("can't put the attacker's CSR in place of the victim's", func(ctx SpecContext) {
+		certificate := victim.finalize(ctx, order)
+
+		forged := finalization(stolen, attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen)))
+		Expect(writeSpec(ctx, endpoint, order, forged)).To(MatchError(ContainSubstring("csr is set once")))
+		Expect(writeSpec(ctx, endpoint, order, map[string]any{"csr": nil, "finalization": nil})).To(MatchError(ContainSubstring("csr is set once")))
+
+		refresh(ctx, order.AcmeOrder)
+		Expect(order.Status.State).To(Equal(acme.StateValid))
+		chain, err := victim.FetchCert(ctx, url(acme.CertificatePath(order.Name)), true)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(chain[0]).To(Equal(certificate.Raw))
+	}, SpecTimeout(specPatience))
+
+	It("can't order in the victim's name and have that certified", func(ctx SpecContext) {
+		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: order.Spec.IssuerRef, AccountRef: order.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
+		}}, nil}
+		plant(ctx, planted.AcmeOrder)
+		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+		request := attacker.signedAs(attacker.Key, acme.FinalizePath(planted.Name), csrPayload(stolen))
+		Expect(writeSpec(ctx, endpoint, planted, finalization(stolen, request))).To(Succeed())
+
+		expectFailed(ctx, victim, planted, "the request is not signed by account")
+		victim.finalize(ctx, order)
+	}, SpecTimeout(specPatience))
+
+	It("can't use the victim's proofs in an order of the attacker", func(ctx SpecContext) {
+		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: order.Spec.IssuerRef, AccountRef: v1alpha1.ObjectRef{Name: attacker.account(ctx).Name},
+			Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
+		}}, nil}
+		plant(ctx, planted.AcmeOrder)
+		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name)), FinalizeURL: url(acme.FinalizePath(planted.Name))}
+
+		expectFailed(ctx, attacker, planted, "the authorization belongs to another account")
+		genuine := attacker.finalizes(ctx, planted, stolen)
+		Expect(writeSpec(ctx, endpoint, planted, finalization(stolen, genuine))).To(Succeed())
+		Consistently(ctx, func() string { return refresh(ctx, planted.AcmeOrder).Status.Certificate }).Should(BeEmpty())
+		victim.finalize(ctx, order)
+	}, SpecTimeout(specPatience))
+
+	It("can't use the attacker's proof of one name for the victim's", func(ctx SpecContext) {
+		own := attacker.readyOrder(ctx, newName())
+		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: own.Spec.Authorizations,
+		}}, nil}
+		plant(ctx, planted.AcmeOrder)
+		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+
+		expectFailed(ctx, attacker, planted, "the authorization is for")
+	}, SpecTimeout(specPatience))
+
+	It("can't have names that were not proved certified beside one that was", func(ctx SpecContext) {
+		own := attacker.readyOrder(ctx, newName())
+		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef,
+			Identifiers: append(own.Spec.Identifiers, order.Spec.Identifiers...), Authorizations: own.Spec.Authorizations,
+		}}, nil}
+		plant(ctx, planted.AcmeOrder)
+		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+
+		expectFailed(ctx, attacker, planted, "the order has 1 authorizations for 2 identifiers")
+	}, SpecTimeout(specPatience))
+
+	It("can't have another CSR name certified than those that were ordered", func(ctx SpecContext) {
+		own := attacker.readyOrder(ctx, newName())
+		both := csr(thief, own.Spec.Identifiers[0].Value, name)
+		Expect(writeSpec(ctx, endpoint, own, finalization(both, attacker.finalizes(ctx, own, both)))).To(Succeed())
+
+		expectFailed(ctx, attacker, own, name)
+		Expect(own.Status.Problem.Type).To(Equal(acme.BadCSR))
+	}, SpecTimeout(specPatience))
+})
+
+var _ = Describe("A captured endpoint, with an order of the attacker that is pending", func() {
+	It("gets no certificate before the name is proved", func(ctx SpecContext) {
+		attacker := newParty(ctx)
+		name := newName()
+		order := attacker.order(ctx, name)
+		stolen := csr(thief, name)
+		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
+
+		Consistently(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(2 * time.Second).Should(Equal(acme.StatePending))
+		Expect(order.Status.Certificate).To(BeEmpty())
+		Expect(kubectl(ctx, "get", "acmeord", order.Name)).To(ContainSubstring("pending"))
+	}, SpecTimeout(specPatience))
+
+	It("can't date the certificate back to before the order, or into the future", func(ctx SpecContext) {
+		attacker := newParty(ctx)
+		for _, shift := range []time.Duration{-time.Hour, time.Hour} {
+			name := newName()
+			order := attacker.readyOrder(ctx, name)
+			request := csr(thief, name)
+			members := finalization(request, attacker.finalizes(ctx, order, request))
+			f := members["finalization"].(v1alpha1.Finalization)
+			f.Time = metav1.NewTime(f.Time.Add(shift))
+			members["finalization"] = f
+			Expect(writeSpec(ctx, endpoint, order, members)).To(Succeed())
+			expectFailed(ctx, attacker, order, "the time of the finalize request")
+		}
+	}, SpecTimeout(specPatience))
+
+	It("can't have one certified at an issuer that doesn't exist", func(ctx SpecContext) {
+		attacker := newParty(ctx)
+		own := attacker.readyOrder(ctx, newName())
+		planted := pursuit{&v1alpha1.AcmeOrder{Spec: *own.Spec.DeepCopy()}, nil}
+		planted.Spec.IssuerRef.Name = "nobody"
+		plant(ctx, planted.AcmeOrder)
+		Eventually(ctx, func() acme.State { return refresh(ctx, planted.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
+		expectShown(ctx, "acmeorder", planted, `the issuer "nobody" was deleted`)
+	}, SpecTimeout(specPatience))
+})
+
+func jwk(key any) map[string]any {
+	GinkgoHelper()
+	return map[string]any{"jwk": jwkOf(key.(*ecdsa.PrivateKey))}
+}
+
+var _ = local.Namespace

@@ -1,0 +1,222 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	xacme "golang.org/x/crypto/acme"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+// A party is somebody with an ACME account and a real client, golang.org/x/crypto/acme.
+type party struct {
+	*xacme.Client
+	wire *wire
+}
+
+// newcomer is a party that hasn't registered.
+func newcomer() *party {
+	GinkgoHelper()
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
+	w := &wire{transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	DeferCleanup(w.transport.CloseIdleConnections)
+	return &party{wire: w, Client: &xacme.Client{
+		Key: newKey(), DirectoryURL: acmeca.DirectoryURL(), HTTPClient: &http.Client{Transport: w, Timeout: 30 * time.Second},
+	}}
+}
+
+func newParty(ctx context.Context) *party {
+	GinkgoHelper()
+	p := newcomer()
+	p.register(ctx)
+	return p
+}
+
+func (p *party) register(ctx context.Context) {
+	GinkgoHelper()
+	_, err := p.Register(ctx, &xacme.Account{Contact: []string{"mailto:someone@client.test"}}, xacme.AcceptTOS)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+// wire is a party's way to the endpoint. A captured endpoint may keep what comes over it to itself.
+type wire struct {
+	transport *http.Transport
+	withhold  bool
+	last      []byte
+}
+
+var errWithheld = errors.New("the endpoint keeps this request to itself")
+
+// RoundTrip implements http.RoundTripper.
+func (w *wire) RoundTrip(request *http.Request) (*http.Response, error) {
+	if !w.withhold || request.Method != http.MethodPost {
+		return w.transport.RoundTrip(request)
+	}
+	var err error
+	if w.last, err = io.ReadAll(request.Body); err != nil {
+		return nil, err
+	}
+	return nil, errWithheld
+}
+
+// withheld is the request that the party sends, genuine in every way, which a captured endpoint has and doesn't carry out.
+func (p *party) withheld(send func() error) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	p.wire.withhold = true
+	defer func() { p.wire.withhold = false }()
+	Expect(send()).To(MatchError(errWithheld))
+	message, problem := jws.Parse(p.wire.last)
+	Expect(problem).To(BeNil())
+	return v1alpha1.SignedRequestFrom(message)
+}
+
+// signedAs is a request with the party's account as its "kid", signed with any key.
+func (p *party) signedAs(key crypto.Signer, path string, payload any) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	return sign(key, jwstest.Header{"kid": string(p.KID)}, path, payload)
+}
+
+// sign makes a request for a path below the issuer's base.
+func sign(key crypto.Signer, header jwstest.Header, path string, payload any) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	header["url"], header["nonce"] = url(path), "bm9uY2U"
+	var request v1alpha1.SignedRequest
+	Expect(json.Unmarshal(jwstest.Sign(GinkgoTB(), key, header, payload), &request)).To(Succeed())
+	return &request
+}
+
+func url(path string) string { return acmeca.BaseURL() + "/" + path }
+
+// account is the party's AcmeAccount.
+func (p *party) account(ctx context.Context) *v1alpha1.AcmeAccount {
+	GinkgoHelper()
+	account := &v1alpha1.AcmeAccount{}
+	account.Namespace, account.Name = local.Namespace, path.Base(string(p.KID))
+	return refresh(ctx, account)
+}
+
+// A pursuit is a party's order, as the client and as kubectl see it.
+type pursuit struct {
+	*v1alpha1.AcmeOrder
+	client *xacme.Order
+}
+
+// order asks for a certificate and proves nothing yet.
+func (p *party) order(ctx context.Context, names ...string) pursuit {
+	GinkgoHelper()
+	order, err := p.AuthorizeOrder(ctx, xacme.DomainIDs(names...))
+	Expect(err).NotTo(HaveOccurred())
+	object := &v1alpha1.AcmeOrder{}
+	object.Namespace, object.Name = local.Namespace, path.Base(order.URI)
+	return pursuit{refresh(ctx, object), order}
+}
+
+// readyOrder is an order whose names are proved.
+func (p *party) readyOrder(ctx context.Context, names ...string) pursuit {
+	GinkgoHelper()
+	order := p.order(ctx, names...)
+	for _, authorization := range order.client.AuthzURLs {
+		challenge := p.challenge(ctx, authorization)
+		p.respond(challenge)
+		_, err := p.Accept(ctx, challenge)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = p.WaitAuthorization(ctx, authorization)
+		Expect(err).NotTo(HaveOccurred())
+	}
+	_, err := p.WaitOrder(ctx, order.client.URI)
+	Expect(err).NotTo(HaveOccurred())
+	refresh(ctx, order.AcmeOrder)
+	return order
+}
+
+// challenge is the http-01 challenge of an authorization.
+func (p *party) challenge(ctx context.Context, authorization string) *xacme.Challenge {
+	GinkgoHelper()
+	a, err := p.GetAuthorization(ctx, authorization)
+	Expect(err).NotTo(HaveOccurred())
+	for _, c := range a.Challenges {
+		if c.Type == string(acme.HTTP01) {
+			return c
+		}
+	}
+	Fail("http-01 isn't offered")
+	return nil
+}
+
+// respond puts up what proves control of a name.
+func (p *party) respond(challenge *xacme.Challenge) {
+	GinkgoHelper()
+	response, err := p.HTTP01ChallengeResponse(challenge.Token)
+	Expect(err).NotTo(HaveOccurred())
+	responder.Put(challenge.Token, response)
+}
+
+// finalize takes the certificate of an order that is ready.
+func (p *party) finalize(ctx context.Context, order pursuit) *x509.Certificate {
+	GinkgoHelper()
+	var names []string
+	for _, id := range order.Spec.Identifiers {
+		names = append(names, id.Value)
+	}
+	key := newKey()
+	chain, _, err := p.CreateOrderCert(ctx, order.client.FinalizeURL, csr(key, names...), true)
+	Expect(err).NotTo(HaveOccurred())
+	certificate, err := x509.ParseCertificate(chain[0])
+	Expect(err).NotTo(HaveOccurred())
+	Expect(certificate.PublicKey).To(Equal(key.Public()))
+	Expect(certificate.DNSNames).To(ConsistOf(names))
+	return certificate
+}
+
+// obtain is a whole issuance: what a party can still do.
+func (p *party) obtain(ctx context.Context, names ...string) (pursuit, *x509.Certificate) {
+	GinkgoHelper()
+	order := p.readyOrder(ctx, names...)
+	certificate := p.finalize(ctx, order)
+	refresh(ctx, order.AcmeOrder)
+	Expect(order.Status.State).To(Equal(acme.StateValid))
+	return order, certificate
+}
+
+// authorizations are an order's.
+func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthorization {
+	GinkgoHelper()
+	var all []*v1alpha1.AcmeAuthorization
+	for _, name := range order.Spec.Authorizations {
+		authorization := &v1alpha1.AcmeAuthorization{}
+		authorization.Namespace, authorization.Name = local.Namespace, name
+		all = append(all, refresh(ctx, authorization))
+	}
+	return all
+}
+
+// garbled is a request whose signature isn't one.
+func garbled(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest {
+	signature := bytes.Repeat([]byte("A"), len(request.Signature))
+	return &v1alpha1.SignedRequest{Protected: request.Protected, Payload: request.Payload, Signature: string(signature)}
+}
+
+func jwkOf(key crypto.Signer) json.RawMessage {
+	GinkgoHelper()
+	return jwstest.JWK(GinkgoTB(), key)
+}
