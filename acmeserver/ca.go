@@ -3,6 +3,9 @@ package acmeserver
 import (
 	"encoding/pem"
 	"net/http"
+	"strings"
+
+	"github.com/acmeca/acmeca/api/acme"
 )
 
 // caPEM gives the roots to trust.
@@ -31,6 +34,9 @@ func (s *Server) Plain() http.Handler {
 		key, path, _ := s.split(r.URL.EscapedPath())
 		resources := map[string]func(*call) (*answer, error){"ca.crt": s.caPEM, "ca.der": s.caDER}
 		resource, known := resources[path]
+		if strings.HasPrefix(path, acme.CRLPrefix) {
+			resource, known = s.crl, true
+		}
 		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			fail(r.Context(), notFound("resource")).write(w)
 			return

@@ -73,6 +73,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
 	}
 	order.Namespace, order.Name = r.issuer.key.Namespace, newID()
+	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
 	if err := s.orders.Create(r.Context(), order); err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Server struct {
 	orders         *store[*v1alpha1.AcmeOrder]
 	authorizations *store[*v1alpha1.AcmeAuthorization]
 	cached         client.Reader
+	crls           *crls
 	nonces         *nonce.Source
 	defaultIssuer  types.NamespacedName
 	now            func() time.Time
@@ -60,7 +61,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{issuers: &issuers{cached: c}, cached: c, nonces: nonces, defaultIssuer: o.DefaultIssuer, now: o.Now}
+	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: nonces, defaultIssuer: o.DefaultIssuer, now: o.Now}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} }); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,7 @@ func (s *Server) routes() *http.ServeMux {
 	post("acme/chall/{id}", byAccount, s.challenge)
 	post(acme.CertificatePath("{id}"), byAccount, s.certificate)
 	post(acme.RevokeCertPath, byAccount|byKey, s.revoke)
+	handle("crl/{file}", map[string]handler{http.MethodGet: s.crl, http.MethodHead: s.crl})
 	handle("ca.crt", map[string]handler{http.MethodGet: s.caPEM})
 	handle("ca.der", map[string]handler{http.MethodGet: s.caDER})
 	mux.Handle("/", s.methods(nil))

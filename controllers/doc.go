@@ -9,6 +9,7 @@ package controllers
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=patch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts,verbs=delete
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;update
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeorders,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=acmeca-system

@@ -78,7 +78,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	known, had := r.Issuers.Get(request.Namespace, request.Name)
 	r.Issuers.set(request.NamespacedName, issuer)
-	if !had || known.Spec.Suspend != issuer.Spec.Suspend {
+	if !had || known.Spec.Suspend != issuer.Spec.Suspend || known.Spec.CRL != issuer.Spec.CRL {
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil

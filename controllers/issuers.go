@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,6 +25,19 @@ type Issuer struct {
 	Validator *validation.Validator
 	Authority *ca.Authority
 	Profiles  map[string]*ca.Profile
+}
+
+// shardOf is the CRL shard that an order's certificate belongs to.
+func (i *Issuer) shardOf(order *v1alpha1.AcmeOrder) string {
+	return v1alpha1.CRLShard(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
+}
+
+// authorityOf finds the CA that signs a CRL shard.
+func (i *Issuer) authorityOf(shard string) *ca.Authority {
+	if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(i.Authority.Certificate())) {
+		return i.Authority
+	}
+	return nil
 }
 
 // Issuers holds the issuers that can issue, for the controllers of what belongs to them. The issuer controller alone

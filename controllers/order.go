@@ -51,6 +51,9 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err := r.Client.Get(ctx, request.NamespacedName, order); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if order.DeletionTimestamp != nil && !revocationPending(order) {
+		return ctrl.Result{}, r.letGo(ctx, order)
+	}
 	if order.Status.State == acme.StateInvalid || order.Status.State == acme.StateValid && !revocationPending(order) {
 		return ctrl.Result{}, nil
 	}
@@ -225,6 +228,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		return nil
 	}
 	record(order, certificate, issuer.Authority.ChainPEM())
+	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
 	logf.FromContext(ctx).Info("certificate issued", "serial", order.Status.Serial, "account", account.Name, "identifiers", identifierValues(order),
 		"profile", order.Spec.Profile, "notAfter", certificate.NotAfter)
@@ -260,7 +264,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if finalized.After(now.Add(clockSkew)) || finalized.Before(order.CreationTimestamp.Add(-clockSkew)) {
 		return ca.Request{}, nil, acme.NewProblem(acme.ServerInternal, "the time of the finalize request, %s, is not between the order's creation and now", finalized.UTC().Format(time.RFC3339))
 	}
-	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized, IssuerURL: issuer.PlainBase + "/ca.der"}
+	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized, IssuerURL: issuer.PlainBase + "/ca.der", CRLURL: issuer.PlainBase + "/" + acme.CRLPrefix + issuer.shardOf(order) + acme.CRLSuffix}
 	if order.Spec.NotBefore != nil {
 		request.NotBefore = order.Spec.NotBefore.Time
 	}

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -27,6 +28,9 @@ func (r *OrderReconciler) revoke(ctx context.Context, issuer *Issuer, order *v1a
 	problem, err := r.verifyRevocation(ctx, issuer, order)
 	if err != nil {
 		return err
+	}
+	if problem == nil && order.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(order, v1alpha1.RevocationFinalizer) {
+		return keepForCRL(ctx, r.Client, order) // whose event brings the order back here
 	}
 	order.Status.Revocation = &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
 	if problem != nil {

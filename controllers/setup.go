@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -48,6 +49,8 @@ const (
 	indexAuthorizations = "spec.authorizations"
 	// indexUnsettled finds by issuer what still waits for something.
 	indexUnsettled = "unsettled"
+	// indexRevoked finds revoked orders by issuer and CRL shard.
+	indexRevoked = "revoked"
 )
 
 // wakeBuffer lets validations end without waiting for the queue that takes up their outcome.
@@ -71,9 +74,9 @@ func stripCertificate(object any) (any, error) {
 	return object, nil
 }
 
-// ClientOptions keep Secrets out of the cache, which would need the right to list them all.
+// ClientOptions keep Secrets and ConfigMaps out of the cache, which would need the right to list them all.
 func ClientOptions() client.Options {
-	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}}
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}}
 }
 
 // Setup adds all the controllers to a manager.
@@ -95,13 +98,13 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	recorder := mgr.GetEventRecorder("acmeca-controller")
 	issuers := &Issuers{}
 	validated := make(chan event.GenericEvent, wakeBuffer)
-	accountsOf, authorizationsOf, ordersOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
+	accountsOf, authorizationsOf, ordersOf, listsOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
 	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
 		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, DefaultIssuer: o.DefaultIssuer,
-		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf},
+		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
 	if o.ServerTLSSecret.Name != "" {
 		issuer.ServerTLS = &ServerCertificate{Client: mgr.GetClient(), Secret: o.ServerTLSSecret, Names: o.ServerNames, Clock: o.Clock}
@@ -136,7 +139,40 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		WithOptions(concurrency).Complete(order); err != nil {
 		return fmt.Errorf("order controller: %w", err)
 	}
+
+	lists := &RevocationListReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: o.Clock}
+	if err := builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
+		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
+		WatchesRawSource(source.TypedChannel(listsOf, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(issuers)))).
+		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: o.Concurrency}).Complete(lists); err != nil {
+		return fmt.Errorf("revocation list controller: %w", err)
+	}
 	return nil
+}
+
+// shardOfRevoked maps a revoked order to its CRL shard.
+func shardOfRevoked(_ context.Context, object client.Object) []ShardRequest {
+	order := object.(*v1alpha1.AcmeOrder)
+	if order.Status.RevokedAt == nil || order.Status.CRL == "" {
+		return nil
+	}
+	return []ShardRequest{{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Shard: order.Status.CRL}}
+}
+
+// shardsOf maps an issuer to all its CRL shards.
+func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest] {
+	return func(_ context.Context, object client.Object) []ShardRequest {
+		issuer, ok := issuers.Get(object.GetNamespace(), object.GetName())
+		if !ok {
+			return nil
+		}
+		var requests []ShardRequest
+		for number := range max(issuer.Spec.CRL.Shards, 1) {
+			shard := v1alpha1.CRLShardName(issuer.Authority.Certificate(), number)
+			requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
+		}
+		return requests
+	}
 }
 
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
@@ -161,6 +197,10 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.AcmeAuthorization{}, indexUnsettled, func(o client.Object) []string {
 			authz := o.(*v1alpha1.AcmeAuthorization)
 			return onlyIf(!authz.Status.State.Final(), authz.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexRevoked, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(order.Status.RevokedAt != nil, order.Spec.IssuerRef.Name+"/"+order.Status.CRL)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexUnsettled, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)

@@ -45,6 +45,10 @@ const (
 	RevokeCertPath  = "acme/revoke-cert"
 	RenewalInfoPath = "acme/renewal-info"
 
+	// CRLPrefix and CRLSuffix stand around the name of a CRL shard.
+	CRLPrefix = "crl/"
+	CRLSuffix = ".crl"
+
 	// NewAccountAlias is Dogtag's name for NewAccountPath, which its clients may have stored.
 	NewAccountAlias = "acme/new-acct"
 

@@ -364,12 +364,21 @@ type ExternalAccountBinding struct {
 }
 
 // CRL says how revocations are published.
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards can't be lowered: certificates name the shard that they belong to",fieldPath=".shards"
 type CRL struct {
 	// Lifetime from a CRL's issue to its nextUpdate. It is made anew when half of it is over.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be from 10m to 8760h"
 	Lifetime metav1.Duration `json:"lifetime,omitzero"`
+
+	// Shards are the parts that the list of revoked certificates is split into, of up to 16384 certificates each. A
+	// certificate stays in the shard that it names, so that the number can be raised, but not lowered.
+	// +optional
+	// +kubebuilder:default=8
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	Shards int `json:"shards,omitempty"`
 }
 
 // Lifetimes of what clients make.

@@ -145,6 +145,11 @@ type AcmeOrderStatus struct {
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
+	// CRL names the shard of the issuer's list of revoked certificates that the certificate belongs to.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	CRL string `json:"crl,omitempty"`
+
 	// RevokedAt is when the certificate was revoked.
 	// +optional
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
@@ -153,6 +158,9 @@ type AcmeOrderStatus struct {
 	// +optional
 	Revocation *HandledRequest `json:"revocation,omitempty"`
 }
+
+// RevocationFinalizer keeps an order until what it says of a revocation is in the CRL.
+const RevocationFinalizer = "acmeca.dev/revocation"
 
 // Reasons of an AcmeOrder's Ready condition; where it failed, the reason is the problem's type.
 const (

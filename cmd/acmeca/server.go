@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -69,7 +70,14 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 			return err
 		}
 	}
-	acme, err := acmeserver.New(ctx, mgr.GetCache(), mgr.GetClient(), acmeserver.Options{
+	// Past the cache: what is read through it, the endpoint reads from the cache itself.
+	live, err := client.New(mgr.GetConfig(), client.Options{
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
+	})
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica,
 	})
 	if err != nil {
