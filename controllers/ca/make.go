@@ -81,7 +81,7 @@ func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error)
 	if err != nil {
 		return nil, err
 	}
-	return signUnder(template, root, key)
+	return signUnder(template, root, key, now)
 }
 
 // CrossSign makes a certificate for newRoot's subject and key that is signed by oldRoot, so that those who trust only the
@@ -91,12 +91,15 @@ func CrossSign(newRoot *x509.Certificate, oldRoot *KeyPair, now time.Time) (*x50
 	template.RawSubject = newRoot.RawSubject
 	template.SubjectKeyId = newRoot.SubjectKeyId
 	template.NotBefore, template.NotAfter = newRoot.NotBefore, newRoot.NotAfter
-	pair, err := signUnder(template, oldRoot, publicOnly{newRoot.PublicKey})
+	pair, err := signUnder(template, oldRoot, publicOnly{newRoot.PublicKey}, now)
 	if err != nil {
 		return nil, err
 	}
 	return pair.Certificate, nil
 }
+
+// publicKeyer is a private key of which only the public half is used, or that half alone.
+type publicKeyer interface{ Public() crypto.PublicKey }
 
 // publicOnly is the key of a certificate whose private key isn't needed.
 type publicOnly struct{ crypto.PublicKey }
@@ -134,15 +137,15 @@ func caTemplate(subject pkix.Name) *x509.Certificate {
 }
 
 // signUnder keeps the certificate's validity within the issuer's before it is signed.
-func signUnder(template *x509.Certificate, issuer *KeyPair, key interface{ Public() crypto.PublicKey }) (*KeyPair, error) {
+func signUnder(template *x509.Certificate, issuer *KeyPair, key publicKeyer, now time.Time) (*KeyPair, error) {
 	if !equalKeys(issuer.Key.Public(), issuer.Certificate.PublicKey) {
 		return nil, errKeyMismatch
 	}
 	template.NotBefore = later(template.NotBefore, issuer.Certificate.NotBefore)
 	template.NotAfter = earlier(template.NotAfter, issuer.Certificate.NotAfter)
-	if template.NotAfter.Before(template.NotBefore) {
-		return nil, fmt.Errorf("the CA certificate that should sign (%s) expired at %s",
-			name(issuer.Certificate), timeText(issuer.Certificate.NotAfter))
+	if now.After(template.NotAfter) {
+		return nil, fmt.Errorf("a certificate signed by the CA %s would have expired at %s",
+			name(issuer.Certificate), timeText(template.NotAfter))
 	}
 	// x509 takes a certificate whose issuer has its own name for a root, which a cross-certificate isn't.
 	template.AuthorityKeyId = issuer.Certificate.SubjectKeyId
@@ -150,7 +153,7 @@ func signUnder(template *x509.Certificate, issuer *KeyPair, key interface{ Publi
 }
 
 // signCA signs a CA certificate, checks it, and lets it out only when it passes the lints.
-func signCA(template *x509.Certificate, issuer *KeyPair, key interface{ Public() crypto.PublicKey }) (*KeyPair, error) {
+func signCA(template *x509.Certificate, issuer *KeyPair, key publicKeyer) (*KeyPair, error) {
 	s, err := newSigner(issuer.Key)
 	if err != nil {
 		return nil, err

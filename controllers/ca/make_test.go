@@ -66,7 +66,7 @@ func TestIntermediateNeverOutlivesRoot(t *testing.T) {
 		t.Errorf("valid from %v to %v", cert.NotBefore, cert.NotAfter)
 	}
 	_, err := NewIntermediate(CAConfig{CommonName: "I", KeyAlgorithm: ECDSAP256, Lifetime: day}, root, root.Certificate.NotAfter.Add(time.Second))
-	wantError(t, err, `"CN=Root") expired at 2029-03-27`)
+	wantError(t, err, `the CA "CN=Root" would have expired at 2029-03-27`)
 	_, err = NewIntermediate(c, &KeyPair{root.Certificate, testKey(ECDSAP256, "other")}, testNow)
 	wantError(t, err, "does not belong")
 }
@@ -137,6 +137,9 @@ func TestRootRotation(t *testing.T) {
 		}
 	}
 	_, err := CrossSign(testCert(caCert("New"), testKey(ECDSAP256, "new"), nil).Certificate,
+		testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil), testNow.Add(2000*day))
+	wantError(t, err, "would have expired")
+	_, err = CrossSign(testCert(caCert("New"), testKey(ECDSAP256, "new"), nil).Certificate,
 		&KeyPair{testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil).Certificate, testKey(ECDSAP256, "other")}, testNow)
 	wantError(t, err, "does not belong")
 }
