@@ -113,7 +113,7 @@ func TestCheckIssuingWantsAKeyIdentifier(t *testing.T) {
 }
 
 func TestLoadAuthorityWeak(t *testing.T) {
-	weak := must(rsa.GenerateKey(rand.Reader, 1024)) //nolint:gosec // weak on purpose
+	weak := must(rsa.GenerateKey(rand.Reader, 1024))
 	_, err := LoadAuthority(material(testCert(caCert("Weak"), weak, nil)), testNow)
 	wantError(t, err, "not fit for a CA: the RSA key has 1024 bits")
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
