@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +18,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	xacme "golang.org/x/crypto/acme"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -85,12 +82,8 @@ var _ = Describe("a crash of the operator in the middle of many orders", func() 
 // statesOf counts the orders by state.
 func statesOf(ctx context.Context, acmeca *local.Local) map[acme.State]int {
 	GinkgoHelper()
-	scheme := runtime.NewScheme()
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err := client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
 	var list v1alpha1.AcmeOrderList
-	Expect(cluster.List(ctx, &list)).To(Succeed())
+	Expect(clusterOf(acmeca).List(ctx, &list)).To(Succeed())
 	states := map[acme.State]int{}
 	for _, order := range list.Items {
 		states[order.Status.State]++
@@ -106,17 +99,13 @@ type patientClient struct {
 
 func register(ctx context.Context, acmeca *local.Local, responder *http01.Responder) *patientClient {
 	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	Expect(err).NotTo(HaveOccurred())
 	c := &xacme.Client{
 		Key: key, DirectoryURL: acmeca.DirectoryURL(),
 		HTTPClient: &http.Client{
 			Timeout:   30 * time.Second,
-			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: rootsOf(acmeca)}},
 		},
 	}
 	_, err = c.Register(ctx, &xacme.Account{}, xacme.AcceptTOS)

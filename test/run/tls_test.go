@@ -1,0 +1,40 @@
+package run
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+var _ = Describe("the endpoint's TLS certificate", func() {
+	It("gets a name that the issuer declares, without a restart", func(ctx SpecContext) {
+		acmeca, stop, err := local.StartForTest(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(stop)
+		const name = "acme.corp.test"
+		connect := func() error {
+			address := strings.TrimPrefix(acmeca.BaseURL(), "https://")
+			connection, err := tls.Dial("tcp", address, &tls.Config{RootCAs: rootsOf(acmeca), ServerName: name})
+			if err != nil {
+				return err
+			}
+			return connection.Close()
+		}
+		Expect(connect()).To(MatchError(ContainSubstring("certificate")))
+
+		issuer := &v1alpha1.AcmeIssuer{}
+		issuer.Namespace, issuer.Name = local.Namespace, "default"
+		patch := fmt.Sprintf(`{"spec":{"externalURLs":[%q,"https://%s"]}}`, acmeca.BaseURL(), name)
+		Expect(clusterOf(acmeca).Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+		Eventually(ctx, connect, time.Minute).Should(Succeed())
+	}, SpecTimeout(2*time.Minute))
+})
