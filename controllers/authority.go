@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,6 +47,7 @@ const issuerLabel = "acmeca.dev/issuer"
 type Authorities struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
+	Events events.EventRecorder
 	Clock  clock.PassiveClock
 }
 
@@ -52,20 +55,25 @@ func caUnavailable(format string, args ...any) *fault {
 	return &fault{reason: v1alpha1.ReasonCAUnavailable, message: fmt.Sprintf(format, args...)}
 }
 
-// Load gives an issuer its CA.
+// Load gives an issuer its CA, and replaces that where it is due.
 func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) *fault {
 	secret, f := a.signingSecret(ctx, object)
 	if f != nil {
 		return f
 	}
+	if object.Spec.CA.SelfSigned != nil {
+		var err error
+		if secret, err = a.rotate(ctx, object, secret); err != nil {
+			// What is there is still good, or Load says that it isn't.
+			logf.FromContext(ctx).Error(err, "the CA can't be replaced though it is due")
+			a.Events.Eventf(object, nil, "Warning", "RotationFailed", "Rotate", "%s", err)
+		}
+	}
 	serial, err := a.serialKey(ctx, object)
 	if err != nil {
 		return &fault{transient: err}
 	}
-	issuer.Authority, err = ca.LoadAuthority(ca.Material{
-		Chain: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey], Roots: secret.Data[caField], SerialKey: serial,
-	}, a.Clock.Now())
-	if err != nil {
+	if issuer.Authority, err = ca.LoadAuthority(material(secret, serial), a.Clock.Now()); err != nil {
 		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
 	}
 	for i, p := range object.Spec.Profiles {
@@ -73,7 +81,26 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 			return invalidSpec(fmt.Errorf("spec.profiles[%d]: %w", i, err))
 		}
 	}
+	issuer.Chain, issuer.Bundle = issuer.Authority.ChainPEM(), issuer.Authority.TrustAnchorsPEM()
+	if object.Spec.CA.SelfSigned == nil {
+		return nil
+	}
+	roots, err := a.publishedRoots(ctx, object, secret)
+	if err != nil {
+		return &fault{transient: err}
+	}
+	if issuer.Retired, err = a.retired(ctx, object, secret, serial); err != nil {
+		return &fault{transient: err}
+	}
+	issuer.Chain = slices.Concat(issuer.Chain, unexpired(secret.Data[crossField], a.Clock.Now()))
+	issuer.Bundle = slices.Concat(issuer.Bundle, roots)
 	return nil
+}
+
+func material(secret *corev1.Secret, serialKey []byte) ca.Material {
+	return ca.Material{
+		Chain: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey], Roots: secret.Data[caField], SerialKey: serialKey,
+	}
 }
 
 func caFieldOf(object *v1alpha1.AcmeIssuer) string {
@@ -118,23 +145,31 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	if f != nil {
 		return nil, f
 	}
+	secret, err := a.newIntermediate(object, root)
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	if secret, err = a.createOrGet(ctx, secret); err != nil {
+		return nil, &fault{transient: err}
+	}
+	logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name)
+	return secret, nil
+}
+
+// newIntermediate is the Secret of a new intermediate under a root; it isn't stored.
+func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair) (*corev1.Secret, error) {
 	config := caConfig(object)
 	config.CommonName += " Intermediate"
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
 	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
 	if err != nil {
-		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		return nil, err
 	}
 	secret, err := tlsSecret(object, intermediateSuffix, pair, ca.EncodeCertificates(pair.Certificate, root.Certificate))
 	if err != nil {
-		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		return nil, err
 	}
 	secret.Data[caField] = root.CertificatePEM()
-	secret, err = a.createOrGet(ctx, secret)
-	if err != nil {
-		return nil, &fault{transient: err}
-	}
-	logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name, "subject", pair.Certificate.Subject.String(), "notAfter", pair.Certificate.NotAfter)
 	return secret, nil
 }
 
@@ -220,13 +255,13 @@ func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
 	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{issuerLabel: object.Name}}
 }
 
-func issuingCertificate(authority *ca.Authority) *v1alpha1.IssuingCertificate {
-	certificate := authority.Certificate()
+func issuingCertificate(issuer *Issuer) *v1alpha1.IssuingCertificate {
+	certificate := issuer.Authority.Certificate()
 	sum := sha256.Sum256(certificate.Raw)
 	return &v1alpha1.IssuingCertificate{
 		Subject:  certificate.Subject.String(),
 		SHA256:   hex.EncodeToString(sum[:]),
-		Chain:    string(authority.ChainPEM()),
+		Chain:    string(issuer.Chain),
 		NotAfter: metav1.NewTime(certificate.NotAfter),
 	}
 }

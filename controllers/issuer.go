@@ -78,7 +78,8 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	known, had := r.Issuers.Get(request.Namespace, request.Name)
 	r.Issuers.set(request.NamespacedName, issuer)
-	if !had || known.Spec.Suspend != issuer.Spec.Suspend || known.Spec.CRL != issuer.Spec.CRL {
+	if !had || known.Spec.Suspend != issuer.Spec.Suspend || known.Spec.CRL != issuer.Spec.CRL ||
+		!known.Authority.Certificate().Equal(issuer.Authority.Certificate()) {
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
@@ -196,8 +197,8 @@ func (r *IssuerReconciler) report(object *v1alpha1.AcmeIssuer, issuer *Issuer, f
 		status.BaseURLs = append(status.BaseURLs, string(base))
 	}
 	status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
-	status.CABundle = string(issuer.Authority.TrustAnchorsPEM())
-	status.IssuingCertificate = issuingCertificate(issuer.Authority)
+	status.CABundle = string(issuer.Bundle)
+	status.IssuingCertificate = issuingCertificate(issuer)
 }
 
 func (r *IssuerReconciler) wake(ctx context.Context, request ctrl.Request) {

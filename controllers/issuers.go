@@ -24,7 +24,11 @@ type Issuer struct {
 	Policy    *policy.Policy
 	Validator *validation.Validator
 	Authority *ca.Authority
-	Profiles  map[string]*ca.Profile
+	// Retired are CAs before Authority, which only sign CRLs for what they issued.
+	Retired []*ca.Authority
+	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
+	Chain, Bundle []byte
+	Profiles      map[string]*ca.Profile
 }
 
 // shardOf is the CRL shard that an order's certificate belongs to.
@@ -34,10 +38,17 @@ func (i *Issuer) shardOf(order *v1alpha1.AcmeOrder) string {
 
 // authorityOf finds the CA that signs a CRL shard.
 func (i *Issuer) authorityOf(shard string) *ca.Authority {
-	if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(i.Authority.Certificate())) {
-		return i.Authority
+	for _, authority := range i.authorities() {
+		if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(authority.Certificate())) {
+			return authority
+		}
 	}
 	return nil
+}
+
+// authorities are all CAs of the issuer, the one that issues first.
+func (i *Issuer) authorities() []*ca.Authority {
+	return append([]*ca.Authority{i.Authority}, i.Retired...)
 }
 
 // Issuers holds the issuers that can issue, for the controllers of what belongs to them. The issuer controller alone

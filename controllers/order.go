@@ -227,7 +227,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(ctx, order, certificateProblem(err))
 		return nil
 	}
-	record(order, certificate, issuer.Authority.ChainPEM())
+	record(order, certificate, issuer.Chain)
 	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
 	logf.FromContext(ctx).Info("certificate issued", "serial", order.Status.Serial, "account", account.Name, "identifiers", identifierValues(order),

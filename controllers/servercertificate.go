@@ -55,7 +55,7 @@ func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
 	if !absent && s.good(secret, issuer.Authority, names) {
 		return nil
 	}
-	chain, key, err := s.issue(issuer.Authority, names)
+	chain, key, err := s.issue(issuer, names)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *ServerCertificate) good(secret *corev1.Secret, authority *ca.Authority,
 	return !slices.ContainsFunc(ids, func(id acme.Identifier) bool { return certificate.VerifyHostname(id.Value) != nil })
 }
 
-func (s *ServerCertificate) issue(authority *ca.Authority, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
+func (s *ServerCertificate) issue(issuer *Issuer, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
 	profile, err := ca.NewProfile(ca.ProfileConfig{
 		Name: "server", Lifetime: serverCertificateLifetime, Backdate: ca.DefaultBackdate(serverCertificateLifetime),
 	})
@@ -128,12 +128,12 @@ func (s *ServerCertificate) issue(authority *ca.Authority, ids []acme.Identifier
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate, err := authority.Issue(profile, ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
+	certificate, err := issuer.Authority.Issue(profile, ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
 	if err != nil {
 		return nil, nil, err
 	}
 	if keyPEM, err = ca.MarshalKeyPEM(key); err != nil {
 		return nil, nil, err
 	}
-	return append(ca.EncodeCertificates(certificate), authority.ChainPEM()...), keyPEM, nil
+	return append(ca.EncodeCertificates(certificate), issuer.Chain...), keyPEM, nil
 }

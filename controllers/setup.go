@@ -102,7 +102,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
 
 	issuer := &IssuerReconciler{
-		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
 		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, DefaultIssuer: o.DefaultIssuer,
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
@@ -167,9 +167,11 @@ func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest
 			return nil
 		}
 		var requests []ShardRequest
-		for number := range max(issuer.Spec.CRL.Shards, 1) {
-			shard := v1alpha1.CRLShardName(issuer.Authority.Certificate(), number)
-			requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
+		for _, authority := range issuer.authorities() {
+			for number := range max(issuer.Spec.CRL.Shards, 1) {
+				shard := v1alpha1.CRLShardName(authority.Certificate(), number)
+				requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
+			}
 		}
 		return requests
 	}

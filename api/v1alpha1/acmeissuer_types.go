@@ -122,7 +122,20 @@ type SelfSignedCA struct {
 	// +kubebuilder:default="26280h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('350400h')",message="must be from 1h to 350400h (40 years)"
 	IntermediateLifetime metav1.Duration `json:"intermediateLifetime,omitzero"`
+
+	// RootOverlap is how long a new root is published in the trust bundle before anything is issued from it.
+	// +optional
+	// +kubebuilder:default="168h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
+	RootOverlap metav1.Duration `json:"rootOverlap,omitempty"`
 }
+
+// Annotations by which a person has the keys of a selfSigned CA replaced ahead of time. A new value is a new request; any
+// text will do, such as the date.
+const (
+	RotateIntermediateAnnotation = "acmeca.dev/rotate-intermediate"
+	RotateRootAnnotation         = "acmeca.dev/rotate-root"
+)
 
 // Usage is an extended key usage that a profile may give (RFC 5280 section 4.2.1.12).
 // +kubebuilder:validation:Enum=serverAuth;clientAuth
