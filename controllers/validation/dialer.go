@@ -140,10 +140,16 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 		dialCtx = share
 	}
 	a.record.AddressUsed = target.String()
+	leave, ok := a.hosts.enter(dialCtx, target.Addr())
+	if !ok {
+		return nil, transient(acme.Connection, "connecting to %v: other validations are under way there", target)
+	}
 	conn, err := a.dial(dialCtx, "tcp", target.String())
 	if err != nil {
+		leave()
 		return nil, connectionFailure(err, "connecting to "+target.String())
 	}
+	conn = boundConn{conn, leave}
 	bind(ctx, conn)
 	return conn, nil
 }

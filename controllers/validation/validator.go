@@ -47,6 +47,9 @@ type Config struct {
 	CAA           bool
 	CAAIdentities []string
 
+	// Hosts bounds the connections to each address; nil for no bound.
+	Hosts *Hosts
+
 	// Dial connects to what is validated, DialDNS ("udp" and "tcp") to the resolvers; nil for a plain net.Dialer.
 	Dial, DialDNS DialFunc
 
@@ -63,13 +66,14 @@ type Validator struct {
 	resolver      *resolver
 	caaEnforced   bool
 	caaIdentities []string
+	hosts         *Hosts
 	dial          DialFunc
 	now           func() time.Time
 }
 
 // New makes a validator, or says what is wrong with the configuration.
 func New(c Config) (*Validator, error) {
-	v := &Validator{timeout: c.Timeout, caaEnforced: c.CAA, dial: c.Dial, now: c.Now}
+	v := &Validator{timeout: c.Timeout, caaEnforced: c.CAA, hosts: c.Hosts, dial: c.Dial, now: c.Now}
 	if v.timeout == 0 {
 		v.timeout = DefaultTimeout
 	}
