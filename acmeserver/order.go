@@ -212,9 +212,11 @@ func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (
 		Error:    documentOf(order.Status.Problem.ACME()),
 		Finalize: r.url(acme.FinalizePath(order.Name)),
 	}
-	for i, id := range order.Spec.Identifiers {
+	for _, id := range order.Spec.Identifiers {
 		document.Identifiers = append(document.Identifiers, id.ACME())
-		document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(order.Spec.Authorizations[i])))
+	}
+	for _, name := range order.Spec.Authorizations { // as many as identifiers, but nothing holds who writes one by hand to that
+		document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(name)))
 	}
 	if order.Spec.NotBefore != nil {
 		document.NotBefore = rfc3339(*order.Spec.NotBefore)
