@@ -99,7 +99,7 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
-	if _, problem := verifyAccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type)); problem != nil {
+	if problem := verifyResponse(issuer, account, authz); problem != nil {
 		r.refused(ctx, authz, "Response", problem)
 		r.fail(issuer, authz, challenge, problem)
 		return

@@ -3,6 +3,7 @@ package controllers
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -68,6 +69,30 @@ func verifyDeactivation(issuer *Issuer, account *v1alpha1.AcmeAccount, d *v1alph
 	}
 	if err := json.Unmarshal(message.Body, &payload); err != nil || payload.Status != acme.StateDeactivated {
 		return acme.NewProblem(acme.Unauthorized, "the signed request doesn't ask for deactivation")
+	}
+	return nil
+}
+
+// verifyResponse verifies that the account accepted a challenge (RFC 8555 section 7.5.1), and that it was one to offer: the
+// endpoint chose what stands in the authorization.
+func verifyResponse(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
+	response := authz.Spec.Response
+	message, problem := verifyAccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type))
+	if problem != nil {
+		return problem
+	}
+	if message.IsPOSTAsGET() { // a client polls the very same URL
+		return acme.NewProblem(acme.Unauthorized, "the signed request only asks to see the challenge")
+	}
+	identifier, problem := authz.Authorized().Normalize()
+	if problem != nil {
+		return problem
+	}
+	if problem := issuer.Policy.Identifiers([]acme.Identifier{identifier}); problem != nil {
+		return problem
+	}
+	if !slices.Contains(issuer.Policy.Challenges(identifier), response.Type) {
+		return acme.NewProblem(acme.Unauthorized, "this issuer doesn't offer %s for %q", response.Type, identifier.Value)
 	}
 	return nil
 }
