@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"encoding/base64"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
 )
 
 // finalization is what an endpoint writes into an order when a client finalizes.
@@ -35,6 +33,11 @@ func (p *party) finalizes(ctx context.Context, order pursuit, csr []byte) *v1alp
 
 func csrPayload(csr []byte) map[string]string {
 	return map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}
+}
+
+// clientOrder is an order as a client knows it that is told of it.
+func clientOrder(name string) *xacme.Order {
+	return &xacme.Order{URI: url(acme.OrderPath(name)), FinalizeURL: url(acme.FinalizePath(name))}
 }
 
 // expectFailed looks at an order that ends without a certificate, for the client and for a person.
@@ -111,7 +114,7 @@ var _ = Describe("A captured endpoint, with a victim's order that is ready", fun
 			IssuerRef: order.Spec.IssuerRef, AccountRef: order.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
 		}}, nil}
 		plant(ctx, planted.AcmeOrder)
-		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+		planted.client = clientOrder(planted.Name)
 		request := attacker.signedAs(attacker.Key, acme.FinalizePath(planted.Name), csrPayload(stolen))
 		Expect(writeSpec(ctx, endpoint, planted, finalization(stolen, request))).To(Succeed())
 
@@ -125,7 +128,7 @@ var _ = Describe("A captured endpoint, with a victim's order that is ready", fun
 			Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
 		}}, nil}
 		plant(ctx, planted.AcmeOrder)
-		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name)), FinalizeURL: url(acme.FinalizePath(planted.Name))}
+		planted.client = clientOrder(planted.Name)
 
 		expectFailed(ctx, attacker, planted, "the authorization belongs to another account")
 		genuine := attacker.finalizes(ctx, planted, stolen)
@@ -140,7 +143,7 @@ var _ = Describe("A captured endpoint, with a victim's order that is ready", fun
 			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: own.Spec.Authorizations,
 		}}, nil}
 		plant(ctx, planted.AcmeOrder)
-		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+		planted.client = clientOrder(planted.Name)
 
 		expectFailed(ctx, attacker, planted, "the authorization is for")
 	}, SpecTimeout(specPatience))
@@ -152,7 +155,7 @@ var _ = Describe("A captured endpoint, with a victim's order that is ready", fun
 			Identifiers: append(own.Spec.Identifiers, order.Spec.Identifiers...), Authorizations: own.Spec.Authorizations,
 		}}, nil}
 		plant(ctx, planted.AcmeOrder)
-		planted.client = &xacme.Order{URI: url(acme.OrderPath(planted.Name))}
+		planted.client = clientOrder(planted.Name)
 
 		expectFailed(ctx, attacker, planted, "the order has 1 authorizations for 2 identifiers")
 	}, SpecTimeout(specPatience))
@@ -205,10 +208,3 @@ var _ = Describe("A captured endpoint, with an order of the attacker that is pen
 		expectShown(ctx, "acmeorder", planted, `the issuer "nobody" was deleted`)
 	}, SpecTimeout(specPatience))
 })
-
-func jwk(key any) map[string]any {
-	GinkgoHelper()
-	return map[string]any{"jwk": jwkOf(key.(*ecdsa.PrivateKey))}
-}
-
-var _ = local.Namespace

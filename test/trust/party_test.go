@@ -216,7 +216,8 @@ func garbled(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest {
 	return &v1alpha1.SignedRequest{Protected: request.Protected, Payload: request.Payload, Signature: string(signature)}
 }
 
-func jwkOf(key crypto.Signer) json.RawMessage {
+// jwk is the header of a request that brings its key.
+func jwk(key crypto.Signer) jwstest.Header {
 	GinkgoHelper()
-	return jwstest.JWK(GinkgoTB(), key)
+	return jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), key)}
 }
