@@ -45,6 +45,9 @@ const (
 	RevokeCertPath  = "acme/revoke-cert"
 	RenewalInfoPath = "acme/renewal-info"
 
+	// AccountHashPath is what the hashed account URIs of dns-persist-01 begin with below a base. Nothing is served there.
+	AccountHashPath = "acme/account-hash/"
+
 	// CRLPrefix and CRLSuffix stand around the name of a CRL shard.
 	CRLPrefix = "crl/"
 	CRLSuffix = ".crl"
