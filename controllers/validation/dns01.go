@@ -18,22 +18,32 @@ const (
 	maxTXTListed = 3
 )
 
+const challengeLabel = "_acme-challenge."
+
 // dns01 is RFC 8555 section 8.4: one of the TXT records of _acme-challenge below the name is the digest.
 func (a *attempt) dns01(ctx context.Context) (verdict, *failure) {
-	name := "_acme-challenge." + a.req.Identifier.Value
-	if _, ok := dns.IsDomainName(name); !ok {
-		return unproven, definite(acme.DNSProblem, "%q is too long a name", acme.Printable(name, acme.MaxNameLength))
+	return a.digestAt(ctx, challengeLabel+a.req.Identifier.Value)
+}
+
+// dnsAccount01 is draft-ietf-acme-dns-account-label-03: as dns-01, at a name that is the account's own, so that several
+// accounts can each have theirs delegated.
+func (a *attempt) dnsAccount01(ctx context.Context) (verdict, *failure) {
+	if len(a.req.AccountURIs) == 0 {
+		return unproven, definite(acme.ServerInternal, "the account's URL isn't known")
 	}
-	ans, failed := a.resolver.lookup(ctx, name, dns.TypeTXT)
-	a.record.addAnswer(ans)
+	return a.digestAt(ctx, acme.AccountLabel(a.req.AccountURIs[0])+"."+challengeLabel+a.req.Identifier.Value)
+}
+
+// digestAt looks for the digest of the key authorization in the TXT records of a name.
+func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure) {
+	ans, failed := a.lookupTXT(ctx, name)
 	if failed != nil {
 		return unproven, failed
 	}
 	want := acme.DNS01Digest(a.keyAuthorization())
 	var seen []string
 	for _, rr := range ans.records {
-		// A value longer than 255 bytes, and any that its server likes to cut, comes in several strings.
-		value := strings.Join(rr.(*dns.TXT).Txt, "")
+		value := textOf(rr)
 		short := fmt.Sprintf("%q", acme.Printable(value, maxTXTShown))
 		a.record.addRecord("TXT " + short)
 		if subtle.ConstantTimeCompare([]byte(value), []byte(want)) == 1 {
@@ -43,12 +53,28 @@ func (a *attempt) dns01(ctx context.Context) (verdict, *failure) {
 			seen = append(seen, short)
 		}
 	}
-	switch {
-	case len(seen) > 0:
-		return unproven, definite(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
-			len(ans.records), name, strings.Join(seen, ", "))
-	case ans.nxdomain:
-		return unproven, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
-	}
-	return unproven, definite(acme.Unauthorized, "%q has no TXT record, says %s", name, ans.server)
+	return unproven, definite(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
+		len(ans.records), name, strings.Join(seen, ", "))
 }
+
+// lookupTXT gives the TXT records of a name. That there are none is a failure.
+func (a *attempt) lookupTXT(ctx context.Context, name string) (answer, *failure) {
+	if _, ok := dns.IsDomainName(name); !ok {
+		return answer{}, definite(acme.DNSProblem, "%q is too long a name", acme.Printable(name, acme.MaxNameLength))
+	}
+	ans, failed := a.resolver.lookup(ctx, name, dns.TypeTXT)
+	a.record.addAnswer(ans)
+	switch {
+	case failed != nil:
+		return ans, failed
+	case len(ans.records) > 0:
+		return ans, nil
+	case ans.nxdomain:
+		return ans, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
+	}
+	return ans, definite(acme.Unauthorized, "%q has no TXT record, says %s", name, ans.server)
+}
+
+// textOf is the value of a TXT record. One longer than 255 bytes, and any that its server likes to cut, comes in several
+// strings.
+func textOf(rr dns.RR) string { return strings.Join(rr.(*dns.TXT).Txt, "") }

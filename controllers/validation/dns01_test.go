@@ -80,3 +80,35 @@ func TestDNS01Failures(t *testing.T) {
 	expectation{problem: acme.DNSProblem, detail: "too long"}.
 		check(t, newWorld(t).validator().Validate(t.Context(), dnsRequest(acme.DNS01, long)))
 }
+
+// dns-account-01 is dns-01 at a name of the account's own: that of the URL by which the client knows it.
+func TestDNSAccount01(t *testing.T) {
+	digest := acme.DNS01Digest(testKeyAuth)
+	at := func(account, value string) string {
+		return acme.AccountLabel(account) + "._acme-challenge.a.test. TXT " + value
+	}
+	const mine, other = "https://ca.test/acme/acct/1", "https://ca.test/acme/acct/2"
+	for name, c := range map[string]struct {
+		zone []string
+		want expectation
+	}{
+		"the account's":             {[]string{at(mine, digest)}, expectation{}},
+		"behind a CNAME":            {[]string{acme.AccountLabel(mine) + "._acme-challenge.a.test. CNAME x.b.test.", "x.b.test. TXT " + digest}, expectation{}},
+		"another account's":         {[]string{at(other, digest)}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
+		"at dns-01's name":          {[]string{"_acme-challenge.a.test. TXT " + digest}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
+		"another digest":            {[]string{at(mine, acme.DNS01Digest("x"))}, expectation{problem: acme.IncorrectResponse}},
+		"by another URL of its own": {[]string{at("https://ca.example/acme/acct/1", digest)}, expectation{problem: acme.DNSProblem}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, wildcard := range []bool{false, true} {
+				request := dnsRequest(acme.DNSAccount01, "a.test")
+				request.AccountURIs = []string{mine, "https://ca.example/acme/acct/1"}
+				request.Wildcard = wildcard
+				c.want.check(t, newWorld(t, c.zone...).validator().Validate(t.Context(), request))
+			}
+		})
+	}
+	request := dnsRequest(acme.DNSAccount01, "a.test")
+	request.AccountURIs = nil
+	expectation{problem: acme.ServerInternal}.check(t, newWorld(t).validator().Validate(t.Context(), request))
+}

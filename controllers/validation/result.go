@@ -20,6 +20,8 @@ type Result struct {
 	Problem *acme.Problem
 	// Transient is whether trying again may help by itself: a timeout, a refused connection, SERVFAIL.
 	Transient bool
+	// Until is when the proof ceases to count by its own terms, after which nothing may be issued on it; zero for never.
+	Until time.Time
 	// Record of what was seen.
 	Record Record
 }

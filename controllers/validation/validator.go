@@ -130,10 +130,14 @@ type Request struct {
 	Wildcard bool
 	// Type of the challenge.
 	Type acme.ChallengeType
-	// Token of the challenge, and the RFC 7638 thumbprint of the account's key, both base64url.
+	// Token of the challenge, where its type has one, and the RFC 7638 thumbprint of the account's key, both base64url.
 	Token, Thumbprint string
-	// AccountURIs are the URLs under which the account is known, for CAA's accounturi (RFC 8657 section 3).
+	// AccountURIs are the URLs under which the account is known, for CAA's accounturi (RFC 8657 section 3) and the
+	// challenges that name the account. The first is the one that the client uses.
 	AccountURIs []string
+	// FormerThumbprints are those of keys that the account had before, the newest first, and HashPrefixes what hashed
+	// account URIs may begin with. Both are for dns-persist-01.
+	FormerThumbprints, HashPrefixes []string
 }
 
 // maxKeyAuthorization bounds a key authorization in bytes, and with it what http-01 reads of a body.
@@ -156,6 +160,8 @@ type attempt struct {
 	*Validator
 	req    Request
 	record Record
+	// until is when the proof ceases to count by itself; zero for never.
+	until time.Time
 }
 
 func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, context.Context) (verdict, *failure)) (result Result) {
@@ -173,7 +179,11 @@ func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, co
 	if failed := a.checkIdentifier(); failed != nil {
 		return conclude(unproven, failed)
 	}
-	return conclude(step(a, ctx))
+	result = conclude(step(a, ctx))
+	if result.Valid {
+		result.Until = a.until
+	}
+	return result
 }
 
 func (a *attempt) validate(ctx context.Context) (verdict, *failure) {
@@ -192,6 +202,10 @@ func (a *attempt) challenge(ctx context.Context) (verdict, *failure) {
 		return a.http01(ctx)
 	case acme.DNS01:
 		return a.dns01(ctx)
+	case acme.DNSAccount01:
+		return a.dnsAccount01(ctx)
+	case acme.DNSPersist01:
+		return a.dnsPersist01(ctx)
 	case acme.TLSALPN01:
 		return a.tlsALPN01(ctx)
 	}
@@ -221,6 +235,9 @@ func (a *attempt) checkIdentifier() *failure {
 }
 
 func (a *attempt) checkProof() *failure {
+	if !a.req.Type.HasToken() {
+		return nil
+	}
 	if !base64URL(a.req.Token) || !base64URL(a.req.Thumbprint) || len(a.keyAuthorization()) > maxKeyAuthorization {
 		return definite(acme.ServerInternal, "token or thumbprint isn't a short base64url string")
 	}

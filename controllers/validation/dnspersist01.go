@@ -1,0 +1,179 @@
+package validation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+const persistLabel = "_validation-persist."
+
+const (
+	// maxPersistShown bounds what a record tells of a value, in bytes: enough for its account and parameters.
+	maxPersistShown = 256
+	// hashLength of a hashed account URI's last part: 256 bits in base64url.
+	hashLength = 43
+	// maxUntil is the last second of the year 9999, beyond which times have no form in RFC 3339: a later one is none.
+	maxUntil = 253402300799
+)
+
+// dnsPersist01 is draft-ietf-acme-dns-persist-02: a TXT record below the name says that an account may have certificates
+// for it from this CA. It is read anew each time, and outlasts the challenge.
+func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
+	name := persistLabel + a.req.Identifier.Value
+	ans, failed := a.lookupTXT(ctx, name)
+	if failed != nil {
+		return unproven, failed
+	}
+	accepted := a.accountHashes()
+	var ours int
+	var first *failure
+	var best time.Time
+	found := false
+	for _, rr := range ans.records {
+		text := textOf(rr)
+		a.record.addRecord(fmt.Sprintf("TXT %q", acme.Printable(text, maxPersistShown)))
+		permit, named, failed := a.parsePersist(text)
+		if !named {
+			continue
+		}
+		ours++
+		if failed == nil {
+			failed = a.judgePersist(permit, accepted)
+		}
+		switch {
+		case failed == nil && (!found || outlasts(permit.until, best)):
+			found, best = true, permit.until
+		case failed != nil && first == nil:
+			first = failed
+		}
+	}
+	switch {
+	case found:
+		a.until = best
+		return proven, nil
+	case ours == 0:
+		return unproven, definite(acme.Unauthorized, "none of the %d TXT records of %q names this CA, which is one of: %s",
+			len(ans.records), name, strings.Join(a.caaIdentities, ", "))
+	}
+	first.problem.Detail = acme.Printable(fmt.Sprintf("the TXT record of %q %s", name, first.problem.Detail), acme.MaxDetail)
+	return unproven, first
+}
+
+func outlasts(t, u time.Time) bool { return !u.IsZero() && (t.IsZero() || t.After(u)) }
+
+// permit is what a dns-persist-01 record says.
+type permit struct {
+	// account is the hashed account URI without its prefix.
+	account  string
+	wildcard bool
+	until    time.Time
+}
+
+// parsePersist reads a record. named is whether it names this CA; what doesn't is none of our business, whatever its
+// form. A failure's detail continues "the record".
+func (a *attempt) parsePersist(text string) (p permit, named bool, failed *failure) {
+	issuer, _, _ := strings.Cut(text, ";")
+	if !slices.Contains(a.caaIdentities, strings.TrimSuffix(strings.ToLower(trimWSP(issuer)), ".")) {
+		return permit{}, false, nil
+	}
+	malformed := func(format string, args ...any) (permit, bool, *failure) {
+		return permit{}, true, definite(acme.Malformed, format, args...)
+	}
+	value, ok := parseIssueValue(text)
+	if !ok {
+		return malformed("is no issue-value (RFC 8659 section 4.2)")
+	}
+	seen := map[string]bool{}
+	for _, parameter := range value.parameters {
+		tag := strings.ToLower(parameter.tag)
+		switch tag {
+		case "accounturi":
+			if p.account, ok = a.accountHash(parameter.value); !ok {
+				return malformed("has an accounturi that isn't a hashed one of this CA, such as %s", a.exampleHashedAccountURI())
+			}
+		case "policy":
+			p.wildcard = strings.EqualFold(parameter.value, "wildcard")
+		case "persistuntil":
+			if p.until, ok = parseUntil(parameter.value); !ok {
+				return malformed("has a persistUntil that isn't a number of seconds")
+			}
+		default:
+			continue // what isn't known is to be ignored
+		}
+		if seen[tag] {
+			return malformed("has two parameters %q", tag)
+		}
+		seen[tag] = true
+	}
+	if !seen["accounturi"] {
+		return malformed("has no accounturi")
+	}
+	return p, true, nil
+}
+
+// parseUntil reads seconds since 1970. A time too far away to be written down is no bound.
+func parseUntil(s string) (time.Time, bool) {
+	if s == "" || len(s) > 18 || strings.Trim(s, "0123456789") != "" {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	if seconds > maxUntil {
+		return time.Time{}, true
+	}
+	return time.Unix(seconds, 0).UTC(), true
+}
+
+// accountHash cuts the prefix off a hashed account URI of this CA.
+func (a *attempt) accountHash(uri string) (string, bool) {
+	for _, prefix := range a.req.HashPrefixes {
+		account, ok := strings.CutPrefix(uri, prefix)
+		hash, known := strings.CutPrefix(account, acme.HashedAccountURIAlgorithm+"/")
+		if ok && known && len(hash) == hashLength && base64URL(hash) {
+			return account, true
+		}
+	}
+	return "", false
+}
+
+func (a *attempt) exampleHashedAccountURI() string {
+	if len(a.req.HashPrefixes) == 0 {
+		return "none"
+	}
+	return a.req.HashPrefixes[0] + acme.HashedAccountURIAlgorithm + "/..."
+}
+
+// judgePersist says what keeps a record that names this CA from permitting what is asked for.
+func (a *attempt) judgePersist(p permit, accepted map[string]bool) *failure {
+	switch {
+	case !accepted[p.account]:
+		return definite(acme.Unauthorized, "names another account")
+	case !p.until.IsZero() && a.now().After(p.until):
+		return definite(acme.Unauthorized, "was good until %s only", p.until.Format(time.RFC3339))
+	case a.req.Wildcard && !p.wildcard:
+		return definite(acme.Unauthorized, "has no policy=wildcard")
+	}
+	return nil
+}
+
+// accountHashes are all that name the account: with the key that it has and those that it had, by each of its URLs, for
+// the domain and for any.
+func (a *attempt) accountHashes() map[string]bool {
+	accepted := map[string]bool{}
+	for _, thumbprint := range append([]string{a.req.Thumbprint}, a.req.FormerThumbprints...) {
+		for _, account := range a.req.AccountURIs {
+			for _, domain := range []string{a.req.Identifier.Value, acme.AnyDomain} {
+				accepted[acme.HashedAccountURI("", domain, thumbprint, account)] = true
+			}
+		}
+	}
+	return accepted
+}
