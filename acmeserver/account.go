@@ -20,10 +20,13 @@ import (
 
 // accountDocument is RFC 8555 section 7.1.2's.
 type accountDocument struct {
-	Status               acme.State      `json:"status"`
-	Contact              []string        `json:"contact,omitempty"`
-	TermsOfServiceAgreed bool            `json:"termsOfServiceAgreed,omitempty"`
-	Key                  json.RawMessage `json:"key,omitempty"`
+	Status                 acme.State      `json:"status"`
+	Contact                []string        `json:"contact,omitempty"`
+	TermsOfServiceAgreed   bool            `json:"termsOfServiceAgreed,omitempty"`
+	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
+	Orders                 string          `json:"orders"`
+	// Key is shown by other servers too, though RFC 8555 doesn't have it.
+	Key json.RawMessage `json:"key,omitempty"`
 }
 
 func (c *call) accountAnswer(status int, account *v1alpha1.AcmeAccount) *answer {
@@ -31,12 +34,31 @@ func (c *call) accountAnswer(status int, account *v1alpha1.AcmeAccount) *answer 
 		status:   status,
 		location: c.url(acme.AccountPath(account.Name)),
 		body: accountDocument{
-			Status:               account.Status.State,
-			Contact:              account.Status.Contact,
-			TermsOfServiceAgreed: account.Status.TermsOfServiceAgreed != "",
-			Key:                  json.RawMessage(account.Status.JWK),
+			Status:                 account.Status.State,
+			Contact:                account.Status.Contact,
+			TermsOfServiceAgreed:   c.agreed(account) && account.Status.TermsOfServiceAgreed != "",
+			ExternalAccountBinding: bindingOf(account),
+			Orders:                 c.url(acme.OrdersPath(account.Name)),
+			Key:                    json.RawMessage(account.Status.JWK),
 		},
 	}
+}
+
+// bindingOf is the external account binding as the client sent it, where the controllers have verified that (RFC 8555
+// section 7.3.4).
+func bindingOf(account *v1alpha1.AcmeAccount) json.RawMessage {
+	if account.Status.ExternalAccountKeyID == "" || account.Spec.Registration == nil {
+		return nil
+	}
+	message, problem := account.Spec.Registration.Message()
+	if problem != nil {
+		return nil
+	}
+	var payload acme.AccountRequest
+	if acme.Unmarshal(message.Body, &payload) != nil {
+		return nil
+	}
+	return payload.ExternalAccountBinding
 }
 
 // newAccount makes an account, or finds the one that the key has (RFC 8555 section 7.3 and 7.3.1).
@@ -46,14 +68,8 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 		return nil, err
 	}
 	key := types.NamespacedName{Namespace: r.issuer.key.Namespace, Name: v1alpha1.AccountName(r.issuer.key.Name, r.key.Thumbprint())}
-	existing, err := s.accountWithKey(r.Context(), key, r.key)
-	switch {
-	case err == nil:
-		return r.existingAccount(existing)
-	case !isNotFound(err):
-		return nil, err
-	case payload.OnlyReturnExisting:
-		return nil, acme.NewProblem(acme.AccountDoesNotExist, "this key has no account here")
+	if _, err := s.accounts.getCached(r.Context(), key); err == nil || payload.OnlyReturnExisting {
+		return s.existingAccount(r, key)
 	}
 	if err := r.checkRegistration(payload); err != nil {
 		return nil, err
@@ -67,19 +83,12 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 	}}
 	account.Namespace, account.Name = key.Namespace, key.Name
 	if err := s.accounts.Create(r.Context(), account); apierrors.IsAlreadyExists(err) {
-		// Another request with this key was quicker; it is the same account.
-		existing, err := s.accounts.getLive(r.Context(), key)
-		if err != nil {
-			return nil, err
-		}
-		if existing, err = s.verdict(r.Context(), existing); err != nil {
-			return nil, err
-		}
-		return r.existingAccount(existing)
+		return s.existingAccount(r, key) // another request with this key was quicker
 	} else if err != nil {
 		return nil, err
 	}
-	if account, err = s.verdict(r.Context(), account); err != nil {
+	account, err := s.verdict(r.Context(), account)
+	if err != nil {
 		return nil, err
 	}
 	return r.accountAnswer(http.StatusCreated, account), nil
@@ -98,9 +107,7 @@ func (r *signed) checkRegistration(payload acme.AccountRequest) error {
 		return problem
 	}
 	if rules.TermsOfService != "" && !payload.TermsOfServiceAgreed {
-		problem := acme.NewProblem(acme.UserActionRequired, "the terms of service must be agreed to: %s", rules.TermsOfService)
-		problem.Instance = rules.TermsOfService
-		return problem
+		return termsProblem("the terms of service must be agreed to", rules.TermsOfService)
 	}
 	bound := bytes.HasPrefix(bytes.TrimSpace(payload.ExternalAccountBinding), []byte("{"))
 	if rules.ExternalAccountBinding.Required && !bound {
@@ -134,7 +141,15 @@ func (s *Server) accountWithKey(ctx context.Context, name types.NamespacedName, 
 	return account, nil
 }
 
-func (r *signed) existingAccount(account *v1alpha1.AcmeAccount) (*answer, error) {
+// existingAccount answers with the account that a key has (RFC 8555 section 7.3.1).
+func (s *Server) existingAccount(r *signed, name types.NamespacedName) (*answer, error) {
+	account, err := s.accountWithKey(r.Context(), name, r.key)
+	if isNotFound(err) {
+		return nil, acme.NewProblem(acme.AccountDoesNotExist, "this key has no account here")
+	}
+	if err != nil {
+		return nil, err
+	}
 	if account.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State).WithStatus(http.StatusUnauthorized)
 	}
@@ -182,12 +197,11 @@ func (s *Server) account(r *signed) (*answer, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	switch {
-	case payload.Status == acme.StateDeactivated:
+	if payload.Status == acme.StateDeactivated {
 		return s.deactivateAccount(r)
-	case payload.Status != "" && payload.Status != r.account.Status.State:
-		return nil, acme.NewProblem(acme.Malformed, "the status of an account can only be changed to \"deactivated\"")
-	case payload.Contact == nil && !payload.TermsOfServiceAgreed:
+	}
+	// Other changes of the status, and of what isn't known, are ignored (RFC 8555 section 7.3.2).
+	if payload.Contact == nil && !payload.TermsOfServiceAgreed {
 		return r.accountAnswer(http.StatusOK, r.account), nil
 	}
 	return s.updateAccount(r, payload)

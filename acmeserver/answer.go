@@ -24,7 +24,9 @@ type answer struct {
 	location    string
 	links       []link
 	retryAfter  time.Duration
-	header      http.Header
+	// maxAge is for how long anyone may keep the answer; it has no nonce then. Zero is for answers that nobody may keep.
+	maxAge time.Duration
+	header http.Header
 }
 
 type link struct{ url, rel string }
@@ -84,7 +86,7 @@ func fail(ctx context.Context, err error) *answer {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	a := &answer{status: status, body: documentOf(problem), contentType: "application/problem+json"}
+	a := &answer{status: status, body: documentOf(problem), contentType: "application/problem+json", header: http.Header{"Content-Language": {"en"}}}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.retryAfter = retryAfterOverload
 	}
@@ -105,6 +107,9 @@ type locatedProblem struct {
 
 func (p *locatedProblem) Unwrap() error { return p.Problem }
 
+// seconds writes a duration as HTTP does, rounded up (RFC 9110 section 10.2.3).
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
+
 func (a *answer) write(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range a.header {
@@ -117,7 +122,12 @@ func (a *answer) write(w http.ResponseWriter) {
 		h.Set("Location", a.location)
 	}
 	if a.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((a.retryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", seconds(a.retryAfter))
+	}
+	if a.maxAge > 0 {
+		h.Set("Cache-Control", "public, max-age="+seconds(a.maxAge))
+	} else {
+		h.Set("Cache-Control", "no-store")
 	}
 	body := a.raw
 	if a.body != nil {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -55,35 +54,28 @@ func newToken() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-const indexAccount = "spec.accountRef.name"
-
-func addIndexes(ctx context.Context, c cache.Cache) error {
-	if err := c.IndexField(ctx, &v1alpha1.AcmeAuthorization{}, indexAccount, func(o client.Object) []string {
-		return []string{o.(*v1alpha1.AcmeAuthorization).Spec.AccountRef.Name}
-	}); err != nil {
-		return err
+// usableAuthorization is the name of an authorization that lets the account certify an identifier now, the one that
+// lasts longest; "" where it has to prove control anew. One that was made for an order is used again where the issuer
+// wants that.
+func (s *Server) usableAuthorization(r *signed, id acme.Identifier) (string, error) {
+	found, err := s.authorizations.List(r.Context(), authorizationsByName, r.issuer.key.Namespace, accountAndIdentifier(r.account.Name, id))
+	if err != nil {
+		return "", err
 	}
-	return c.IndexField(ctx, &v1alpha1.AcmeOrder{}, indexSerial, func(o client.Object) []string {
-		return []string{o.(*v1alpha1.AcmeOrder).Status.Serial}
-	})
-}
-
-// usableAuthorizations are the account's valid authorizations by identifier, where the issuer reuses them.
-func (s *Server) usableAuthorizations(r *signed) (map[acme.Identifier]string, error) {
-	if !r.issuer.spec.Lifetimes.ReuseAuthorizations {
-		return nil, nil
-	}
-	var list v1alpha1.AcmeAuthorizationList
-	if err := s.cached.List(r.Context(), &list, client.InNamespace(r.issuer.key.Namespace), client.MatchingFields{indexAccount: r.account.Name}); err != nil {
-		return nil, err
-	}
-	usable := map[acme.Identifier]string{}
-	for i := range list.Items {
-		if authz := &list.Items[i]; authz.Spec.IssuerRef.Name == r.issuer.key.Name && s.usable(authz) && authz.Spec.Deactivation == nil {
-			usable[authz.Authorized()] = authz.Name
+	var best *v1alpha1.AcmeAuthorization
+	for _, authz := range found {
+		reused := authz.Spec.PreAuthorization || r.issuer.spec.Lifetimes.ReuseAuthorizations
+		if !reused || authz.Spec.IssuerRef.Name != r.issuer.key.Name || !s.usable(authz) || authz.Spec.Deactivation != nil {
+			continue
+		}
+		if best == nil || best.Status.Expires.Before(authz.Status.Expires) {
+			best = authz
 		}
 	}
-	return usable, nil
+	if best == nil {
+		return "", nil
+	}
+	return best.Name, nil
 }
 
 // usable reports whether an authorization counts now.
@@ -142,6 +134,9 @@ func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthoriz
 	if payload.Status != acme.StateDeactivated {
 		return nil, acme.NewProblem(acme.Malformed, "the status of an authorization can only be changed to \"deactivated\"")
 	}
+	if authz.Status.State == acme.StateDeactivated {
+		return s.authorizationAnswer(r, authz), nil // the answer to an earlier request was lost
+	}
 	if !pending(authz) && authz.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Malformed, "the authorization is %s already", authz.Status.State)
 	}
@@ -176,7 +171,10 @@ func (s *Server) authorizationAnswer(r *signed, authz *v1alpha1.AcmeAuthorizatio
 		document.Status = acme.StateExpired
 	}
 	for _, c := range authz.Spec.Challenges {
-		document.Challenges = append(document.Challenges, r.challengeDocument(authz, c))
+		// Once there is an outcome, the challenge that led to it is the only one (RFC 8555 section 7.1.4).
+		if pending(authz) || authz.Spec.Response == nil || authz.Spec.Response.Type == c.Type {
+			document.Challenges = append(document.Challenges, r.challengeDocument(authz, c))
+		}
 	}
 	result := ok(document)
 	if responded(authz) {

@@ -4,16 +4,20 @@ import (
 	"encoding/pem"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
 )
+
+// caMaxAge is for how long CA certificates may be cached. A new one is published before it is needed.
+const caMaxAge = 5 * time.Minute
 
 // caPEM gives the roots to trust.
 func (s *Server) caPEM(c *call) (*answer, error) {
 	if c.issuer.status.CABundle == "" {
 		return nil, notFound("CA certificate")
 	}
-	return &answer{status: http.StatusOK, raw: []byte(c.issuer.status.CABundle), contentType: "application/x-pem-file"}, nil
+	return &answer{status: http.StatusOK, raw: []byte(c.issuer.status.CABundle), contentType: "application/x-pem-file", maxAge: caMaxAge}, nil
 }
 
 // caDER gives the certificate that signs, where certificates say that it is (RFC 5280 section 4.2.2.1).
@@ -25,7 +29,7 @@ func (s *Server) caDER(c *call) (*answer, error) {
 	if block == nil {
 		return nil, notFound("CA certificate")
 	}
-	return &answer{status: http.StatusOK, raw: block.Bytes, contentType: "application/pkix-cert"}, nil
+	return &answer{status: http.StatusOK, raw: block.Bytes, contentType: "application/pkix-cert", maxAge: caMaxAge}, nil
 }
 
 // Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).

@@ -23,5 +23,3 @@ func (s *Server) certificate(r *signed) (*answer, error) {
 	// There is no "up" link: it is for formats of one certificate, and a client would add what it finds there to the chain.
 	return &answer{status: http.StatusOK, raw: []byte(order.Status.Certificate), contentType: certificateType}, nil
 }
-
-const indexSerial = "status.serial"

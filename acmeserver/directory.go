@@ -11,6 +11,7 @@ type directoryDocument struct {
 	NewNonce   string        `json:"newNonce"`
 	NewAccount string        `json:"newAccount"`
 	NewOrder   string        `json:"newOrder"`
+	NewAuthz   string        `json:"newAuthz"`
 	RevokeCert string        `json:"revokeCert"`
 	KeyChange  string        `json:"keyChange"`
 	Meta       directoryMeta `json:"meta"`
@@ -33,6 +34,7 @@ func (s *Server) directory(c *call) (*answer, error) {
 		NewNonce:   c.url(acme.NewNoncePath),
 		NewAccount: c.url(acme.NewAccountPath),
 		NewOrder:   c.url(acme.NewOrderPath),
+		NewAuthz:   c.url(acme.NewAuthzPath),
 		RevokeCert: c.url(acme.RevokeCertPath),
 		KeyChange:  c.url(acme.KeyChangePath),
 		Meta: directoryMeta{

@@ -36,6 +36,9 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := r.issuing(); err != nil {
 		return nil, err
 	}
+	if err := r.agreeing(); err != nil {
+		return nil, err
+	}
 	var payload acme.OrderRequest
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
@@ -121,20 +124,21 @@ func tooMany(profile v1alpha1.Profile) *acme.Problem {
 // authorize gives the name of an authorization for each identifier: one that the account has, where the issuer reuses
 // those, else a new one.
 func (s *Server) authorize(r *signed, identifiers []acme.Identifier) ([]string, error) {
-	usable, err := s.usableAuthorizations(r)
-	if err != nil {
-		return nil, err
-	}
 	names := make([]string, len(identifiers))
+	for i, id := range identifiers {
+		var err error
+		if names[i], err = s.usableAuthorization(r, id); err != nil {
+			return nil, err
+		}
+	}
 	group, ctx := errgroup.WithContext(r.Context())
 	group.SetLimit(maxParallelWrites)
 	for i, id := range identifiers {
-		if names[i] = usable[id]; names[i] != "" {
-			continue
+		if names[i] == "" {
+			authz := r.newAuthorization(id)
+			names[i] = authz.Name
+			group.Go(func() error { return s.authorizations.Create(ctx, authz) })
 		}
-		authz := r.newAuthorization(id)
-		names[i] = authz.Name
-		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
 	}
 	return names, group.Wait()
 }

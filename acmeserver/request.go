@@ -18,8 +18,9 @@ type call struct {
 	issuer *issuer
 	// base that URLs in the answer are on: the one that the client used.
 	base acme.Base
-	// path below the base.
-	path string
+	// path below the base, and whether a query followed it. No URL of ours has one.
+	path  string
+	query bool
 }
 
 func (c *call) url(path string) string { return c.base.URL(path) }
@@ -57,7 +58,7 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 		return nil, problem
 	}
 	base, path, ok := acme.Relative(c.issuer.bases, message.Header.URL)
-	if !ok || path != c.path {
+	if !ok || path != c.path || c.query {
 		return nil, acme.NewProblem(acme.Unauthorized, "the request was signed for another URL than the one it was sent to, or for one that this server isn't reached by: %q",
 			acme.Printable(message.Header.URL, 256))
 	}

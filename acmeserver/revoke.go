@@ -44,17 +44,12 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 	if err != nil {
 		return nil, acme.NewProblem(acme.Malformed, "the certificate can't be read")
 	}
-	var list v1alpha1.AcmeOrderList
 	serial := hex.EncodeToString(certificate.SerialNumber.Bytes())
-	if err := s.cached.List(r.Context(), &list, client.InNamespace(r.issuer.key.Namespace), client.MatchingFields{indexSerial: serial}); err != nil {
+	found, err := s.orders.List(r.Context(), ordersBySerial, r.issuer.key.Namespace, serial)
+	if err != nil {
 		return nil, err
 	}
-	for i := range list.Items {
-		// Through the store, which may know that it has been revoked before the cache does.
-		order, err := s.orders.Get(r.Context(), client.ObjectKeyFromObject(&list.Items[i]))
-		if err != nil {
-			return nil, err
-		}
+	for _, order := range found {
 		block, _ := pem.Decode([]byte(order.Status.Certificate))
 		if order.Spec.IssuerRef.Name != r.issuer.key.Name || block == nil || !bytes.Equal(block.Bytes, der) {
 			continue

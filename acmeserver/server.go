@@ -62,13 +62,16 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		return nil, err
 	}
 	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: nonces, defaultIssuer: o.DefaultIssuer, now: o.Now}
-	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} }); err != nil {
+	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
+		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err
 	}
-	if s.orders, err = newStore(ctx, c, live, "order", func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} }); err != nil {
+	if s.orders, err = newStore(ctx, c, live, "order", func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} },
+		func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }); err != nil {
 		return nil, err
 	}
-	if s.authorizations, err = newStore(ctx, c, live, "authorization", func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }); err != nil {
+	if s.authorizations, err = newStore(ctx, c, live, "authorization", func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },
+		func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }); err != nil {
 		return nil, err
 	}
 	if _, err = c.GetInformer(ctx, &v1alpha1.AcmeIssuer{}); err != nil {
@@ -82,25 +85,35 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.methods(methods)) }
+	get := func(path string, h handler) {
+		handle(path, map[string]handler{http.MethodGet: h, http.MethodHead: h})
+	}
+	// RFC 8555 section 6.3: these two can be read with GET and with POST-as-GET.
+	getOrPost := func(path string, h handler) {
+		handle(path, map[string]handler{http.MethodGet: h, http.MethodHead: h, http.MethodPost: s.authenticated(byAccount, postAsGet(h))})
+	}
 	post := func(path string, who signer, h func(*signed) (*answer, error)) {
 		handle(path, map[string]handler{http.MethodPost: s.authenticated(who, h)})
 	}
-	handle(acme.DirectoryPath, map[string]handler{http.MethodGet: s.directory})
-	handle(acme.NewNoncePath, map[string]handler{http.MethodGet: s.newNonce, http.MethodHead: s.newNonce})
+	getOrPost(acme.DirectoryPath, s.directory)
+	getOrPost(acme.NewNoncePath, s.newNonce)
 	post(acme.NewAccountPath, byKey, s.newAccount)
 	post(acme.NewAccountAlias, byKey, s.newAccount)
 	post(acme.AccountPath("{id}"), byAccount, s.account)
+	post(acme.OrdersPath("{id}"), byAccount, s.ordersList)
+	post(acme.OrdersPath("{id}")+"/{cursor}", byAccount, s.ordersList)
 	post(acme.KeyChangePath, byAccount, s.keyChange)
 	post(acme.NewOrderPath, byAccount, s.newOrder)
+	post(acme.NewAuthzPath, byAccount, s.newAuthz)
 	post(acme.OrderPath("{id}"), byAccount, s.order)
 	post(acme.FinalizePath("{id}"), byAccount, s.finalize)
 	post(acme.AuthorizationPath("{id}"), byAccount, s.authorization)
 	post("acme/chall/{id}", byAccount, s.challenge)
 	post(acme.CertificatePath("{id}"), byAccount, s.certificate)
 	post(acme.RevokeCertPath, byAccount|byKey, s.revoke)
-	handle("crl/{file}", map[string]handler{http.MethodGet: s.crl, http.MethodHead: s.crl})
-	handle("ca.crt", map[string]handler{http.MethodGet: s.caPEM})
-	handle("ca.der", map[string]handler{http.MethodGet: s.caDER})
+	get("crl/{file}", s.crl)
+	get("ca.crt", s.caPEM)
+	get("ca.der", s.caDER)
 	mux.Handle("/", s.methods(nil))
 	return mux
 }
@@ -112,12 +125,14 @@ type handler func(*call) (*answer, error)
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key, path, short := s.split(r.URL.EscapedPath())
 	ctx := logf.IntoContext(r.Context(), logf.FromContext(r.Context()).WithValues("issuer", key))
+	allowBrowsers(w.Header())
 	issuer, err := s.issuers.get(ctx, key)
 	if err != nil {
 		fail(ctx, err).write(w)
 		return
 	}
-	inner := r.Clone(context.WithValue(ctx, callKey{}, &call{issuer: issuer, base: issuer.base(r.Host, short), path: path}))
+	c := &call{issuer: issuer, base: issuer.base(r.Host, short), path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
+	inner := r.Clone(context.WithValue(ctx, callKey{}, c))
 	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
 	if !isPlainPath(path) {
 		s.methods(nil).ServeHTTP(w, inner)
@@ -156,18 +171,17 @@ type callKey struct{}
 
 // methods answers by method: what isn't there with 404, another method with 405 and Allow (RFC 9110 section 15.5.6).
 func (s *Server) methods(handlers map[string]handler) http.Handler {
-	allowed := make([]string, 0, len(handlers))
+	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		if handlers[method] != nil {
 			allowed = append(allowed, method)
 		}
 	}
+	allowed = append(allowed, http.MethodOptions)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(callKey{}).(*call)
 		c.Request = r
 		h := w.Header()
-		h.Set("Replay-Nonce", s.nonces.New())
-		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		var result *answer
 		var err error
@@ -176,6 +190,8 @@ func (s *Server) methods(handlers map[string]handler) http.Handler {
 			result, err = handle(c)
 		case len(handlers) == 0:
 			err = notFound("resource")
+		case r.Method == http.MethodOptions:
+			result = preflight(allowed)
 		default:
 			h.Set("Allow", strings.Join(allowed, ", "))
 			err = acme.NewProblem(acme.Malformed, "this resource takes %s", strings.Join(allowed, ", ")).WithStatus(http.StatusMethodNotAllowed)
@@ -183,12 +199,25 @@ func (s *Server) methods(handlers map[string]handler) http.Handler {
 		if err != nil {
 			result = fail(r.Context(), err)
 		}
+		if result.maxAge == 0 {
+			h.Set("Replay-Nonce", s.nonces.New())
+		}
 		// RFC 8555 section 7.1: every resource but the directory links to it.
 		if c.path != acme.DirectoryPath && c.base != "" {
 			result.links = append(result.links, link{c.url(acme.DirectoryPath), "index"})
 		}
 		result.write(w)
 	})
+}
+
+// postAsGet makes a handler for signed requests of one that only reads (RFC 8555 section 6.3).
+func postAsGet(h handler) func(*signed) (*answer, error) {
+	return func(r *signed) (*answer, error) {
+		if err := r.reading(); err != nil {
+			return nil, err
+		}
+		return h(r.call)
+	}
 }
 
 // authenticated makes a handler of one for signed requests.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,8 @@ const (
 	// maxLiveReads bounds the reads under way that go past the cache: clients cause those at will, by asking for what
 	// doesn't exist.
 	maxLiveReads = 32
+	// awaitRead is how long a read may wait for its turn.
+	awaitRead = 2 * time.Second
 	// maxAwaiting bounds the requests that wait for a change at once; beyond it, clients are told to ask again.
 	maxAwaiting = 4096
 )
@@ -29,10 +32,11 @@ type store[T client.Object] struct {
 	cached client.Reader
 	live   client.Client
 	kind   string
-	// empty makes an object to read into.
-	empty    func() T
-	reads    chan struct{}
-	awaiting chan struct{}
+	// empty and emptyList make what to read into.
+	empty     func() T
+	emptyList func() client.ObjectList
+	reads     chan struct{}
+	awaiting  chan struct{}
 
 	mu sync.Mutex
 	// newer holds objects that this replica has seen in answers and that the cache hasn't come up to.
@@ -40,9 +44,9 @@ type store[T client.Object] struct {
 	waiters map[types.NamespacedName]map[chan T]struct{}
 }
 
-func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.Client, kind string, empty func() T) (*store[T], error) {
+func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.Client, kind string, empty func() T, emptyList func() client.ObjectList) (*store[T], error) {
 	s := &store[T]{
-		cached: c, live: live, kind: kind, empty: empty,
+		cached: c, live: live, kind: kind, empty: empty, emptyList: emptyList,
 		reads: make(chan struct{}, maxLiveReads), awaiting: make(chan struct{}, maxAwaiting),
 		newer: map[types.NamespacedName]T{}, waiters: map[types.NamespacedName]map[chan T]struct{}{},
 	}
@@ -82,10 +86,12 @@ func (s *store[T]) getCached(ctx context.Context, key types.NamespacedName) (T, 
 // getLive reads past the cache, for an object that another replica may just have made.
 func (s *store[T]) getLive(ctx context.Context, key types.NamespacedName) (T, error) {
 	object := s.empty()
+	waiting, cancel := context.WithTimeout(ctx, awaitRead)
+	defer cancel()
 	select {
 	case s.reads <- struct{}{}:
 		defer func() { <-s.reads }()
-	default:
+	case <-waiting.Done():
 		return object, overloaded()
 	}
 	if err := s.live.Get(ctx, key, object); apierrors.IsNotFound(err) {

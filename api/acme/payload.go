@@ -28,6 +28,11 @@ type OrderRequest struct {
 	Replaces    string       `json:"replaces"`
 }
 
+// AuthorizationRequest is the payload of newAuthz (RFC 8555 section 7.4.1).
+type AuthorizationRequest struct {
+	Identifier Identifier `json:"identifier"`
+}
+
 // KeyChangeRequest is the payload of the inner JWS of a key change (RFC 8555 section 7.3.5).
 type KeyChangeRequest struct {
 	Account string          `json:"account"`

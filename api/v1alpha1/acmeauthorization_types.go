@@ -12,6 +12,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.accountRef == oldSelf.accountRef",message="accountRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.identifier == oldSelf.identifier",message="identifier is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard) && (!has(self.wildcard) || self.wildcard == oldSelf.wildcard)",message="wildcard is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization) && (!has(self.preAuthorization) || self.preAuthorization == oldSelf.preAuthorization)",message="preAuthorization is immutable"
 // +kubebuilder:validation:XValidation:rule="self.challenges == oldSelf.challenges",message="challenges are immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || (has(self.response) && self.response == oldSelf.response)",message="response is set once"
 // +kubebuilder:validation:XValidation:rule="!has(self.response) || self.challenges.exists(c, c.type == self.response.type)",message="response must be to one of the challenges"
@@ -32,6 +33,11 @@ type AcmeAuthorizationSpec struct {
 	// Wildcard is whether the authorization is for the wildcard below the identifier, and not for the identifier itself.
 	// +optional
 	Wildcard bool `json:"wildcard,omitempty"`
+
+	// PreAuthorization is whether the account asked for the authorization by itself (RFC 8555 section 7.4.1), and not for an
+	// order. Its orders use it while it is valid, also where the issuer doesn't reuse other authorizations.
+	// +optional
+	PreAuthorization bool `json:"preAuthorization,omitempty"`
 
 	// Challenges that are offered.
 	// +required

@@ -1,0 +1,92 @@
+package acmeserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// index finds objects of one kind in the cache by a value that follows from each. An object without the value isn't found.
+type index[T client.Object] struct {
+	name  string
+	value func(T) string
+}
+
+// What is looked for other than by name. A field's value says all that the search needs: cost grows with what is found,
+// never with what is stored.
+var (
+	ordersByAccount = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
+	ordersBySerial  = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
+
+	authorizationsByName = index[*v1alpha1.AcmeAuthorization]{"account and identifier", func(a *v1alpha1.AcmeAuthorization) string {
+		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
+	}}
+)
+
+// accountAndIdentifier is what authorizationsByName finds. A space is in none of the parts.
+func accountAndIdentifier(account string, id acme.Identifier) string {
+	return account + " " + string(id.Type) + " " + id.Value
+}
+
+func addIndexes(ctx context.Context, c cache.Cache) error {
+	for _, add := range []error{
+		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		authorizationsByName.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
+	} {
+		if add != nil {
+			return add
+		}
+	}
+	return nil
+}
+
+func (i index[T]) add(ctx context.Context, c cache.Cache, kind T) error {
+	err := c.IndexField(ctx, kind, i.name, func(object client.Object) []string {
+		if value := i.value(object.(T)); value != "" {
+			return []string{value}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("index %s: %w", i.name, err)
+	}
+	return nil
+}
+
+// List gives the objects of a namespace with a value of an index, among them those that this replica has written and the
+// cache doesn't show yet. They are shared: who wants to change one copies it first.
+func (s *store[T]) List(ctx context.Context, i index[T], namespace, value string) ([]T, error) {
+	list := s.emptyList()
+	err := s.cached.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{i.name: value}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]T, 0, meta.LenList(list))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		object := item.(T)
+		if kept, ok := s.newer[client.ObjectKeyFromObject(object)]; !ok || !older(object, kept) {
+			found = append(found, object)
+		}
+		return nil
+	})
+	for key, kept := range s.newer {
+		if key.Namespace != namespace || i.value(kept) != value {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(object T) bool { return client.ObjectKeyFromObject(object) == key }) {
+			found = append(found, kept)
+		}
+	}
+	return found, err
+}

@@ -1,0 +1,43 @@
+package acmeserver
+
+import (
+	"net/http"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// newAuthz makes an authorization before there is an order for its identifier (RFC 8555 section 7.4.1). Orders find it
+// once it is valid.
+func (s *Server) newAuthz(r *signed) (*answer, error) {
+	if err := r.issuing(); err != nil {
+		return nil, err
+	}
+	if err := r.agreeing(); err != nil {
+		return nil, err
+	}
+	var payload acme.AuthorizationRequest
+	if err := r.unmarshal(&payload); err != nil {
+		return nil, err
+	}
+	if payload.Identifier == (acme.Identifier{}) {
+		return nil, acme.NewProblem(acme.Malformed, "\"identifier\" is missing")
+	}
+	id, problem := payload.Identifier.Normalize()
+	if problem == nil && id.Wildcard() {
+		problem = acme.NewProblem(acme.RejectedIdentifier, "%q is a wildcard, which can't be authorized ahead of an order (RFC 8555 section 7.4.1)", id.Value).About(id)
+	}
+	if problem == nil {
+		problem = r.issuer.policy.Identifiers([]acme.Identifier{id})
+	}
+	if problem != nil {
+		return nil, problem.WithStatus(http.StatusForbidden)
+	}
+	authz := r.newAuthorization(id)
+	authz.Spec.PreAuthorization = true
+	if err := s.authorizations.Create(r.Context(), authz); err != nil {
+		return nil, err
+	}
+	result := s.authorizationAnswer(r, authz)
+	result.status, result.location = http.StatusCreated, r.url(acme.AuthorizationPath(authz.Name))
+	return result, nil
+}
