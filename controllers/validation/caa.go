@@ -28,7 +28,7 @@ func (a *attempt) checkCAA(ctx context.Context) (verdict, *failure) {
 
 // relevantCAA climbs from the name to its top-level domain, to the first that has CAA records (RFC 8659 section 3).
 func (a *attempt) relevantCAA(ctx context.Context) (domain string, records []*dns.CAA, failed *failure) {
-	domain = a.req.Identifier.Value
+	domain = strings.TrimSuffix(a.resolver.absolute(a.req.Identifier.Value), ".")
 	for {
 		ans, failed := a.resolver.lookup(ctx, domain, dns.TypeCAA)
 		a.record.addAnswer(ans)

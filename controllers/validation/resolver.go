@@ -21,10 +21,13 @@ const maxCNAMEs = 10
 
 const resolvConf = "/etc/resolv.conf"
 
-// resolver asks recursive DNS servers. It never appends a search domain, and caches nothing: the servers do.
+// resolver asks recursive DNS servers. It never appends a search domain, but for the cluster's own (see absolute), and
+// caches nothing: the servers do.
 type resolver struct {
 	servers []string
-	dial    DialFunc
+	// clusterDomain is canonical; "" for none.
+	clusterDomain string
+	dial          DialFunc
 	// timeout of one exchange with one server.
 	timeout time.Duration
 	// preferred is the index of the server that answered last, so that a dead one costs its timeout only once.
@@ -91,10 +94,20 @@ func (r *Record) addAnswer(ans answer) {
 	}
 }
 
+// absolute is the canonical form of a name. That of a Service in its short form, "name.namespace.svc", is completed by
+// the cluster's domain, as every Pod's search list does: cluster DNS knows no other.
+func (r *resolver) absolute(name string) string {
+	name = dns.CanonicalName(name)
+	if r.clusterDomain != "" && strings.HasSuffix(name, ".svc.") {
+		return name + r.clusterDomain
+	}
+	return name
+}
+
 // lookup asks for the records of a type, and follows CNAMEs where the server hasn't. That there are none isn't a
 // failure; that nobody could say is one.
 func (r *resolver) lookup(ctx context.Context, name string, qtype uint16) (answer, *failure) {
-	name = dns.CanonicalName(name)
+	name = r.absolute(name)
 	ans := answer{}
 	chain := []string{name}
 	for {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/acmeca/acmeca/api/acme"
 )
 
@@ -27,6 +29,10 @@ type Config struct {
 	// Resolvers are the DNS servers to ask, each an IP address with or without a port, in order of preference.
 	// Without any, those of /etc/resolv.conf.
 	Resolvers []string
+
+	// ClusterDomain is where the names of Services end, such as "cluster.local": it is appended to names that end in
+	// ".svc". Without it they are looked up as they are.
+	ClusterDomain string
 
 	// HTTPPort is where http-01 is tried, HTTPSPort where it may be redirected to beside HTTPPort, and TLSPort where
 	// tls-alpn-01 is tried; zero for the default.
@@ -102,14 +108,32 @@ func New(c Config) (*Validator, error) {
 	if v.resolver, err = newResolver(c.Resolvers, c.DialDNS, v.timeout/5); err != nil {
 		return nil, err
 	}
-	for _, name := range c.CAAIdentities {
-		id, problem := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(name, ".")}.Normalize()
-		if problem != nil || id.Wildcard() {
-			return nil, fmt.Errorf("CAA identity %q is not a domain name", name)
+	if c.ClusterDomain != "" {
+		domain, ok := domainName(c.ClusterDomain)
+		if !ok {
+			return nil, fmt.Errorf("cluster domain %q is not a domain name", c.ClusterDomain)
 		}
-		v.caaIdentities = append(v.caaIdentities, id.Value)
+		v.resolver.clusterDomain = dns.CanonicalName(domain)
 	}
-	return v, nil
+	return v, v.setCAAIdentities(c.CAAIdentities)
+}
+
+func (v *Validator) setCAAIdentities(names []string) error {
+	v.caaIdentities = nil
+	for _, name := range names {
+		domain, ok := domainName(name)
+		if !ok {
+			return fmt.Errorf("CAA identity %q is not a domain name", name)
+		}
+		v.caaIdentities = append(v.caaIdentities, domain)
+	}
+	return nil
+}
+
+// domainName is the normal form of a name, but of no wildcard.
+func domainName(name string) (string, bool) {
+	id, problem := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(name, ".")}.Normalize()
+	return id.Value, problem == nil && !id.Wildcard()
 }
 
 func port(configured, standard int) (uint16, error) {

@@ -30,6 +30,7 @@ func TestNewRefuses(t *testing.T) {
 		"an identity":          {CAAIdentities: []string{"not a name"}},
 		"a wildcard identity":  {CAAIdentities: []string{"*.ca.test"}},
 		"an address for an id": {CAAIdentities: []string{"192.0.2.1"}},
+		"a cluster's domain":   {ClusterDomain: "not a name"},
 	} {
 		if c.Resolvers == nil {
 			c.Resolvers = []string{"192.0.2.53"}
