@@ -107,7 +107,7 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 		l.watch(child)
 	}
 	// The control plane's lock is held, so a process of an earlier run has no parent any more.
-	if err := process.KillStale(l.operatorPID(), l.options.Dir); err != nil {
+	if err := process.KillStale(l.pidFile(), l.options.Dir); err != nil {
 		return err
 	}
 	if err := l.options.Ports.checkFree(); err != nil {

@@ -43,7 +43,7 @@ func (l *Local) operatorArgs() []string {
 
 func (l *Local) controllerKubeconfig() string { return l.path("controller.kubeconfig") }
 func (l *Local) serverKubeconfig() string     { return l.path("server.kubeconfig") }
-func (l *Local) operatorPID() string          { return l.path("acmeca.pid") }
+func (l *Local) pidFile() string              { return l.path("acmeca.pid") }
 
 // StartOperator starts the operator's process, and waits until both halves and the issuer are ready.
 func (l *Local) StartOperator(ctx context.Context) error {
@@ -54,7 +54,7 @@ func (l *Local) StartOperator(ctx context.Context) error {
 		Path: l.options.Operator,
 		Args: l.operatorArgs(),
 		Log:  l.path("log", "acmeca.log"),
-		PID:  l.operatorPID(),
+		PID:  l.pidFile(),
 	})
 	if err != nil {
 		return err
@@ -86,6 +86,9 @@ func (l *Local) KillOperator() {
 	l.forget(l.operator)
 	l.operator.Kill()
 }
+
+// OperatorPID is the operator's process id.
+func (l *Local) OperatorPID() int { return l.operator.PID() }
 
 // OperatorLog is the path of the operator's log.
 func (l *Local) OperatorLog() string { return l.path("log", "acmeca.log") }
