@@ -90,6 +90,10 @@ test-unit: ## Run the tests that need no control plane.
 fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz.sh "$(FUZZTIME)"
 
+.PHONY: bench
+bench: control-plane ## Measure certificates a second, latency, and what each costs, with a control plane of its own. BENCHFLAGS=-h lists the choices.
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/bench $(BENCHFLAGS)
+
 ##@ Tools
 
 .PHONY: control-plane

@@ -20,6 +20,7 @@ type controllerOptions struct {
 	kubeconfig  string
 	health      string
 	metrics     string
+	pprof       string
 	elect       bool
 	tlsSecret   string
 	serverNames listFlag
@@ -33,6 +34,7 @@ func (o *options) controller(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&c.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the controllers; none inside a cluster")
 	flags.StringVar(&c.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the controllers")
 	flags.StringVar(&c.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the controllers; 0 for none")
+	flags.StringVar(&c.pprof, prefix+"pprof-listen", "", "`address` of /debug/pprof of the controllers, which is not to be reached from outside; none by default")
 	flags.BoolVar(&c.elect, "leader-elect", false, "let one of several replicas of the controllers work at a time")
 	flags.StringVar(&c.tlsSecret, "server-tls-secret", "", "`name` of the Secret in --namespace that the endpoint's TLS certificate is put in; none is made without it")
 	flags.Var(&c.serverNames, "server-name", "another `name` or address in the endpoint's TLS certificate, beside the hosts of the default issuer's URLs; may be given again")
@@ -51,6 +53,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		Client:                        controllers.ClientOptions(),
 		HealthProbeBindAddress:        c.health,
 		Metrics:                       metricsserver.Options{BindAddress: c.metrics},
+		PprofBindAddress:              c.pprof,
 		LeaderElection:                c.elect,
 		LeaderElectionID:              "controller.acmeca.dev",
 		LeaderElectionNamespace:       o.namespace,

@@ -31,6 +31,7 @@ type serverOptions struct {
 	kubeconfig string
 	health     string
 	metrics    string
+	pprof      string
 	listen     string
 	plain      string
 	tlsDir     string
@@ -44,6 +45,7 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&s.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the endpoint; none inside a cluster")
 	flags.StringVar(&s.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the endpoint")
 	flags.StringVar(&s.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the endpoint; 0 for none")
+	flags.StringVar(&s.pprof, prefix+"pprof-listen", "", "`address` of /debug/pprof of the endpoint, which is not to be reached from outside; none by default")
 	flags.StringVar(&s.listen, "listen", ":8443", "`address` to serve ACME on")
 	flags.StringVar(&s.plain, "plain-listen", ":8080", "`address` to serve CA certificates on over plain HTTP")
 	flags.StringVar(&s.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
@@ -61,6 +63,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
+		PprofBindAddress:       s.pprof,
 	}, s.qps)
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)

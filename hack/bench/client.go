@@ -159,7 +159,16 @@ func (c *acmeClient) issue(ctx context.Context, certificateKey *ecdsa.PrivateKey
 	}
 	url := header.Get("Location")
 	for _, a := range o.Authorizations {
-		if err := c.prove(ctx, a); err != nil {
+		if err := c.respond(ctx, a); err != nil {
+			return err
+		}
+	}
+	for _, a := range o.Authorizations {
+		if err := c.until(ctx, func() (string, error) {
+			var state authorization
+			_, err := c.call(ctx, a, nil, &state)
+			return state.Status, err
+		}); err != nil {
 			return err
 		}
 	}
@@ -183,7 +192,8 @@ func (c *acmeClient) issue(ctx context.Context, certificateKey *ecdsa.PrivateKey
 	return err
 }
 
-func (c *acmeClient) prove(ctx context.Context, url string) error {
+// respond chooses the http-01 challenge of an authorization, and leaves its answer to be fetched.
+func (c *acmeClient) respond(ctx context.Context, url string) error {
 	var a authorization
 	if _, err := c.call(ctx, url, nil, &a); err != nil {
 		return err
@@ -192,18 +202,11 @@ func (c *acmeClient) prove(ctx context.Context, url string) error {
 		return nil
 	}
 	for _, challenge := range a.Challenges {
-		if challenge.Type != "http-01" {
-			continue
-		}
-		c.responder.set(challenge.Token, challenge.Token+"."+c.thumb)
-		defer c.responder.drop(challenge.Token)
-		if _, err := c.call(ctx, challenge.URL, struct{}{}, nil); err != nil {
+		if challenge.Type == "http-01" {
+			c.responder.set(challenge.Token, challenge.Token+"."+c.thumb)
+			_, err := c.call(ctx, challenge.URL, struct{}{}, nil)
 			return err
 		}
-		return c.until(ctx, func() (string, error) {
-			_, err := c.call(ctx, url, nil, &a)
-			return a.Status, err
-		})
 	}
 	return errors.New("no http-01 challenge is offered")
 }

@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// responder answers http-01 challenges of all clients.
+// responder answers http-01 challenges of all clients. An answer is fetched once and then dropped: what is measured is
+// issuance without failures.
 type responder struct{ answers sync.Map }
 
 func (r *responder) set(token, answer string) { r.answers.Store(token, answer) }
-func (r *responder) drop(token string)        { r.answers.Delete(token) }
 
 // serve answers on a port of loopback until the returned server is closed.
 func (r *responder) serve(port int) (*http.Server, error) {
@@ -26,7 +26,7 @@ func (r *responder) serve(port int) (*http.Server, error) {
 }
 
 func (r *responder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	answer, ok := r.answers.Load(strings.TrimPrefix(request.URL.Path, "/.well-known/acme-challenge/"))
+	answer, ok := r.answers.LoadAndDelete(strings.TrimPrefix(request.URL.Path, "/.well-known/acme-challenge/"))
 	if !ok {
 		http.NotFound(w, request)
 		return
