@@ -99,7 +99,10 @@ func conclude(got verdict, failed *failure) Result {
 func reason(err error) string {
 	var errno syscall.Errno
 	var netErr net.Error
+	var proxyErr proxyError
 	switch {
+	case errors.As(err, &proxyErr):
+		return proxyErr.Error()
 	case errors.Is(err, context.Canceled):
 		return "the attempt was called off"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():

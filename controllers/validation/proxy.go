@@ -1,0 +1,171 @@
+package validation
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/proxy"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// maxProxyAnswer bounds the answer to CONNECT, in bytes.
+const maxProxyAnswer = 16 << 10
+
+// Proxy is a way out of the network, for where there is no other. It is told addresses, never names: those that were
+// judged. The resolvers are asked without it.
+type Proxy struct {
+	// URL is "http://host:port" for one that knows CONNECT (RFC 9110 section 9.3.6), "socks5://host:port" for a SOCKS one
+	// (RFC 1928).
+	URL string
+	// Username and Password for the proxy; none without a name. Nobody else is sent them.
+	Username, Password string
+	// Dial connects to the proxy; nil for a plain net.Dialer.
+	Dial DialFunc
+}
+
+// Dialer gives what connects through the proxy, or says what is wrong with it.
+func (p Proxy) Dialer() (DialFunc, error) {
+	u, err := url.Parse(p.URL)
+	if err != nil || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, errors.New("a proxy is given as http://host:port or socks5://host:port")
+	}
+	if p.Dial == nil {
+		p.Dial = new(net.Dialer).DialContext
+	}
+	switch u.Scheme {
+	case "http":
+		return p.throughHTTP(u.Host), nil
+	case "socks5":
+		return p.throughSOCKS(u.Host)
+	}
+	return nil, fmt.Errorf("proxies of the kind %q aren't known, only http and socks5", acme.Printable(u.Scheme, 16))
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// proxyError says in our own words what went wrong on the way to the target.
+type proxyError string
+
+func (e proxyError) Error() string { return "the egress proxy " + string(e) }
+
+func (p Proxy) dialProxy(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := p.Dial(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	why := reason(err)
+	if why == "" {
+		why = "failed"
+	}
+	return nil, proxyError("can't be reached: " + why)
+}
+
+func (p Proxy) throughHTTP(address string) DialFunc {
+	header := http.Header{"User-Agent": {userAgent}}
+	if p.Username != "" {
+		header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(p.Username+":"+p.Password)))
+	}
+	return func(ctx context.Context, _, target string) (net.Conn, error) {
+		conn, err := p.dialProxy(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		stop := context.AfterFunc(ctx, func() { hangUp(conn) })
+		tunnel, err := connect(conn, target, header)
+		if !stop() {
+			err = ctx.Err()
+		}
+		if err != nil {
+			hangUp(conn)
+			return nil, err
+		}
+		return tunnel, nil
+	}
+}
+
+// connect asks for a tunnel to the target.
+func connect(conn net.Conn, target string, header http.Header) (net.Conn, error) {
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: target}, Host: target, Header: header}
+	if err := request.Write(conn); err != nil {
+		return nil, proxyError("closed the connection")
+	}
+	limited := &io.LimitedReader{R: conn, N: maxProxyAnswer}
+	from := bufio.NewReader(limited)
+	answer, err := http.ReadResponse(from, request) //nolint:bodyclose // there is none: what follows is the tunnel
+	if err != nil {
+		return nil, proxyError("gave no proper answer")
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, proxyError(fmt.Sprintf("answered with HTTP status %d", answer.StatusCode))
+	}
+	if early := from.Buffered(); early > 0 { // the target spoke at once
+		said, _ := from.Peek(early)
+		return readConn{conn, io.MultiReader(strings.NewReader(string(said)), conn)}, nil
+	}
+	return conn, nil
+}
+
+// readConn is a connection of which something was read already.
+type readConn struct {
+	net.Conn
+	reader io.Reader
+}
+
+func (c readConn) Read(b []byte) (int, error) { return c.reader.Read(b) }
+
+func (p Proxy) throughSOCKS(address string) (DialFunc, error) {
+	var auth *proxy.Auth
+	if p.Username != "" {
+		auth = &proxy.Auth{User: p.Username, Password: p.Password}
+	}
+	socks, err := proxy.SOCKS5("tcp", address, auth, contextDialer(p.dialProxy))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, network, target string) (net.Conn, error) {
+		conn, err := socks.(proxy.ContextDialer).DialContext(ctx, network, target)
+		var known proxyError
+		var refused *net.OpError
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded): // the client's, a moment before the context's
+			return nil, context.DeadlineExceeded
+		case errors.As(err, &known):
+			return nil, known
+		case errors.As(err, &refused) && reason(refused.Err) == "":
+			return nil, proxyError("refused: " + acme.Printable(strings.TrimPrefix(refused.Err.Error(), "unknown error "), 64))
+		}
+		return nil, proxyError("gave no proper answer")
+	}, nil
+}
+
+// contextDialer dials the proxy for the SOCKS client.
+type contextDialer func(ctx context.Context, address string) (net.Conn, error)
+
+func (d contextDialer) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
+	return d(ctx, address)
+}
+
+func (d contextDialer) Dial(_, address string) (net.Conn, error) {
+	return d(context.Background(), address)
+}
