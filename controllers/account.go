@@ -224,8 +224,8 @@ func (r *AccountReconciler) deactivate(ctx context.Context, issuer *Issuer, acco
 		if problem := verifyDeactivation(issuer, account, asked, acme.AccountPath(account.Name)); problem != nil {
 			return problem
 		}
-		account.Status.State = acme.StateDeactivated
-		logf.FromContext(ctx).Info("account deactivated", "account", account.Name, "byClient", asked.Request != nil)
+		account.Status.State = endedBy(asked)
+		logf.FromContext(ctx).Info("account ended", "account", account.Name, "state", account.Status.State)
 		return nil
 	}
 	r.handle(ctx, account, "Deactivation", asked.Request, &account.Status.Deactivation, carryOut)

@@ -55,6 +55,14 @@ func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Re
 
 // step sets the status that the authorization has come to, and says when to look again.
 func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, authz *v1alpha1.AcmeAuthorization) (ctrl.Result, error) {
+	problem, state, err := endedAccount(ctx, r.Client, authz.Namespace, authz.Spec.AccountRef.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if problem != nil {
+		endWith(state, problem, authz)
+		return ctrl.Result{}, nil
+	}
 	now := r.Clock.Now()
 	expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
 	if !now.Before(expires.Time) {
@@ -72,7 +80,7 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 	if authz.Spec.Deactivation != nil {
 		problem := verifyDeactivation(issuer, account, authz.Spec.Deactivation, acme.AuthorizationPath(authz.Name))
 		if problem == nil {
-			authz.Status.State = acme.StateDeactivated
+			authz.Status.State = endedBy(authz.Spec.Deactivation)
 			return ctrl.Result{}, nil
 		}
 		r.refused(ctx, authz, "Deactivation", problem)

@@ -74,6 +74,14 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 	if order.Status.State == acme.StateValid {
 		return ctrl.Result{}, r.revoke(ctx, issuer, order)
 	}
+	problem, _, err := endedAccount(ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if problem != nil {
+		r.fail(ctx, order, problem)
+		return ctrl.Result{}, nil
+	}
 	now := r.Clock.Now()
 	expires := order.ExpiresAt(issuer.Spec.Lifetimes)
 	if !now.Before(expires.Time) {

@@ -126,6 +126,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Issuers: issuers, Attempts: NewAttempts(pool, o.Clock, validated), Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
+		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
 		WatchesRawSource(source.Channel(validated, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(authorizationsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{}))).
 		WithOptions(concurrency).Complete(authorization); err != nil {
@@ -135,6 +136,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	order := &OrderReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Events: recorder, Clock: o.Clock}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
+		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeOrderList{})).
 		WatchesRawSource(source.Channel(ordersOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeOrderList{}))).
 		WithOptions(concurrency).Complete(order); err != nil {
 		return fmt.Errorf("order controller: %w", err)
@@ -191,6 +193,14 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 				return order.Spec.Authorizations
 			}
 			return nil
+		}},
+		{&v1alpha1.AcmeAuthorization{}, indexUnfinishedOf, func(o client.Object) []string {
+			authz := o.(*v1alpha1.AcmeAuthorization)
+			return onlyIf(!authz.Status.State.Final(), authz.Spec.AccountRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexUnfinishedOf, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(unsettledOrder(order), order.Spec.AccountRef.Name)
 		}},
 		{&v1alpha1.AcmeAccount{}, indexUnsettled, func(o client.Object) []string {
 			account := o.(*v1alpha1.AcmeAccount)
