@@ -24,6 +24,7 @@ func (s *Server) keyChange(r *signed) (*answer, error) {
 	name := types.NamespacedName{Namespace: r.account.Namespace, Name: v1alpha1.AccountName(r.issuer.key.Name, key.Thumbprint())}
 	claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef: r.account.Spec.IssuerRef, JWK: string(key.JSON()), KeyClaimFor: r.account.Name,
+		KeyChange: v1alpha1.SignedRequestFrom(r.message),
 	}}
 	claim.Namespace, claim.Name = name.Namespace, name.Name
 	if err := s.accounts.Create(r.Context(), claim); apierrors.IsAlreadyExists(err) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,7 +19,9 @@ import (
 
 // AccountReconciler accepts accounts: it verifies what a client signed, and copies what that says into status.
 type AccountReconciler struct {
-	Client   client.Client
+	Client client.Client
+	// Live reads past the cache, where an outdated answer would do harm.
+	Live     client.Reader
 	Bindings Bindings
 	Issuers  *Issuers
 	Events   events.EventRecorder
@@ -55,8 +56,7 @@ func (r *AccountReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 func (r *AccountReconciler) judge(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) error {
 	status := &account.Status
 	if account.Spec.KeyClaimFor != "" {
-		status.State = v1alpha1.StateClaim
-		return nil
+		return r.judgeClaim(ctx, issuer, account)
 	}
 	if status.State == acme.StatePending {
 		problem, err := r.register(ctx, issuer, account)
@@ -174,44 +174,6 @@ func update(issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.Sig
 		account.Status.TermsOfServiceAgreed = issuer.Spec.Account.TermsOfService
 	}
 	return nil
-}
-
-func (r *AccountReconciler) handleKeyChange(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) error {
-	var err error
-	r.handle(ctx, account, "KeyChange", account.Spec.KeyChange, &account.Status.KeyChange, func(request *v1alpha1.SignedRequest) *acme.Problem {
-		var problem *acme.Problem
-		problem, err = r.changeKey(ctx, issuer, account, request)
-		return problem
-	})
-	return err
-}
-
-// changeKey gives an account another key (RFC 8555 section 7.3.5): the old key must sign the request, the new one the
-// request in it, and the new key must be claimed for this account.
-func (r *AccountReconciler) changeKey(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) (*acme.Problem, error) {
-	outer, problem := verifyAccountRequest(issuer, account, request, acme.KeyChangePath)
-	if problem != nil {
-		return problem, nil
-	}
-	key, problem := policy.KeyChange(outer, account.Status.JWK)
-	if problem != nil {
-		return problem, nil
-	}
-	claim := &v1alpha1.AcmeAccount{}
-	name := client.ObjectKey{Namespace: account.Namespace, Name: v1alpha1.AccountName(issuer.Name, key.Thumbprint())}
-	if err := r.Client.Get(ctx, name, claim); apierrors.IsNotFound(err) {
-		// The claim was made before the request was stored, so the cache is behind.
-		return nil, err
-	} else if err != nil {
-		return nil, err
-	}
-	if claim.Spec.KeyClaimFor != account.Name {
-		return acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409), nil
-	}
-	old := account.Status.Thumbprint
-	account.Status.JWK, account.Status.Thumbprint = string(key.JSON()), key.Thumbprint()
-	logf.FromContext(ctx).Info("account key changed", "account", account.Name, "old", old, "new", account.Status.Thumbprint)
-	return nil, nil
 }
 
 // deactivate ends an account (RFC 8555 section 7.3.6).

@@ -114,7 +114,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 
 	account := &AccountReconciler{
-		Client: mgr.GetClient(), Bindings: Bindings{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Bindings: Bindings{Client: mgr.GetClient(), Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("account").For(&v1alpha1.AcmeAccount{}).
 		WatchesRawSource(source.Channel(accountsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAccountList{}))).

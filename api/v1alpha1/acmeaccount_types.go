@@ -51,7 +51,7 @@ type AcmeAccountSpec struct {
 	// +optional
 	Update *SignedRequest `json:"update,omitempty"`
 
-	// KeyChange is the client's request to change its key (RFC 8555 section 7.3.5).
+	// KeyChange is the client's request to change its key (RFC 8555 section 7.3.5). A claim has the one that claims the key.
 	// +optional
 	KeyChange *SignedRequest `json:"keyChange,omitempty"`
 
@@ -122,7 +122,7 @@ type AcmeAccountStatus struct {
 // HandledRequest is a request that was looked at, and what came of it. It keeps an old request from being judged again
 // after the key that signed it was changed.
 type HandledRequest struct {
-	// Digest of the request: the SHA-256 of its signature, in hexadecimal, or "unsigned" for a person's.
+	// Digest of the request: its SHA-256 in hexadecimal, or "unsigned" for a person's.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Digest string `json:"digest"`
