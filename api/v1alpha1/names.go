@@ -36,12 +36,13 @@ func SignedRequestFrom(m *jws.Message) *SignedRequest {
 // unsigned is the digest of a person's request, which has no signature.
 const unsigned = "unsigned"
 
-// Digest tells one request from another.
+// Digest tells one request from another: what stands under a signature counts too, else a request that was garbled on its
+// way would be taken for the client's own.
 func (r *SignedRequest) Digest() string {
 	if r == nil {
 		return unsigned
 	}
-	sum := sha256.Sum256([]byte(r.Signature))
+	sum := sha256.Sum256([]byte(r.Protected + "." + r.Payload + "." + r.Signature))
 	return hex.EncodeToString(sum[:])
 }
 
