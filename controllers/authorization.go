@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -74,7 +75,12 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 		return again, nil
 	}
 	account := &v1alpha1.AcmeAccount{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account); err != nil {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account)
+	if apierrors.IsNotFound(err) && now.Sub(authz.CreationTimestamp.Time) >= missingGrace {
+		r.fail(issuer, authz, nil, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", authz.Spec.AccountRef.Name))
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if authz.Spec.Deactivation != nil {
@@ -140,12 +146,15 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 	}
 }
 
+// fail ends an authorization, and the challenge where one was tried.
 func (r *AuthorizationReconciler) fail(issuer *Issuer, authz *v1alpha1.AcmeAuthorization, challenge *v1alpha1.ChallengeStatus, problem *acme.Problem) {
 	expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
 	problem = problem.About(authz.Authorized())
-	challenge.State, challenge.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
-	authz.Status.State, authz.Status.Expires = acme.StateInvalid, &expires
-	authz.Status.Challenge, authz.Status.Problem = challenge, challenge.Problem
+	authz.Status.State, authz.Status.Expires, authz.Status.Problem = acme.StateInvalid, &expires, v1alpha1.ProblemFrom(problem)
+	if challenge != nil {
+		challenge.State, challenge.Problem = acme.StateInvalid, authz.Status.Problem
+		authz.Status.Challenge = challenge
+	}
 }
 
 func (r *AuthorizationReconciler) refused(ctx context.Context, authz *v1alpha1.AcmeAuthorization, what string, problem *acme.Problem) {

@@ -29,7 +29,7 @@ const (
 	// readyDelay is how long a client may take to finalize before "ready" is written down. The endpoint tells clients
 	// that they can finalize without it, so that it is for people, and costs a write only where the client is slow.
 	readyDelay = 2 * time.Second
-	// missingGrace is how long an order waits for an authorization that the cache doesn't show yet.
+	// missingGrace is how long an object waits for one that it refers to and that the cache doesn't show yet.
 	missingGrace = 30 * time.Second
 	// clockSkew is how far the endpoint's clock may be ahead of the controller's.
 	clockSkew = time.Minute
@@ -216,10 +216,15 @@ func (r *OrderReconciler) authorizedSince(order *v1alpha1.AcmeOrder, now time.Ti
 // issue makes the certificate, or fails the order. Doing it again gives the very same certificate.
 func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, expires metav1.Time, now time.Time) error {
 	account := &v1alpha1.AcmeAccount{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account); err != nil {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account)
+	order.Status.Expires = &expires
+	if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) >= missingGrace {
+		r.fail(ctx, order, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name))
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	order.Status.Expires = &expires
 	if problem := verifyFinalization(issuer, account, order); problem != nil {
 		r.Events.Eventf(order, nil, "Warning", "FinalizationRefused", "Finalize", "%s", problem.Error())
 		r.fail(ctx, order, problem)

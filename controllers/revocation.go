@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -104,7 +105,9 @@ func (r *OrderReconciler) verifyRevokingAccount(ctx context.Context, issuer *Iss
 		return acme.NewProblem(acme.Unauthorized, "the request names no account of this issuer"), nil
 	}
 	account := &v1alpha1.AcmeAccount{}
-	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, account); err != nil {
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, account); apierrors.IsNotFound(err) {
+		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", name), nil
+	} else if err != nil {
 		return nil, err
 	}
 	if _, problem := verifyAccountRequest(issuer, account, request, acme.RevokeCertPath); problem != nil {
