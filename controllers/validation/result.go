@@ -49,6 +49,24 @@ type Record struct {
 	URLs []string `json:"urls,omitempty"`
 	// Records are the DNS records that were seen, shortened: CNAME, TXT and CAA.
 	Records []string `json:"records,omitempty"`
+	// Perspectives are what was seen from elsewhere, of those that were waited for.
+	Perspectives []PerspectiveRecord `json:"perspectives,omitempty"`
+}
+
+// PerspectiveRecord is what a perspective saw, in short.
+type PerspectiveRecord struct {
+	// Name of the perspective.
+	Name string `json:"name"`
+	// Valid is whether control was proved there.
+	Valid bool `json:"valid"`
+	// Problem says what went wrong there, or on the way there.
+	Problem string `json:"problem,omitempty"`
+	// DurationMillis is how long it took, in milliseconds.
+	DurationMillis int64 `json:"durationMillis,omitempty"`
+	// Resolver, Addresses and AddressUsed are as in a Record.
+	Resolver    string   `json:"resolver,omitempty"`
+	Addresses   []string `json:"addresses,omitempty"`
+	AddressUsed string   `json:"addressUsed,omitempty"`
 }
 
 func (r *Record) addAddress(s string) { r.Addresses = appendBounded(r.Addresses, s, 64) }

@@ -118,6 +118,13 @@ func New(c Config) (*Validator, error) {
 	return v, v.setCAAIdentities(c.CAAIdentities)
 }
 
+// WithCAA gives a validator with another idea of CAA: whether it is heeded, and the issuer domain names of the CA.
+func (v *Validator) WithCAA(enforce bool, identities []string) (*Validator, error) {
+	other := *v
+	other.caaEnforced = enforce
+	return &other, other.setCAAIdentities(identities)
+}
+
 func (v *Validator) setCAAIdentities(names []string) error {
 	v.caaIdentities = nil
 	for _, name := range names {
