@@ -75,7 +75,7 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 		return again, nil
 	}
 	account := &v1alpha1.AcmeAccount{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account)
+	err = r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account)
 	if apierrors.IsNotFound(err) && now.Sub(authz.CreationTimestamp.Time) >= missingGrace {
 		r.fail(issuer, authz, nil, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", authz.Spec.AccountRef.Name))
 		return ctrl.Result{}, nil
