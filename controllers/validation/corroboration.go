@@ -204,7 +204,11 @@ func perspectiveRecord(name string, r *Result) PerspectiveRecord {
 		Resolver: r.Record.Resolver, Addresses: r.Record.Addresses, AddressUsed: r.Record.AddressUsed,
 	}
 	if !r.Valid {
-		record.Problem = acme.Printable(orUnforeseen(r.Problem).Error(), maxPerspectiveProblem)
+		record.Problem = orUnforeseen(r.Problem).Error()
+		if r.Cause != "" {
+			record.Problem += ": " + r.Cause
+		}
+		record.Problem = acme.Printable(record.Problem, maxPerspectiveProblem)
 	}
 	return record
 }

@@ -20,6 +20,8 @@ type Result struct {
 	Problem *acme.Problem
 	// Transient is whether trying again may help by itself: a timeout, a refused connection, SERVFAIL.
 	Transient bool
+	// Cause is what the CA's own people have to know of a failure, and clients not: that of their machines' troubles.
+	Cause string
 	// Until is when the proof ceases to count by its own terms, after which nothing may be issued on it; zero for never.
 	Until time.Time
 	// Record of what was seen.
