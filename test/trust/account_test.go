@@ -223,7 +223,7 @@ var _ = Describe("A captured endpoint, with a victim's account", func() {
 		Expect(writeSpec(ctx, endpoint, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: forged}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Deactivation }, "DeactivationRefused", "is not signed by account")
 		Expect(writeSpec(ctx, person, account, map[string]any{"deactivation": map[string]any{"request": nil}})).To(Succeed())
-		Eventually(ctx, func() acme.State { return refresh(ctx, account).Status.State }).WithTimeout(patience).Should(Equal(acme.StateDeactivated))
+		Eventually(ctx, func() acme.State { return refresh(ctx, account).Status.State }).WithTimeout(patience).Should(Equal(acme.StateRevoked))
 	}, SpecTimeout(specPatience))
 
 	DescribeTable("can't give it another key", func(ctx SpecContext, request func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest, detail string) {
