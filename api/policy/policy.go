@@ -16,11 +16,13 @@ import (
 // Policy is what an issuer's spec says about names and profiles, checked and ready for use: one that exists is valid.
 type Policy struct {
 	allowNames, denyNames []string
-	wildcards             bool
-	allowIPs, denyIPs     []netip.Prefix
-	challenges            []acme.ChallengeType
-	profiles              []v1alpha1.Profile
-	defaultProfile        string
+	// services are the domains of the cluster's Services.
+	services          []string
+	wildcards         bool
+	allowIPs, denyIPs []netip.Prefix
+	challenges        []acme.ChallengeType
+	profiles          []v1alpha1.Profile
+	defaultProfile    string
 }
 
 // New reads the policy from an issuer's spec. The error names the field at fault.
@@ -33,6 +35,7 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 		profiles:       spec.Profiles,
 		defaultProfile: spec.DefaultProfile,
 	}
+	p.services = serviceDomains(spec.Validation.ClusterDomain)
 	if len(p.profiles) == 0 {
 		return nil, fmt.Errorf("spec.profiles: at least one profile is needed")
 	}
@@ -122,12 +125,29 @@ func (p *Policy) nameRefusal(id acme.Identifier) string {
 		return "is a wildcard, and this issuer certifies none"
 	case slices.ContainsFunc(p.denyNames, func(domain string) bool { return overlaps(name, id.Wildcard(), domain) }):
 		return "is denied by this issuer's policy"
+	case len(p.allowNames) == 0 && p.isService(name):
+		return "is a name of the cluster's Services, which this issuer certifies only where its policy names them"
 	case len(p.allowNames) > 0 && !slices.ContainsFunc(p.allowNames, matches):
 		return "is outside the names that this issuer certifies"
 	case !validALabels(name):
 		return "has an A-label (xn--...) that IDNA 2008 doesn't allow"
 	}
 	return ""
+}
+
+// serviceDomains are where the names of Services end, in their short form and in their long one.
+func serviceDomains(cluster string) []string {
+	domains := []string{"svc"}
+	if cluster != "" {
+		domains = append(domains, "svc."+strings.TrimSuffix(cluster, "."))
+	}
+	return domains
+}
+
+// isService reports whether a name is a Service's. To serve something in a cluster takes less than to have a name in the
+// DNS of its owner, so that those names aren't certified by accident.
+func (p *Policy) isService(name string) bool {
+	return slices.ContainsFunc(p.services, func(domain string) bool { return within(name, true, domain) })
 }
 
 func (p *Policy) addressRefusal(id acme.Identifier) string {

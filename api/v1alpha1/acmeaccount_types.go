@@ -81,6 +81,14 @@ type AcmeAccountStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	Thumbprint string `json:"thumbprint,omitempty"`
 
+	// FormerThumbprints are those of the keys that the account had before, the newest first. Records for dns-persist-01
+	// that name them still count.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=64
+	FormerThumbprints []string `json:"formerThumbprints,omitempty"`
+
 	// Contact URLs, as the client signed them.
 	// +optional
 	// +listType=atomic

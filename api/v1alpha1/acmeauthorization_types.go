@@ -57,18 +57,20 @@ type AcmeAuthorizationSpec struct {
 }
 
 // Challenge is a way to prove control (RFC 8555 section 8).
+// +kubebuilder:validation:XValidation:rule="has(self.token) != (self.type == 'dns-persist-01')",message="every challenge has a token, but for dns-persist-01"
 type Challenge struct {
 	// Type of the challenge.
 	// +required
-	// +kubebuilder:validation:Enum=http-01;dns-01;tls-alpn-01
+	// +kubebuilder:validation:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 	Type acme.ChallengeType `json:"type"`
 
 	// Token that the client has to show with its key's thumbprint; at least 128 bits, base64url (RFC 8555 section 8.3).
-	// +required
+	// dns-persist-01 has none.
+	// +optional
 	// +kubebuilder:validation:MinLength=22
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
-	Token string `json:"token"`
+	Token string `json:"token,omitempty"`
 }
 
 // ChallengeResponse says that the client is ready for a challenge to be validated (RFC 8555 section 7.5.1).
@@ -124,6 +126,10 @@ type ChallengeStatus struct {
 	// ValidatedAt is when control was proved.
 	// +optional
 	ValidatedAt *metav1.Time `json:"validatedAt,omitempty"`
+
+	// CAACheckedAt is when CAA records were last found to permit a certificate; absent where they weren't heeded.
+	// +optional
+	CAACheckedAt *metav1.Time `json:"caaCheckedAt,omitempty"`
 
 	// Attempts that were made.
 	// +optional
@@ -181,6 +187,51 @@ type ValidationRecord struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
 	Records []string `json:"records,omitempty"`
+
+	// Perspectives are what was seen from elsewhere, of those that were waited for.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Perspectives []PerspectiveRecord `json:"perspectives,omitempty"`
+}
+
+// PerspectiveRecord is what a perspective saw, in short.
+type PerspectiveRecord struct {
+	// Name of the perspective.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+
+	// Valid is whether control was proved there.
+	// +optional
+	Valid bool `json:"valid"`
+
+	// Problem says what went wrong there, or on the way there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Problem string `json:"problem,omitempty"`
+
+	// DurationMillis is how long it took, in milliseconds.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DurationMillis int64 `json:"durationMillis,omitempty"`
+
+	// Resolver is the DNS server that answered.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Resolver string `json:"resolver,omitempty"`
+
+	// Addresses that the name has.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=64
+	Addresses []string `json:"addresses,omitempty"`
+
+	// AddressUsed is the address and port that was connected to last.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	AddressUsed string `json:"addressUsed,omitempty"`
 }
 
 // AcmeAuthorization is an account's proof, or attempt to prove, that it controls a name.

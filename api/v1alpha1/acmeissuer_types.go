@@ -208,7 +208,8 @@ type Policy struct {
 
 // DNSPolicy lists domains: "corp.example" stands for that name and all below it, ".corp.example" for those below alone.
 type DNSPolicy struct {
-	// Allow these names; without any, every name.
+	// Allow these names; without any, every name but those of the cluster's Services (below "svc", and "svc" in the cluster's
+	// domain), which have to be named here.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -254,13 +255,14 @@ type IPPolicy struct {
 
 // Challenges says which challenges an issuer offers.
 type Challenges struct {
-	// Types that are offered, where the identifier allows them.
+	// Types that are offered, where the identifier allows them. dns-account-01 and dns-persist-01 are drafts, offered only
+	// where they are listed; dns-persist-01 needs validation.caaIdentities, by which its records name this issuer.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={http-01,dns-01,tls-alpn-01}
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=3
-	// +kubebuilder:validation:items:Enum=http-01;dns-01;tls-alpn-01
+	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:items:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 	Types []acme.ChallengeType `json:"types,omitempty"`
 }
 
@@ -275,6 +277,8 @@ const (
 )
 
 // Validation says how challenges are checked.
+// +kubebuilder:validation:XValidation:rule="!has(self.local) || self.local || (has(self.perspectives) && self.perspectives.size() > 0)",message="without local validation at least one perspective is needed"
+// +kubebuilder:validation:XValidation:rule="!has(self.quorum) || (has(self.perspectives) && self.quorum <= self.perspectives.size())",message="quorum must not be above the number of perspectives",fieldPath=".quorum"
 type Validation struct {
 	// Resolvers are the DNS servers to ask, as address or address:port, in this order; without any, those of the
 	// controller's Pod.
@@ -342,6 +346,79 @@ type Validation struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	CAAIdentities []string `json:"caaIdentities,omitempty"`
+
+	// ClusterDomain is the domain of the cluster's Services. Names that end in ".svc" are looked up with it appended.
+	// +optional
+	// +kubebuilder:default=cluster.local
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+
+	// EgressProxy is what connections to what is validated go through; the resolvers are asked without it.
+	// +optional
+	EgressProxy *EgressProxy `json:"egressProxy,omitempty"`
+
+	// Local is whether the controller validates from where it is. Without it the perspectives alone do, which is for
+	// names that can be reached from there alone.
+	// +optional
+	// +kubebuilder:default=true
+	Local *bool `json:"local,omitempty"`
+
+	// Perspectives are validators (`acmeca validator`) at other places of the network, which validate too.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=10
+	Perspectives []Perspective `json:"perspectives,omitempty"`
+
+	// Quorum is how many of the perspectives have to find a proof good, beside the controller itself; without it all.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10
+	Quorum int32 `json:"quorum,omitempty"`
+}
+
+// EgressProxy is a way out of the network.
+type EgressProxy struct {
+	// URL of a proxy that knows HTTP CONNECT, "http://host:port", or SOCKS, "socks5://host:port".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(http|socks5)://[A-Za-z0-9.:\[\]-]+:[0-9]+$`
+	URL string `json:"url"`
+
+	// SecretRef names a kubernetes.io/basic-auth Secret with username and password for the proxy.
+	// +optional
+	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+}
+
+// Perspective is a validator at another place of the network.
+type Perspective struct {
+	// Name by which records and problems tell of it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	Name string `json:"name"`
+
+	// URL of the validator.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?$`
+	URL string `json:"url"`
+
+	// CABundle has the certificates, in PEM, that the validator's has to be signed under.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32768
+	CABundle string `json:"caBundle"`
+
+	// ClientCertificateSecretRef names a kubernetes.io/tls Secret with the certificate that the validator knows this issuer
+	// by.
+	// +required
+	ClientCertificateSecretRef ObjectRef `json:"clientCertificateSecretRef"`
 }
 
 // AccountRules says what is asked of those who register.
@@ -495,6 +572,8 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonInvalidSpec : the message names the field of spec that can't be acted on.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonSecretUnavailable : a Secret that spec.validation names is absent or broken; the message says which.
+	ReasonSecretUnavailable = "SecretUnavailable"
 	// ReasonCAUnavailable : the CA's Secret is absent, broken, expired or can't sign; the message says which.
 	ReasonCAUnavailable = "CAUnavailable"
 )
