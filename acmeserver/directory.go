@@ -6,15 +6,16 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// directoryDocument is RFC 8555 section 7.1.1's, with the profiles of draft-ietf-acme-profiles.
+// directoryDocument is RFC 8555 section 7.1.1's, with what RFC 9773 and draft-ietf-acme-profiles add.
 type directoryDocument struct {
-	NewNonce   string        `json:"newNonce"`
-	NewAccount string        `json:"newAccount"`
-	NewOrder   string        `json:"newOrder"`
-	NewAuthz   string        `json:"newAuthz"`
-	RevokeCert string        `json:"revokeCert"`
-	KeyChange  string        `json:"keyChange"`
-	Meta       directoryMeta `json:"meta"`
+	NewNonce    string        `json:"newNonce"`
+	NewAccount  string        `json:"newAccount"`
+	NewOrder    string        `json:"newOrder"`
+	NewAuthz    string        `json:"newAuthz"`
+	RevokeCert  string        `json:"revokeCert"`
+	KeyChange   string        `json:"keyChange"`
+	RenewalInfo string        `json:"renewalInfo"`
+	Meta        directoryMeta `json:"meta"`
 }
 
 type directoryMeta struct {
@@ -31,12 +32,13 @@ func (s *Server) directory(c *call) (*answer, error) {
 	}
 	spec := c.issuer.spec
 	document := directoryDocument{
-		NewNonce:   c.url(acme.NewNoncePath),
-		NewAccount: c.url(acme.NewAccountPath),
-		NewOrder:   c.url(acme.NewOrderPath),
-		NewAuthz:   c.url(acme.NewAuthzPath),
-		RevokeCert: c.url(acme.RevokeCertPath),
-		KeyChange:  c.url(acme.KeyChangePath),
+		NewNonce:    c.url(acme.NewNoncePath),
+		NewAccount:  c.url(acme.NewAccountPath),
+		NewOrder:    c.url(acme.NewOrderPath),
+		NewAuthz:    c.url(acme.NewAuthzPath),
+		RevokeCert:  c.url(acme.RevokeCertPath),
+		KeyChange:   c.url(acme.KeyChangePath),
+		RenewalInfo: c.url(acme.RenewalInfoPath),
 		Meta: directoryMeta{
 			TermsOfService:          spec.Account.TermsOfService,
 			Website:                 spec.Account.Website,

@@ -23,8 +23,10 @@ type index[T client.Object] struct {
 // What is looked for other than by name. A field's value says all that the search needs: cost grows with what is found,
 // never with what is stored.
 var (
-	ordersByAccount = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
-	ordersBySerial  = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
+	ordersByAccount     = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
+	ordersBySerial      = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
+	ordersByCertificate = index[*v1alpha1.AcmeOrder]{"status.certificateID", func(o *v1alpha1.AcmeOrder) string { return o.Status.CertificateID }}
+	ordersByReplaces    = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 
 	authorizationsByName = index[*v1alpha1.AcmeAuthorization]{"account and identifier", func(a *v1alpha1.AcmeAuthorization) string {
 		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
@@ -40,6 +42,8 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 	for _, add := range []error{
 		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersByCertificate.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		authorizationsByName.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 	} {
 		if add != nil {

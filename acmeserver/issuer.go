@@ -23,6 +23,8 @@ type issuer struct {
 	spec   *v1alpha1.AcmeIssuerSpec
 	status *v1alpha1.AcmeIssuerStatus
 	bases  []acme.Base
+	// signing is the CA key in use.
+	signing signing
 	// policy is nil, and fault says why, where the issuer can't issue.
 	policy *policy.Policy
 	fault  *acme.Problem
@@ -66,7 +68,7 @@ func (s *issuers) get(ctx context.Context, key types.NamespacedName) (*issuer, e
 }
 
 func compile(object *v1alpha1.AcmeIssuer) *issuer {
-	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status}
+	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, signing: signingOf(&object.Status)}
 	for _, base := range object.Status.BaseURLs {
 		i.bases = append(i.bases, acme.Base(base))
 	}

@@ -25,6 +25,7 @@ type orderDocument struct {
 	NotBefore      string            `json:"notBefore,omitempty"`
 	NotAfter       string            `json:"notAfter,omitempty"`
 	Profile        string            `json:"profile,omitempty"`
+	Replaces       string            `json:"replaces,omitempty"`
 	Error          *problemDocument  `json:"error,omitempty"`
 	Authorizations []string          `json:"authorizations"`
 	Finalize       string            `json:"finalize"`
@@ -43,9 +44,6 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	if payload.Replaces != "" {
-		return nil, acme.NewProblem(acme.Malformed, "this server doesn't know \"replaces\" (RFC 9773)")
-	}
 	profile, problem := r.issuer.policy.Profile(payload.Profile)
 	if problem != nil {
 		return nil, problem
@@ -60,6 +58,9 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {
 		return nil, problem
 	}
+	if err := s.replacing(r, payload.Replaces, identifiers); err != nil {
+		return nil, err
+	}
 	names, err := s.authorize(r, identifiers)
 	if err != nil {
 		return nil, err
@@ -70,6 +71,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 		NotBefore:      timeOrNil(payload.NotBefore),
 		NotAfter:       timeOrNil(payload.NotAfter),
 		Profile:        profile.Name,
+		Replaces:       payload.Replaces,
 		Authorizations: names,
 	}}
 	for _, id := range identifiers {
@@ -213,6 +215,7 @@ func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (
 		Status:   state,
 		Expires:  rfc3339(order.ExpiresAt(r.issuer.spec.Lifetimes)),
 		Profile:  order.Spec.Profile,
+		Replaces: order.Spec.Replaces,
 		Error:    documentOf(order.Status.Problem.ACME()),
 		Finalize: r.url(acme.FinalizePath(order.Name)),
 	}

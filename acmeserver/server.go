@@ -111,6 +111,7 @@ func (s *Server) routes() *http.ServeMux {
 	post("acme/chall/{id}", byAccount, s.challenge)
 	post(acme.CertificatePath("{id}"), byAccount, s.certificate)
 	post(acme.RevokeCertPath, byAccount|byKey, s.revoke)
+	get(acme.RenewalInfoOf("{id}"), s.renewalInfo)
 	get("crl/{file}", s.crl)
 	get("ca.crt", s.caPEM)
 	get("ca.der", s.caDER)

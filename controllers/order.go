@@ -294,6 +294,7 @@ func record(order *v1alpha1.AcmeOrder, certificate *x509.Certificate, chainPEM [
 	status.State, status.Problem = acme.StateValid, nil
 	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
 	status.Serial = hex.EncodeToString(certificate.SerialNumber.Bytes())
+	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 	status.NotBefore, status.NotAfter = &notBefore, &notAfter
 }
 

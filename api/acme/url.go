@@ -94,5 +94,8 @@ func ChallengeID(segment string) (authorization string, t ChallengeType, ok bool
 	return authorization, ChallengeType(kind), ok
 }
 
+// RenewalInfoOf is the path of what is said about renewing a certificate (RFC 9773 section 4.1).
+func RenewalInfoOf(certID string) string { return RenewalInfoPath + "/" + certID }
+
 // CertificatePath is the path of an order's certificate.
 func CertificatePath(order string) string { return certificatePrefix + order }

@@ -60,6 +60,10 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:default={}
 	Retention Retention `json:"retention,omitzero"`
 
+	// RenewalInfo has clients renew earlier than they would (RFC 9773).
+	// +optional
+	RenewalInfo RenewalInfo `json:"renewalInfo,omitzero"`
+
 	// ExternalURLs are the bases under which clients may reach the endpoint, the preferred one first, such as
 	// "https://acme.corp.example". Without any it is the operator's own (its --external-url). A client is never given a
 	// URL on another base, whatever Host it sends.
@@ -506,6 +510,22 @@ type Retention struct {
 	Orders metav1.Duration `json:"orders,omitzero"`
 }
 
+// RenewalInfo has clients renew earlier than they would. Those that speak RFC 9773 ask regularly, and without this are told
+// to renew when two thirds of a certificate's life are over, or at once when it was revoked or signed with a CA key that
+// signs no more.
+type RenewalInfo struct {
+	// RenewIssuedBefore has all certificates renewed that were issued before this time, such as before a mistake was
+	// mended. Renewals are spread over a twenty-fourth of the certificates' lifetime from then on.
+	// +optional
+	RenewIssuedBefore *metav1.Time `json:"renewIssuedBefore,omitempty"`
+
+	// ExplanationURL is where people find out why certificates are renewed early.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https?://[!-~]+$`
+	ExplanationURL string `json:"explanationURL,omitempty"`
+}
+
 // AcmeIssuerStatus is what the controllers made of the issuer.
 type AcmeIssuerStatus struct {
 	// Conditions; see the constants for Ready's reasons.
@@ -568,6 +588,8 @@ type IssuingCertificate struct {
 const (
 	// ReasonReady : certificates are issued.
 	ReasonReady = "Ready"
+	// ReasonDegraded : certificates are issued, and the message says what a person should see to.
+	ReasonDegraded = "Degraded"
 	// ReasonSuspended : spec.suspend is set.
 	ReasonSuspended = "Suspended"
 	// ReasonInvalidSpec : the message names the field of spec that can't be acted on.

@@ -47,7 +47,7 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	Profile string `json:"profile,omitempty"`
 
-	// Replaces identifies the certificate that this order renews (RFC 9773 section 5).
+	// Replaces is the status.certificateID of the certificate that this order renews (RFC 9773 section 5).
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Replaces string `json:"replaces,omitempty"`
@@ -136,6 +136,12 @@ type AcmeOrderStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial,omitempty"`
+
+	// CertificateID is the name by which clients ask when to renew the certificate, and say that an order replaces it
+	// (RFC 9773 section 4.1).
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	CertificateID string `json:"certificateID,omitempty"`
 
 	// NotBefore is the first second of the certificate's validity.
 	// +optional
