@@ -8,7 +8,7 @@ package controllers
 
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=patch
-// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts,verbs=delete
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts;acmeorders;acmeauthorizations,verbs=delete
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeorders,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

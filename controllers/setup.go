@@ -40,7 +40,7 @@ type Options struct {
 	// Concurrency of each controller.
 	Concurrency int
 	// Clock to decide by; nil for the system's.
-	Clock clock.WithDelayedExecution
+	Clock clock.WithTickerAndDelayedExecution
 }
 
 // Fields by which the cache is searched.
@@ -149,7 +149,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: o.Concurrency}).Complete(lists); err != nil {
 		return fmt.Errorf("revocation list controller: %w", err)
 	}
-	return nil
+	return mgr.Add(&Retention{Client: mgr.GetClient(), Clock: o.Clock})
 }
 
 // shardOfRevoked maps a revoked order to its CRL shard.
