@@ -97,20 +97,7 @@ func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1al
 	number, job := state.number, state.job()
 	a.mu.Unlock()
 
-	request := validation.Request{
-		Identifier: authz.Spec.Identifier.ACME(),
-		Wildcard:   authz.Spec.Wildcard,
-		Type:       authz.Spec.Response.Type,
-		Thumbprint: account.Status.Thumbprint,
-	}
-	for _, base := range issuer.Bases {
-		request.AccountURIs = append(request.AccountURIs, base.URL(acme.AccountPath(account.Name)))
-	}
-	for _, c := range authz.Spec.Challenges {
-		if c.Type == authz.Spec.Response.Type {
-			request.Token = c.Token
-		}
-	}
+	request := validationRequest(issuer, account, authz)
 	submit := func() {
 		if !a.current(key, state) {
 			return

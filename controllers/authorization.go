@@ -129,7 +129,10 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 	switch {
 	case attempt.Result.Valid:
 		now := metav1.NewTime(r.Clock.Now())
-		expires := metav1.NewTime(now.Add(issuer.Spec.Lifetimes.Authorization.Duration))
+		expires := metav1.NewTime(earliest(now.Add(issuer.Spec.Lifetimes.Authorization.Duration), attempt.Result.Until))
+		if issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce {
+			challenge.CAACheckedAt = &now
+		}
 		challenge.State, challenge.ValidatedAt = acme.StateValid, &now
 		authz.Status.State, authz.Status.Expires, authz.Status.Challenge = acme.StateValid, &expires, challenge
 		authz.Status.Problem = nil
@@ -166,6 +169,25 @@ func recordFrom(r validation.Record) *v1alpha1.ValidationRecord {
 	at := metav1.NewTime(r.Time.Truncate(time.Second))
 	return &v1alpha1.ValidationRecord{
 		Time: &at, DurationMillis: r.DurationMillis, Resolver: r.Resolver, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
-		URLs: r.URLs, Records: r.Records,
+		URLs: r.URLs, Records: r.Records, Perspectives: perspectivesFrom(r.Perspectives),
 	}
+}
+
+func perspectivesFrom(records []validation.PerspectiveRecord) []v1alpha1.PerspectiveRecord {
+	var out []v1alpha1.PerspectiveRecord
+	for _, r := range records {
+		out = append(out, v1alpha1.PerspectiveRecord{
+			Name: r.Name, Valid: r.Valid, Problem: r.Problem, DurationMillis: r.DurationMillis,
+			Resolver: r.Resolver, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
+		})
+	}
+	return out
+}
+
+// earliest is the sooner of two times, of which the second is zero for never.
+func earliest(t, limit time.Time) time.Time {
+	if !limit.IsZero() && limit.Before(t) {
+		return limit
+	}
+	return t
 }

@@ -40,6 +40,8 @@ type IssuerReconciler struct {
 	PlainURL     string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it.
 	Protected []netip.Prefix
+	// Hosts bounds the connections to each address, by the validations of all issuers.
+	Hosts *validation.Hosts
 	// DefaultIssuer is the one that is also served under /acme.
 	DefaultIssuer client.ObjectKey
 	// Wake tells the other controllers of an issuer that can issue again.
@@ -116,13 +118,9 @@ func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer
 			return nil, invalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
 		}
 	}
-	config, err := validationConfig(&object.Spec.Validation)
-	if err != nil {
-		return nil, invalidSpec(fmt.Errorf("spec.validation.%w", err))
-	}
-	config.Protected = r.Protected
-	if issuer.Validator, err = validation.New(config); err != nil {
-		return nil, invalidSpec(fmt.Errorf("spec.validation: %w", err))
+	var f *fault
+	if issuer.Validator, f = r.checker(ctx, object); f != nil {
+		return nil, f
 	}
 	if f := r.Authorities.Load(ctx, object, issuer); f != nil {
 		return nil, f
@@ -145,33 +143,6 @@ func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
 		config.ExtKeyUsages = append(config.ExtKeyUsages, usages[u])
 	}
 	return config
-}
-
-func validationConfig(v *v1alpha1.Validation) (validation.Config, error) {
-	config := validation.Config{
-		Resolvers: v.Resolvers, HTTPPort: int(v.HTTPPort), HTTPSPort: int(v.HTTPSPort), TLSPort: int(v.TLSPort),
-		Timeout: v.Timeout.Duration, CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
-	}
-	var err error
-	if config.Allow, err = parsePrefixes(v.AllowedCIDRs); err != nil {
-		return config, fmt.Errorf("allowedCIDRs: %w", err)
-	}
-	if config.Deny, err = parsePrefixes(v.DeniedCIDRs); err != nil {
-		return config, fmt.Errorf("deniedCIDRs: %w", err)
-	}
-	return config, nil
-}
-
-func parsePrefixes(cidrs []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, c := range cidrs {
-		prefix, err := netip.ParsePrefix(c)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, prefix)
-	}
-	return out, nil
 }
 
 // report puts into status what became of the issuer.

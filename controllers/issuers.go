@@ -22,7 +22,7 @@ type Issuer struct {
 	// PlainBase is where what certificates point to is served without TLS.
 	PlainBase string
 	Policy    *policy.Policy
-	Validator *validation.Validator
+	Validator validation.Checker
 	Authority *ca.Authority
 	// Retired are CAs before Authority, which only sign CRLs for what they issued.
 	Retired []*ca.Authority

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,9 +48,21 @@ func (r *AccountReconciler) changeKey(ctx context.Context, issuer *Issuer, accou
 		return acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409), nil
 	}
 	old := account.Status.Thumbprint
+	account.Status.FormerThumbprints = formerThumbprints(account, key.Thumbprint())
 	account.Status.JWK, account.Status.Thumbprint = string(key.JSON()), key.Thumbprint()
 	logf.FromContext(ctx).Info("account key changed", "account", account.Name, "old", old, "new", account.Status.Thumbprint)
 	return nil, nil
+}
+
+// maxFormerThumbprints bounds the keys of an account that are remembered. draft-ietf-acme-dns-persist-02 section 4.2 knows
+// no bound; who changes keys more often has to renew records that old.
+const maxFormerThumbprints = 32
+
+// formerThumbprints are the keys that an account had before it gets the next one, the newest first.
+func formerThumbprints(account *v1alpha1.AcmeAccount, next string) []string {
+	former := append([]string{account.Status.Thumbprint}, account.Status.FormerThumbprints...)
+	former = slices.DeleteFunc(former, func(thumbprint string) bool { return thumbprint == next })
+	return former[:min(len(former), maxFormerThumbprints)]
 }
 
 // judgeClaim accepts or refuses the claim of a key for an account.

@@ -103,7 +103,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, DefaultIssuer: o.DefaultIssuer,
+		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, Hosts: validation.NewHosts(0), DefaultIssuer: o.DefaultIssuer,
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
 	if o.ServerTLSSecret.Name != "" {

@@ -1,0 +1,179 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/perspective"
+)
+
+// perspectiveGrace is what the way to the perspectives may take beside the validations themselves.
+const perspectiveGrace = 5 * time.Second
+
+// checker makes what validates for an issuer: the controller itself, its perspectives, or both.
+func (r *IssuerReconciler) checker(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.Checker, *fault) {
+	v := &object.Spec.Validation
+	config, err := validationConfig(v)
+	if err != nil {
+		return nil, invalidSpec(fmt.Errorf("spec.validation.%w", err))
+	}
+	if slices.Contains(object.Spec.Challenges.Types, acme.DNSPersist01) && len(v.CAAIdentities) == 0 {
+		return nil, invalidSpec(errors.New("spec.validation.caaIdentities: dns-persist-01 needs a name by which records can name this issuer"))
+	}
+	config.Protected, config.Hosts = r.Protected, r.Hosts
+	if v.EgressProxy != nil {
+		var f *fault
+		if config.Dial, f = r.egressDialer(ctx, object); f != nil {
+			return nil, f
+		}
+	}
+	here, err := validation.New(config)
+	if err != nil {
+		return nil, invalidSpec(fmt.Errorf("spec.validation: %w", err))
+	}
+	if len(v.Perspectives) == 0 && validatesLocally(v) {
+		return here, nil
+	}
+	return r.corroboration(ctx, object, here)
+}
+
+func validatesLocally(v *v1alpha1.Validation) bool { return v.Local == nil || *v.Local }
+
+// corroboration makes what asks the perspectives, and the controller's own validator where that counts.
+func (r *IssuerReconciler) corroboration(ctx context.Context, object *v1alpha1.AcmeIssuer, here *validation.Validator) (validation.Checker, *fault) {
+	v := &object.Spec.Validation
+	var local validation.Checker
+	if validatesLocally(v) {
+		local = here
+	}
+	var remote []validation.Perspective
+	for i := range v.Perspectives {
+		p := &v.Perspectives[i]
+		field := fmt.Sprintf("spec.validation.perspectives[%s]", p.Name)
+		secret, f := r.secret(ctx, object, p.ClientCertificateSecretRef, field+".clientCertificateSecretRef", corev1.SecretTypeTLS)
+		if f != nil {
+			return nil, f
+		}
+		asked, err := perspective.NewClient(perspective.Config{
+			URL: p.URL, CABundle: []byte(p.CABundle), Certificate: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey],
+			CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
+		})
+		if err != nil {
+			return nil, invalidSpec(fmt.Errorf("%s: %w", field, err))
+		}
+		remote = append(remote, validation.Perspective{Name: p.Name, Checker: asked})
+	}
+	quorum := int(v.Quorum)
+	if quorum == 0 {
+		quorum = len(remote)
+	}
+	all, err := validation.Corroborate(local, remote, quorum, v.Timeout.Duration+perspectiveGrace)
+	if err != nil {
+		return nil, invalidSpec(fmt.Errorf("spec.validation: %w", err))
+	}
+	return all, nil
+}
+
+// egressDialer is the way through the issuer's proxy.
+func (r *IssuerReconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.DialFunc, *fault) {
+	e := object.Spec.Validation.EgressProxy
+	proxy := validation.Proxy{URL: e.URL}
+	if e.SecretRef != nil {
+		secret, f := r.secret(ctx, object, *e.SecretRef, "spec.validation.egressProxy.secretRef", corev1.SecretTypeBasicAuth)
+		if f != nil {
+			return nil, f
+		}
+		proxy.Username, proxy.Password = string(secret.Data[corev1.BasicAuthUsernameKey]), string(secret.Data[corev1.BasicAuthPasswordKey])
+	}
+	dial, err := proxy.Dialer()
+	if err != nil {
+		return nil, invalidSpec(fmt.Errorf("spec.validation.egressProxy: %w", err))
+	}
+	return dial, nil
+}
+
+// secret reads a Secret that a field of an issuer names. It must be of the type that says what it is for, so that an
+// issuer's author can't have just any Secret of the namespace sent somewhere.
+func (r *IssuerReconciler) secret(ctx context.Context, object *v1alpha1.AcmeIssuer, ref v1alpha1.ObjectRef, field string, kind corev1.SecretType) (*corev1.Secret, *fault) {
+	secret := &corev1.Secret{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, secretUnavailable("%s: there is no Secret %q in namespace %q", field, ref.Name, object.Namespace)
+	case err != nil:
+		return nil, &fault{transient: err}
+	case secret.Type != kind:
+		return nil, secretUnavailable("%s: Secret %q is of type %q, not %q", field, ref.Name, secret.Type, kind)
+	}
+	return secret, nil
+}
+
+func secretUnavailable(format string, args ...any) *fault {
+	return &fault{reason: v1alpha1.ReasonSecretUnavailable, message: fmt.Sprintf(format, args...)}
+}
+
+func validationConfig(v *v1alpha1.Validation) (validation.Config, error) {
+	config := validation.Config{
+		Resolvers: v.Resolvers, ClusterDomain: v.ClusterDomain,
+		HTTPPort: int(v.HTTPPort), HTTPSPort: int(v.HTTPSPort), TLSPort: int(v.TLSPort),
+		Timeout: v.Timeout.Duration, CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
+	}
+	var err error
+	if config.Allow, err = parsePrefixes(v.AllowedCIDRs); err != nil {
+		return config, fmt.Errorf("allowedCIDRs: %w", err)
+	}
+	if config.Deny, err = parsePrefixes(v.DeniedCIDRs); err != nil {
+		return config, fmt.Errorf("deniedCIDRs: %w", err)
+	}
+	return config, nil
+}
+
+func parsePrefixes(cidrs []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, c := range cidrs {
+		prefix, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, prefix)
+	}
+	return out, nil
+}
+
+// validationRequest is what is to be validated for an authorization, by the challenge that its client chose.
+func validationRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) validation.Request {
+	request := validation.Request{
+		Identifier:        authz.Spec.Identifier.ACME(),
+		Wildcard:          authz.Spec.Wildcard,
+		Type:              authz.Spec.Response.Type,
+		Thumbprint:        account.Status.Thumbprint,
+		FormerThumbprints: account.Status.FormerThumbprints,
+	}
+	for _, base := range issuer.Bases {
+		request.AccountURIs = append(request.AccountURIs, base.URL(acme.AccountPath(account.Name)))
+		request.HashPrefixes = append(request.HashPrefixes, base.URL(acme.AccountHashPath))
+	}
+	// The URL that the client itself uses comes first. That it is one of the account's was verified.
+	if message, problem := authz.Spec.Response.Request.Message(); problem == nil {
+		if i := slices.Index(request.AccountURIs, message.Header.KeyID); i > 0 {
+			request.AccountURIs = slices.Insert(slices.Delete(request.AccountURIs, i, i+1), 0, message.Header.KeyID)
+		}
+	}
+	for _, c := range authz.Spec.Challenges {
+		if c.Type == authz.Spec.Response.Type {
+			request.Token = c.Token
+		}
+	}
+	return request
+}
