@@ -142,7 +142,7 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 	a.record.AddressUsed = target.String()
 	leave, ok := a.hosts.enter(dialCtx, target.Addr())
 	if !ok {
-		return nil, transient(acme.Connection, "connecting to %v: other validations are under way there", target)
+		return nil, transient("connecting to %v: other validations are under way there", target)
 	}
 	conn, err := a.dial(dialCtx, "tcp", target.String())
 	if err != nil {
@@ -168,7 +168,7 @@ func connectionFailure(err error, doing string) *failure {
 	if why == "" {
 		why = "failed"
 	}
-	f := transient(acme.Connection, "%s: %s", doing, why)
+	f := transient("%s: %s", doing, why)
 	// An address of a family that this host doesn't have won't get one by waiting.
 	f.transient = !errors.Is(err, syscall.EAFNOSUPPORT)
 	return f

@@ -279,7 +279,7 @@ func httpFailure(ctx context.Context, err error, target hop) *failure {
 		err = ctx.Err()
 	}
 	if why := reason(err); why != "" {
-		return transient(acme.Connection, "fetching %v: %s", target, why)
+		return transient("fetching %v: %s", target, why)
 	}
 	return definite(acme.IncorrectResponse, "fetching %v: the answer isn't proper HTTP", target)
 }
@@ -290,7 +290,7 @@ func tlsFailure(ctx context.Context, err error, address string) *failure {
 		err = ctx.Err()
 	}
 	if why := reason(err); why != "" {
-		return transient(acme.Connection, "TLS handshake with %s: %s", address, why)
+		return transient("TLS handshake with %s: %s", address, why)
 	}
 	return definite(acme.TLS, "TLS handshake with %s: %s", address, acme.Printable(strings.TrimPrefix(err.Error(), "tls: "), 128))
 }

@@ -101,8 +101,9 @@ func definite(t acme.ProblemType, format string, args ...any) *failure {
 	return &failure{problem: acme.NewProblem(t, format, args...)}
 }
 
-func transient(t acme.ProblemType, format string, args ...any) *failure {
-	return &failure{problem: acme.NewProblem(t, format, args...), transient: true}
+// transient is a failure to connect that may be over soon.
+func transient(format string, args ...any) *failure {
+	return &failure{problem: acme.NewProblem(acme.Connection, format, args...), transient: true}
 }
 
 func conclude(got verdict, failed *failure) Result {
