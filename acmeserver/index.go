@@ -23,6 +23,8 @@ type index[T client.Object] struct {
 // What is looked for other than by name. A field's value says all that the search needs: cost grows with what is found,
 // never with what is stored.
 var (
+	accountsByThumbprint = index[*v1alpha1.AcmeAccount]{"status.thumbprint", func(a *v1alpha1.AcmeAccount) string { return a.Status.Thumbprint }}
+
 	ordersByAccount     = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
 	ordersBySerial      = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
 	ordersByCertificate = index[*v1alpha1.AcmeOrder]{"status.certificateID", func(o *v1alpha1.AcmeOrder) string { return o.Status.CertificateID }}
@@ -40,6 +42,7 @@ func accountAndIdentifier(account string, id acme.Identifier) string {
 
 func addIndexes(ctx context.Context, c cache.Cache) error {
 	for _, add := range []error{
+		accountsByThumbprint.add(ctx, c, &v1alpha1.AcmeAccount{}),
 		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCertificate.add(ctx, c, &v1alpha1.AcmeOrder{}),
@@ -66,6 +69,9 @@ func (i index[T]) add(ctx context.Context, c cache.Cache, kind T) error {
 	return nil
 }
 
+// everyNamespace has List look everywhere.
+const everyNamespace = ""
+
 // List gives the objects of a namespace with a value of an index, among them those that this replica has written and the
 // cache doesn't show yet. They are shared: who wants to change one copies it first.
 func (s *store[T]) List(ctx context.Context, i index[T], namespace, value string) ([]T, error) {
@@ -85,7 +91,7 @@ func (s *store[T]) List(ctx context.Context, i index[T], namespace, value string
 		return nil
 	})
 	for key, kept := range s.newer {
-		if key.Namespace != namespace || i.value(kept) != value {
+		if namespace != everyNamespace && key.Namespace != namespace || i.value(kept) != value {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(object T) bool { return client.ObjectKeyFromObject(object) == key }) {

@@ -235,6 +235,13 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(ctx, order, problem)
 		return nil
 	}
+	if problem, err = accountKeyFault(ctx, r.Client, request.CSR.PublicKey); err != nil {
+		return err
+	}
+	if problem != nil {
+		r.fail(ctx, order, problem)
+		return nil
+	}
 	certificate, err := issuer.Authority.Issue(profile, request)
 	if err != nil {
 		r.fail(ctx, order, certificateProblem(err))

@@ -202,6 +202,10 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			order := o.(*v1alpha1.AcmeOrder)
 			return onlyIf(unsettledOrder(order), order.Spec.AccountRef.Name)
 		}},
+		{&v1alpha1.AcmeAccount{}, indexThumbprint, func(o client.Object) []string {
+			thumbprint := o.(*v1alpha1.AcmeAccount).Status.Thumbprint
+			return onlyIf(thumbprint != "", thumbprint)
+		}},
 		{&v1alpha1.AcmeAccount{}, indexUnsettled, func(o client.Object) []string {
 			account := o.(*v1alpha1.AcmeAccount)
 			return onlyIf(account.Status.ObservedGeneration != account.Generation, account.Spec.IssuerRef.Name)
