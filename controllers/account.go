@@ -9,7 +9,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -49,7 +48,11 @@ func (r *AccountReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	account.Status.ObservedGeneration = account.Generation
-	return ctrl.Result{}, patchStatus(ctx, r.Client, account, base)
+	if err := patchStatus(ctx, r.Client, account, base); err != nil {
+		return ctrl.Result{}, err
+	}
+	auditAccountChange(ctx, base, account)
+	return ctrl.Result{}, nil
 }
 
 // judge sets the status that the account's requests deserve. The error is one of the Kubernetes API.
@@ -65,14 +68,13 @@ func (r *AccountReconciler) judge(ctx context.Context, issuer *Issuer, account *
 		}
 		if problem != nil {
 			status.State, status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
-			r.refused(ctx, account, "Registration", problem)
+			r.refused(account, "Registration", problem)
 			return nil
 		}
 		status.State = acme.StateValid
-		logf.FromContext(ctx).Info("account accepted", "account", account.Name, "thumbprint", status.Thumbprint, "binding", status.ExternalAccountKeyID)
 	}
 	if account.Spec.Update != nil {
-		r.handle(ctx, account, "Update", account.Spec.Update, &status.Update, func(request *v1alpha1.SignedRequest) *acme.Problem {
+		r.handle(account, "Update", account.Spec.Update, &status.Update, func(request *v1alpha1.SignedRequest) *acme.Problem {
 			return update(issuer, account, request)
 		})
 	}
@@ -81,12 +83,12 @@ func (r *AccountReconciler) judge(ctx context.Context, issuer *Issuer, account *
 			return err
 		}
 	}
-	r.deactivate(ctx, issuer, account)
+	r.deactivate(issuer, account)
 	return nil
 }
 
 // handle carries out a request unless it was looked at before, and notes what came of it.
-func (r *AccountReconciler) handle(ctx context.Context, account *v1alpha1.AcmeAccount, kind string, request *v1alpha1.SignedRequest,
+func (r *AccountReconciler) handle(account *v1alpha1.AcmeAccount, kind string, request *v1alpha1.SignedRequest,
 	handled **v1alpha1.HandledRequest, act func(*v1alpha1.SignedRequest) *acme.Problem) {
 	if *handled != nil && (*handled).Digest == request.Digest() {
 		return
@@ -94,7 +96,7 @@ func (r *AccountReconciler) handle(ctx context.Context, account *v1alpha1.AcmeAc
 	problem := act(request)
 	*handled = &v1alpha1.HandledRequest{Digest: request.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
 	if problem != nil {
-		r.refused(ctx, account, kind, problem)
+		r.refused(account, kind, problem)
 	}
 }
 
@@ -177,7 +179,7 @@ func update(issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.Sig
 }
 
 // deactivate ends an account (RFC 8555 section 7.3.6).
-func (r *AccountReconciler) deactivate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) {
+func (r *AccountReconciler) deactivate(issuer *Issuer, account *v1alpha1.AcmeAccount) {
 	asked := account.Spec.Deactivation
 	if asked == nil {
 		return
@@ -187,10 +189,9 @@ func (r *AccountReconciler) deactivate(ctx context.Context, issuer *Issuer, acco
 			return problem
 		}
 		account.Status.State = endedBy(asked)
-		logf.FromContext(ctx).Info("account ended", "account", account.Name, "state", account.Status.State)
 		return nil
 	}
-	r.handle(ctx, account, "Deactivation", asked.Request, &account.Status.Deactivation, carryOut)
+	r.handle(account, "Deactivation", asked.Request, &account.Status.Deactivation, carryOut)
 }
 
 // discardRefused removes an account that was never accepted, so that its key can be registered properly. The endpoint
@@ -202,7 +203,6 @@ func (r *AccountReconciler) discardRefused(ctx context.Context, account *v1alpha
 	return client.IgnoreNotFound(r.Client.Delete(ctx, account, client.Preconditions{UID: &account.UID}))
 }
 
-func (r *AccountReconciler) refused(ctx context.Context, account *v1alpha1.AcmeAccount, what string, problem *acme.Problem) {
-	logf.FromContext(ctx).Info("request refused", "account", account.Name, "request", what, "problem", problem.Error())
+func (r *AccountReconciler) refused(account *v1alpha1.AcmeAccount, what string, problem *acme.Problem) {
 	r.Events.Eventf(account, nil, "Warning", what+"Refused", what, "%s", problem.Error())
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
@@ -31,8 +30,6 @@ const (
 
 	serialKeyField = "key"
 	caField        = "ca.crt"
-
-	serialKeyLength = 32
 
 	// maxCACommonName leaves room for " Intermediate" in the 64 bytes of a common name (RFC 5280 appendix A.1).
 	maxCACommonName = 48
@@ -61,39 +58,34 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	if f != nil {
 		return f
 	}
+	var root *corev1.Secret
 	if object.Spec.CA.SelfSigned != nil {
 		var err error
-		if secret, err = a.rotate(ctx, object, secret); err != nil {
-			// What is there is still good, or Load says that it isn't.
-			logf.FromContext(ctx).Error(err, "the CA can't be replaced though it is due")
-			a.Events.Eventf(object, nil, "Warning", "RotationFailed", "Rotate", "%s", err)
+		if secret, root, err = a.rotate(ctx, object, secret); apierrors.IsConflict(err) {
+			return &fault{transient: err} // another has changed the Secret: look at what is there now
+		} else if err != nil {
+			issuer.warn("the CA can't be replaced though that is due: %v", err)
 		}
 	}
-	serial, err := a.serialKey(ctx, object)
-	if err != nil {
-		return &fault{transient: err}
+	serial, f := a.serialKey(ctx, object)
+	if f != nil {
+		return f
 	}
-	if issuer.Authority, err = ca.LoadAuthority(material(secret, serial), a.Clock.Now()); err != nil {
+	now := a.Clock.Now()
+	authority, err := ca.LoadAuthority(material(secret, serial), now)
+	if err != nil {
 		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
 	}
-	for i, p := range object.Spec.Profiles {
-		if err := issuer.Authority.CheckProfile(issuer.Profiles[p.Name]); err != nil {
-			return invalidSpec(fmt.Errorf("spec.profiles[%d]: %w", i, err))
-		}
-	}
-	issuer.Chain, issuer.Bundle = issuer.Authority.ChainPEM(), issuer.Authority.TrustAnchorsPEM()
-	if object.Spec.CA.SelfSigned == nil {
-		return nil
-	}
-	roots, err := a.publishedRoots(ctx, object, secret)
+	retired, err := a.retired(ctx, object, secret, serial)
 	if err != nil {
 		return &fault{transient: err}
 	}
-	if issuer.Retired, err = a.retired(ctx, object, secret, serial); err != nil {
-		return &fault{transient: err}
+	issuer.Authority, issuer.Retired = authority, retired
+	issuer.Chain, issuer.Bundle = authority.ChainPEM(), authority.TrustAnchorsPEM()
+	if object.Spec.CA.SelfSigned != nil {
+		issuer.Chain = slices.Concat(issuer.Chain, ca.EncodeCertificates(unexpired(now, secret.Data[crossField])...))
+		issuer.Bundle = trustBundle(now, authority, secret, root)
 	}
-	issuer.Chain = slices.Concat(issuer.Chain, unexpired(secret.Data[crossField], a.Clock.Now()))
-	issuer.Bundle = slices.Concat(issuer.Bundle, roots)
 	return nil
 }
 
@@ -145,52 +137,56 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	if f != nil {
 		return nil, f
 	}
-	secret, err := a.newIntermediate(object, root)
+	secret, pair, err := a.newIntermediate(object, root)
 	if err != nil {
 		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
 	}
-	if secret, err = a.createOrGet(ctx, secret); err != nil {
+	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+		secret, err = a.get(ctx, secret.Namespace, secret.Name)
+	} else if err == nil {
+		auditCAKey(ctx, auditKeyMade, object, secret.Name, pair.Certificate, "intermediate")
+		if object.Status.IssuingCertificate != nil {
+			a.Events.Eventf(object, nil, "Warning", "IntermediateLost", "MakeCA",
+				"Secret %q was gone, and a new intermediate was made: CRLs for what the one before it issued can't be signed any more, unless its Secret is restored as a retired one", secret.Name)
+		}
+	}
+	if err != nil {
 		return nil, &fault{transient: err}
 	}
-	logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name)
 	return secret, nil
 }
 
 // newIntermediate is the Secret of a new intermediate under a root; it isn't stored.
-func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair) (*corev1.Secret, error) {
+func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object)
 	config.CommonName += " Intermediate"
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
 	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	secret, err := tlsSecret(object, intermediateSuffix, pair, ca.EncodeCertificates(pair.Certificate, root.Certificate))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	secret.Data[caField] = root.CertificatePEM()
-	return secret, nil
+	return secret, pair, nil
 }
 
+// root is the CA that signs the first intermediate, made where there has never been one.
 func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca.KeyPair, *fault) {
-	secret, err := a.get(ctx, object.Namespace, object.Name+rootSuffix)
-	if apierrors.IsNotFound(err) {
-		config := caConfig(object)
-		config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
-		pair, err := ca.NewRoot(config, a.Clock.Now())
-		if err != nil {
-			return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	name := object.Name + rootSuffix
+	secret, err := a.get(ctx, object.Namespace, name)
+	switch {
+	case apierrors.IsNotFound(err) && object.Status.CABundle != "":
+		// Clients trust a root, and a new one would be worth nothing to them.
+		return nil, caUnavailable("spec.ca.selfSigned: the Secrets %q and %q are gone: put them back; an issuer that is deleted and made again begins with a new CA", name, object.Name+intermediateSuffix)
+	case apierrors.IsNotFound(err):
+		var f *fault
+		if secret, f = a.makeRoot(ctx, object); f != nil {
+			return nil, f
 		}
-		fresh, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
-		if err != nil {
-			return nil, caUnavailable("spec.ca.selfSigned: %v", err)
-		}
-		if secret, err = a.createOrGet(ctx, fresh); err != nil {
-			return nil, &fault{transient: err}
-		}
-		logf.FromContext(ctx).Info("CA key pair made", "secret", secret.Name, "subject", pair.Certificate.Subject.String(), "notAfter", pair.Certificate.NotAfter)
-	} else if err != nil {
+	case err != nil:
 		return nil, &fault{transient: err}
 	}
 	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
@@ -198,6 +194,28 @@ func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca
 		return nil, caUnavailable("spec.ca.selfSigned: Secret %q: %v", secret.Name, err)
 	}
 	return pair, nil
+}
+
+func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *fault) {
+	config := caConfig(object)
+	config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
+	pair, err := ca.NewRoot(config, a.Clock.Now())
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	secret, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+		secret, err = a.get(ctx, secret.Namespace, secret.Name)
+	} else if err == nil {
+		auditCAKey(ctx, auditKeyMade, object, secret.Name, pair.Certificate, "root")
+	}
+	if err != nil {
+		return nil, &fault{transient: err}
+	}
+	return secret, nil
 }
 
 func caConfig(object *v1alpha1.AcmeIssuer) ca.CAConfig {
@@ -210,19 +228,24 @@ func caConfig(object *v1alpha1.AcmeIssuer) ca.CAConfig {
 }
 
 // serialKey is the secret that serial numbers are made with, made when an issuer is first seen.
-func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer) ([]byte, error) {
+func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer) ([]byte, *fault) {
 	secret, err := a.get(ctx, object.Namespace, object.Name+serialSuffix)
 	if apierrors.IsNotFound(err) {
-		key := make([]byte, serialKeyLength)
+		key := make([]byte, ca.MinSerialKey)
 		rand.Read(key)
 		secret, err = a.createOrGet(ctx, &corev1.Secret{
 			ObjectMeta: belongingTo(object, serialSuffix), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{serialKeyField: key},
 		})
 	}
 	if err != nil {
-		return nil, err
+		return nil, &fault{transient: err}
 	}
-	return secret.Data[serialKeyField], nil
+	key := secret.Data[serialKeyField]
+	if len(key) < ca.MinSerialKey {
+		return nil, caUnavailable("the Secret %q has %d bytes in its field %q, and serial numbers are made with at least %d: put it back, or delete it to have one made",
+			secret.Name, len(key), serialKeyField, ca.MinSerialKey)
+	}
+	return key, nil
 }
 
 func (a Authorities) get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {

@@ -161,7 +161,10 @@ func (r *AuthorizationReconciler) fail(issuer *Issuer, authz *v1alpha1.AcmeAutho
 }
 
 func (r *AuthorizationReconciler) refused(ctx context.Context, authz *v1alpha1.AcmeAuthorization, what string, problem *acme.Problem) {
-	logf.FromContext(ctx).Info("request refused", "authorization", authz.Name, "request", what, "problem", problem.Error())
+	audit(ctx, auditRefused, auditLine{
+		Namespace: authz.Namespace, Issuer: authz.Spec.IssuerRef.Name, Account: authz.Spec.AccountRef.Name, Authorization: authz.Name,
+		Identifiers: []string{authz.Authorized().Value}, Request: what, Problem: problem,
+	})
 	r.Events.Eventf(authz, nil, "Warning", what+"Refused", what, "%s", problem.Error())
 }
 

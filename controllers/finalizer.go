@@ -33,7 +33,10 @@ func patchFinalizer(ctx context.Context, c client.Client, order *v1alpha1.AcmeOr
 // letGo lets an order go that is being deleted and has no revocation that the CRL lacks. With its issuer deleted there is
 // no CRL for it any more.
 func (r *OrderReconciler) letGo(ctx context.Context, order *v1alpha1.AcmeOrder) error {
-	if order.Status.RevokedAt == nil {
+	if order.DeletionTimestamp == nil {
+		return nil
+	}
+	if order.Status.RevokedAt == nil && !revocationPending(order) {
 		return dropFinalizer(ctx, r.Client, order)
 	}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}, &v1alpha1.AcmeIssuer{})

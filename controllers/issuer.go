@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -14,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/policy"
@@ -60,31 +60,50 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, nil
 	}
 	base := object.DeepCopy()
-	issuer, fault := r.load(ctx, object)
-	if fault != nil && fault.transient != nil {
-		return ctrl.Result{}, fault.transient
+	known, _ := r.Issuers.Revoking(request.Namespace, request.Name)
+	issuer, err := r.load(ctx, object, known)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	if fault == nil && request.NamespacedName == r.DefaultIssuer {
-		if err := r.ServerTLS.Ensure(ctx, issuer); err != nil {
-			return ctrl.Result{}, err
-		}
+	if err := r.serve(ctx, request, issuer); err != nil {
+		return ctrl.Result{}, err
 	}
-	r.report(object, issuer, fault)
+	for _, warning := range r.Issuers.shardWarnings(request.NamespacedName) {
+		issuer.warn("%s", warning)
+	}
+	r.report(object, issuer)
 	if err := patchStatus(ctx, r.Client, object, base); err != nil {
 		return ctrl.Result{}, err
 	}
-	if fault != nil {
+	r.announce(object, base)
+	if issuer.Authority == nil {
 		r.Issuers.remove(request.NamespacedName)
-		logf.FromContext(ctx).Info("issuer is not ready", "reason", fault.reason, "message", fault.message)
 		return ctrl.Result{RequeueAfter: secretsPeriod}, nil
 	}
-	known, had := r.Issuers.Get(request.Namespace, request.Name)
 	r.Issuers.set(request.NamespacedName, issuer)
-	if !had || known.Spec.Suspend != issuer.Spec.Suspend || known.Spec.CRL != issuer.Spec.CRL ||
-		!known.Authority.Certificate().Equal(issuer.Authority.Certificate()) {
+	if issuer.concernsOthers(known) {
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+}
+
+// concernsOthers reports whether what belongs to the issuer has to be looked at because of what has changed in it.
+func (i *Issuer) concernsOthers(before *Issuer) bool {
+	return before == nil || before.fault != nil && i.fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
+		!before.Authority.Certificate().Equal(i.Authority.Certificate())
+}
+
+// serve keeps the endpoint's TLS certificate, which the default issuer's CA signs.
+func (r *IssuerReconciler) serve(ctx context.Context, request ctrl.Request, issuer *Issuer) error {
+	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
+		return nil
+	}
+	err := r.ServerTLS.Ensure(ctx, issuer)
+	if unissuable, ok := errors.AsType[*unissuableError](err); ok {
+		issuer.warn("%v", unissuable)
+		return nil
+	}
+	return err
 }
 
 // fault is why an issuer can't issue. A transient one is an error of the Kubernetes API, and says nothing of the issuer.
@@ -97,11 +116,8 @@ func invalidSpec(err error) *fault {
 	return &fault{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}
 }
 
-// load makes of an AcmeIssuer one that can issue, or says why it can't.
-func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer) (*Issuer, *fault) {
-	if object.Namespace == "acme" {
-		return nil, invalidSpec(fmt.Errorf("metadata.namespace: an issuer in a namespace called \"acme\" can't be served: its URLs would be taken for the default issuer's"))
-	}
+// load makes of an AcmeIssuer one that can issue, or says in it why it can't. The error is one of the Kubernetes API.
+func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, known *Issuer) (*Issuer, error) {
 	issuer := &Issuer{Name: object.Name, Spec: object.Spec, Profiles: map[string]*ca.Profile{}}
 	urls := object.Spec.ExternalURLs
 	if len(urls) == 0 {
@@ -109,23 +125,69 @@ func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer
 	}
 	issuer.Bases = acme.Bases(urls, object.Namespace, object.Name, client.ObjectKeyFromObject(object) == r.DefaultIssuer)
 	issuer.PlainBase = r.PlainURL + "/" + object.Namespace + "/" + object.Name
+	if issuer.fault = r.compile(ctx, object, issuer); issuer.fault != nil && issuer.fault.transient != nil {
+		return nil, issuer.fault.transient
+	}
+	f := r.loadCA(ctx, object, issuer, known)
+	switch {
+	case f != nil && f.transient != nil:
+		return nil, f.transient
+	case issuer.fault == nil:
+		issuer.fault = f
+	}
+	if issuer.fault == nil {
+		issuer.fault = checkProfiles(issuer)
+	}
+	return issuer, nil
+}
+
+// compile checks what the spec says, and makes of it what the other controllers work with.
+func (r *IssuerReconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) *fault {
+	if object.Namespace == "acme" {
+		return invalidSpec(fmt.Errorf("metadata.namespace: an issuer in a namespace called \"acme\" can't be served: its URLs would be taken for the default issuer's"))
+	}
 	var err error
 	if issuer.Policy, err = policy.New(&object.Spec); err != nil {
-		return nil, invalidSpec(err)
+		return invalidSpec(err)
 	}
 	for i, p := range object.Spec.Profiles {
 		if issuer.Profiles[p.Name], err = ca.NewProfile(profileConfig(p)); err != nil {
-			return nil, invalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
+			return invalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
 		}
 	}
 	var f *fault
-	if issuer.Validator, f = r.checker(ctx, object); f != nil {
-		return nil, f
+	issuer.Validator, f = r.checker(ctx, object)
+	return f
+}
+
+// loadCA gives an issuer its CA: the one in the Secrets, or the one that was loaded from them before. A Secret that is gone
+// or broken says nothing against a key that was good; docs/decisions/0030 says where this ends.
+func (r *IssuerReconciler) loadCA(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *Issuer) *fault {
+	f := r.Authorities.Load(ctx, object, issuer)
+	if f == nil || f.transient != nil || known == nil || !sameCA(known.Spec.CA, object.Spec.CA) || r.Clock.Now().After(known.Authority.NotAfter()) {
+		return f
 	}
-	if f := r.Authorities.Load(ctx, object, issuer); f != nil {
-		return nil, f
+	issuer.Authority, issuer.Retired, issuer.Chain, issuer.Bundle = known.Authority, known.Retired, known.Chain, known.Bundle
+	issuer.warn("the CA that was loaded before goes on being used, until the controller is restarted: %s", f.message)
+	return nil
+}
+
+// sameCA reports whether two specs name the same CA, whatever they want of the next one.
+func sameCA(a, b v1alpha1.CertificateAuthority) bool {
+	if a.SecretRef == nil || b.SecretRef == nil {
+		return a.SecretRef == b.SecretRef
 	}
-	return issuer, nil
+	return *a.SecretRef == *b.SecretRef
+}
+
+// checkProfiles says which profile can't be issued under the issuer's CA.
+func checkProfiles(issuer *Issuer) *fault {
+	for i, p := range issuer.Spec.Profiles {
+		if err := issuer.Authority.CheckProfile(issuer.Profiles[p.Name]); err != nil {
+			return invalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
+		}
+	}
+	return nil
 }
 
 func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
@@ -146,31 +208,54 @@ func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
 }
 
 // report puts into status what became of the issuer.
-func (r *IssuerReconciler) report(object *v1alpha1.AcmeIssuer, issuer *Issuer, f *fault) {
+func (r *IssuerReconciler) report(object *v1alpha1.AcmeIssuer, issuer *Issuer) {
 	status := &object.Status
 	ready := metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "certificates are issued",
 		ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
 	}
 	status.ObservedGeneration = object.Generation
-	switch {
+	switch f := issuer.fault; {
 	case f != nil:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, f.reason, acme.Printable(f.message, 1024)
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, f.reason, f.message
 	case object.Spec.Suspend:
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued"
+	case issuer.Warning != "":
+		ready.Reason, ready.Message = v1alpha1.ReasonDegraded, ready.Message+", but "+issuer.Warning
 	}
+	ready.Message = acme.Printable(ready.Message, maxMessage)
 	meta.SetStatusCondition(&status.Conditions, ready)
-	if f != nil {
-		return // what was published for clients stays: it is still true of what was issued
+	// What was published for clients stays where there is nothing to replace it: it is still true of what was issued.
+	if issuer.Authority != nil {
+		status.CABundle = string(issuer.Bundle)
+		status.IssuingCertificate = issuingCertificate(issuer)
 	}
-	status.BaseURLs = nil
-	for _, base := range issuer.Bases {
-		status.BaseURLs = append(status.BaseURLs, string(base))
+	if issuer.fault == nil {
+		status.BaseURLs = nil
+		for _, base := range issuer.Bases {
+			status.BaseURLs = append(status.BaseURLs, string(base))
+		}
+		status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
 	}
-	status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
-	status.CABundle = string(issuer.Bundle)
-	status.IssuingCertificate = issuingCertificate(issuer)
 }
+
+// maxMessage bounds a condition's message in bytes.
+const maxMessage = 2048
+
+// announce makes an Event of an issuer's trouble, once for each.
+func (r *IssuerReconciler) announce(object, base *v1alpha1.AcmeIssuer) {
+	now, before := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
+	if before != nil && before.Reason == now.Reason && before.Message == now.Message {
+		return
+	}
+	switch now.Reason {
+	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonDegraded:
+		r.Events.Eventf(object, nil, "Warning", now.Reason, "Reconcile", "%s", acme.Printable(now.Message, maxEvent))
+	}
+}
+
+// maxEvent is the longest note that the API server takes in an Event.
+const maxEvent = 1000
 
 func (r *IssuerReconciler) wake(ctx context.Context, request ctrl.Request) {
 	object := &v1alpha1.AcmeIssuer{}

@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +32,17 @@ type Issuer struct {
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
 	Profiles      map[string]*ca.Profile
+	// Warning is what a person should see to though certificates are issued; "" for nothing.
+	Warning string
+	// fault keeps the issuer from issuing; it may have an Authority all the same, to revoke with.
+	fault *fault
+}
+
+func (i *Issuer) warn(format string, args ...any) {
+	if i.Warning != "" {
+		i.Warning += "; "
+	}
+	i.Warning += fmt.Sprintf(format, args...)
 }
 
 // shardOf is the CRL shard that an order's certificate belongs to.
@@ -51,15 +65,24 @@ func (i *Issuer) authorities() []*ca.Authority {
 	return append([]*ca.Authority{i.Authority}, i.Retired...)
 }
 
-// Issuers holds the issuers that can issue, for the controllers of what belongs to them. The issuer controller alone
-// writes it.
+// Issuers holds the issuers, for the controllers of what belongs to them. The issuer controller alone writes it.
 type Issuers struct {
 	mu     sync.RWMutex
 	byName map[types.NamespacedName]*Issuer
+	shards map[ShardRequest]string
 }
 
-// Get finds an issuer by namespace and name.
+// Get finds an issuer that can issue, by namespace and name.
 func (s *Issuers) Get(namespace, name string) (*Issuer, bool) {
+	issuer, ok := s.Revoking(namespace, name)
+	if !ok || issuer.fault != nil {
+		return nil, false
+	}
+	return issuer, true
+}
+
+// Revoking finds an issuer that can revoke, which goes on where a bad edit of its spec keeps it from issuing.
+func (s *Issuers) Revoking(namespace, name string) (*Issuer, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	issuer, ok := s.byName[types.NamespacedName{Namespace: namespace, Name: name}]
@@ -75,8 +98,39 @@ func (s *Issuers) set(key types.NamespacedName, issuer *Issuer) {
 	s.byName[key] = issuer
 }
 
+// setShardWarning notes what a person should see to in a CRL shard, for the issuer's condition; "" for nothing.
+func (s *Issuers) setShardWarning(shard ShardRequest, warning string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case warning == "":
+		delete(s.shards, shard)
+	case s.shards == nil:
+		s.shards = map[ShardRequest]string{shard: warning}
+	default:
+		s.shards[shard] = warning
+	}
+}
+
+// shardWarnings lists what was noted of an issuer's CRL shards.
+func (s *Issuers) shardWarnings(key types.NamespacedName) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var warnings []string
+	for shard, warning := range s.shards {
+		if shard.Namespace == key.Namespace && shard.Issuer == key.Name {
+			warnings = append(warnings, "CRL shard "+shard.Shard+": "+warning)
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
 func (s *Issuers) remove(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byName, key)
+	maps.DeleteFunc(s.shards, func(shard ShardRequest, _ string) bool {
+		return shard.Namespace == key.Namespace && shard.Issuer == key.Name
+	})
 }

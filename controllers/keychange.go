@@ -6,7 +6,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -17,7 +16,7 @@ import (
 // handleKeyChange carries out a key change, unless it was looked at before.
 func (r *AccountReconciler) handleKeyChange(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) error {
 	var err error
-	r.handle(ctx, account, "KeyChange", account.Spec.KeyChange, &account.Status.KeyChange, func(request *v1alpha1.SignedRequest) *acme.Problem {
+	r.handle(account, "KeyChange", account.Spec.KeyChange, &account.Status.KeyChange, func(request *v1alpha1.SignedRequest) *acme.Problem {
 		var problem *acme.Problem
 		problem, err = r.changeKey(ctx, issuer, account, request)
 		return problem
@@ -47,10 +46,8 @@ func (r *AccountReconciler) changeKey(ctx context.Context, issuer *Issuer, accou
 	case claim.Spec.KeyClaimFor != account.Name:
 		return acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409), nil
 	}
-	old := account.Status.Thumbprint
 	account.Status.FormerThumbprints = formerThumbprints(account, key.Thumbprint())
 	account.Status.JWK, account.Status.Thumbprint = string(key.JSON()), key.Thumbprint()
-	logf.FromContext(ctx).Info("account key changed", "account", account.Name, "old", old, "new", account.Status.Thumbprint)
 	return nil, nil
 }
 
@@ -76,7 +73,7 @@ func (r *AccountReconciler) judgeClaim(ctx context.Context, issuer *Issuer, clai
 	}
 	if problem != nil {
 		claim.Status.State, claim.Status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
-		r.refused(ctx, claim, "KeyClaim", problem)
+		r.refused(claim, "KeyClaim", problem)
 		return nil
 	}
 	claim.Status.State = v1alpha1.StateClaim

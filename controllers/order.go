@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -62,30 +61,47 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return result, patchStatus(ctx, r.Client, order, base)
+	if err := patchStatus(ctx, r.Client, order, base); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.audit(ctx, base, order)
+	return result, nil
+}
+
+// audit tells of what was decided, and of whose account it was.
+func (r *OrderReconciler) audit(ctx context.Context, base, order *v1alpha1.AcmeOrder) {
+	account := &v1alpha1.AcmeAccount{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account); err != nil {
+		account = nil // gone in the meantime
+	}
+	auditOrder(ctx, base, order, account)
 }
 
 // step sets the status that the order has come to, and says when to look again.
 func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (ctrl.Result, error) {
+	if order.Status.State == acme.StateValid {
+		issuer, ok := r.Issuers.Revoking(order.Namespace, order.Spec.IssuerRef.Name)
+		if !ok {
+			return ctrl.Result{}, r.letGo(ctx, order) // the issuer wakes its orders when it can revoke
+		}
+		return ctrl.Result{}, r.revoke(ctx, issuer, order)
+	}
 	issuer, ok := r.Issuers.Get(order.Namespace, order.Spec.IssuerRef.Name)
 	if !ok {
 		return ctrl.Result{}, r.withoutIssuer(ctx, order)
-	}
-	if order.Status.State == acme.StateValid {
-		return ctrl.Result{}, r.revoke(ctx, issuer, order)
 	}
 	problem, _, err := endedAccount(ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if problem != nil {
-		r.fail(ctx, order, problem)
+		r.fail(order, problem)
 		return ctrl.Result{}, nil
 	}
 	now := r.Clock.Now()
 	expires := order.ExpiresAt(issuer.Spec.Lifetimes)
 	if !now.Before(expires.Time) {
-		r.fail(ctx, order, acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
+		r.fail(order, acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
 		return ctrl.Result{}, nil
 	}
 	again := ctrl.Result{RequeueAfter: expires.Sub(now)}
@@ -110,8 +126,8 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.AcmeOrder) error {
 	name := client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
 	err := r.Live.Get(ctx, name, &v1alpha1.AcmeIssuer{})
-	if apierrors.IsNotFound(err) && order.Status.State != acme.StateValid {
-		r.fail(ctx, order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", name.Name))
+	if apierrors.IsNotFound(err) {
+		r.fail(order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", name.Name))
 		return nil
 	}
 	return client.IgnoreNotFound(err)
@@ -121,7 +137,7 @@ func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.Acm
 // order where one can't come to. A wait says when to look for an authorization that isn't there yet.
 func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOrder, now time.Time) (ok bool, wait time.Duration, err error) {
 	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) {
-		r.fail(ctx, order, acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers", len(order.Spec.Authorizations), len(order.Spec.Identifiers)))
+		r.fail(order, acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers", len(order.Spec.Authorizations), len(order.Spec.Identifiers)))
 		return false, 0, nil
 	}
 	ok = true
@@ -147,11 +163,11 @@ func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOr
 	}
 	switch {
 	case len(failed) == 1:
-		r.fail(ctx, order, &failed[0])
+		r.fail(order, &failed[0])
 	case len(failed) > 1:
 		problem := acme.NewProblem(acme.Compound, "%d of %d identifiers were not authorized", len(failed), len(order.Spec.Identifiers)).WithStatus(403)
 		problem.Subproblems = failed
-		r.fail(ctx, order, problem)
+		r.fail(order, problem)
 	}
 	return ok && len(failed) == 0, 0, nil
 }
@@ -219,7 +235,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account)
 	order.Status.Expires = &expires
 	if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) >= missingGrace {
-		r.fail(ctx, order, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name))
+		r.fail(order, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name))
 		return nil
 	}
 	if err != nil {
@@ -227,31 +243,29 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	}
 	if problem := verifyFinalization(issuer, account, order); problem != nil {
 		r.Events.Eventf(order, nil, "Warning", "FinalizationRefused", "Finalize", "%s", problem.Error())
-		r.fail(ctx, order, problem)
+		r.fail(order, problem)
 		return nil
 	}
 	request, profile, problem := issuance(issuer, account, order, now)
 	if problem != nil {
-		r.fail(ctx, order, problem)
+		r.fail(order, problem)
 		return nil
 	}
 	if problem, err = accountKeyFault(ctx, r.Client, request.CSR.PublicKey); err != nil {
 		return err
 	}
 	if problem != nil {
-		r.fail(ctx, order, problem)
+		r.fail(order, problem)
 		return nil
 	}
 	certificate, err := issuer.Authority.Issue(profile, request)
 	if err != nil {
-		r.fail(ctx, order, certificateProblem(err))
+		r.fail(order, certificateProblem(err))
 		return nil
 	}
 	record(order, certificate, issuer.Chain)
 	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
-	logf.FromContext(ctx).Info("certificate issued", "serial", order.Status.Serial, "account", account.Name, "identifiers", identifierValues(order),
-		"profile", order.Spec.Profile, "notAfter", certificate.NotAfter)
 	return nil
 }
 
@@ -313,10 +327,9 @@ func certificateProblem(err error) *acme.Problem {
 	return acme.NewProblem(acme.ServerInternal, "the certificate could not be made: %v", err)
 }
 
-func (r *OrderReconciler) fail(ctx context.Context, order *v1alpha1.AcmeOrder, problem *acme.Problem) {
+func (r *OrderReconciler) fail(order *v1alpha1.AcmeOrder, problem *acme.Problem) {
 	order.Status.State, order.Status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
 	r.setReady(order, metav1.ConditionFalse, reasonOf(problem), problem.Detail)
-	logf.FromContext(ctx).Info("order failed", "account", order.Spec.AccountRef.Name, "identifiers", identifierValues(order), "problem", problem.Error())
 }
 
 func (r *OrderReconciler) setReady(order *v1alpha1.AcmeOrder, status metav1.ConditionStatus, reason, message string) {

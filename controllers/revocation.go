@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -36,14 +35,11 @@ func (r *OrderReconciler) revoke(ctx context.Context, issuer *Issuer, order *v1a
 	order.Status.Revocation = &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
 	if problem != nil {
 		r.Events.Eventf(order, nil, "Warning", "RevocationRefused", "Revoke", "%s", problem.Error())
-		logf.FromContext(ctx).Info("request refused", "order", order.Name, "request", "Revocation", "problem", problem.Error())
 		return nil
 	}
 	now := metav1.NewTime(r.Clock.Now())
 	order.Status.RevokedAt = &now
 	r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonRevoked, "the certificate was revoked")
-	logf.FromContext(ctx).Info("certificate revoked", "serial", order.Status.Serial, "account", order.Spec.AccountRef.Name,
-		"reason", order.Spec.Revocation.Reason, "byClient", order.Spec.Revocation.Request != nil)
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,12 +23,22 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// crlInterval is the least time between two CRLs of a shard: what is revoked in between goes into the next one together.
-const crlInterval = time.Second
+const (
+	// crlInterval is the least time between two CRLs of a shard: what is revoked in between goes into the next one together.
+	crlInterval = time.Second
+	// crlCheck is how often what is published is looked at, for it isn't watched: somebody may have deleted or restored it.
+	crlCheck = 10 * time.Minute
+	// crlRoom is what is left of a shard when its issuer is warned of that.
+	crlRoom = ca.MaxEntries / 4
+)
 
 // ShardRequest asks for a CRL shard to be looked at.
 type ShardRequest struct {
 	Namespace, Issuer, Shard string
+}
+
+func (s ShardRequest) configMap() client.ObjectKey {
+	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
 }
 
 // RevocationListReconciler publishes an issuer's revocations, a CRL for each shard, in ConfigMaps. The CRL is the durable
@@ -38,7 +47,6 @@ type RevocationListReconciler struct {
 	// Client reads ConfigMaps past every cache, so that the controllers need no right to list them.
 	Client  client.Client
 	Issuers *Issuers
-	Events  events.EventRecorder
 	Clock   clock.PassiveClock
 
 	mu        sync.Mutex
@@ -47,61 +55,99 @@ type RevocationListReconciler struct {
 
 // publishedCRL is a CRL as it was last read or written.
 type publishedCRL struct {
-	configMap *corev1.ConfigMap // without its data
+	configMap *corev1.ConfigMap // without its data; nil where there is none
 	crl       *ca.CRL           // nil where there is none yet
-	at        time.Time
+	at        time.Time         // when it was published
+	checked   time.Time
 }
 
 // Reconcile brings a shard up to date: with what was revoked, and anew before half of its life is over.
 func (r *RevocationListReconciler) Reconcile(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
-	issuer, ok := r.Issuers.Get(request.Namespace, request.Issuer)
+	issuer, ok := r.Issuers.Revoking(request.Namespace, request.Issuer)
 	if !ok {
 		return ctrl.Result{}, nil // the issuer's becoming ready wakes its shards
 	}
 	authority := issuer.authorityOf(request.Shard)
 	if authority == nil {
-		return ctrl.Result{}, nil // of a CA whose key is gone
+		return r.abandoned(ctx, request)
 	}
+	result, warning, err := r.publish(ctx, request, issuer, authority)
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		warning = err.Error()
+	}
+	r.Issuers.setShardWarning(request, warning)
+	return result, err
+}
+
+// publish makes the next CRL where one is due. The warning is for a person.
+func (r *RevocationListReconciler) publish(ctx context.Context, request ShardRequest, issuer *Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
 	last, err := r.read(ctx, request, authority.Certificate())
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, "", err
 	}
 	now := r.Clock.Now()
 	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return ctrl.Result{RequeueAfter: min(wait, crlInterval)}, nearlyFull(last.crl), nil
 	}
 	revoked, err := r.revoked(ctx, request)
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, "", err
 	}
-	next, due := nextCRL(last.crl, revoked, now, issuer.Spec.CRL.Lifetime.Duration)
+	next, due := nextCRL(last, revoked, now, issuer.Spec.CRL.Lifetime.Duration)
 	if due > 0 {
-		return ctrl.Result{RequeueAfter: due}, r.release(ctx, request, last.crl)
+		_, err := r.release(ctx, request, last.crl)
+		return ctrl.Result{RequeueAfter: min(due, crlCheck)}, nearlyFull(last.crl), err
 	}
 	next.URL = issuer.PlainBase + "/" + acme.CRLPrefix + request.Shard + acme.CRLSuffix
 	der, err := authority.SignCRL(next)
 	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("CRL shard %s: %w", request.Shard, err)
+		return ctrl.Result{}, "", err
 	}
-	if err := r.write(ctx, request, last.configMap, &next, der); err != nil {
+	if err := r.write(ctx, request, last, &next, der); err != nil {
+		return ctrl.Result{}, "", err
+	}
+	entries := len(next.Entries)
+	audit(ctx, auditCRL, auditLine{
+		Namespace: request.Namespace, Issuer: request.Issuer, Shard: request.Shard, Number: next.Number.String(), Entries: &entries, NextUpdate: next.NextUpdate,
+	})
+	_, err = r.release(ctx, request, &next)
+	return ctrl.Result{RequeueAfter: crlInterval}, nearlyFull(&next), err
+}
+
+func nearlyFull(crl *ca.CRL) string {
+	if crl == nil || len(crl.Entries) < ca.MaxEntries-crlRoom {
+		return ""
+	}
+	return fmt.Sprintf("has %d of %d entries: raise spec.crl.shards, for the certificates to come", len(crl.Entries), ca.MaxEntries)
+}
+
+// abandoned looks at a shard of a CA whose key is gone: the CRL that was published last is the last one. Orders that are
+// being deleted go when their certificates have expired.
+func (r *RevocationListReconciler) abandoned(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
+	left, err := r.release(ctx, request, &ca.CRL{ThisUpdate: r.Clock.Now()})
+	if left == 0 {
 		return ctrl.Result{}, err
 	}
-	logf.FromContext(ctx).Info("CRL published", "shard", request.Shard, "number", next.Number.String(), "entries", len(next.Entries), "nextUpdate", next.NextUpdate)
-	return ctrl.Result{RequeueAfter: crlInterval}, r.release(ctx, request, &next)
+	return ctrl.Result{RequeueAfter: crlCheck}, err
 }
 
 // nextCRL is the CRL to publish now, or says when to look again.
-func nextCRL(last *ca.CRL, revoked []ca.Entry, now time.Time, lifetime time.Duration) (ca.CRL, time.Duration) {
-	next := ca.CRL{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(lifetime)}
-	if last == nil {
+//
+// Numbers are seconds since 1970, so that they rise even where a ConfigMap was lost, and a step above the last one where
+// the clock was set back.
+func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime time.Duration) (ca.CRL, time.Duration) {
+	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: now.Add(lifetime)}
+	if last.crl == nil {
 		next.Entries = ca.Carry(nil, time.Time{}, revoked)
 		return next, 0
 	}
-	next.Number = new(big.Int).Add(last.Number, big.NewInt(1))
-	next.Entries = ca.Carry(last.Entries, last.ThisUpdate, revoked)
-	renew := last.ThisUpdate.Add(last.NextUpdate.Sub(last.ThisUpdate) / 2)
-	shortened := last.NextUpdate.After(next.NextUpdate)
-	if now.Before(renew) && !shortened && !hasNew(last.Entries, next.Entries) {
+	if after := new(big.Int).Add(last.crl.Number, big.NewInt(1)); after.Cmp(next.Number) > 0 {
+		next.Number = after
+	}
+	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked)
+	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
+	shortened := last.crl.NextUpdate.After(next.NextUpdate)
+	if last.configMap != nil && now.Before(renew) && !shortened && !hasNew(last.crl.Entries, next.Entries) {
 		return ca.CRL{}, renew.Sub(now)
 	}
 	return next, 0
@@ -141,78 +187,120 @@ func (r *RevocationListReconciler) list(ctx context.Context, request ShardReques
 	return r.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{indexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
 }
 
-// release lets go of orders that are being deleted, once the CRL has their revocation.
-func (r *RevocationListReconciler) release(ctx context.Context, request ShardRequest, published *ca.CRL) error {
+// release lets go of orders that are being deleted, once the CRL has their revocation, and counts those that it doesn't.
+func (r *RevocationListReconciler) release(ctx context.Context, request ShardRequest, published *ca.CRL) (left int, err error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := r.list(ctx, request, &orders); err != nil {
-		return err
+		return 0, err
 	}
 	var errs []error
 	for i := range orders.Items {
 		order := &orders.Items[i]
+		if order.DeletionTimestamp == nil {
+			continue
+		}
 		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
-		if order.DeletionTimestamp == nil || !ok || !lists(published.Entries, serial) && !order.Status.NotAfter.Time.Before(published.ThisUpdate) {
+		expired := order.Status.NotAfter != nil && order.Status.NotAfter.Time.Before(published.ThisUpdate)
+		if !expired && (!ok || !lists(published.Entries, serial)) {
+			left++
 			continue
 		}
 		errs = append(errs, dropFinalizer(ctx, r.Client, order))
 	}
-	return errors.Join(errs...)
+	return left, errors.Join(errs...)
 }
 
-// read gives the CRL that was published last: from memory, and from its ConfigMap after a start or a conflict.
+// read gives the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change that
+// somebody else made.
 func (r *RevocationListReconciler) read(ctx context.Context, request ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
 	r.mu.Lock()
 	known := r.published[request]
 	r.mu.Unlock()
-	if known != nil {
+	now := r.Clock.Now()
+	if known != nil && known.configMap != nil && now.Sub(known.checked) < crlCheck {
 		return known, nil
 	}
 	configMap := &corev1.ConfigMap{}
-	name := client.ObjectKey{Namespace: request.Namespace, Name: v1alpha1.CRLConfigMap(request.Issuer, request.Shard)}
-	if err := r.Client.Get(ctx, name, configMap); apierrors.IsNotFound(err) {
-		return &publishedCRL{}, nil
+	if err := r.Client.Get(ctx, request.configMap(), configMap); apierrors.IsNotFound(err) {
+		if known == nil {
+			return &publishedCRL{}, nil
+		}
+		return &publishedCRL{crl: known.crl}, nil // what was in it is still known
 	} else if err != nil {
 		return nil, err
 	}
+	if known != nil && known.configMap != nil && known.configMap.ResourceVersion == configMap.ResourceVersion {
+		return r.keep(request, &publishedCRL{known.configMap, known.crl, known.at, now}), nil
+	}
+	crl, err := parseShard(ctx, configMap, authority)
+	switch {
+	case err == nil && known != nil && known.crl != nil:
+		crl = merge(crl, known.crl)
+	case err != nil && known != nil && known.crl != nil:
+		logf.FromContext(ctx).Info("a ConfigMap that was spoiled is written anew, from memory", "configMap", request.configMap(), "reason", err.Error())
+		crl = &ca.CRL{Number: known.crl.Number, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
+	case err != nil:
+		return nil, err
+	}
+	return r.keep(request, &publishedCRL{withoutData(configMap), crl, crl.ThisUpdate, now}), nil
+}
+
+// parseShard reads a CRL from its ConfigMap. What isn't one of this CA is left alone: beginning again would take
+// revocations back.
+func parseShard(ctx context.Context, configMap *corev1.ConfigMap, authority *x509.Certificate) (*ca.CRL, error) {
 	crl, err := ca.ParseCRL(configMap.BinaryData[v1alpha1.CRLField], authority)
 	if err != nil {
-		// Beginning again at 1 would take revocations back: a person has to look at it.
-		return nil, fmt.Errorf("ConfigMap %s/%s holds no CRL of this CA; restore it, or delete it if nothing was revoked in it: %w", name.Namespace, name.Name, err)
+		return nil, fmt.Errorf("ConfigMap %q holds no CRL of this CA, and none is published until it is restored, or deleted if no deleted order was revoked in it: %w", configMap.Name, err)
 	}
 	if err := crl.SetExpiries(configMap.BinaryData[v1alpha1.CRLExpiriesField]); err != nil {
-		logf.FromContext(ctx).Info("expiries beside a CRL are of no use, its entries stay", "configMap", name.Name, "reason", err.Error())
+		logf.FromContext(ctx).Info("expiries beside a CRL are of no use, its entries stay", "configMap", configMap.Name, "reason", err.Error())
 	}
-	return r.keep(request, configMap, crl, crl.ThisUpdate), nil
+	return crl, nil
+}
+
+// merge is what a CRL that somebody else has put in place is taken for: an older one may have been restored, and lacks
+// what is known since. Where it does, its end is now, so that the next one is due.
+func merge(found, known *ca.CRL) *ca.CRL {
+	merged := *found
+	if known.Number.Cmp(found.Number) > 0 {
+		merged.Number = known.Number
+	}
+	if hasNew(found.Entries, known.Entries) {
+		merged.Entries = ca.Carry(nil, time.Time{}, slices.Concat(found.Entries, known.Entries))
+		merged.NextUpdate = merged.ThisUpdate
+	}
+	return &merged
 }
 
 // write publishes a CRL. The resourceVersion keeps two controllers from publishing the same number.
-func (r *RevocationListReconciler) write(ctx context.Context, request ShardRequest, last *corev1.ConfigMap, crl *ca.CRL, der []byte) error {
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Namespace: request.Namespace, Name: v1alpha1.CRLConfigMap(request.Issuer, request.Shard), Labels: map[string]string{issuerLabel: request.Issuer},
-	}}
+func (r *RevocationListReconciler) write(ctx context.Context, request ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
+	name := request.configMap()
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{issuerLabel: request.Issuer}}}
 	write := func() error { return r.Client.Create(ctx, configMap) }
-	if last != nil {
-		configMap.ObjectMeta = last.ObjectMeta
+	if last.configMap != nil {
+		configMap.ObjectMeta = last.configMap.ObjectMeta
 		write = func() error { return r.Client.Update(ctx, configMap) }
 	}
 	configMap.BinaryData = map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(crl.Entries)}
 	if err := write(); err != nil {
-		r.mu.Lock()
-		delete(r.published, request) // another controller's, perhaps: read it again
-		r.mu.Unlock()
+		r.keep(request, &publishedCRL{crl: last.crl}) // another controller's is there, perhaps: read it again
 		return err
 	}
-	r.keep(request, configMap, crl, r.Clock.Now())
+	now := r.Clock.Now()
+	r.keep(request, &publishedCRL{withoutData(configMap), crl, now, now})
 	return nil
 }
 
-func (r *RevocationListReconciler) keep(request ShardRequest, configMap *corev1.ConfigMap, crl *ca.CRL, at time.Time) *publishedCRL {
-	kept := &publishedCRL{configMap: &corev1.ConfigMap{ObjectMeta: configMap.ObjectMeta}, crl: crl, at: at}
+func (r *RevocationListReconciler) keep(request ShardRequest, published *publishedCRL) *publishedCRL {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.published == nil {
 		r.published = map[ShardRequest]*publishedCRL{}
 	}
-	r.published[request] = kept
-	return kept
+	r.published[request] = published
+	return published
+}
+
+func withoutData(configMap *corev1.ConfigMap) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: configMap.ObjectMeta}
 }

@@ -1,8 +1,8 @@
 package controllers
 
 import (
-	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,78 +31,122 @@ const (
 	retiredAnnotation = "acmeca.dev/retired"
 	// rotatedAnnotation is, on a Secret, the request by which it was replaced last.
 	rotatedAnnotation = "acmeca.dev/rotated"
-	// nextSinceAnnotation is, on the root's Secret, since when the next root has been published.
-	nextSinceAnnotation = "acmeca.dev/next-since"
 
 	// Fields of the root's Secret while the next root is being published.
 	nextCertField  = "next.crt"
 	nextKeyField   = "next.key"
 	nextCrossField = "next-cross.crt"
 	// Fields of the intermediate's Secret.
-	crossField         = "cross.crt"    // the root's certificate by the root before it
+	crossField         = "cross.crt"    // the root's certificate by the root before it, and so on
 	previousRootsField = "previous.crt" // roots before this one, for the trust bundle
 )
 
-// maxRetired bounds how many intermediates still sign CRLs.
-const maxRetired = 8
+const (
+	// maxRetired bounds how many intermediates still sign CRLs. Only requests come so often.
+	maxRetired = 16
+	// maxCross bounds the cross-certificates of a chain, which some clients want to be short.
+	maxCross = 2
+)
 
 // rotation replaces CA key pairs of one issuer, if that is due.
 type rotation struct {
 	authorities  Authorities
 	object       *v1alpha1.AcmeIssuer
 	intermediate *corev1.Secret
-	now          time.Time
+	// current is what the intermediate's Secret holds.
+	current *ca.KeyPair
+	now     time.Time
 }
 
-// rotate takes the next step of what is due, and gives the intermediate's Secret as it is then. What can't be replaced
-// though it is due goes on being used while it can be: the error is for a warning.
-func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) (*corev1.Secret, error) {
-	r := rotation{authorities: a, object: object, intermediate: intermediate, now: a.Clock.Now()}
+// rotate takes the next step of what is due, and gives the Secrets of intermediate and root as they are then; that of the
+// root is nil where there is none. What can't be replaced though it is due goes on being used while it can be: the error
+// is for a warning.
+func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
 	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return intermediate, nil // Load says what is wrong with it
+		return intermediate, nil, nil //nolint:nilerr // Load says what is wrong with it
 	}
-	root, err := a.get(ctx, object.Namespace, object.Name+rootSuffix)
-	if apierrors.IsNotFound(err) {
-		if r.intermediateDue(current) {
-			return intermediate, fmt.Errorf("the intermediate is due to be replaced, and the root's Secret %q is not there: put it back", object.Name+rootSuffix)
+	r := rotation{authorities: a, object: object, intermediate: intermediate, current: current, now: a.Clock.Now()}
+	root, err = a.get(ctx, object.Namespace, object.Name+rootSuffix)
+	if apierrors.IsNotFound(err) || err == nil && len(root.Data[corev1.TLSPrivateKeyKey]) == 0 {
+		if why := r.intermediateDue(); why != "" {
+			return intermediate, nil, fmt.Errorf("the intermediate is to be replaced (%s), and the root's key isn't here to sign: put Secret %q back", why, object.Name+rootSuffix)
 		}
-		return intermediate, nil
+		return intermediate, nil, nil
 	}
 	if err != nil {
-		return intermediate, err
+		return intermediate, nil, err
 	}
-	if root, err = r.rotateRoot(ctx, root); err != nil {
-		return intermediate, err
+	roots, err := parseRoots(root)
+	if err != nil {
+		return intermediate, root, err
 	}
-	if r.belowNext(root) {
-		return intermediate, r.promoteRoot(ctx, root)
-	}
-	if !r.intermediateDue(current) && !r.nextRootDue(root) {
-		return intermediate, nil
-	}
-	if intermediate, err = r.replaceIntermediate(ctx, current, root); err != nil {
-		return r.intermediate, err
-	}
-	if r.intermediate = intermediate; r.belowNext(root) {
-		err = r.promoteRoot(ctx, root)
-	}
-	return intermediate, err
+	err = r.step(ctx, roots)
+	return r.intermediate, roots.secret, err
 }
 
-// belowNext reports whether the intermediate is one under the next root.
-func (r rotation) belowNext(root *corev1.Secret) bool {
-	next := root.Data[nextCertField]
-	return len(next) > 0 && bytes.Equal(r.intermediate.Data[caField], next)
+// step does what is due.
+func (r *rotation) step(ctx context.Context, roots *rootPairs) error {
+	switch {
+	case roots.next != nil && r.isUnder(roots.next):
+		return r.promoteRoot(ctx, roots)
+	case !r.isUnder(roots.current):
+		return fmt.Errorf("the root's Secret %q holds another root than that above the intermediate: put the right one back", roots.secret.Name)
+	}
+	if err := r.publishNext(ctx, roots); err != nil {
+		return err
+	}
+	signer, why := roots.current, r.intermediateDue()
+	if r.nextRootDue(roots) {
+		signer, why = roots.next, "the next root has been published for long enough"
+	}
+	if why == "" {
+		return nil
+	}
+	if err := r.replaceIntermediate(ctx, roots, signer, why); err != nil {
+		return err
+	}
+	if signer == roots.next {
+		return r.promoteRoot(ctx, roots)
+	}
+	return nil
 }
 
-// intermediateDue reports whether the intermediate is to be replaced: it was asked for, or a third of its life is left, or
-// less than the longest certificate lasts (but never in the first half of its life).
-func (r rotation) intermediateDue(current *ca.KeyPair) bool {
+// rootPairs is what the root's Secret holds.
+type rootPairs struct {
+	secret *corev1.Secret
+	// current is the root, next the one that is being published, nil where there is none.
+	current, next *ca.KeyPair
+}
+
+func parseRoots(secret *corev1.Secret) (*rootPairs, error) {
+	roots := &rootPairs{secret: secret}
+	var err error
+	if roots.current, err = ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err != nil {
+		return nil, fmt.Errorf("the root's Secret %q: %w", secret.Name, err)
+	}
+	if len(secret.Data[nextCertField]) == 0 {
+		return roots, nil
+	}
+	if roots.next, err = ca.ParseKeyPair(secret.Data[nextCertField], secret.Data[nextKeyField]); err != nil {
+		return nil, fmt.Errorf("the root's Secret %q: the next root: %w", secret.Name, err)
+	}
+	return roots, nil
+}
+
+// isUnder reports whether a root signed the intermediate.
+func (r *rotation) isUnder(root *ca.KeyPair) bool {
+	return r.current.Certificate.CheckSignatureFrom(root.Certificate) == nil
+}
+
+// intermediateDue says why the intermediate is to be replaced, if it is: it was asked for, or a third of its life is left,
+// or less than the longest certificate lasts (but never in the first half of its life).
+func (r *rotation) intermediateDue() string {
 	if r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate) {
-		return true
+		return "it was asked for"
 	}
-	life := current.Certificate.NotAfter.Sub(current.Certificate.NotBefore)
+	end := r.current.Certificate.NotAfter
+	life := end.Sub(r.current.Certificate.NotBefore)
 	ahead := life / 3
 	for _, p := range r.object.Spec.Profiles {
 		ahead = max(ahead, p.Lifetime.Duration)
@@ -110,111 +154,149 @@ func (r rotation) intermediateDue(current *ca.KeyPair) bool {
 			ahead = max(ahead, p.MaxLifetime.Duration)
 		}
 	}
-	return r.now.After(current.Certificate.NotAfter.Add(-min(ahead, life/2)))
+	if r.now.After(end.Add(-min(ahead, life/2))) {
+		return "it expires at " + end.UTC().Format(time.RFC3339)
+	}
+	return ""
 }
 
 // requested reports whether a person's request to rotate hasn't been carried out on the Secret.
-func (r rotation) requested(annotation string, secret *corev1.Secret) bool {
+func (r *rotation) requested(annotation string, secret *corev1.Secret) bool {
 	token := r.object.Annotations[annotation]
 	return token != "" && secret.Annotations[rotatedAnnotation] != token
 }
 
-// rotateRoot publishes the next root, where one is due and isn't there yet.
-func (r rotation) rotateRoot(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
-	if len(secret.Data[nextCertField]) > 0 {
-		return secret, nil
-	}
-	old, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return secret, fmt.Errorf("the root's Secret %q: %w", secret.Name, err)
-	}
-	life := old.Certificate.NotAfter.Sub(old.Certificate.NotBefore)
-	if !r.requested(v1alpha1.RotateRootAnnotation, secret) && r.now.Before(old.Certificate.NotAfter.Add(-life/3)) {
-		return secret, nil
+// publishNext makes the next root, where one is due and isn't there yet.
+func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
+	end := roots.current.Certificate.NotAfter
+	life := end.Sub(roots.current.Certificate.NotBefore)
+	why := "the root expires at " + end.UTC().Format(time.RFC3339)
+	switch {
+	case roots.next != nil:
+		return nil
+	case r.requested(v1alpha1.RotateRootAnnotation, roots.secret):
+		why = "it was asked for"
+	case r.now.Before(end.Add(-life / 3)):
+		return nil
 	}
 	config := caConfig(r.object)
 	config.Lifetime = r.object.Spec.CA.SelfSigned.RootLifetime.Duration
 	next, err := ca.NewRoot(config, r.now)
 	if err != nil {
-		return secret, err
+		return err
 	}
-	cross, err := ca.CrossSign(next.Certificate, old, r.now)
+	cross, err := ca.CrossSign(next.Certificate, roots.current, r.now)
 	if err != nil {
-		return secret, err
+		return err
 	}
 	key, err := next.KeyPEM()
 	if err != nil {
-		return secret, err
+		return err
 	}
-	changed := secret.DeepCopy()
+	changed := roots.secret.DeepCopy()
 	changed.Data[nextCertField], changed.Data[nextKeyField], changed.Data[nextCrossField] = next.CertificatePEM(), key, ca.EncodeCertificates(cross)
-	annotate(changed, nextSinceAnnotation, r.now.UTC().Format(time.RFC3339))
-	annotate(changed, rotatedAnnotation, r.object.Annotations[v1alpha1.RotateRootAnnotation])
+	r.carriedOut(v1alpha1.RotateRootAnnotation, changed)
 	if err := r.authorities.Client.Update(ctx, changed); err != nil {
-		return secret, err
+		return err
 	}
-	logf.FromContext(ctx).Info("next root published", "secret", changed.Name, "subject", next.Certificate.Subject.String(), "notAfter", next.Certificate.NotAfter)
-	return changed, nil
+	roots.secret, roots.next = changed, next
+	auditCAKey(ctx, auditKeyMade, r.object, changed.Name, next.Certificate, "next root: "+why)
+	r.authorities.Events.Eventf(r.object, nil, "Normal", "NextRootMade", "Rotate", "a new root is published for clients to trust: %s", why)
+	return nil
 }
 
-// nextRootDue reports whether the next root has been published for long enough to be issued from.
-func (r rotation) nextRootDue(root *corev1.Secret) bool {
-	if len(root.Data[nextCertField]) == 0 {
+// nextRootDue reports whether the next root has been published for long enough to be issued from: for rootOverlap, but no
+// longer than half of what the root had left. What counts is that clients have had it, so it must be in the status.
+func (r *rotation) nextRootDue(roots *rootPairs) bool {
+	if roots.next == nil || !strings.Contains(r.object.Status.CABundle, string(roots.next.CertificatePEM())) {
 		return false
 	}
-	since, err := time.Parse(time.RFC3339, root.Annotations[nextSinceAnnotation])
-	return err == nil && !r.now.Before(since.Add(r.object.Spec.CA.SelfSigned.RootOverlap.Duration))
+	since := roots.next.Certificate.NotBefore.Add(caBackdate)
+	left := roots.current.Certificate.NotAfter.Sub(since)
+	return !r.now.Before(since.Add(min(r.object.Spec.CA.SelfSigned.RootOverlap.Duration, left/2)))
 }
 
-// replaceIntermediate makes a new intermediate, under the next root where that is due. The old one's Secret is copied
-// before it is overwritten, which is the one write that counts.
-func (r rotation) replaceIntermediate(ctx context.Context, current *ca.KeyPair, root *corev1.Secret) (*corev1.Secret, error) {
-	certField, keyField := corev1.TLSCertKey, corev1.TLSPrivateKeyKey
-	under := r.nextRootDue(root)
-	if under {
-		certField, keyField = nextCertField, nextKeyField
+// replaceIntermediate makes a new intermediate under a root. The old one's Secret is copied before it is overwritten,
+// which is the one write that counts.
+func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, signer *ca.KeyPair, why string) error {
+	requested := r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate)
+	if signer == roots.current && !requested && !signer.Certificate.NotAfter.After(r.current.Certificate.NotAfter) {
+		return nil // a new one would last no longer
 	}
-	signer, err := ca.ParseKeyPair(root.Data[certField], root.Data[keyField])
+	prefixes, err := r.stillSigning(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the root's Secret %q: %w", root.Name, err)
+		return err
 	}
-	old := v1alpha1.CRLShardPrefix(current.Certificate)
-	retired := belongingTo(r.object, intermediateSuffix+"-"+strings.TrimSuffix(old, "-"))
+	if len(prefixes) >= maxRetired {
+		return fmt.Errorf("the intermediate can't be replaced: %d before it still sign CRLs for what they issued, which is the bound; one whose certificates matter no more can be dropped by deleting its Secret", len(prefixes))
+	}
+	old := strings.TrimSuffix(v1alpha1.CRLShardPrefix(r.current.Certificate), "-")
+	retired := belongingTo(r.object, intermediateSuffix+"-"+old)
 	if _, err := r.authorities.createOrGet(ctx, &corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
-		return nil, err
+		return err
 	}
-	fresh, err := r.authorities.newIntermediate(r.object, signer)
+	fresh, pair, err := r.authorities.newIntermediate(r.object, signer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	changed := r.intermediate.DeepCopy()
-	carried := map[string][]byte{crossField: changed.Data[crossField], previousRootsField: changed.Data[previousRootsField]}
-	if under {
-		carried[crossField] = root.Data[nextCrossField]
-		carried[previousRootsField] = slices.Concat(root.Data[corev1.TLSCertKey], carried[previousRootsField])
+	cross, previous := changed.Data[crossField], changed.Data[previousRootsField]
+	if signer == roots.next {
+		cross = slices.Concat(roots.secret.Data[nextCrossField], cross)
+		previous = slices.Concat(roots.current.CertificatePEM(), previous)
 	}
 	changed.Data = fresh.Data
-	for field, data := range carried {
-		if len(data) > 0 {
-			changed.Data[field] = data
+	for field, certificates := range map[string][]*x509.Certificate{
+		crossField: first(maxCross, unexpired(r.now, cross)), previousRootsField: unexpired(r.now, previous),
+	} {
+		if len(certificates) > 0 {
+			changed.Data[field] = ca.EncodeCertificates(certificates...)
 		}
 	}
-	prefixes := append([]string{strings.TrimSuffix(old, "-")}, strings.Fields(changed.Annotations[retiredAnnotation])...)
-	annotate(changed, retiredAnnotation, strings.Join(prefixes[:min(len(prefixes), maxRetired)], " "))
-	annotate(changed, rotatedAnnotation, r.object.Annotations[v1alpha1.RotateIntermediateAnnotation])
+	annotate(changed, retiredAnnotation, strings.Join(append([]string{old}, prefixes...), " "))
+	r.carriedOut(v1alpha1.RotateIntermediateAnnotation, changed)
 	if err := r.authorities.Client.Update(ctx, changed); err != nil {
-		return nil, err
+		return err
 	}
-	logf.FromContext(ctx).Info("intermediate replaced", "secret", changed.Name, "retired", retired.Name, "underNextRoot", under)
-	return changed, nil
+	r.intermediate, r.current = changed, pair
+	auditCAKey(ctx, auditKeyReplaced, r.object, changed.Name, pair.Certificate, "intermediate: "+why)
+	r.authorities.Events.Eventf(r.object, nil, "Normal", "IntermediateReplaced", "Rotate", "certificates are issued from a new intermediate: %s", why)
+	return nil
 }
 
-// promoteRoot puts the next root in the place of the root, once an intermediate is under it.
-func (r rotation) promoteRoot(ctx context.Context, root *corev1.Secret) error {
-	changed := root.DeepCopy()
-	changed.Data = map[string][]byte{corev1.TLSCertKey: root.Data[nextCertField], corev1.TLSPrivateKeyKey: root.Data[nextKeyField]}
-	delete(changed.Annotations, nextSinceAnnotation)
-	return r.authorities.Client.Update(ctx, changed)
+// promoteRoot puts the next root in the place of the root, once an intermediate is under it. The old root's key has nothing
+// more to sign, and goes.
+func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
+	changed := roots.secret.DeepCopy()
+	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField], corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
+	if err := r.authorities.Client.Update(ctx, changed); err != nil {
+		return err
+	}
+	auditCAKey(ctx, auditKeyReplaced, r.object, changed.Name, roots.next.Certificate, "root: an intermediate is under it")
+	roots.secret, roots.current, roots.next = changed, roots.next, nil
+	return nil
+}
+
+// carriedOut notes on a Secret the request that led to it.
+func (r *rotation) carriedOut(annotation string, secret *corev1.Secret) {
+	if token := r.object.Annotations[annotation]; token != "" {
+		annotate(secret, rotatedAnnotation, token)
+	}
+}
+
+// stillSigning lists the intermediates before this one that have neither expired nor been taken away.
+func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
+	var prefixes []string
+	for _, id := range strings.Fields(r.intermediate.Annotations[retiredAnnotation]) {
+		secret, err := r.authorities.get(ctx, r.object.Namespace, r.object.Name+intermediateSuffix+"-"+id)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		if certificates, parse := ca.ParseCertificates(secret.Data[corev1.TLSCertKey]); err == nil && parse == nil && !r.now.After(certificates[0].NotAfter) {
+			prefixes = append(prefixes, id)
+		}
+	}
+	return prefixes, nil
 }
 
 func annotate(object client.Object, name, value string) {
@@ -226,32 +308,32 @@ func annotate(object client.Object, name, value string) {
 	object.SetAnnotations(annotations)
 }
 
-// publishedRoots are the roots to trust beside that of the authority itself: the one to come, and those before.
-func (a Authorities) publishedRoots(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) ([]byte, error) {
-	roots := intermediate.Data[previousRootsField]
-	root, err := a.get(ctx, object.Namespace, object.Name+rootSuffix)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, err
-	}
-	if err == nil && !bytes.Equal(root.Data[nextCertField], intermediate.Data[caField]) {
-		roots = slices.Concat(root.Data[nextCertField], roots)
-	}
-	return unexpired(roots, a.Clock.Now()), nil
-}
+func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
-// unexpired leaves out certificates that are of no use any more.
-func unexpired(text []byte, now time.Time) []byte {
-	certificates, err := ca.ParseCertificates(text)
-	if err != nil {
-		return nil // none, or nothing that anyone should trust
+// trustBundle is the PEM of the roots to trust: that of the authority itself, the one to come, and those before.
+func trustBundle(now time.Time, authority *ca.Authority, intermediate, root *corev1.Secret) []byte {
+	roots := authority.TrustAnchors()
+	if root != nil {
+		roots = append(roots, unexpired(now, root.Data[nextCertField])...)
 	}
-	var out []byte
-	for _, c := range certificates {
-		if now.Before(c.NotAfter) {
-			out = append(out, ca.EncodeCertificates(c)...)
+	roots = append(roots, unexpired(now, intermediate.Data[previousRootsField])...)
+	var bundle []*x509.Certificate
+	for _, c := range roots {
+		if !slices.ContainsFunc(bundle, c.Equal) {
+			bundle = append(bundle, c)
 		}
 	}
-	return out
+	return ca.EncodeCertificates(bundle...)
+}
+
+// unexpired reads certificates and leaves out those that are of no use any more. What can't be read is none: it is nothing
+// that anyone should trust.
+func unexpired(now time.Time, text []byte) []*x509.Certificate {
+	certificates, err := ca.ParseCertificates(text)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(certificates, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
 // retired loads the CAs before this one that still sign CRLs.

@@ -16,7 +16,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/controllers/ca"
@@ -44,7 +43,7 @@ func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
 	}
 	names, problem := s.identifiers(issuer)
 	if problem != nil {
-		return problem
+		return &unissuableError{problem}
 	}
 	secret := &corev1.Secret{}
 	err := s.Client.Get(ctx, s.Secret, secret)
@@ -57,16 +56,35 @@ func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
 	}
 	chain, key, err := s.issue(issuer, names)
 	if err != nil {
-		return err
+		return &unissuableError{err}
 	}
 	secret.Type = corev1.SecretTypeTLS
 	secret.Data = map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key}
-	logf.FromContext(ctx).Info("TLS certificate of the endpoint made", "secret", s.Secret, "names", names)
 	if absent {
 		secret.ObjectMeta = ctrl.ObjectMeta{Namespace: s.Secret.Namespace, Name: s.Secret.Name}
-		return s.Client.Create(ctx, secret)
+		err = s.Client.Create(ctx, secret)
+	} else {
+		err = s.Client.Update(ctx, secret)
 	}
-	return s.Client.Update(ctx, secret)
+	if err == nil {
+		audit(ctx, auditServerKey, auditLine{Issuer: issuer.Name, Secret: s.Secret.String(), Identifiers: values(names)})
+	}
+	return err
+}
+
+// unissuableError is why the CA can't make the endpoint's certificate, such as a name that its constraints don't permit.
+type unissuableError struct{ error }
+
+func (e *unissuableError) Error() string {
+	return "the endpoint's TLS certificate can't be made: " + e.error.Error()
+}
+
+func values(ids []acme.Identifier) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.Value
+	}
+	return out
 }
 
 // identifiers are the names and addresses that the certificate has to have.

@@ -164,7 +164,7 @@ func shardOfRevoked(_ context.Context, object client.Object) []ShardRequest {
 // shardsOf maps an issuer to all its CRL shards.
 func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest] {
 	return func(_ context.Context, object client.Object) []ShardRequest {
-		issuer, ok := issuers.Get(object.GetNamespace(), object.GetName())
+		issuer, ok := issuers.Revoking(object.GetNamespace(), object.GetName())
 		if !ok {
 			return nil
 		}
