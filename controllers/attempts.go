@@ -58,12 +58,12 @@ func NewAttempts(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<
 	return &Attempts{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
 }
 
-// Take gives the newest attempt, if it has ended.
-func (a *Attempts) Take(key types.NamespacedName) (Attempt, bool) {
+// Take gives the newest attempt at the authorization with that name and UID, if it has ended.
+func (a *Attempts) Take(key types.NamespacedName, uid types.UID) (Attempt, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	state, ok := a.byKey[key]
-	if !ok || state.running {
+	if !ok || state.running || state.uid != uid {
 		return Attempt{}, false
 	}
 	return Attempt{Number: state.number, Result: state.result}, true
@@ -84,7 +84,7 @@ func (a *Attempts) Forget(key types.NamespacedName) {
 func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
 	a.mu.Lock()
 	state, ok := a.byKey[key]
-	if !ok {
+	if !ok || state.uid != authz.UID {
 		state = &attemptState{uid: authz.UID}
 		a.byKey[key] = state
 	}

@@ -119,7 +119,7 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 		return
 	}
 	key := client.ObjectKeyFromObject(authz)
-	attempt, ok := r.Attempts.Take(key)
+	attempt, ok := r.Attempts.Take(key, authz.UID)
 	if !ok {
 		r.Attempts.Start(key, issuer, account, authz)
 		return
