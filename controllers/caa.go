@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -27,6 +29,45 @@ func caaDue(issuer *Issuer, authz *v1alpha1.AcmeAuthorization, now time.Time) bo
 	}
 	c := authz.Status.Challenge
 	return c == nil || c.CAACheckedAt == nil || now.Sub(c.CAACheckedAt.Time) > maxCAAAge
+}
+
+// caaPermits reports whether CAA permits the certificate: by the checks at validation, or by another look where those are
+// too old. It fails the order where CAA forbids it.
+func (r *OrderReconciler) caaPermits(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder, now time.Time) (bool, error) {
+	var due []validation.Request
+	for _, name := range order.Spec.Authorizations {
+		authz := &v1alpha1.AcmeAuthorization{}
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz); err != nil {
+			return false, err
+		}
+		if caaDue(issuer, authz, now) {
+			due = append(due, validationRequest(issuer, account, authz))
+		}
+	}
+	if len(due) == 0 {
+		return true, nil
+	}
+	verdict := r.CAA.Check(client.ObjectKeyFromObject(order), order.UID, issuer, account, due)
+	switch {
+	case verdict.Permitted:
+		return true, nil
+	case len(verdict.Refused) == 0:
+		r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonCheckingCAA, "CAA records are checked again, since the last check is too old")
+	case verdict.Final:
+		r.fail(order, caaProblem(verdict.Refused, len(order.Spec.Identifiers)))
+	default:
+		r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonCheckingCAA, caaProblem(verdict.Refused, len(order.Spec.Identifiers)).Detail)
+	}
+	return false, nil
+}
+
+func caaProblem(refused []acme.Problem, of int) *acme.Problem {
+	if len(refused) == 1 {
+		return &refused[0]
+	}
+	problem := acme.NewProblem(acme.Compound, "the CAA records of %d of %d identifiers permit no certificate, or can't be looked up", len(refused), of).WithStatus(403)
+	problem.Subproblems = refused
+	return problem
 }
 
 // CAAChecks checks CAA once more before certificates are issued, beside the reconciler, which is woken for the outcome.

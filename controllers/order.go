@@ -40,6 +40,7 @@ type OrderReconciler struct {
 	// Live reads past the cache, where an outdated answer would do harm.
 	Live    client.Reader
 	Issuers *Issuers
+	CAA     *CAAChecks
 	Events  events.EventRecorder
 	Clock   clock.PassiveClock
 }
@@ -48,7 +49,11 @@ type OrderReconciler struct {
 func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	order := &v1alpha1.AcmeOrder{}
 	if err := r.Client.Get(ctx, request.NamespacedName, order); err != nil {
+		r.CAA.Forget(request.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !unsettledOrder(order) {
+		r.CAA.Forget(request.NamespacedName)
 	}
 	if order.DeletionTimestamp != nil && !revocationPending(order) {
 		return ctrl.Result{}, r.letGo(ctx, order)
@@ -119,7 +124,7 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 	case order.Spec.CSR == "":
 		return r.ready(order, expires, now), nil
 	}
-	return ctrl.Result{}, r.issue(ctx, issuer, order, expires, now)
+	return again, r.issue(ctx, issuer, order, expires, now)
 }
 
 // withoutIssuer ends an order whose issuer is gone, and leaves one whose issuer can't issue just now to wait for it.
@@ -229,7 +234,7 @@ func (r *OrderReconciler) authorizedSince(order *v1alpha1.AcmeOrder, now time.Ti
 	return newest.Add(readyDelay).Sub(now)
 }
 
-// issue makes the certificate, or fails the order. Doing it again gives the very same certificate.
+// issue makes the certificate, or fails the order, or waits for CAA to be checked. Doing it again gives the very same certificate.
 func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, expires metav1.Time, now time.Time) error {
 	account := &v1alpha1.AcmeAccount{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account)
@@ -257,6 +262,9 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	if problem != nil {
 		r.fail(order, problem)
 		return nil
+	}
+	if permitted, err := r.caaPermits(ctx, issuer, account, order, now); err != nil || !permitted {
+		return err
 	}
 	certificate, err := issuer.Authority.Issue(profile, request)
 	if err != nil {

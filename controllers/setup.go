@@ -97,7 +97,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	recorder := mgr.GetEventRecorder("acmeca-controller")
 	issuers := &Issuers{}
-	validated := make(chan event.GenericEvent, wakeBuffer)
+	validated, rechecked := make(chan event.GenericEvent, wakeBuffer), make(chan event.GenericEvent, wakeBuffer)
 	accountsOf, authorizationsOf, ordersOf, listsOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
 	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
 
@@ -133,10 +133,13 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("authorization controller: %w", err)
 	}
 
-	order := &OrderReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Events: recorder, Clock: o.Clock}
+	order := &OrderReconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
+	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeOrderList{})).
+		WatchesRawSource(source.Channel(rechecked, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(ordersOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeOrderList{}))).
 		WithOptions(concurrency).Complete(order); err != nil {
 		return fmt.Errorf("order controller: %w", err)

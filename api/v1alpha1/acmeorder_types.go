@@ -174,6 +174,8 @@ const (
 	ReasonIssued = "Issued"
 	// ReasonAuthorized : every name is proved, and the client has yet to finalize.
 	ReasonAuthorized = "Authorized"
+	// ReasonCheckingCAA : the client has finalized, and CAA records are checked once more before the certificate is made.
+	ReasonCheckingCAA = "CheckingCAA"
 	// ReasonRevoked : the certificate was issued and has been revoked.
 	ReasonRevoked = "Revoked"
 )
