@@ -27,9 +27,11 @@ type challengeDocument struct {
 	Type      acme.ChallengeType `json:"type"`
 	URL       string             `json:"url"`
 	Status    acme.State         `json:"status"`
-	Token     string             `json:"token"`
+	Token     string             `json:"token,omitempty"`
 	Validated string             `json:"validated,omitempty"`
 	Error     *problemDocument   `json:"error,omitempty"`
+	// IssuerDomainNames is draft-ietf-acme-dns-persist-02 section 3.1's.
+	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
 }
 
 // newAuthorization is one to be made, with the challenges that the issuer offers.
@@ -41,7 +43,7 @@ func (r *signed) newAuthorization(id acme.Identifier) *v1alpha1.AcmeAuthorizatio
 		Wildcard:   id.Wildcard(),
 	}}
 	for _, t := range r.issuer.policy.Challenges(id) {
-		authz.Spec.Challenges = append(authz.Spec.Challenges, v1alpha1.Challenge{Type: t, Token: newToken()})
+		authz.Spec.Challenges = append(authz.Spec.Challenges, newChallenge(t))
 	}
 	authz.Namespace, authz.Name = r.issuer.key.Namespace, newID()
 	return authz
@@ -188,6 +190,9 @@ func (s *Server) authorizationAnswer(r *signed, authz *v1alpha1.AcmeAuthorizatio
 func (r *signed) challengeDocument(authz *v1alpha1.AcmeAuthorization, c v1alpha1.Challenge) challengeDocument {
 	document := challengeDocument{
 		Type: c.Type, URL: r.url(acme.ChallengePath(authz.Name, c.Type)), Status: acme.StatePending, Token: c.Token,
+	}
+	if c.Type == acme.DNSPersist01 {
+		document.IssuerDomainNames = r.issuerDomainNames()
 	}
 	if authz.Spec.Response == nil || authz.Spec.Response.Type != c.Type {
 		return document

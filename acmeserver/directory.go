@@ -24,6 +24,9 @@ type directoryMeta struct {
 	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
 	ExternalAccountRequired bool              `json:"externalAccountRequired"`
 	Profiles                map[string]string `json:"profiles,omitempty"`
+	// IssuerDomainNames and AccountHashPrefix are draft-ietf-acme-dns-persist-02's.
+	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
+	AccountHashPrefix string   `json:"accountHashPrefix,omitempty"`
 }
 
 func (s *Server) directory(c *call) (*answer, error) {
@@ -45,6 +48,8 @@ func (s *Server) directory(c *call) (*answer, error) {
 			CAAIdentities:           spec.Validation.CAAIdentities,
 			ExternalAccountRequired: spec.Account.ExternalAccountBinding.Required,
 			Profiles:                map[string]string{},
+			IssuerDomainNames:       c.issuerDomainNames(),
+			AccountHashPrefix:       c.accountHashPrefix(),
 		},
 	}
 	for _, p := range spec.Profiles {

@@ -156,7 +156,6 @@ func validationRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1a
 	request := validation.Request{
 		Identifier:        authz.Spec.Identifier.ACME(),
 		Wildcard:          authz.Spec.Wildcard,
-		Type:              authz.Spec.Response.Type,
 		Thumbprint:        account.Status.Thumbprint,
 		FormerThumbprints: account.Status.FormerThumbprints,
 	}
@@ -164,6 +163,10 @@ func validationRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1a
 		request.AccountURIs = append(request.AccountURIs, base.URL(acme.AccountPath(account.Name)))
 		request.HashPrefixes = append(request.HashPrefixes, base.URL(acme.AccountHashPath))
 	}
+	if authz.Spec.Response == nil {
+		return request // for no type of challenge, which no check permits
+	}
+	request.Type = authz.Spec.Response.Type
 	// The URL that the client itself uses comes first. That it is one of the account's was verified.
 	if message, problem := authz.Spec.Response.Request.Message(); problem == nil {
 		if i := slices.Index(request.AccountURIs, message.Header.KeyID); i > 0 {
