@@ -227,7 +227,8 @@ func (s *Server) challenge(r *signed) (*answer, error) {
 	}
 	result := ok(r.challengeDocument(authz, challenge))
 	result.links = []link{{r.url(acme.AuthorizationPath(authz.Name)), "up"}}
-	if responded(authz) {
+	// Only where an attempt has failed: a client that asks for the authorization at once waits there, not here.
+	if responded(authz) && authz.Status.Challenge != nil {
 		result.retryAfter = pollInterval
 	}
 	return result, nil
