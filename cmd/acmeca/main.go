@@ -24,6 +24,7 @@ Usage:
   acmeca controller [flags]   verify, validate, issue, revoke
   acmeca server [flags]       the ACME endpoint
   acmeca all [flags]          both in one process
+  acmeca validator [flags]    validate at another place of the network, for controllers elsewhere
   acmeca COMMAND -h           the flags of a command
 `
 
@@ -43,8 +44,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("acmeca "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	operator := args[0] != "validator"
 	var o options
-	o.bind(flags)
+	if operator {
+		o.bind(flags)
+	}
 	logging := zap.Options{}
 	logging.BindFlags(flags)
 	var halves []half
@@ -55,6 +59,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		halves = []half{o.server(flags, "")}
 	case "all":
 		halves = []half{o.controller(flags, "controller-"), o.server(flags, "server-")}
+	case "validator":
+		halves = []half{validator(flags)}
 	default:
 		fmt.Fprint(stderr, usage)
 		return fmt.Errorf("there is no command %q", args[0])
@@ -66,8 +72,10 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
-	if err := o.check(); err != nil {
-		return err
+	if operator {
+		if err := o.check(); err != nil {
+			return err
+		}
 	}
 	return runAll(ctx, halves)
 }

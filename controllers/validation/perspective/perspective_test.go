@@ -145,7 +145,10 @@ func dns01(name string) validation.Request {
 
 func TestPerspective(t *testing.T) {
 	a := newAuthority(t)
-	client := a.client(a.serve(NewServer(validator(t), 0)))
+	server := NewServer(validator(t), 0)
+	observed := map[bool]int{}
+	server.Observe = func(_ *http.Request, _ validation.Request, r validation.Result) { observed[r.Valid]++ }
+	client := a.client(a.serve(server))
 	http01 := dns01("lo.test")
 	http01.Type = acme.HTTP01
 	unknown := dns01("a.test")
@@ -173,6 +176,9 @@ func TestPerspective(t *testing.T) {
 				t.Errorf("got record %+v", got.Record)
 			}
 		})
+	}
+	if observed[true] != 2 || observed[false] != 6 {
+		t.Errorf("observed %v", observed)
 	}
 	if got := client.Validate(t.Context(), dns01("a.test")); len(got.Record.Records) != 1 || got.Record.Resolver == "" {
 		t.Errorf("got record %+v", got.Record)

@@ -14,6 +14,9 @@ const DefaultConcurrent = 256
 
 // Server does checks for who is let through to it. It is to be served over TLS with client certificates.
 type Server struct {
+	// Observe is told of each check that was done; nil for nobody.
+	Observe func(*http.Request, validation.Request, validation.Result)
+
 	validator *validation.Validator
 	places    chan struct{}
 }
@@ -73,7 +76,11 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	if asked.Check == kindCAA {
 		do = validator.CheckCAA
 	}
-	text, err := json.Marshal(answerFrom(body, do(r.Context(), asked.validation())))
+	result := do(r.Context(), asked.validation())
+	if s.Observe != nil {
+		s.Observe(r, asked.validation(), result)
+	}
+	text, err := json.Marshal(answerFrom(body, result))
 	if err != nil {
 		http.Error(w, "the answer can't be written", http.StatusInternalServerError)
 		return

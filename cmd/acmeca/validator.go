@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/perspective"
+)
+
+type validatorOptions struct {
+	listen, health    string
+	tlsDir, clientCA  string
+	clientNames       listFlag
+	resolvers         listFlag
+	clusterDomain     string
+	allow, deny       listFlag
+	httpPort, tlsPort int
+	httpsPort         int
+	timeout           time.Duration
+	concurrent        int
+	perHost           int
+}
+
+// validator adds the flags of `acmeca validator`, a perspective: it validates for controllers elsewhere, and knows no
+// Kubernetes.
+func validator(flags *flag.FlagSet) half {
+	o := &validatorOptions{}
+	flags.StringVar(&o.listen, "listen", ":9443", "`address` to serve controllers on")
+	flags.StringVar(&o.health, "health-listen", ":8081", "`address` of /healthz and /readyz; 0 for none")
+	flags.StringVar(&o.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
+	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with the CA certificates that controllers' certificates have to be signed under (default ca.crt in --tls-dir)")
+	flags.Var(&o.clientNames, "client-name", "a DNS `name` that a controller's certificate may have; may be given again; without it every certificate under --client-ca is let in")
+	flags.Var(&o.resolvers, "resolver", "`address` of a DNS server, with or without a port; may be given again (default those of the host)")
+	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "`domain` of the cluster's Services, which is appended to names that end in .svc")
+	flags.Var(&o.allow, "allow", "`CIDR` to open that validation doesn't connect to by itself, such as loopback; may be given again")
+	flags.Var(&o.deny, "deny", "`CIDR` to close, whatever --allow says; may be given again")
+	flags.IntVar(&o.httpPort, "http-port", validation.DefaultHTTPPort, "`port` that http-01 is tried on")
+	flags.IntVar(&o.httpsPort, "https-port", validation.DefaultHTTPSPort, "`port` that http-01 may be redirected to, beside --http-port")
+	flags.IntVar(&o.tlsPort, "tls-port", validation.DefaultTLSPort, "`port` that tls-alpn-01 is tried on")
+	flags.DurationVar(&o.timeout, "timeout", validation.DefaultTimeout, "`time` that one validation may take")
+	flags.IntVar(&o.concurrent, "concurrency", perspective.DefaultConcurrent, "`number` of validations at once")
+	flags.IntVar(&o.perHost, "connections-per-host", validation.DefaultPerHost, "`number` of connections to one address at once")
+	return o.run
+}
+
+func (o *validatorOptions) run(ctx context.Context) error {
+	v, err := o.newValidator()
+	if err != nil {
+		return fmt.Errorf("validator: %w", err)
+	}
+	if o.clientCA == "" {
+		o.clientCA = filepath.Join(o.tlsDir, "ca.crt")
+	}
+	watcher := waitForCertificate(ctx, o.tlsDir)
+	if watcher == nil {
+		return nil
+	}
+	logger := logf.FromContext(ctx).WithName("validator")
+	go func() {
+		if err := watcher.Start(ctx); err != nil {
+			logger.Error(err, "the TLS certificate is not watched any more")
+		}
+	}()
+	listener, err := tls.Listen("tcp", o.listen, o.tlsConfig(watcher))
+	if err != nil {
+		return fmt.Errorf("validator: %w", err)
+	}
+	server := perspective.NewServer(v, o.concurrent)
+	server.Observe = observer(logger)
+	servers := []*http.Server{o.httpServer(server, logger)}
+	ended := make(chan error, 2)
+	go func() { ended <- servers[0].Serve(listener) }()
+	if o.health != "0" {
+		servers = append(servers, o.httpServer(http.HandlerFunc(healthy), logger))
+		servers[1].Addr = o.health
+		go func() { ended <- servers[1].ListenAndServe() }()
+	}
+	logger.Info("serving", "address", listener.Addr().String())
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	for _, s := range servers {
+		err = errors.Join(err, s.Shutdown(last))
+	}
+	return err
+}
+
+func (o *validatorOptions) newValidator() (*validation.Validator, error) {
+	c := validation.Config{
+		Resolvers: o.resolvers, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
+		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: validation.NewHosts(o.perHost),
+	}
+	for _, list := range []struct {
+		flag  string
+		cidrs []string
+		into  *[]netip.Prefix
+	}{{"--allow", o.allow, &c.Allow}, {"--deny", o.deny, &c.Deny}} {
+		for _, cidr := range list.cidrs {
+			prefix, err := netip.ParsePrefix(cidr)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", list.flag, err)
+			}
+			*list.into = append(*list.into, prefix)
+		}
+	}
+	return validation.New(c)
+}
+
+// tlsConfig lets in who has the right certificate. The CA's file is read for each connection, of which there are few, so
+// that a new CA counts at once.
+func (o *validatorOptions) tlsConfig(watcher *certwatcher.CertWatcher) *tls.Config {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
+		ClientAuth: tls.RequireAndVerifyClientCert, VerifyConnection: o.checkName,
+	}
+	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		text, err := os.ReadFile(o.clientCA)
+		if err != nil {
+			return nil, err
+		}
+		fresh := config.Clone()
+		fresh.ClientCAs = x509.NewCertPool()
+		if !fresh.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s has no certificate", o.clientCA)
+		}
+		return fresh, nil
+	}}
+}
+
+// checkName keeps out certificates that the same CA gave to others.
+func (o *validatorOptions) checkName(state tls.ConnectionState) error {
+	if len(o.clientNames) == 0 {
+		return nil
+	}
+	for _, name := range state.PeerCertificates[0].DNSNames {
+		if slices.Contains(o.clientNames, name) {
+			return nil
+		}
+	}
+	return errors.New("the client's certificate has none of the names of --client-name")
+}
+
+func (o *validatorOptions) httpServer(handler http.Handler, logger logr.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: o.timeout + readTimeout + 5*time.Second, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		BaseContext:    func(net.Listener) context.Context { return context.Background() },
+		ErrorLog:       log.New(logWriter(func(text string) { logger.Info("connection refused", "reason", strings.TrimSpace(text)) }), "", 0),
+	}
+}
+
+func healthy(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+		http.NotFound(w, r)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// observer tells of each check.
+func observer(logger logr.Logger) func(*http.Request, validation.Request, validation.Result) {
+	return func(r *http.Request, asked validation.Request, result validation.Result) {
+		values := []any{
+			"client", r.TLS.PeerCertificates[0].Subject.String(), "address", r.RemoteAddr, "identifier", asked.Identifier.Value, "wildcard", asked.Wildcard,
+			"challenge", asked.Type, "valid", result.Valid, "milliseconds", result.Record.DurationMillis,
+		}
+		if result.Problem != nil {
+			values = append(values, "problem", result.Problem.Error())
+		}
+		logger.Info("checked", values...)
+	}
+}
