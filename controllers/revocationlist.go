@@ -86,8 +86,8 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 		return ctrl.Result{}, "", err
 	}
 	now := r.Clock.Now()
-	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 {
-		return ctrl.Result{RequeueAfter: min(wait, crlInterval)}, nearlyFull(last.crl), nil
+	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 && wait <= crlInterval { // not where the clock was set back
+		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
 	}
 	revoked, err := r.revoked(ctx, request)
 	if err != nil {

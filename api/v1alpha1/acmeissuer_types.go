@@ -460,7 +460,7 @@ type ExternalAccountBinding struct {
 // CRL says how revocations are published.
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards can't be lowered: certificates name the shard that they belong to",fieldPath=".shards"
 type CRL struct {
-	// Lifetime from a CRL's issue to its nextUpdate. It is made anew when half of it is over.
+	// Lifetime from a CRL's issue to its nextUpdate. It is made anew before half of it is over.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be from 10m to 8760h"
