@@ -152,7 +152,7 @@ const StateClaim acme.State = "claim"
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`
-// +kubebuilder:printcolumn:name="Contact",type=string,JSONPath=`.status.contact[*]`
+// +kubebuilder:printcolumn:name="Contact",type=string,JSONPath=`.status.contact`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.problem.type`
 // +kubebuilder:printcolumn:name="Binding",type=string,JSONPath=`.status.externalAccountKeyID`,priority=1
 // +kubebuilder:printcolumn:name="Thumbprint",type=string,JSONPath=`.status.thumbprint`,priority=1

@@ -28,6 +28,7 @@ type AcmeAuthorizationSpec struct {
 	// Identifier to prove control of; of a wildcard name, the part below the wildcard.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!self.value.startsWith('*.')",message="a wildcard's authorization names the domain, with wildcard set"
+	// +kubebuilder:validation:XValidation:rule="self.value.size() <= 253",message="must be no longer than 253 characters",fieldPath=".value"
 	Identifier Identifier `json:"identifier"`
 
 	// Wildcard is whether the authorization is for the wildcard below the identifier, and not for the identifier itself.

@@ -190,10 +190,11 @@ const (
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
 // +kubebuilder:selectablefield:JSONPath=`.status.serial`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
-// +kubebuilder:printcolumn:name="Identifiers",type=string,JSONPath=`.spec.identifiers[*].value`
+// +kubebuilder:printcolumn:name="Identifier",type=string,JSONPath=`.spec.identifiers[0].value`,description="The first identifier; -o wide shows all"
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.problem.type`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.notAfter`
+// +kubebuilder:printcolumn:name="Identifiers",type=string,JSONPath=`.spec.identifiers`,priority=1
 // +kubebuilder:printcolumn:name="Revoked",type=date,JSONPath=`.status.revokedAt`,priority=1
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.spec.accountRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
