@@ -183,7 +183,6 @@ var _ = Describe("A captured endpoint, with the attacker's account", func() {
 			issuer.Spec.Validation = served.Spec.Validation
 			issuer.Spec.Challenges.Types = []acme.ChallengeType{acme.DNS01}
 			issuer.Spec.Policy.DNS.Deny = []string{"denied.test"}
-			issuer.Spec.Profiles = []v1alpha1.Profile{{Name: "default", MaxIdentifiers: 1}}
 			Expect(person.Create(ctx, issuer)).To(Succeed())
 			Eventually(ctx, func() string { return refresh(ctx, issuer).Status.DirectoryURL }).WithTimeout(patience).ShouldNot(BeEmpty())
 		})

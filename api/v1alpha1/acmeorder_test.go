@@ -1,0 +1,112 @@
+package v1alpha1_test
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+var _ = Describe("An AcmeOrder", func() {
+	It("is pending until the controllers have looked at it, whatever it is made with", func(ctx SpecContext) {
+		order := create(ctx, anOrder, `{"status": {"state": "valid", "certificate": "mine"}}`)
+		Expect(field(order, "status", "state")).To(Equal("pending"))
+		Expect(field(order, "status", "certificate")).To(BeEmpty())
+	})
+
+	DescribeTable("is refused with", func(ctx SpecContext, patch, words string) {
+		Expect(note(admin.Create(ctx, object(anOrder, patch)))).To(beRefused(words))
+	},
+		Entry("no account", `{"spec": {"accountRef": null}}`, "spec.accountRef"),
+		Entry("no identifiers", `{"spec": {"identifiers": []}}`, "should have at least 1 items"),
+		Entry("an unknown type of identifier", `{"spec": {"identifiers": [{"type": "email", "value": "a@a.test"}]}}`, "Unsupported value"),
+		Entry("an empty identifier", `{"spec": {"identifiers": [{"type": "dns", "value": ""}]}}`, "spec.identifiers[0].value"),
+		Entry("a long identifier", `{"spec": {"identifiers": [{"type": "dns", "value": `+text(256)+`}]}}`, "Too long"),
+		Entry("too many identifiers", `{"spec": {"identifiers": `+list(101, func(i int) string { return fmt.Sprintf(`{"type": "dns", "value": "n%d.test"}`, i) })+`}}`, "Too many"),
+		Entry("no authorizations", `{"spec": {"authorizations": []}}`, "should have at least 1 items"),
+		Entry("a long authorization's name", `{"spec": {"authorizations": [`+text(64)+`]}}`, "Too long"),
+		Entry("a long profile's name", `{"spec": {"profile": `+text(64)+`}}`, "Too long"),
+		Entry("a CSR that nobody signed", `{"spec": {"csr": "a CSR"}}`, "csr and finalization are set together"),
+		Entry("a finalization without a CSR", `{"spec": {"finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`,
+			"csr and finalization are set together"),
+		Entry("a finalization without a time", `{"spec": {"csr": "a CSR", "finalization": {"request": {"protected": "e30", "signature": "c2ln"}}}}`, "spec.finalization.time"),
+		Entry("a huge CSR", `{"spec": {"csr": `+text(49153)+`, "finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`, "Too long"),
+		Entry("a reason for revocation that only a CA gives", `{"spec": {"revocation": {"reason": 2}}}`, "Unsupported value"),
+		Entry("the reason for taking a revocation back", `{"spec": {"revocation": {"reason": 8}}}`, "Unsupported value"),
+		Entry("the reason that doesn't exist", `{"spec": {"revocation": {"reason": 7}}}`, "Unsupported value"),
+	)
+
+	DescribeTable("can't have changed", func(ctx SpecContext, manifestPatch, patch, words string) {
+		Expect(change(ctx, create(ctx, anOrder, manifestPatch), patch)).To(beRefused(words))
+	},
+		Entry("its issuer", `{}`, `{"spec": {"issuerRef": {"name": "another"}}}`, "issuerRef is immutable"),
+		Entry("its account", `{}`, `{"spec": {"accountRef": {"name": "another"}}}`, "accountRef is immutable"),
+		Entry("its identifiers", `{}`, `{"spec": {"identifiers": [{"type": "dns", "value": "b.test"}, {"type": "dns", "value": "a.test"}]}}`, "identifiers are immutable"),
+		Entry("its authorizations", `{}`, `{"spec": {"authorizations": ["for-b", "for-a"]}}`, "authorizations are immutable"),
+		Entry("the end of its validity, to one", `{}`, `{"spec": {"notAfter": "2030-01-01T00:00:00Z"}}`, "notBefore and notAfter are immutable"),
+		Entry("the end of its validity, to another", `{"spec": {"notAfter": "2030-01-01T00:00:00Z"}}`, `{"spec": {"notAfter": "2031-01-01T00:00:00Z"}}`, "notBefore and notAfter are immutable"),
+		Entry("the start of its validity, to none", `{"spec": {"notBefore": "2030-01-01T00:00:00Z"}}`, `{"spec": {"notBefore": null}}`, "notBefore and notAfter are immutable"),
+		Entry("its profile, to one", `{}`, `{"spec": {"profile": "another"}}`, "profile is immutable"),
+		Entry("its profile, to none", `{"spec": {"profile": "default"}}`, `{"spec": {"profile": null}}`, "profile is immutable"),
+		Entry("what it replaces", `{"spec": {"replaces": "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"}}`, `{"spec": {"replaces": null}}`, "replaces is immutable"),
+		Entry("its CSR", aFinalization, `{"spec": {"csr": "another CSR"}}`, "csr is set once"),
+		Entry("its CSR, to none", aFinalization, `{"spec": {"csr": null, "finalization": null}}`, "csr is set once"),
+		Entry("its finalization", aFinalization, `{"spec": {"finalization": {"time": "2029-01-01T00:00:00Z"}}}`, "finalization is set once"),
+		Entry("the signature under its CSR", aFinalization, `{"spec": {"finalization": {"request": {"signature": "b3RoZXI"}}}}`, "finalization is set once"),
+	)
+
+	It("takes a CSR once, and the same again", func(ctx SpecContext) {
+		order := create(ctx, anOrder)
+		Expect(change(ctx, order, aFinalization)).To(Succeed())
+		Expect(change(ctx, order, aFinalization)).To(Succeed())
+	})
+
+	It("can have a revocation asked for in another way until it is carried out, and then no more", func(ctx SpecContext) {
+		order := create(ctx, anOrder, aFinalization)
+		Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 1, "request": {"protected": "e30", "signature": "c2ln"}}}}`)).To(Succeed())
+		Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 4, "request": null}}}`)).To(Succeed())
+		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": "2030-01-01T00:00:00Z"}}`)).To(Succeed())
+		for _, patch := range []string{`{"reason": 1}`, `{"request": {"protected": "e30", "signature": "c2ln"}}`, `null`} {
+			Expect(change(ctx, order, `{"spec": {"revocation": `+patch+`}}`)).To(beRefused("spec.revocation stands once it has been carried out"))
+		}
+		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": "2031-01-01T00:00:00Z"}}`)).To(beRefused("revokedAt is set once"))
+		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": null}}`)).To(beRefused("revokedAt is set once"))
+	})
+
+	DescribeTable("stays", func(ctx SpecContext, state string) {
+		order := create(ctx, anOrder)
+		Expect(changeStatus(ctx, order, `{"status": {"state": "`+state+`"}}`)).To(Succeed())
+		Expect(changeStatus(ctx, order, `{"status": {"state": "ready"}}`)).To(beRefused("the order's state is final"))
+		Expect(changeStatus(ctx, order, `{"status": {"state": null}}`)).To(beRefused("the order's state is final"))
+		Expect(changeStatus(ctx, order, `{"status": null}`)).To(beRefused("the order's state is final"))
+	},
+		Entry("valid", "valid"), Entry("invalid", "invalid"),
+	)
+
+	It("keeps its certificate", func(ctx SpecContext) {
+		order := create(ctx, anOrder)
+		Expect(changeStatus(ctx, order, `{"status": {"state": "valid", "certificate": "one"}}`)).To(Succeed())
+		Expect(changeStatus(ctx, order, `{"status": {"certificate": "another"}}`)).To(beRefused("certificate is set once"))
+		Expect(changeStatus(ctx, order, `{"status": {"certificate": null}}`)).To(beRefused("certificate is set once"))
+	})
+
+	It("has only known states, and bounded words", func(ctx SpecContext) {
+		order := create(ctx, anOrder)
+		Expect(changeStatus(ctx, order, `{"status": {"state": "deactivated"}}`)).To(beRefused("Unsupported value"))
+		Expect(changeStatus(ctx, order, `{"status": {"problem": {"type": "malformed", "detail": `+text(1025)+`}}}`)).To(beRefused("Too long"))
+		Expect(changeStatus(ctx, order, `{"status": {"certificate": `+text(131073)+`}}`)).To(beRefused("Too long"))
+	})
+
+	It("expires when its status says, and before when its issuer will have it", func() {
+		order := &v1alpha1.AcmeOrder{}
+		order.CreationTimestamp = metav1.NewTime(time.Unix(1000, 0))
+		lifetimes := v1alpha1.Lifetimes{Order: metav1.Duration{Duration: time.Minute}}
+		Expect(order.ExpiresAt(lifetimes).Unix()).To(BeEquivalentTo(1060))
+		order.Status.Expires = &metav1.Time{Time: time.Unix(2000, 0)}
+		Expect(order.ExpiresAt(lifetimes).Unix()).To(BeEquivalentTo(2000))
+	})
+})
