@@ -68,11 +68,19 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 		return nil, err
 	}
 	key := types.NamespacedName{Namespace: r.issuer.key.Namespace, Name: v1alpha1.AccountName(r.issuer.key.Name, r.key.Thumbprint())}
-	if _, err := s.accounts.getCached(r.Context(), key); err == nil || payload.OnlyReturnExisting {
+	known, err := s.accounts.getCached(r.Context(), key)
+	refused := err == nil && known.Status.State == acme.StateInvalid
+	if err == nil && !refused || payload.OnlyReturnExisting {
 		return s.existingAccount(r, key)
 	}
 	if err := r.checkRegistration(payload); err != nil {
 		return nil, err
+	}
+	if refused {
+		// What was refused isn't an account, and is about to be removed: this request is to be judged by itself.
+		if err := s.accounts.AwaitGone(r.Context(), key); err != nil {
+			return nil, err
+		}
 	}
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef:            v1alpha1.ObjectRef{Name: r.issuer.key.Name},
@@ -87,8 +95,7 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	account, err := s.verdict(r.Context(), account)
-	if err != nil {
+	if account, err = s.verdict(r.Context(), account); err != nil {
 		return nil, err
 	}
 	return r.accountAnswer(http.StatusCreated, account), nil
@@ -163,6 +170,8 @@ func (s *Server) verdict(ctx context.Context, account *v1alpha1.AcmeAccount) (*v
 	pending := func(a *v1alpha1.AcmeAccount) bool { return a.Status.State == acme.StatePending || a.Status.State == "" }
 	account, err := s.accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !pending(a) })
 	switch {
+	case isNotFound(err):
+		return nil, unavailable("the account was removed meanwhile; try again")
 	case err != nil:
 		return nil, err
 	case pending(account):

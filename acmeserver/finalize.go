@@ -70,7 +70,7 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	for i, id := range order.Spec.Identifiers {
 		identifiers[i] = id.ACME()
 	}
-	if _, problem := r.issuer.policy.Profile(order.Spec.Profile); problem != nil {
+	if _, problem := r.policy().Profile(order.Spec.Profile); problem != nil {
 		return nil, problem // it was taken away since (draft-ietf-acme-profiles section 4)
 	}
 	parsed, problem := policy.ParseCSR(csr, identifiers, policy.CSROptions{AccountKey: r.key.Public()})

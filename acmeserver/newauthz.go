@@ -27,7 +27,7 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 		problem = acme.NewProblem(acme.RejectedIdentifier, "%q is a wildcard, which can't be authorized ahead of an order (RFC 8555 section 7.4.1)", id.Value).About(id)
 	}
 	if problem == nil {
-		problem = r.issuer.policy.Identifiers([]acme.Identifier{id})
+		problem = r.policy().Identifiers([]acme.Identifier{id})
 	}
 	if problem != nil {
 		return nil, problem.WithStatus(http.StatusForbidden)

@@ -44,7 +44,8 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	profile, problem := r.issuer.policy.Profile(payload.Profile)
+	allowed := r.policy()
+	profile, problem := allowed.Profile(payload.Profile)
 	if problem != nil {
 		return nil, problem
 	}
@@ -52,7 +53,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	if problem := r.issuer.policy.Identifiers(identifiers); problem != nil {
+	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return nil, problem
 	}
 	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {

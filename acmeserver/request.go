@@ -9,6 +9,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -184,4 +185,9 @@ func (c *call) issuing() error {
 		return c.issuer.fault
 	}
 	return nil
+}
+
+// policy is what the account that signed may have, where the issuer can issue.
+func (r *signed) policy() *policy.Policy {
+	return r.issuer.policy.For(r.account.Status.ExternalAccountPolicy)
 }

@@ -21,6 +21,8 @@ const (
 	awaitChange = time.Second
 	// awaitVerdict is how long a client's change to its account may wait for the controllers to verify it.
 	awaitVerdict = 10 * time.Second
+	// awaitRemoval is how long a client waits for what the controllers remove at once.
+	awaitRemoval = 3 * time.Second
 	// pollInterval is what clients are asked to wait before they ask again.
 	pollInterval = time.Second
 )

@@ -125,7 +125,22 @@ func (s *store[T]) Patch(ctx context.Context, key types.NamespacedName, patch []
 	return object, err
 }
 
+// AwaitGone waits until an object that is being removed is gone. The error is a 503 where that takes too long.
+func (s *store[T]) AwaitGone(ctx context.Context, key types.NamespacedName) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitRemoval)
+	defer cancel()
+	_, err := s.Await(ctx, key, func(T) bool { return false })
+	if isNotFound(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		err = unavailable("the %s is being removed; try again", s.kind)
+	}
+	return err
+}
+
 // Await gives the object as soon as it is done, or as it is when the context ends. It returns at once where too many wait.
+// The error is a 404 where the object is removed meanwhile.
 func (s *store[T]) Await(ctx context.Context, key types.NamespacedName, done func(T) bool) (T, error) {
 	changes := make(chan T, 8)
 	s.mu.Lock()
@@ -148,7 +163,10 @@ func (s *store[T]) Await(ctx context.Context, key types.NamespacedName, done fun
 	}
 	for {
 		select {
-		case changed := <-changes:
+		case changed, exists := <-changes:
+			if !exists {
+				return object, notFound(s.kind)
+			}
 			if !older(changed, object) {
 				object = changed
 			}
@@ -222,9 +240,14 @@ func (s *store[T]) deleted(event any) {
 		event = unknown.Obj
 	}
 	if object, ok := event.(T); ok {
+		key := client.ObjectKeyFromObject(object)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.newer, client.ObjectKeyFromObject(object))
+		delete(s.newer, key)
+		for waiter := range s.waiters[key] {
+			close(waiter)
+		}
+		delete(s.waiters, key)
 	}
 }
 

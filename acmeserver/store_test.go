@@ -112,6 +112,34 @@ func TestStoreForgetsWhatWasDeleted(t *testing.T) {
 	}
 }
 
+func TestStoreAwaitsARemoval(t *testing.T) {
+	s, cached, _ := newTestStore()
+	if err := s.AwaitGone(t.Context(), orderKey); err != nil {
+		t.Errorf("what isn't there is gone: %v", err)
+	}
+	cached.put(orderAt("1", acme.StateInvalid))
+	gone := make(chan error)
+	go func() { gone <- s.AwaitGone(t.Context(), orderKey) }()
+	for waiting := false; !waiting; {
+		s.mu.Lock()
+		waiting = len(s.waiters[orderKey]) > 0
+		s.mu.Unlock()
+	}
+	s.observed(orderAt("2", acme.StateInvalid))
+	s.deleted(orderAt("2", acme.StateInvalid))
+	if err := <-gone; err != nil {
+		t.Errorf("after the removal: %v", err)
+	}
+	if len(s.waiters) != 0 {
+		t.Error("a waiter is left behind")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.AwaitGone(ended, orderKey); problemOf(t.Context(), err).Status != 503 {
+		t.Errorf("what isn't removed in time: %v", err)
+	}
+}
+
 func TestStoreAwaitsAChange(t *testing.T) {
 	s, cached, _ := newTestStore()
 	cached.put(orderAt("1", acme.StateProcessing))

@@ -140,18 +140,18 @@ func (r *AccountReconciler) register(ctx context.Context, issuer *Issuer, accoun
 		status.TermsOfServiceAgreed = terms
 	}
 	status.JWK, status.Thumbprint, status.Contact = string(key.JSON()), key.Thumbprint(), payload.Contact
-	keyID, problem, err := r.bind(ctx, issuer, account, message, payload)
-	status.ExternalAccountKeyID = keyID
+	bound, problem, err := r.bind(ctx, issuer, account, message, payload)
+	status.ExternalAccountKeyID, status.ExternalAccountPolicy = bound.KeyID, bound.Policy
 	return problem, err
 }
 
 // bind ties the account to an external one (RFC 8555 section 7.3.4), where it asks for that or has to.
-func (r *AccountReconciler) bind(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, outer *jws.Message, payload acme.AccountRequest) (string, *acme.Problem, error) {
+func (r *AccountReconciler) bind(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, outer *jws.Message, payload acme.AccountRequest) (Binding, *acme.Problem, error) {
 	if !slices.ContainsFunc([]byte(payload.ExternalAccountBinding), func(b byte) bool { return b == '{' }) {
 		if issuer.Spec.Account.ExternalAccountBinding.Required {
-			return "", acme.NewProblem(acme.ExternalAccountRequired, "this issuer takes accounts with an external account binding only"), nil
+			return Binding{}, acme.NewProblem(acme.ExternalAccountRequired, "this issuer takes accounts with an external account binding only"), nil
 		}
-		return "", nil, nil
+		return Binding{}, nil, nil
 	}
 	return r.Bindings.Bind(ctx, issuer, account, outer, payload.ExternalAccountBinding)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -22,6 +23,10 @@ const (
 
 	bindingKeyField     = "hmac-key"
 	bindingExpiresField = "expires"
+	reusableField       = "reusable"
+	allowedDNSField     = "allowed-dns"
+	allowedIPsField     = "allowed-ips"
+	allowedProfiles     = "allowed-profiles"
 	boundAccountKey     = "acmeca.dev/bound-account"
 	minBindingKeyLength = 32
 )
@@ -36,50 +41,63 @@ type Bindings struct {
 	Clock  clock.PassiveClock
 }
 
-// Bind verifies a binding and uses up its key for the account. The annotation on the Secret is the commit point: it is
-// written under the Secret's resourceVersion, so that of two accounts with one key a single one gets it.
-func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, outer *jws.Message, raw []byte) (string, *acme.Problem, error) {
+// Binding is what a key that was accepted says of the account.
+type Binding struct {
+	KeyID  string
+	Policy *v1alpha1.ExternalAccountPolicy
+}
+
+// Bind verifies a binding, and uses up its key for the account unless it is reusable. The annotation on the Secret is the
+// commit point: it is written under the Secret's resourceVersion, so that of two accounts with one key a single one gets it.
+func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, outer *jws.Message, raw []byte) (Binding, *acme.Problem, error) {
 	eab, problem := jws.ParseExternalAccountBinding(raw)
 	if problem != nil {
-		return "", problem, nil
+		return Binding{}, problem, nil
 	}
 	if eab.URL != outer.Header.URL {
-		return "", acme.NewProblem(acme.Malformed, "the external account binding was made for another URL"), nil
+		return Binding{}, acme.NewProblem(acme.Malformed, "the external account binding was made for another URL"), nil
 	}
 	if !eab.Key.Equal(outer.Header.Key) {
-		return "", acme.NewProblem(acme.Malformed, "the external account binding was made for another account key"), nil
+		return Binding{}, acme.NewProblem(acme.Malformed, "the external account binding was made for another account key"), nil
 	}
 	// One answer to an unknown id, a wrong key, an expired and a used one, so that ids can't be found out by asking.
 	refused := acme.NewProblem(acme.Unauthorized, "the external account binding is not accepted: its key id is unknown, or the key is wrong, expired or used")
 	if !bindingKeyID.MatchString(eab.KeyID) {
-		return "", refused, nil
+		return Binding{}, refused, nil
 	}
 	secret := &corev1.Secret{}
 	err := b.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: issuer.Name + "-eab-" + eab.KeyID}, secret)
 	if apierrors.IsNotFound(err) {
-		return "", refused, nil
+		return Binding{}, refused, nil
 	}
 	if err != nil {
-		return "", nil, err
+		return Binding{}, nil, err
 	}
 	if secret.Type != bindingSecretType || eab.Verify(bindingKey(secret)) != nil || b.expired(secret) {
-		return "", refused, nil
+		return Binding{}, refused, nil
+	}
+	bound := Binding{KeyID: eab.KeyID}
+	if bound.Policy, err = policy.ParseBinding(string(secret.Data[allowedDNSField]), string(secret.Data[allowedIPsField]), string(secret.Data[allowedProfiles])); err != nil {
+		return Binding{}, acme.NewProblem(acme.ServerInternal, "the external account key %q has a policy that can't be read: %v", eab.KeyID, err), nil
+	}
+	if string(secret.Data[reusableField]) == "true" {
+		return bound, nil, nil
 	}
 	switch secret.Annotations[boundAccountKey] {
 	case account.Name: // claimed before, by a try whose status write was lost
-		return eab.KeyID, nil, nil
+		return bound, nil, nil
 	case "":
 	default:
-		return "", refused, nil
+		return Binding{}, refused, nil
 	}
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
 	secret.Annotations[boundAccountKey] = account.Name
 	if err := b.Client.Update(ctx, secret); err != nil {
-		return "", nil, err // a conflict too is tried again, and then finds the key used
+		return Binding{}, nil, err // a conflict too is tried again, and then finds the key used
 	}
-	return eab.KeyID, nil, nil
+	return bound, nil, nil
 }
 
 // bindingKey takes the HMAC key as raw bytes, or in the base64url form that clients are configured with. A key too short

@@ -287,10 +287,11 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 		}
 		identifiers[i] = normal
 	}
-	if problem := issuer.Policy.Identifiers(identifiers); problem != nil {
+	allowed := issuer.Policy.For(account.Status.ExternalAccountPolicy)
+	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return ca.Request{}, nil, problem
 	}
-	profile, problem := issuer.Policy.Profile(order.Spec.Profile)
+	profile, problem := allowed.Profile(order.Spec.Profile)
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}

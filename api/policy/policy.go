@@ -23,6 +23,8 @@ type Policy struct {
 	challenges        []acme.ChallengeType
 	profiles          []v1alpha1.Profile
 	defaultProfile    string
+	// binding narrows it to an account; nil leaves it to all.
+	binding *binding
 }
 
 // New reads the policy from an issuer's spec. The error names the field at fault.
@@ -99,6 +101,9 @@ func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem {
 }
 
 func (p *Policy) refusal(id acme.Identifier) string {
+	if reason := p.binding.refusal(id); reason != "" {
+		return reason
+	}
 	switch id.Type {
 	case acme.DNS:
 		if reason := p.nameRefusal(id); reason != "" {

@@ -106,6 +106,10 @@ type AcmeAccountStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	ExternalAccountKeyID string `json:"externalAccountKeyID,omitempty"`
 
+	// ExternalAccountPolicy is what the key that bound the account lets it have at most, as that said when it was bound.
+	// +optional
+	ExternalAccountPolicy *ExternalAccountPolicy `json:"externalAccountPolicy,omitempty"`
+
 	// Problem says why the registration was refused.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
@@ -125,6 +129,31 @@ type AcmeAccountStatus struct {
 	// ObservedGeneration is the generation of the spec whose requests have been looked at.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// ExternalAccountPolicy is what an account may have at most, beside what its issuer allows.
+type ExternalAccountPolicy struct {
+	// DNS lists domains, as an issuer's policy does. Where DNS or IPs has an entry, the account may have no other
+	// identifiers than those of both.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=254
+	DNS []string `json:"dns,omitempty"`
+
+	// IPs lists address ranges as CIDRs.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	IPs []string `json:"ips,omitempty"`
+
+	// Profiles lists the profiles that the account may order on; without any, all.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	Profiles []string `json:"profiles,omitempty"`
 }
 
 // HandledRequest is a request that was looked at, and what came of it. It keeps an old request from being judged again

@@ -449,10 +449,12 @@ type AccountRules struct {
 }
 
 // ExternalAccountBinding says how accounts are tied to ones that you know. A key with the id "team-a" is a Secret of type
-// acmeca.dev/external-account-key named "<issuer>-eab-team-a" with the HMAC key in "hmac-key"; a key is good for one
-// account.
+// acmeca.dev/external-account-key named "<issuer>-eab-team-a" with the HMAC key in "hmac-key". It may have more entries:
+// "expires" (RFC 3339), after which it binds no account; "reusable" ("true"), without which it is good for one account;
+// "allowed-dns" and "allowed-ips", outside of which the account may have nothing, and "allowed-profiles": lists with commas
+// or white space between their entries. They are copied to the account when it is bound.
 type ExternalAccountBinding struct {
-	// Required refuses accounts without a binding.
+	// Required refuses new accounts without a binding. Accounts that exist go on; deactivate them to end them.
 	// +optional
 	Required bool `json:"required,omitempty"`
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"net/http"
 
@@ -46,4 +47,15 @@ func parseDER(der []byte) *x509.Certificate {
 	certificate, err := x509.ParseCertificate(der)
 	Expect(err).NotTo(HaveOccurred())
 	return certificate
+}
+
+// jsonRaw is a JWS as a member of a payload.
+func jsonRaw(text []byte) json.RawMessage { return text }
+
+// jsonOf is a payload as a client sends it.
+func jsonOf(payload any) []byte {
+	GinkgoHelper()
+	text, err := json.Marshal(payload)
+	Expect(err).NotTo(HaveOccurred())
+	return text
 }
