@@ -129,13 +129,20 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 
 // withoutIssuer ends an order whose issuer is gone, and leaves one whose issuer can't issue just now to wait for it.
 func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.AcmeOrder) error {
-	name := client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
-	err := r.Live.Get(ctx, name, &v1alpha1.AcmeIssuer{})
+	issuer := &v1alpha1.AcmeIssuer{}
+	err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}, issuer)
 	if apierrors.IsNotFound(err) {
-		r.fail(order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", name.Name))
+		r.fail(order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", order.Spec.IssuerRef.Name))
 		return nil
 	}
-	return client.IgnoreNotFound(err)
+	if err != nil {
+		return err
+	}
+	// After a restart the issuer may just not be loaded yet, which is over in a moment.
+	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); order.Spec.CSR != "" && ready != nil && ready.Status == metav1.ConditionFalse {
+		r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady, acme.Printable("the issuer can't issue now: "+ready.Message, maxMessage))
+	}
+	return nil
 }
 
 // authorized reports whether every identifier of the order is covered by an authorization that counts now, and fails the
@@ -294,6 +301,9 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	profile, problem := allowed.Profile(order.Spec.Profile)
 	if problem != nil {
 		return ca.Request{}, nil, problem
+	}
+	if len(identifiers) > profile.MaxIdentifiers {
+		return ca.Request{}, nil, acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 	}
 	accountKey, problem := jws.ParseKey([]byte(account.Status.JWK))
 	if problem != nil {

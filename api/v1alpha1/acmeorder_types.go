@@ -176,6 +176,8 @@ const (
 	ReasonAuthorized = "Authorized"
 	// ReasonCheckingCAA : the client has finalized, and CAA records are checked once more before the certificate is made.
 	ReasonCheckingCAA = "CheckingCAA"
+	// ReasonIssuerNotReady : the order was finalized, and waits for its issuer, which can't issue now.
+	ReasonIssuerNotReady = "IssuerNotReady"
 	// ReasonRevoked : the certificate was issued and has been revoked.
 	ReasonRevoked = "Revoked"
 )
