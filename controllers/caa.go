@@ -33,7 +33,14 @@ func caaDue(issuer *Issuer, authz *v1alpha1.AcmeAuthorization, now time.Time) bo
 
 // caaPermits reports whether CAA permits the certificate: by the checks at validation, or by another look where those are
 // too old. It fails the order where CAA forbids it.
-func (r *OrderReconciler) caaPermits(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder, now time.Time) (bool, error) {
+func (r *OrderReconciler) caaPermits(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, now time.Time) (bool, error) {
+	if issuer.Spec.Validation.CAA != v1alpha1.CAAEnforce {
+		return true, nil
+	}
+	account, err := r.accountOf(ctx, order, now)
+	if err != nil || account == nil {
+		return false, err
+	}
 	var due []validation.Request
 	for _, name := range order.Spec.Authorizations {
 		authz := &v1alpha1.AcmeAuthorization{}
@@ -48,17 +55,15 @@ func (r *OrderReconciler) caaPermits(ctx context.Context, issuer *Issuer, accoun
 		return true, nil
 	}
 	verdict := r.CAA.Check(client.ObjectKeyFromObject(order), order.UID, issuer, account, due)
-	switch {
-	case verdict.Permitted:
-		return true, nil
-	case len(verdict.Refused) == 0:
-		r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonCheckingCAA, "CAA records are checked again, since the last check is too old")
-	case verdict.Final:
-		r.fail(order, caaProblem(verdict.Refused, len(order.Spec.Identifiers)))
-	default:
-		r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonCheckingCAA, caaProblem(verdict.Refused, len(order.Spec.Identifiers)).Detail)
+	if !verdict.Permitted && len(verdict.Refused) > 0 {
+		problem := caaProblem(verdict.Refused, len(order.Spec.Identifiers))
+		if verdict.Final {
+			r.fail(order, problem)
+		} else {
+			r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonCheckingCAA, problem.Detail)
+		}
 	}
-	return false, nil
+	return verdict.Permitted, nil
 }
 
 func caaProblem(refused []acme.Problem, of int) *acme.Problem {
@@ -96,6 +101,8 @@ type caaRound struct {
 	results []validation.Result
 	pending int
 	endedAt time.Time
+	// before is what the round before this one refused.
+	before []acme.Problem
 }
 
 func (r *caaRound) job(i int) string { return fmt.Sprintf("caa/%s/%d/%d", r.uid, r.number, i) }
@@ -130,7 +137,8 @@ func requested(request validation.Request) acme.Identifier {
 type CAAVerdict struct {
 	// Permitted is whether CAA permits a certificate for all the names. Nothing else says so.
 	Permitted bool
-	// Refused are the problems of the names that it doesn't permit, and can't be asked for.
+	// Refused are the problems of the names that it doesn't permit, or that can't be asked for, by the newest round that has
+	// ended.
 	Refused []acme.Problem
 	// Final is whether no further round is to come.
 	Final bool
@@ -148,11 +156,11 @@ func (c *CAAChecks) Check(key types.NamespacedName, uid types.UID, issuer *Issue
 		return CAAVerdict{}
 	}
 	if round.pending > 0 {
-		return CAAVerdict{}
+		return CAAVerdict{Refused: round.before}
 	}
 	verdict := round.verdict()
 	if !verdict.Permitted && !verdict.Final {
-		c.start(key, &caaRound{uid: uid, number: round.number + 1}, issuer, account, due)
+		c.start(key, &caaRound{uid: uid, number: round.number + 1, before: verdict.Refused}, issuer, account, due)
 	}
 	return verdict
 }

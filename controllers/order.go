@@ -124,6 +124,9 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 	case order.Spec.CSR == "":
 		return r.ready(order, expires, now), nil
 	}
+	if permitted, err := r.caaPermits(ctx, issuer, order, now); err != nil || !permitted {
+		return again, err
+	}
 	return again, r.issue(ctx, issuer, order, expires, now)
 }
 
@@ -241,16 +244,11 @@ func (r *OrderReconciler) authorizedSince(order *v1alpha1.AcmeOrder, now time.Ti
 	return newest.Add(readyDelay).Sub(now)
 }
 
-// issue makes the certificate, or fails the order, or waits for CAA to be checked. Doing it again gives the very same certificate.
+// issue makes the certificate, or fails the order. Doing it again gives the very same certificate.
 func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, expires metav1.Time, now time.Time) error {
-	account := &v1alpha1.AcmeAccount{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account)
 	order.Status.Expires = &expires
-	if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) >= missingGrace {
-		r.fail(order, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name))
-		return nil
-	}
-	if err != nil {
+	account, err := r.accountOf(ctx, order, now)
+	if err != nil || account == nil {
 		return err
 	}
 	if problem := verifyFinalization(issuer, account, order); problem != nil {
@@ -270,9 +268,6 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(order, problem)
 		return nil
 	}
-	if permitted, err := r.caaPermits(ctx, issuer, account, order, now); err != nil || !permitted {
-		return err
-	}
 	certificate, err := issuer.Authority.Issue(profile, request)
 	if err != nil {
 		r.fail(order, certificateProblem(err))
@@ -282,6 +277,20 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
 	return nil
+}
+
+// accountOf gives the account of an order. It fails the order, and gives none, where there is none and won't be.
+func (r *OrderReconciler) accountOf(ctx context.Context, order *v1alpha1.AcmeOrder, now time.Time) (*v1alpha1.AcmeAccount, error) {
+	account := &v1alpha1.AcmeAccount{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}, account)
+	if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) >= missingGrace {
+		r.fail(order, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return account, nil
 }
 
 // issuance checks all that decides over a certificate once more, and puts it together for the CA.

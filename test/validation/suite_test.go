@@ -1,0 +1,187 @@
+// Package validation proves control of names against real servers: bind9 with dynamic updates, nginx, TLS-ALPN
+// responders, validators and proxies in network namespaces of their own. Hostile servers are in the tests of
+// controllers/validation, which need none of that.
+package validation
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+func TestValidation(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Validation")
+}
+
+var (
+	acmeca  *local.Local
+	cluster client.Client // with every right
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var stop func()
+	var err error
+	acmeca, stop, err = local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+// When something failed, the operator's last words help.
+var _ = ReportAfterEach(func(report SpecReport) {
+	if report.Failed() && acmeca != nil {
+		text, _ := exec.Command("tail", "-n", "60", acmeca.OperatorLog()).Output()
+		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
+	}
+})
+
+// issuer is an AcmeIssuer that is ready.
+type issuer struct {
+	*v1alpha1.AcmeIssuer
+}
+
+// newIssuer makes an issuer, which validates on loopback, and waits until it can issue.
+func newIssuer(ctx context.Context, name string, edit func(*v1alpha1.AcmeIssuerSpec)) issuer {
+	GinkgoHelper()
+	object := &v1alpha1.AcmeIssuer{}
+	object.Namespace, object.Name = local.Namespace, name
+	object.Spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: name}
+	object.Spec.Validation.AllowedCIDRs = []string{"127.0.0.0/8"}
+	edit(&object.Spec)
+	Expect(cluster.Create(ctx, object)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(cluster.Delete(ctx, object)).To(Succeed()) })
+	i := issuer{object}
+	i.waitUntilReady(ctx)
+	return i
+}
+
+func (i issuer) waitUntilReady(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(cluster.Get(ctx, client.ObjectKeyFromObject(i), i.AcmeIssuer)).To(Succeed())
+		ready := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
+		g.Expect(ready).NotTo(BeNil())
+		g.Expect(ready.ObservedGeneration).To(Equal(i.Generation))
+		g.Expect(ready.Status).To(BeEquivalentTo("True"), ready.Message)
+	}, "20s", "50ms").Should(Succeed())
+}
+
+// change edits the issuer's spec, and waits until that counts.
+func (i issuer) change(ctx context.Context, edit func(*v1alpha1.AcmeIssuerSpec)) {
+	GinkgoHelper()
+	base := i.DeepCopy()
+	edit(&i.Spec)
+	Expect(cluster.Patch(ctx, i.AcmeIssuer, client.MergeFrom(base))).To(Succeed())
+	i.waitUntilReady(ctx)
+}
+
+// directory is the URL on the operator's own base.
+func (i issuer) directory() string { return acmeca.BaseURL() + i.directoryPath() }
+
+func (i issuer) directoryPath() string {
+	return "/" + i.Namespace + "/" + i.Name + "/acme/directory"
+}
+
+// verify verifies a chain as a TLS client of the issuer's does.
+func (i issuer) verify(chain []*x509.Certificate, names ...string) {
+	GinkgoHelper()
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM([]byte(i.Status.CABundle))).To(BeTrue())
+	for _, certificate := range chain[1:] {
+		intermediates.AddCert(certificate)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
+	Expect(err).NotTo(HaveOccurred())
+	got := chain[0].DNSNames
+	for _, address := range chain[0].IPAddresses {
+		got = append(got, address.String())
+	}
+	Expect(got).To(ConsistOf(names))
+}
+
+func readChain(file string) []*x509.Certificate {
+	GinkgoHelper()
+	text, err := os.ReadFile(file)
+	Expect(err).NotTo(HaveOccurred())
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		chain = append(chain, certificate)
+	}
+	Expect(chain).NotTo(BeEmpty())
+	return chain
+}
+
+// authorizationsFor are the authorizations for a name, the newest last.
+func authorizationsFor(ctx context.Context, i issuer, name string) []v1alpha1.AcmeAuthorization {
+	GinkgoHelper()
+	var list v1alpha1.AcmeAuthorizationList
+	Expect(cluster.List(ctx, &list, client.InNamespace(i.Namespace))).To(Succeed())
+	var found []v1alpha1.AcmeAuthorization
+	for _, authz := range list.Items {
+		if authz.Spec.IssuerRef.Name == i.Name && authz.Spec.Identifier.Value == name {
+			found = append(found, authz)
+		}
+	}
+	return found
+}
+
+// trusting is an HTTP client that trusts the endpoint's CA alone.
+func trusting() *http.Client {
+	GinkgoHelper()
+	text, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+}
+
+func newKey() *ecdsa.PrivateKey {
+	GinkgoHelper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	return key
+}
+
+// freePort is one of TCP and UDP that nobody uses now.
+func freePort() int {
+	GinkgoHelper()
+	for range 100 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		Expect(err).NotTo(HaveOccurred())
+		packets, err := net.ListenPacket("udp", listener.Addr().String())
+		listener.Close()
+		if err == nil {
+			packets.Close()
+			return listener.Addr().(*net.TCPAddr).Port
+		}
+	}
+	Fail("no port is free for TCP and UDP")
+	return 0
+}
