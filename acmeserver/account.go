@@ -82,10 +82,15 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 			return nil, err
 		}
 	}
+	origin, err := s.limitAccounts(r)
+	if err != nil {
+		return nil, err
+	}
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef:            v1alpha1.ObjectRef{Name: r.issuer.key.Name},
 		JWK:                  string(r.key.JSON()),
 		Registration:         v1alpha1.SignedRequestFrom(r.message),
+		RegisteredFrom:       origin,
 		Contact:              payload.Contact,
 		TermsOfServiceAgreed: payload.TermsOfServiceAgreed,
 	}}

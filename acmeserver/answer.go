@@ -90,6 +90,9 @@ func fail(ctx context.Context, err error) *answer {
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.retryAfter = retryAfterOverload
 	}
+	if limited, ok := errors.AsType[*limitedProblem](err); ok {
+		a.retryAfter = limited.retryAfter
+	}
 	if located, ok := errors.AsType[*locatedProblem](err); ok {
 		a.location = located.location
 	}

@@ -24,16 +24,31 @@ type index[T client.Object] struct {
 // never with what is stored.
 var (
 	accountsByThumbprint = index[*v1alpha1.AcmeAccount]{"status.thumbprint", func(a *v1alpha1.AcmeAccount) string { return a.Status.Thumbprint }}
+	accountsByOrigin     = index[*v1alpha1.AcmeAccount]{"issuer and registeredFrom", func(a *v1alpha1.AcmeAccount) string {
+		if a.Spec.RegisteredFrom == "" {
+			return ""
+		}
+		return issuerAndOrigin(a.Spec.IssuerRef.Name, a.Spec.RegisteredFrom)
+	}}
 
 	ordersByAccount     = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
 	ordersBySerial      = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
 	ordersByCertificate = index[*v1alpha1.AcmeOrder]{"status.certificateID", func(o *v1alpha1.AcmeOrder) string { return o.Status.CertificateID }}
 	ordersByReplaces    = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 
+	preAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account that pre-authorized", func(a *v1alpha1.AcmeAuthorization) string {
+		if !a.Spec.PreAuthorization {
+			return ""
+		}
+		return a.Spec.AccountRef.Name
+	}}
 	authorizationsByName = index[*v1alpha1.AcmeAuthorization]{"account and identifier", func(a *v1alpha1.AcmeAuthorization) string {
 		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
 	}}
 )
+
+// issuerAndOrigin is what accountsByOrigin finds. A space is in none of the parts.
+func issuerAndOrigin(issuer, origin string) string { return issuer + " " + origin }
 
 // accountAndIdentifier is what authorizationsByName finds. A space is in none of the parts.
 func accountAndIdentifier(account string, id acme.Identifier) string {
@@ -43,10 +58,12 @@ func accountAndIdentifier(account string, id acme.Identifier) string {
 func addIndexes(ctx context.Context, c cache.Cache) error {
 	for _, add := range []error{
 		accountsByThumbprint.add(ctx, c, &v1alpha1.AcmeAccount{}),
+		accountsByOrigin.add(ctx, c, &v1alpha1.AcmeAccount{}),
 		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCertificate.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		preAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 		authorizationsByName.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 	} {
 		if add != nil {

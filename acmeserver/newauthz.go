@@ -32,6 +32,9 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if problem != nil {
 		return nil, problem.WithStatus(http.StatusForbidden)
 	}
+	if err := s.limitOrders(r, false, id); err != nil {
+		return nil, err
+	}
 	authz := r.newAuthorization(id)
 	authz.Spec.PreAuthorization = true
 	if err := s.authorizations.Create(r.Context(), authz); err != nil {

@@ -62,6 +62,9 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := s.replacing(r, payload.Replaces, identifiers); err != nil {
 		return nil, err
 	}
+	if err := s.limitOrders(r, payload.Replaces != "", identifiers...); err != nil {
+		return nil, err
+	}
 	names, err := s.authorize(r, identifiers)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type Server struct {
 	crls           *crls
 	nonces         *nonce.Source
 	defaultIssuer  types.NamespacedName
+	trustedProxies []netip.Prefix
 	now            func() time.Time
 	mux            *http.ServeMux
 }
@@ -47,6 +49,8 @@ type Options struct {
 	DefaultIssuer types.NamespacedName
 	// Replica tells this server's nonces from those of others.
 	Replica string
+	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 }
@@ -63,7 +67,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: nonces, defaultIssuer: o.DefaultIssuer, now: o.Now}
+	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: nonces, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err

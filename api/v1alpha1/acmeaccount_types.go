@@ -13,6 +13,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.jwk == oldSelf.jwk",message="jwk is immutable; a key change is asked for with keyChange"
 // +kubebuilder:validation:XValidation:rule="has(self.registration) == has(oldSelf.registration) && (!has(self.registration) || self.registration == oldSelf.registration)",message="registration is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.keyClaimFor) == has(oldSelf.keyClaimFor) && (!has(self.keyClaimFor) || self.keyClaimFor == oldSelf.keyClaimFor)",message="keyClaimFor is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.registeredFrom) == has(oldSelf.registeredFrom) && (!has(self.registeredFrom) || self.registeredFrom == oldSelf.registeredFrom)",message="registeredFrom is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.registration) != has(self.keyClaimFor)",message="exactly one of registration and keyClaimFor must be set"
 type AcmeAccountSpec struct {
 	// IssuerRef names the issuer.
@@ -35,6 +36,12 @@ type AcmeAccountSpec struct {
 	// Registration is the client's newAccount request (RFC 8555 section 7.3).
 	// +optional
 	Registration *SignedRequest `json:"registration,omitempty"`
+
+	// RegisteredFrom is the client's IPv4 address or IPv6 network of 64 bits, as the endpoint saw it, where the issuer
+	// limits accounts by that.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	RegisteredFrom string `json:"registeredFrom,omitempty"`
 
 	// Contact URLs, as sent.
 	// +optional

@@ -60,6 +60,10 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:default={}
 	Retention Retention `json:"retention,omitzero"`
 
+	// RateLimits bound what clients may make. None is in force by itself: some clients take a limit for a failure that lasts.
+	// +optional
+	RateLimits RateLimits `json:"rateLimits,omitzero"`
+
 	// RenewalInfo has clients renew earlier than they would (RFC 9773).
 	// +optional
 	RenewalInfo RenewalInfo `json:"renewalInfo,omitzero"`
@@ -510,6 +514,39 @@ type Retention struct {
 	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	Orders metav1.Duration `json:"orders,omitzero"`
+}
+
+// RateLimits bound what clients may make (RFC 8555 section 6.6). What counts is what is stored, so that they hold for all
+// replicas of the endpoint together, give or take what is under way at the same moment.
+type RateLimits struct {
+	// NewOrders of an account, pre-authorizations among them. Renewals that say which certificate they replace (RFC 9773)
+	// are free.
+	// +optional
+	NewOrders *RateLimit `json:"newOrders,omitempty"`
+
+	// FailedValidations of an account for a name or address, after which it may not ask for that.
+	// +optional
+	FailedValidations *RateLimit `json:"failedValidations,omitempty"`
+
+	// NewAccounts from an IPv4 address or an IPv6 network of 64 bits. While this is set, accounts note where they were
+	// registered from. Behind a proxy it takes the endpoint's --trusted-proxy.
+	// +optional
+	NewAccounts *RateLimit `json:"newAccounts,omitempty"`
+}
+
+// RateLimit is how much of something there may be in any period.
+type RateLimit struct {
+	// Count that is allowed.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	Count int `json:"count"`
+
+	// Period in which it is counted.
+	// +optional
+	// +kubebuilder:default="1h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
+	Period metav1.Duration `json:"period,omitzero"`
 }
 
 // RenewalInfo has clients renew earlier than they would. Those that speak RFC 9773 ask regularly, and without this are told

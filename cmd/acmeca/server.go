@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type serverOptions struct {
 	plain      string
 	tlsDir     string
 	replica    string
+	proxies    listFlag
 	qps        float64
 }
 
@@ -50,6 +52,7 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&s.plain, "plain-listen", ":8080", "`address` to serve CA certificates on over plain HTTP")
 	flags.StringVar(&s.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
 	flags.StringVar(&s.replica, "replica", "", "`name` that tells this endpoint from its other replicas; the host's by default")
+	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the endpoint, whose X-Forwarded-For says who a client is; may be given again")
 	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
 	return func(ctx context.Context) error { return o.runServer(ctx, s) }
 }
@@ -80,8 +83,12 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
+	proxies, err := s.trustedProxies()
+	if err != nil {
+		return err
+	}
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica, TrustedProxies: proxies,
 	})
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
@@ -103,6 +110,18 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	return nil
+}
+
+func (s *serverOptions) trustedProxies() ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range s.proxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-proxy %q is not a CIDR such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
 }
 
 // listeners serve ACME over TLS, and what has to be had without it over plain HTTP.

@@ -1,0 +1,83 @@
+package conformance
+
+import (
+	"net/http"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws/jwstest"
+)
+
+var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {
+	It("is refused where one of the two requests isn't right, and changes nothing", func() {
+		a, other := registered("ES256"), registered("ES256")
+		url := a.base + "key-change"
+		next := jwstest.NewKey(GinkgoTB(), "ES256")
+		jwk := func(h jwstest.Header) jwstest.Header { h["jwk"] = jwstest.JWK(GinkgoTB(), next); return h }
+		change := map[string]any{"account": a.url, "oldKey": jwstest.JWK(GinkgoTB(), a.key)}
+		for what, inner := range map[string]any{
+			"no JWS inside":                change,
+			"the request of the old key":   jsonRaw(jwstest.Sign(GinkgoTB(), a.key, jwk(jwstest.Header{"url": url}), change)),
+			"another URL inside":           jsonRaw(jwstest.Sign(GinkgoTB(), next, jwk(jwstest.Header{"url": a.url}), change)),
+			"a nonce inside":               jsonRaw(jwstest.Sign(GinkgoTB(), next, jwk(jwstest.Header{"url": url, "nonce": a.nonce()}), change)),
+			"a kid inside":                 jsonRaw(jwstest.Sign(GinkgoTB(), next, jwstest.Header{"url": url, "kid": a.url}, change)),
+			"another account":              jsonRaw(jwstest.KeyChange(GinkgoTB(), next, a.key, other.url, url)),
+			"no account":                   jsonRaw(jwstest.Sign(GinkgoTB(), next, jwk(jwstest.Header{"url": url}), map[string]any{"oldKey": jwstest.JWK(GinkgoTB(), a.key)})),
+			"another old key":              jsonRaw(jwstest.KeyChange(GinkgoTB(), next, other.key, a.url, url)),
+			"no old key":                   jsonRaw(jwstest.Sign(GinkgoTB(), next, jwk(jwstest.Header{"url": url}), map[string]any{"account": a.url})),
+			"the key that the account has": jsonRaw(jwstest.KeyChange(GinkgoTB(), a.key, a.key, a.url, url)),
+		} {
+			By(what)
+			expectProblem(a.post(url, inner), http.StatusBadRequest, acme.Malformed)
+		}
+		expectProblem(other.post(url, jsonRaw(jwstest.KeyChange(GinkgoTB(), next, a.key, a.url, url))), http.StatusBadRequest, acme.Malformed)
+		Expect(a.post(a.url, nil).StatusCode).To(Equal(http.StatusOK))
+		stranger := &account{wire: a.wire, key: next, url: a.url}
+		expectProblem(stranger.post(a.url, nil), http.StatusBadRequest, acme.Malformed)
+	})
+
+	It("leaves pending orders and authorizations as they are", func() {
+		a := registered("ES256")
+		ready, pending := a.ready("kept.test"), a.newOrder("pending.test")
+		url, next := a.base+"key-change", jwstest.NewKey(GinkgoTB(), "EdDSA")
+		Expect(a.post(url, jsonRaw(jwstest.KeyChange(GinkgoTB(), next, a.key, a.url, url))).StatusCode).To(Equal(http.StatusOK))
+		a.key = next
+		Expect(a.post(ready.url, nil).json()).To(HaveKeyWithValue("status", "ready"))
+		a.finalized(ready, "kept.test")
+		a.prove(pending.authorize[0]) // with the thumbprint of the new key
+		a.finalized(pending, "pending.test")
+	})
+})
+
+var _ = Describe("Many registrations of one key at once", func() {
+	It("make one account", func() {
+		first := newAccountKey("ES256")
+		urls := make([]string, 8)
+		var wait sync.WaitGroup
+		for i := range urls {
+			wait.Go(func() {
+				defer GinkgoRecover()
+				a := &account{wire: newWire(), key: first.key}
+				a.register(map[string]any{})
+				urls[i] = a.url
+			})
+		}
+		wait.Wait()
+		Expect(urls).To(HaveEach(urls[0]))
+		Expect(urls[0]).NotTo(BeEmpty())
+	})
+})
+
+var _ = Describe("Clients of Dogtag", func() {
+	It("register at the path that they know", func() {
+		a := newAccountKey("RS256")
+		r := a.postWithKey(a.base+"new-acct", map[string]any{"contact": []string{"mailto:admin@example.com"}, "termsOfServiceAgreed": true})
+		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
+		a.url = r.Header.Get("Location")
+		a.issued("dogtag.test")
+		Expect(a.register(map[string]any{"onlyReturnExisting": true}).Header.Get("Location")).To(Equal(a.url))
+	})
+})
