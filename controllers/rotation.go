@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -213,7 +215,8 @@ func (r *rotation) nextRootDue(roots *rootPairs) bool {
 	}
 	since := roots.next.Certificate.NotBefore.Add(caBackdate)
 	left := roots.current.Certificate.NotAfter.Sub(since)
-	return !r.now.Before(since.Add(min(r.object.Spec.CA.SelfSigned.RootOverlap.Duration, left/2)))
+	overlap := ptr.Deref(r.object.Spec.CA.SelfSigned.RootOverlap, metav1.Duration{}) // the API server sets its default
+	return !r.now.Before(since.Add(min(overlap.Duration, left/2)))
 }
 
 // replaceIntermediate makes a new intermediate under a root. The old one's Secret is copied before it is overwritten,

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -185,7 +186,7 @@ var _ = Describe("The root of a CA that the operator made", func() {
 	var first *v1alpha1.AcmeIssuer
 	var old *x509.Certificate
 	BeforeEach(func(ctx SpecContext) {
-		spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(2400), IntermediateLifetime: hours(600), RootOverlap: hours(overlap)})
+		spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(2400), IntermediateLifetime: hours(600), RootOverlap: ptr.To(hours(overlap))})
 		spec.Profiles = []v1alpha1.Profile{{Name: "default", Lifetime: hours(24)}}
 		w = newIssuerWorld(ctx, spec)
 		first = w.reconcile(ctx)
@@ -243,7 +244,7 @@ var _ = Describe("The root of a CA that the operator made", func() {
 	})
 
 	It("is replaced in time where rootOverlap is longer than it lasts", func(ctx SpecContext) {
-		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.CA.SelfSigned.RootOverlap = hours(8760) })
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.CA.SelfSigned.RootOverlap = ptr.To(hours(8760)) })
 		w.clock.SetTime(old.NotAfter.Add(-799 * time.Hour))
 		w.reconcile(ctx)
 		w.clock.SetTime(old.NotAfter.Add(-398 * time.Hour))
@@ -271,7 +272,7 @@ var _ = Describe("The root of a CA that the operator made", func() {
 
 	It("is replaced where no time is asked for between publishing and issuing, and even then published first", func(ctx SpecContext) {
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
-			issuer.Spec.CA.SelfSigned.RootOverlap = hours(0)
+			issuer.Spec.CA.SelfSigned.RootOverlap = ptr.To(hours(0))
 			annotate(issuer, v1alpha1.RotateRootAnnotation, "now")
 		})
 		published := w.reconcile(ctx)
@@ -306,7 +307,7 @@ var _ = Describe("A controller that is killed while it replaces a CA", func() {
 	// kill runs the steps before, then fails the nth write of a step and all after it, and has another controller go on.
 	kill := func(ctx SpecContext, n int, before []rotationStep, step rotationStep) (failed bool) {
 		GinkgoHelper()
-		spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(2400), IntermediateLifetime: hours(600), RootOverlap: hours(overlap)})
+		spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(2400), IntermediateLifetime: hours(600), RootOverlap: ptr.To(hours(overlap))})
 		w := newIssuerWorld(ctx, spec)
 		for _, s := range before {
 			s.act(ctx, w)

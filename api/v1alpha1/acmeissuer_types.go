@@ -135,7 +135,7 @@ type SelfSignedCA struct {
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
-	RootOverlap metav1.Duration `json:"rootOverlap,omitzero"`
+	RootOverlap *metav1.Duration `json:"rootOverlap,omitempty"`
 }
 
 // Annotations by which a person has the keys of a selfSigned CA replaced ahead of time. A new value is a new request; any
