@@ -1,12 +1,14 @@
 package acmeserver
 
 import (
-	"encoding/pem"
+	"crypto/x509"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // caMaxAge is for how long CA certificates may be cached. A new one is published before it is needed.
@@ -20,16 +22,28 @@ func (s *Server) caPEM(c *call) (*answer, error) {
 	return &answer{status: http.StatusOK, raw: []byte(c.issuer.status.CABundle), contentType: "application/x-pem-file", maxAge: caMaxAge}, nil
 }
 
-// caDER gives the certificate that signs, where certificates say that it is (RFC 5280 section 4.2.2.1).
+// caDER gives the certificate that signs now.
 func (s *Server) caDER(c *call) (*answer, error) {
-	if c.issuer.status.IssuingCertificate == nil {
+	if len(c.issuer.authorities) == 0 {
 		return nil, notFound("CA certificate")
 	}
-	block, _ := pem.Decode([]byte(c.issuer.status.IssuingCertificate.Chain))
-	if block == nil {
+	return caAnswer(c.issuer.authorities[0]), nil
+}
+
+// caByName gives a certificate that signs or signed, where the certificates that it issued say that it is (RFC 5280 section
+// 4.2.2.1).
+func (s *Server) caByName(c *call) (*answer, error) {
+	file, found := strings.CutPrefix(c.path, acme.CAPrefix)
+	name, der := strings.CutSuffix(file, acme.CASuffix)
+	i := slices.IndexFunc(c.issuer.authorities, func(a *x509.Certificate) bool { return v1alpha1.CAName(a) == name })
+	if !found || !der || i < 0 {
 		return nil, notFound("CA certificate")
 	}
-	return &answer{status: http.StatusOK, raw: block.Bytes, contentType: "application/pkix-cert", maxAge: caMaxAge}, nil
+	return caAnswer(c.issuer.authorities[i]), nil
+}
+
+func caAnswer(certificate *x509.Certificate) *answer {
+	return &answer{status: http.StatusOK, raw: certificate.Raw, contentType: "application/pkix-cert", maxAge: caMaxAge}
 }
 
 // Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).
@@ -38,8 +52,11 @@ func (s *Server) Plain() http.Handler {
 		key, path, _ := s.split(r.URL.EscapedPath())
 		resources := map[string]func(*call) (*answer, error){"ca.crt": s.caPEM, "ca.der": s.caDER}
 		resource, known := resources[path]
-		if strings.HasPrefix(path, acme.CRLPrefix) {
+		switch {
+		case strings.HasPrefix(path, acme.CRLPrefix):
 			resource, known = s.crl, true
+		case strings.HasPrefix(path, acme.CAPrefix):
+			resource, known = s.caByName, true
 		}
 		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
 			fail(r.Context(), notFound("resource")).write(w)

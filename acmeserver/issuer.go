@@ -2,6 +2,7 @@ package acmeserver
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,6 +26,8 @@ type issuer struct {
 	bases  []acme.Base
 	// signing is the CA key in use.
 	signing signing
+	// roots that clients are told to trust; authorities are the CA certificates that sign, the one that issues first.
+	roots, authorities []*x509.Certificate
 	// policy is nil, and fault says why, where the issuer can't issue.
 	policy *policy.Policy
 	fault  *acme.Problem
@@ -68,7 +71,8 @@ func (s *issuers) get(ctx context.Context, key types.NamespacedName) (*issuer, e
 }
 
 func compile(object *v1alpha1.AcmeIssuer) *issuer {
-	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, signing: signingOf(&object.Status)}
+	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, signing: signingOf(&object.Status), roots: parseCertificates([]byte(object.Status.CABundle))}
+	i.authorities = authorities(&object.Status)
 	for _, base := range object.Status.BaseURLs {
 		i.bases = append(i.bases, acme.Base(base))
 	}
@@ -86,6 +90,14 @@ func compile(object *v1alpha1.AcmeIssuer) *issuer {
 		i.fault = unavailable("the issuer %q can't issue now: %v", object.Name, err)
 	}
 	return i
+}
+
+func authorities(status *v1alpha1.AcmeIssuerStatus) []*x509.Certificate {
+	var found []*x509.Certificate
+	if status.IssuingCertificate != nil {
+		found = parseCertificates([]byte(status.IssuingCertificate.Chain))
+	}
+	return append(found[:min(len(found), 1)], parseCertificates([]byte(status.RetiredCertificates))...)
 }
 
 func unavailable(format string, args ...any) *acme.Problem {

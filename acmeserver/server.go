@@ -116,11 +116,13 @@ func (s *Server) routes() *http.ServeMux {
 	post(acme.AuthorizationPath("{id}"), byAccount, s.authorization)
 	post("acme/chall/{id}", byAccount, s.challenge)
 	post(acme.CertificatePath("{id}"), byAccount, s.certificate)
+	post(acme.CertificatePath("{id}")+"/{chain}", byAccount, s.certificate)
 	post(acme.RevokeCertPath, byAccount|byKey, s.revoke)
 	get(acme.RenewalInfoOf("{id}"), s.renewalInfo)
 	get("crl/{file}", s.crl)
 	get("ca.crt", s.caPEM)
 	get("ca.der", s.caDER)
+	get(acme.CAPrefix+"{file}", s.caByName)
 	mux.Handle("/", s.methods(nil))
 	return mux
 }

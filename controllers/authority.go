@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +34,7 @@ const (
 	serialKeyField = "key"
 	caField        = "ca.crt"
 
-	// maxCACommonName leaves room for " Intermediate" in the 64 bytes of a common name (RFC 5280 appendix A.1).
+	// maxCACommonName leaves room for " Intermediate 99" in the 64 bytes of a common name (RFC 5280 appendix A.1).
 	maxCACommonName = 48
 	// caBackdate is for verifiers whose clocks are behind.
 	caBackdate = 5 * time.Minute
@@ -76,11 +79,10 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	if err != nil {
 		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
 	}
-	retired, err := a.retired(ctx, object, secret, serial)
-	if err != nil {
+	if issuer.Retired, err = a.retired(ctx, object, issuer, secret, serial); err != nil {
 		return &fault{transient: err}
 	}
-	issuer.Authority, issuer.Retired = authority, retired
+	issuer.Authority = authority
 	issuer.Chain, issuer.Bundle = authority.ChainPEM(), authority.TrustAnchorsPEM()
 	if object.Spec.CA.SelfSigned != nil {
 		issuer.Chain = slices.Concat(issuer.Chain, ca.EncodeCertificates(unexpired(now, secret.Data[crossField])...))
@@ -137,7 +139,7 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	if f != nil {
 		return nil, f
 	}
-	secret, pair, err := a.newIntermediate(object, root)
+	secret, pair, err := a.newIntermediate(object, root, nil)
 	if err != nil {
 		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
 	}
@@ -156,10 +158,9 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	return secret, nil
 }
 
-// newIntermediate is the Secret of a new intermediate under a root; it isn't stored.
-func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair) (*corev1.Secret, *ca.KeyPair, error) {
-	config := caConfig(object)
-	config.CommonName += " Intermediate"
+// newIntermediate is the Secret of a new intermediate under a root, after the one before; it isn't stored.
+func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
+	config := caConfig(object, " Intermediate", before)
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
 	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
 	if err != nil {
@@ -197,7 +198,7 @@ func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca
 }
 
 func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *fault) {
-	config := caConfig(object)
+	config := caConfig(object, "", nil)
 	config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
 	pair, err := ca.NewRoot(config, a.Clock.Now())
 	if err != nil {
@@ -218,13 +219,33 @@ func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) 
 	return secret, nil
 }
 
-func caConfig(object *v1alpha1.AcmeIssuer) ca.CAConfig {
+// caConfig describes the CA certificate that comes after another one, if any. They are told apart by a number in their
+// names: people see those in trust stores, and clients choose chains by them.
+func caConfig(object *v1alpha1.AcmeIssuer, suffix string, before *x509.Certificate) ca.CAConfig {
 	spec := object.Spec.CA.SelfSigned
 	name := spec.CommonName
 	if name == "" {
 		name = object.Name[:min(len(object.Name), maxCACommonName)]
 	}
+	name += suffix
+	if before != nil {
+		name = successor(name, before.Subject.CommonName)
+	}
 	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm), Backdate: caBackdate}
+}
+
+// successor is the name with the number that follows that of the name before: "x" is followed by "x 2". After 99 it begins
+// again.
+func successor(name, before string) string {
+	if before == name {
+		return name + " 2"
+	}
+	text, _ := strings.CutPrefix(before, name+" ")
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 2 || number >= 99 {
+		return name
+	}
+	return name + " " + strconv.Itoa(number+1)
 }
 
 // serialKey is the secret that serial numbers are made with, made when an issuer is first seen.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -76,6 +77,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		return ctrl.Result{}, err
 	}
 	r.announce(object, base)
+	r.noteReplacement(ctx, object, issuer, known)
 	if issuer.Authority == nil {
 		r.Issuers.remove(request.NamespacedName)
 		return ctrl.Result{RequeueAfter: secretsPeriod}, nil
@@ -90,7 +92,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 // concernsOthers reports whether what belongs to the issuer has to be looked at because of what has changed in it.
 func (i *Issuer) concernsOthers(before *Issuer) bool {
 	return before == nil || before.fault != nil && i.fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
-		!before.Authority.Certificate().Equal(i.Authority.Certificate())
+		!slices.EqualFunc(before.authorities(), i.authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 
 // serve keeps the endpoint's TLS certificate, which the default issuer's CA signs.
@@ -229,6 +231,10 @@ func (r *IssuerReconciler) report(object *v1alpha1.AcmeIssuer, issuer *Issuer) {
 	if issuer.Authority != nil {
 		status.CABundle = string(issuer.Bundle)
 		status.IssuingCertificate = issuingCertificate(issuer)
+		status.RetiredCertificates = ""
+		for _, authority := range issuer.Retired {
+			status.RetiredCertificates += string(ca.EncodeCertificates(authority.Certificate()))
+		}
 	}
 	if issuer.fault == nil {
 		status.BaseURLs = nil
@@ -251,6 +257,22 @@ func (r *IssuerReconciler) announce(object, base *v1alpha1.AcmeIssuer) {
 	switch now.Reason {
 	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonDegraded:
 		r.Events.Eventf(object, nil, "Warning", now.Reason, "Reconcile", "%s", acme.Printable(now.Message, maxEvent))
+	}
+}
+
+// noteReplacement tells of a CA that a person brought in the place of another one.
+func (r *IssuerReconciler) noteReplacement(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *Issuer) {
+	if known == nil || issuer.Authority == nil || object.Spec.CA.SecretRef == nil {
+		return
+	}
+	certificate, old := issuer.Authority.Certificate(), known.Authority.Certificate()
+	if v1alpha1.CAName(certificate) == v1alpha1.CAName(old) {
+		return
+	}
+	auditCAKey(ctx, auditKeyReplaced, object, object.Spec.CA.SecretRef.Name, certificate, "it was brought")
+	if issuer.authorityOf(v1alpha1.CRLShardPrefix(old)) == nil {
+		r.Events.Eventf(object, nil, "Warning", "CAReplaced", "Reconcile",
+			"CRLs for what %q issued aren't signed any more: name a Secret with that CA in spec.ca.retired", acme.Printable(old.Subject.String(), 200))
 	}
 }
 

@@ -50,6 +50,15 @@ func (i *Issuer) shardOf(order *v1alpha1.AcmeOrder) string {
 	return v1alpha1.CRLShard(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
 }
 
+// crlURL is where a CRL shard is served, and certificateURL where the certificate is that signs now.
+func (i *Issuer) crlURL(shard string) string {
+	return i.PlainBase + "/" + acme.CRLPrefix + shard + acme.CRLSuffix
+}
+
+func (i *Issuer) certificateURL() string {
+	return i.PlainBase + "/" + acme.CAPrefix + v1alpha1.CAName(i.Authority.Certificate()) + acme.CASuffix
+}
+
 // authorityOf finds the CA that signs a CRL shard.
 func (i *Issuer) authorityOf(shard string) *ca.Authority {
 	for _, authority := range i.authorities() {

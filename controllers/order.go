@@ -326,7 +326,10 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if finalized.After(now.Add(clockSkew)) || finalized.Before(order.CreationTimestamp.Add(-clockSkew)) {
 		return ca.Request{}, nil, acme.NewProblem(acme.ServerInternal, "the time of the finalize request, %s, is not between the order's creation and now", finalized.UTC().Format(time.RFC3339))
 	}
-	request := ca.Request{ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized, IssuerURL: issuer.PlainBase + "/ca.der", CRLURL: issuer.PlainBase + "/" + acme.CRLPrefix + issuer.shardOf(order) + acme.CRLSuffix}
+	request := ca.Request{
+		ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized,
+		IssuerURL: issuer.certificateURL(), CRLURL: issuer.crlURL(issuer.shardOf(order)),
+	}
 	if order.Spec.NotBefore != nil {
 		request.NotBefore = order.Spec.NotBefore.Time
 	}

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 )
@@ -98,7 +97,7 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 		_, err := r.release(ctx, request, last.crl)
 		return ctrl.Result{RequeueAfter: min(due, crlCheck)}, nearlyFull(last.crl), err
 	}
-	next.URL = issuer.PlainBase + "/" + acme.CRLPrefix + request.Shard + acme.CRLSuffix
+	next.URL = issuer.crlURL(request.Shard)
 	der, err := authority.SignCRL(next)
 	if err != nil {
 		return ctrl.Result{}, "", err

@@ -181,7 +181,7 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	case r.now.Before(end.Add(-life / 3)):
 		return nil
 	}
-	config := caConfig(r.object)
+	config := caConfig(r.object, "", roots.current.Certificate)
 	config.Lifetime = r.object.Spec.CA.SelfSigned.RootLifetime.Duration
 	next, err := ca.NewRoot(config, r.now)
 	if err != nil {
@@ -233,12 +233,12 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	if len(prefixes) >= maxRetired {
 		return fmt.Errorf("the intermediate can't be replaced: %d before it still sign CRLs for what they issued, which is the bound; one whose certificates matter no more can be dropped by deleting its Secret", len(prefixes))
 	}
-	old := strings.TrimSuffix(v1alpha1.CRLShardPrefix(r.current.Certificate), "-")
+	old := v1alpha1.CAName(r.current.Certificate)
 	retired := belongingTo(r.object, intermediateSuffix+"-"+old)
 	if _, err := r.authorities.createOrGet(ctx, &corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
 		return err
 	}
-	fresh, pair, err := r.authorities.newIntermediate(r.object, signer)
+	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, r.current.Certificate)
 	if err != nil {
 		return err
 	}
@@ -339,23 +339,40 @@ func unexpired(now time.Time, text []byte) []*x509.Certificate {
 	return slices.DeleteFunc(certificates, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
-// retired loads the CAs before this one that still sign CRLs.
-func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret, serialKey []byte) ([]*ca.Authority, error) {
+// retired loads the CAs before this one that still sign CRLs: the intermediates that were replaced here, and those that a
+// person names.
+func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer, signing *corev1.Secret, serialKey []byte) ([]*ca.Authority, error) {
 	var authorities []*ca.Authority
-	for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
-		secret, err := a.get(ctx, object.Namespace, object.Name+intermediateSuffix+"-"+id)
-		if apierrors.IsNotFound(err) {
-			continue // a person took it away
+	load := func(name string, complain func(format string, args ...any)) error {
+		secret, err := a.get(ctx, object.Namespace, name)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		var authority *ca.Authority
+		if err == nil {
+			authority, err = ca.LoadAuthority(material(secret, serialKey), a.Clock.Now())
 		}
 		if err != nil {
-			return nil, err
-		}
-		authority, err := ca.LoadAuthority(material(secret, serialKey), a.Clock.Now())
-		if err != nil {
-			logf.FromContext(ctx).V(1).Info("a CA before this one signs no CRLs any more", "secret", secret.Name, "reason", err.Error())
-			continue
+			complain("the retired CA in Secret %q signs no CRLs: %v", name, err)
+			return nil
 		}
 		authorities = append(authorities, authority)
+		return nil
+	}
+	if object.Spec.CA.SelfSigned != nil {
+		expected := func(format string, args ...any) { // it has expired, or a person took it away
+			logf.FromContext(ctx).V(1).Info(fmt.Sprintf(format, args...))
+		}
+		for _, id := range strings.Fields(signing.Annotations[retiredAnnotation]) {
+			if err := load(object.Name+intermediateSuffix+"-"+id, expected); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, ref := range object.Spec.CA.Retired {
+		if err := load(ref.Name, issuer.warn); err != nil {
+			return nil, err
+		}
 	}
 	return authorities, nil
 }

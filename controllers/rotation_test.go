@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -112,7 +113,7 @@ var _ = Describe("The intermediate of a CA that the operator made", func() {
 		Expect(ready.Message).To(ContainSubstring("still sign CRLs"))
 		w.issue("anyway.test")
 		oldest := w.loaded().Retired[maxRetired-1]
-		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate-"+v1alpha1.CRLShardPrefix(oldest.Certificate())[:10]))).To(Succeed())
+		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate-"+v1alpha1.CAName(oldest.Certificate())))).To(Succeed())
 		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
 	})
 
@@ -263,24 +264,41 @@ var _ = Describe("The root of a CA that the operator made", func() {
 		}
 		roots := bundleOf(w.issuer(ctx))
 		Expect(roots).To(HaveLen(3))
+		Expect(roots[0].Subject.CommonName).To(Equal("ca 3"))
 		chain := w.issue("twice.test")
 		Expect(chain).To(HaveLen(4))
+		Expect(chain[1].Subject.CommonName).To(Equal("ca Intermediate 3"))
 		for _, root := range roots {
 			Expect(w.verify(chain, root)).To(Succeed())
 		}
 	})
 
-	It("is replaced where no time is asked for between publishing and issuing, and even then published first", func(ctx SpecContext) {
+	It("is published before anything is issued from it, also where the time between has passed unused", func(ctx SpecContext) {
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
-			issuer.Spec.CA.SelfSigned.RootOverlap = ptr.To(hours(0))
+			issuer.Spec.CA.SelfSigned.RootOverlap = metav1.Duration{Duration: time.Second}
 			annotate(issuer, v1alpha1.RotateRootAnnotation, "now")
 		})
+		w.faults.from(2)
+		Expect(w.try(ctx)).To(MatchError(errKilled), "before it could publish the root that it has made")
+		w.faults.none()
+		w.clock.Step(time.Hour)
+		w.restart()
 		published := w.reconcile(ctx)
 		Expect(bundleOf(published)).To(HaveLen(2))
 		Expect(published.Status.IssuingCertificate).To(Equal(first.Status.IssuingCertificate))
 		Expect(w.reconcile(ctx).Status.IssuingCertificate).NotTo(Equal(first.Status.IssuingCertificate))
 	})
 })
+
+func TestSuccessor(t *testing.T) {
+	for before, want := range map[string]string{
+		"x": "x 2", "x 2": "x 3", "x 98": "x 99", "x 99": "x", "x 1": "x", "x -3": "x", "x y": "x", "y": "x", "y 2": "x", "": "x", "x 2 2": "x",
+	} {
+		if got := successor("x", before); got != want {
+			t.Errorf("after %q: %q, want %q", before, got, want)
+		}
+	}
+}
 
 // rotationStep is what a person asks for, or what time brings about.
 type rotationStep struct {
@@ -369,7 +387,7 @@ func expectComplete(ctx context.Context, w *issuerWorld) {
 	Expect(admin.List(ctx, &secrets, client.InNamespace(w.namespace))).To(Succeed())
 	var retired []string
 	for _, authority := range issuer.Retired {
-		retired = append(retired, "ca-intermediate-"+v1alpha1.CRLShardPrefix(authority.Certificate())[:10])
+		retired = append(retired, "ca-intermediate-"+v1alpha1.CAName(authority.Certificate()))
 	}
 	var names []string
 	for _, s := range secrets.Items {

@@ -1,6 +1,9 @@
 package acme
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Base is a URL that an issuer is served under, without a trailing slash: "https://ca.example/team-a/issuer". The
 // default issuer also has the bare "https://ca.example".
@@ -52,6 +55,10 @@ const (
 	CRLPrefix = "crl/"
 	CRLSuffix = ".crl"
 
+	// CAPrefix and CASuffix stand around the name of a CA certificate.
+	CAPrefix = "ca/"
+	CASuffix = ".der"
+
 	// NewAccountAlias is Dogtag's name for NewAccountPath, which its clients may have stored.
 	NewAccountAlias = "acme/new-acct"
 
@@ -99,3 +106,11 @@ func RenewalInfoOf(certID string) string { return RenewalInfoPath + "/" + certID
 
 // CertificatePath is the path of an order's certificate.
 func CertificatePath(order string) string { return certificatePrefix + order }
+
+// ChainPath is the path of an order's certificate with one of its chains, the first of which is that without a number.
+func ChainPath(order string, number int) string {
+	if number == 0 {
+		return CertificatePath(order)
+	}
+	return CertificatePath(order) + "/" + strconv.Itoa(number)
+}

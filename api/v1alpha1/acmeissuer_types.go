@@ -94,6 +94,14 @@ type CertificateAuthority struct {
 	// followed by those above it.
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+
+	// Retired names kubernetes.io/tls Secrets of CAs that issued certificates here before. They go on signing CRLs for
+	// those. The operator remembers by itself the intermediates that it has made.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Retired []ObjectRef `json:"retired,omitempty"`
 }
 
 // KeyAlgorithm names an algorithm and a size of key.
@@ -399,6 +407,14 @@ type EgressProxy struct {
 	// SecretRef names a kubernetes.io/basic-auth Secret with username and password for the proxy.
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+
+	// Retired names kubernetes.io/tls Secrets of CAs that issued certificates here before. They go on signing CRLs for
+	// those. The operator remembers by itself the intermediates that it has made.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Retired []ObjectRef `json:"retired,omitempty"`
 }
 
 // Perspective is a validator at another place of the network.
@@ -598,6 +614,11 @@ type AcmeIssuerStatus struct {
 	// IssuingCertificate is the certificate that signs now.
 	// +optional
 	IssuingCertificate *IssuingCertificate `json:"issuingCertificate,omitempty"`
+
+	// RetiredCertificates is the PEM of CA certificates that signed before it and still sign CRLs.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	RetiredCertificates string `json:"retiredCertificates,omitempty"`
 }
 
 // IssuingCertificate describes the CA certificate that signs now.

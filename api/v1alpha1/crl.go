@@ -27,9 +27,12 @@ func CRLShardName(ca *x509.Certificate, number int) string {
 }
 
 // CRLShardPrefix is what the names of all shards of a CA certificate begin with.
-func CRLShardPrefix(ca *x509.Certificate) string {
+func CRLShardPrefix(ca *x509.Certificate) string { return CAName(ca) + "-" }
+
+// CAName tells the CA certificates of an issuer apart, by their keys: ten hexadecimal digits.
+func CAName(ca *x509.Certificate) string {
 	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
-	return hex.EncodeToString(sum[:5]) + "-"
+	return hex.EncodeToString(sum[:5])
 }
 
 // CRLConfigMap is the name of the ConfigMap that holds a shard.
