@@ -275,7 +275,7 @@ var _ = Describe("The root of a CA that the operator made", func() {
 
 	It("is published before anything is issued from it, also where the time between has passed unused", func(ctx SpecContext) {
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
-			issuer.Spec.CA.SelfSigned.RootOverlap = metav1.Duration{Duration: time.Second}
+			issuer.Spec.CA.SelfSigned.RootOverlap = &metav1.Duration{Duration: time.Second}
 			annotate(issuer, v1alpha1.RotateRootAnnotation, "now")
 		})
 		w.faults.from(2)
