@@ -51,7 +51,7 @@ deploy: $(BIN)/kubectl ## Deploy the operator with the image IMG.
 	$(KUBECTL) apply --server-side -k .local/deploy
 
 .PHONY: undeploy
-undeploy: $(BIN)/kubectl ## Remove the operator and the CustomResourceDefinitions.
+undeploy: $(BIN)/kubectl ## Remove the operator, the CustomResourceDefinitions and its namespace, with the CA keys in it.
 	hack/overlay.sh "$(IMG)"
 	$(KUBECTL) delete --ignore-not-found -k .local/deploy
 

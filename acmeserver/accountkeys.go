@@ -12,7 +12,7 @@ import (
 func (s *Server) accountKeyFault(ctx context.Context, certificateKey crypto.PublicKey) error {
 	key, problem := jws.NewKey(certificateKey)
 	if problem != nil {
-		return nil // no account can have such a key
+		return nil //nolint:nilerr // no account can have such a key
 	}
 	accounts, err := s.accounts.List(ctx, accountsByThumbprint, everyNamespace, key.Thumbprint())
 	if err != nil {

@@ -18,7 +18,7 @@ const indexThumbprint = "status.thumbprint"
 func accountKeyFault(ctx context.Context, reader client.Reader, certificateKey crypto.PublicKey) (*acme.Problem, error) {
 	key, problem := jws.NewKey(certificateKey)
 	if problem != nil {
-		return nil, nil // no account can have such a key
+		return nil, nil //nolint:nilerr // no account can have such a key
 	}
 	var accounts v1alpha1.AcmeAccountList
 	err := reader.List(ctx, &accounts, client.MatchingFields{indexThumbprint: key.Thumbprint()}, client.Limit(1), client.UnsafeDisableDeepCopy)

@@ -31,7 +31,6 @@ type crlWorld struct {
 	cached client.WithWatch
 	lists  *RevocationListReconciler
 	shard  ShardRequest
-	orders int
 }
 
 const crlLifetime = 100 * time.Hour

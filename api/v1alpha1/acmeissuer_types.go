@@ -668,7 +668,7 @@ const (
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Directory",type=string,JSONPath=`.status.directoryURL`
-// +kubebuilder:printcolumn:name="CA Expires",type=date,JSONPath=`.status.issuingCertificate.notAfter`,priority=1
+// +kubebuilder:printcolumn:name="CA Expires",type=string,JSONPath=`.status.issuingCertificate.notAfter`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must be no longer than 63 characters"

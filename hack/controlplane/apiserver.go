@@ -23,6 +23,8 @@ func (p *Plane) apiserverArgs() []string {
 	k := p.keys
 	args := []string{
 		"--bind-address=127.0.0.1",
+		// Without it kube-apiserver looks for a default route, which a machine off the network doesn't have.
+		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", p.ports.APIServer),
 		"--tls-cert-file=" + k.apiserver.certFile,
 		"--tls-private-key-file=" + k.apiserver.keyFile,

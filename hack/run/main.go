@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/acmeca/acmeca/hack/binaries"
 	"github.com/acmeca/acmeca/hack/project"
 	"github.com/acmeca/acmeca/hack/run/local"
@@ -32,6 +35,7 @@ func main() {
 	if *withParent {
 		stopWithParent()
 	}
+	log.SetLogger(logr.Discard()) // what the libraries have to say is for the operator's log
 	if err := run(ctx, *dir, *freePorts); err != nil {
 		fmt.Fprintln(os.Stderr, "\nacmeca isn't running:", err)
 		os.Exit(1)
