@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"regexp"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,11 +63,12 @@ func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.Ac
 	}
 	// One answer to an unknown id, a wrong key, an expired and a used one, so that ids can't be found out by asking.
 	refused := acme.NewProblem(acme.Unauthorized, "the external account binding is not accepted: its key id is unknown, or the key is wrong, expired or used")
-	if !bindingKeyID.MatchString(eab.KeyID) {
+	name, ok := bindingSecretName(issuer.Name, eab.KeyID)
+	if !ok {
 		return Binding{}, refused, nil
 	}
 	secret := &corev1.Secret{}
-	err := b.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: issuer.Name + "-eab-" + eab.KeyID}, secret)
+	err := b.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		return Binding{}, refused, nil
 	}
@@ -98,6 +100,14 @@ func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.Ac
 		return Binding{}, nil, err // a conflict too is tried again, and then finds the key used
 	}
 	return bound, nil, nil
+}
+
+// bindingSecretName is the name of the Secret of a key. An id with the infix in it is none: the Secret "a-eab-b-eab-c" is
+// that of the key "c" of the issuer "a-eab-b", and not also that of the key "b-eab-c" of the issuer "a".
+func bindingSecretName(issuer, id string) (string, bool) {
+	const infix = "-eab-"
+	name := issuer + infix + id
+	return name, bindingKeyID.MatchString(id) && strings.LastIndex(name, infix) == len(issuer)
 }
 
 // bindingKey takes the HMAC key as raw bytes, or in the base64url form that clients are configured with. A key too short
