@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -185,3 +186,5 @@ func freePort() int {
 	Fail("no port is free for TCP and UDP")
 	return 0
 }
+
+func freePortText() string { return strconv.Itoa(freePort()) }
