@@ -34,6 +34,7 @@ type IssuerReconciler struct {
 	Client       client.Client
 	Authorities  Authorities
 	ServerTLS    *ServerCertificate
+	Trust        Trust
 	Issuers      *Issuers
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
@@ -58,7 +59,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		}
 		r.Issuers.remove(request.NamespacedName)
 		r.wake(ctx, request) // what is under way has to end
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, r.Trust.Withdraw(ctx, request.NamespacedName)
 	}
 	base := object.DeepCopy()
 	known, _ := r.Issuers.Revoking(request.Namespace, request.Name)
@@ -68,6 +69,12 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	}
 	if err := r.serve(ctx, request, issuer); err != nil {
 		return ctrl.Result{}, err
+	}
+	if issuer.Authority != nil {
+		// Before it is in the status, after which a new root may be issued from.
+		if err := r.Trust.Publish(ctx, object, issuer); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	for _, warning := range r.Issuers.shardWarnings(request.NamespacedName) {
 		issuer.warn("%s", warning)

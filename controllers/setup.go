@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -74,9 +75,9 @@ func stripCertificate(object any) (any, error) {
 	return object, nil
 }
 
-// ClientOptions keep Secrets and ConfigMaps out of the cache, which would need the right to list them all.
+// ClientOptions keep out of the cache what the controllers would need the right to list all of for that.
 func ClientOptions() client.Options {
-	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}}
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &certificatesv1.ClusterTrustBundle{}}}}
 }
 
 // Setup adds all the controllers to a manager.
@@ -103,7 +104,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, Hosts: validation.NewHosts(0), DefaultIssuer: o.DefaultIssuer,
+		Trust: Trust{Client: mgr.GetClient()}, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, Hosts: validation.NewHosts(0), DefaultIssuer: o.DefaultIssuer,
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
 	if o.ServerTLSSecret.Name != "" {

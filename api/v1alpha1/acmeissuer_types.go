@@ -68,6 +68,10 @@ type AcmeIssuerSpec struct {
 	// +optional
 	RenewalInfo RenewalInfo `json:"renewalInfo,omitzero"`
 
+	// Trust says how the CA's roots are given to those who are to trust them.
+	// +optional
+	Trust Trust `json:"trust,omitzero"`
+
 	// ExternalURLs are the bases under which clients may reach the endpoint, the preferred one first, such as
 	// "https://acme.corp.example". Without any it is the operator's own (its --external-url). A client is never given a
 	// URL on another base, whatever Host it sends.
@@ -579,6 +583,15 @@ type RenewalInfo struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https?://[!-~]+$`
 	ExplanationURL string `json:"explanationURL,omitempty"`
+}
+
+// Trust says how the CA's roots are given to those who are to trust them. They are always in status.caBundle, under
+// /ca.crt of the endpoint, and in the ConfigMap named "<issuer>-ca", under the key ca.crt.
+type Trust struct {
+	// ClusterTrustBundle publishes them in a ClusterTrustBundle too, for Pods of all namespaces. Its name is
+	// "acmeca.dev:<namespace>.<issuer>:ca", its signer "acmeca.dev/<namespace>.<issuer>".
+	// +optional
+	ClusterTrustBundle bool `json:"clusterTrustBundle,omitempty"`
 }
 
 // AcmeIssuerStatus is what the controllers made of the issuer.

@@ -19,6 +19,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -103,6 +105,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		issuer = issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "Rotated", RootOverlap: ptr.To(metav1.Duration{})}
+			spec.Trust.ClusterTrustBundle = true
 		})
 		a = newAccountAt(issuer)
 		Expect(a.register(map[string]any{"termsOfServiceAgreed": true}).StatusCode).To(Equal(http.StatusCreated))
@@ -128,6 +131,11 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		Expect(roots).To(HaveLen(2))
 		Expect(roots[1].Equal(first)).To(BeTrue())
 		second = roots[0]
+		published, forAll := &corev1.ConfigMap{}, &certificatesv1.ClusterTrustBundle{}
+		Expect(kube.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: issuer.Name + "-ca"}, published)).To(Succeed())
+		Expect(kube.Get(ctx, client.ObjectKey{Name: "acmeca.dev:" + issuer.Namespace + "." + issuer.Name + ":ca"}, forAll)).To(Succeed())
+		Expect(parseChain([]byte(published.Data["ca.crt"]))).To(ConsistOf(first, second))
+		Expect(parseChain([]byte(forAll.Spec.TrustBundle))).To(ConsistOf(first, second))
 
 		var address string
 		var alternates []string
