@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +34,8 @@ func (r *IssuerReconciler) checker(ctx context.Context, object *v1alpha1.AcmeIss
 		return nil, invalidSpec(errors.New("spec.validation.caaIdentities: dns-persist-01 needs a name by which records can name this issuer"))
 	}
 	config.Protected, config.Hosts = r.Protected, r.Hosts
+	config.Deny = append(config.Deny, r.Denied...)
+	config.Dial, config.DialDNS = r.dialer().DialContext, r.dialer().DialContext
 	if v.EgressProxy != nil {
 		var f *fault
 		if config.Dial, f = r.egressDialer(ctx, object); f != nil {
@@ -67,7 +71,7 @@ func (r *IssuerReconciler) corroboration(ctx context.Context, object *v1alpha1.A
 		}
 		asked, err := perspective.NewClient(perspective.Config{
 			URL: p.URL, CABundle: []byte(p.CABundle), Certificate: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey],
-			CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
+			CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities, Dial: r.dialer().DialContext,
 		})
 		if err != nil {
 			return nil, invalidSpec(fmt.Errorf("%s: %w", field, err))
@@ -88,7 +92,7 @@ func (r *IssuerReconciler) corroboration(ctx context.Context, object *v1alpha1.A
 // egressDialer is the way through the issuer's proxy.
 func (r *IssuerReconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.DialFunc, *fault) {
 	e := object.Spec.Validation.EgressProxy
-	proxy := validation.Proxy{URL: e.URL}
+	proxy := validation.Proxy{URL: e.URL, Dial: r.dialer().DialContext}
 	if e.SecretRef != nil {
 		secret, f := r.secret(ctx, object, *e.SecretRef, "spec.validation.egressProxy.secretRef", corev1.SecretTypeBasicAuth)
 		if f != nil {
@@ -102,6 +106,27 @@ func (r *IssuerReconciler) egressDialer(ctx context.Context, object *v1alpha1.Ac
 	}
 	return dial, nil
 }
+
+// dialer connects to what issuers name, but to no address that is denied to all of them. It looks at the address itself,
+// after any name was resolved.
+func (r *IssuerReconciler) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		target, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		addr := target.Addr().WithZone("").Unmap()
+		if slices.ContainsFunc(r.Denied, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			return errDenied
+		}
+		return nil
+	}}
+}
+
+// dialTimeout is for what has no shorter one.
+const dialTimeout = 30 * time.Second
+
+var errDenied = errors.New("the operator is told not to connect there")
 
 // secret reads a Secret that a field of an issuer names. It must be of the type that says what it is for, so that an
 // issuer's author can't have just any Secret of the namespace sent somewhere.

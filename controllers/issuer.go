@@ -42,6 +42,8 @@ type IssuerReconciler struct {
 	PlainURL     string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it.
 	Protected []netip.Prefix
+	// Denied are addresses that nothing which an issuer names may lead to, whatever it allows.
+	Denied []netip.Prefix
 	// Hosts bounds the connections to each address, by the validations of all issuers.
 	Hosts *validation.Hosts
 	// DefaultIssuer is the one that is also served under /acme.

@@ -38,6 +38,8 @@ type Options struct {
 	ServerNames []string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it: the API server's.
 	Protected []netip.Prefix
+	// Denied are addresses that nothing which an issuer names may lead to, whatever it allows.
+	Denied []netip.Prefix
 	// Concurrency of each controller.
 	Concurrency int
 	// Clock to decide by; nil for the system's.
@@ -104,7 +106,8 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		Trust: Trust{Client: mgr.GetClient()}, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, Protected: o.Protected, Hosts: validation.NewHosts(0), DefaultIssuer: o.DefaultIssuer,
+		Trust: Trust{Client: mgr.GetClient()}, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
+		Protected: o.Protected, Denied: o.Denied, Hosts: validation.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
 	if o.ServerTLSSecret.Name != "" {

@@ -24,6 +24,7 @@ type controllerOptions struct {
 	elect       bool
 	tlsSecret   string
 	serverNames listFlag
+	denied      listFlag
 	concurrency int
 	qps         float64
 }
@@ -38,6 +39,7 @@ func (o *options) controller(flags *flag.FlagSet, prefix string) half {
 	flags.BoolVar(&c.elect, "leader-elect", false, "let one of several replicas of the controllers work at a time")
 	flags.StringVar(&c.tlsSecret, "server-tls-secret", "", "`name` of the Secret in --namespace that the endpoint's TLS certificate is put in; none is made without it")
 	flags.Var(&c.serverNames, "server-name", "another `name` or address in the endpoint's TLS certificate, beside the hosts of the default issuer's URLs; may be given again")
+	flags.Var(&c.denied, "deny", "address range (`CIDR`) that nothing which an issuer names may lead to, whatever it allows: names to be validated, resolvers, perspectives, egress proxies; may be given again")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of a kind that are worked on at once")
 	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the controllers")
 	return func(ctx context.Context) error { return o.runController(ctx, c) }
@@ -47,6 +49,10 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 	config, err := restConfig(c.kubeconfig)
 	if err != nil {
 		return err
+	}
+	denied, err := parseCIDRs("--deny", c.denied)
+	if err != nil {
+		return fmt.Errorf("controllers: %w", err)
 	}
 	mgr, err := newManager(config, ctrl.Options{
 		Cache:                         controllers.CacheOptions(),
@@ -69,6 +75,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		ServerTLSSecret: client.ObjectKey{Namespace: o.namespace, Name: c.tlsSecret},
 		ServerNames:     c.serverNames,
 		Protected:       apiServerAddresses(),
+		Denied:          denied,
 		Concurrency:     c.concurrency,
 	}); err != nil {
 		return fmt.Errorf("controllers: %w", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -89,4 +90,16 @@ func (l *listFlag) String() string { return strings.Join(*l, ",") }
 func (l *listFlag) Set(text string) error {
 	*l = append(*l, strings.TrimRight(text, "/"))
 	return nil
+}
+
+func parseCIDRs(flag string, cidrs []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range cidrs {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s %q is not a CIDR such as 10.0.0.0/8", flag, text)
+		}
+		out = append(out, prefix.Masked())
+	}
+	return out, nil
 }

@@ -10,7 +10,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,18 +110,12 @@ func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 		Resolvers: o.resolvers, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
 		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: validation.NewHosts(o.perHost),
 	}
-	for _, list := range []struct {
-		flag  string
-		cidrs []string
-		into  *[]netip.Prefix
-	}{{"--allow", o.allow, &c.Allow}, {"--deny", o.deny, &c.Deny}} {
-		for _, cidr := range list.cidrs {
-			prefix, err := netip.ParsePrefix(cidr)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", list.flag, err)
-			}
-			*list.into = append(*list.into, prefix)
-		}
+	var err error
+	if c.Allow, err = parseCIDRs("--allow", o.allow); err != nil {
+		return nil, err
+	}
+	if c.Deny, err = parseCIDRs("--deny", o.deny); err != nil {
+		return nil, err
 	}
 	return validation.New(c)
 }

@@ -1,6 +1,7 @@
 // Package validation proves, or fails to prove, that an ACME account controls an identifier: http-01 (RFC 8555
-// section 8.3), dns-01 (section 8.4), tls-alpn-01 (RFC 8737), each also for IP addresses where RFC 8738 allows it, and
-// CAA (RFC 8659, RFC 8657). It also has the Pool that attempts run in.
+// section 8.3), dns-01 (section 8.4), tls-alpn-01 (RFC 8737), each also for IP addresses where RFC 8738 allows it,
+// dns-account-01 and dns-persist-01 (drafts), and CAA (RFC 8659, RFC 8657). A Corroboration does so from several places.
+// The package also has the Pool that attempts run in.
 //
 // It may not know Kubernetes, HTTP handling of the ACME endpoint, or where its configuration comes from. It reaches the
 // network only through the dial functions of its Config.
@@ -19,8 +20,10 @@
 //     Config.Deny closes more, and wins over everything.
 //   - Private addresses (RFC 1918, RFC 4193) are allowed, since a CA inside a cluster exists for internal networks.
 //     Who wants to keep validation away from a part of them names it in Config.Deny.
+//   - Pool bounds the attempts of each account and at each name, Hosts the connections to each address.
 //   - Only the configured ports are dialled, with a fixed GET, a TLS handshake or DNS queries. No cookie, credential,
-//     client certificate, environment proxy or header of the cluster is ever sent.
+//     client certificate, environment proxy or header of the cluster is ever sent. A Proxy that is configured is told
+//     addresses alone, those that were judged.
 //   - What comes back is bounded in size and time. To the client goes the kind of failure, the HTTP status, and, only
 //     where nothing but the challenge's own path was asked, a short printable prefix of the body or of a redirect's
 //     target: a redirect can't be used to read from another path. The record holds no more than that.

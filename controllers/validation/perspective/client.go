@@ -29,6 +29,8 @@ type Config struct {
 	// CAA and CAAIdentities are the issuer's, as in validation.Config.
 	CAA           bool
 	CAAIdentities []string
+	// Dial connects to the validator; nil for a plain net.Dialer.
+	Dial validation.DialFunc
 }
 
 // Client asks a validator. It is a validation.Checker.
@@ -52,8 +54,11 @@ func NewClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the client certificate: %w", err)
 	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
+	}
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		DialContext:         c.Dial,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{certificate}},
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 16,
