@@ -20,6 +20,8 @@ type authorizationDocument struct {
 	Expires    string              `json:"expires,omitempty"`
 	Challenges []challengeDocument `json:"challenges"`
 	Wildcard   bool                `json:"wildcard,omitempty"`
+	// SubdomainAuthAllowed is RFC 9444 section 4.1's.
+	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 
 // challengeDocument is RFC 8555 section 7.1.5's and 8's.
@@ -57,27 +59,31 @@ func newToken() string {
 }
 
 // usableAuthorization is the name of an authorization that lets the account certify an identifier now, the one that
-// lasts longest; "" where it has to prove control anew. One that was made for an order is used again where the issuer
-// wants that.
+// lasts longest; "" where it has to prove control anew.
 func (s *Server) usableAuthorization(r *signed, id acme.Identifier) (string, error) {
-	found, err := s.authorizations.List(r.Context(), authorizationsByName, r.issuer.key.Namespace, accountAndIdentifier(r.account.Name, id))
-	if err != nil {
-		return "", err
-	}
 	var best *v1alpha1.AcmeAuthorization
-	for _, authz := range found {
-		reused := authz.Spec.PreAuthorization || r.issuer.spec.Lifetimes.ReuseAuthorizations
-		if !reused || authz.Spec.IssuerRef.Name != r.issuer.key.Name || !s.usable(authz) || authz.Spec.Deactivation != nil {
-			continue
+	for _, of := range r.authorizedBy(id) {
+		found, err := s.authorizations.List(r.Context(), authorizationsByName, r.issuer.key.Namespace, accountAndIdentifier(r.account.Name, of))
+		if err != nil {
+			return "", err
 		}
-		if best == nil || best.Status.Expires.Before(authz.Status.Expires) {
-			best = authz
+		for _, authz := range found {
+			if r.reusable(authz) && s.usable(authz) && authz.Covers(id) && (best == nil || best.Status.Expires.Before(authz.Status.Expires)) {
+				best = authz
+			}
 		}
 	}
 	if best == nil {
 		return "", nil
 	}
 	return best.Name, nil
+}
+
+// reusable reports whether an authorization of the account is for more than one order. One that was made for an order is
+// where the issuer wants that.
+func (r *signed) reusable(authz *v1alpha1.AcmeAuthorization) bool {
+	return (authz.Spec.PreAuthorization || r.issuer.spec.Lifetimes.ReuseAuthorizations) &&
+		authz.Spec.IssuerRef.Name == r.issuer.key.Name && authz.Spec.Deactivation == nil
 }
 
 // usable reports whether an authorization counts now.
@@ -161,10 +167,11 @@ func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthoriz
 
 func (s *Server) authorizationAnswer(r *signed, authz *v1alpha1.AcmeAuthorization) *answer {
 	document := authorizationDocument{
-		Identifier: authz.Spec.Identifier.ACME(),
-		Status:     authz.Status.State,
-		Expires:    rfc3339(authz.ExpiresAt(r.issuer.spec.Lifetimes)),
-		Wildcard:   authz.Spec.Wildcard,
+		Identifier:           authz.Spec.Identifier.ACME(),
+		Status:               authz.Status.State,
+		Expires:              rfc3339(authz.ExpiresAt(r.issuer.spec.Lifetimes)),
+		Wildcard:             authz.Spec.Wildcard,
+		SubdomainAuthAllowed: authz.Spec.Subdomains,
 	}
 	switch {
 	case pending(authz):

@@ -23,6 +23,7 @@ type directoryMeta struct {
 	Website                 string            `json:"website,omitempty"`
 	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
 	ExternalAccountRequired bool              `json:"externalAccountRequired"`
+	SubdomainAuthAllowed    bool              `json:"subdomainAuthAllowed,omitempty"`
 	Profiles                map[string]string `json:"profiles,omitempty"`
 	// IssuerDomainNames and AccountHashPrefix are draft-ietf-acme-dns-persist-02's.
 	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
@@ -47,6 +48,7 @@ func (s *Server) directory(c *call) (*answer, error) {
 			Website:                 spec.Account.Website,
 			CAAIdentities:           spec.Validation.CAAIdentities,
 			ExternalAccountRequired: spec.Account.ExternalAccountBinding.Required,
+			SubdomainAuthAllowed:    spec.Challenges.Subdomains,
 			Profiles:                map[string]string{},
 			IssuerDomainNames:       c.issuerDomainNames(),
 			AccountHashPrefix:       c.accountHashPrefix(),

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // newAuthz makes an authorization before there is an order for its identifier (RFC 8555 section 7.4.1). Orders find it
@@ -19,7 +20,7 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	if payload.Identifier == (acme.Identifier{}) {
+	if payload.Identifier.Identifier == (acme.Identifier{}) {
 		return nil, acme.NewProblem(acme.Malformed, "\"identifier\" is missing")
 	}
 	id, problem := payload.Identifier.Normalize()
@@ -35,7 +36,13 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if err := s.limitOrders(r, false, id); err != nil {
 		return nil, err
 	}
-	authz := r.newAuthorization(id)
+	var authz *v1alpha1.AcmeAuthorization
+	if payload.Identifier.SubdomainAuthAllowed {
+		authz = r.subdomainAuthorization(id)
+	}
+	if authz == nil {
+		authz = r.newAuthorization(id)
+	}
 	authz.Spec.PreAuthorization = true
 	if err := s.authorizations.Create(r.Context(), authz); err != nil {
 		return nil, err

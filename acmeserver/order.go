@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,6 +54,10 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem != nil {
 		return nil, problem
 	}
+	above, problem := ancestors(payload.Identifiers)
+	if problem != nil {
+		return nil, problem
+	}
 	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return nil, problem
 	}
@@ -65,7 +70,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := s.limitOrders(r, payload.Replaces != "", identifiers...); err != nil {
 		return nil, err
 	}
-	names, err := s.authorize(r, identifiers)
+	names, err := s.authorize(r, identifiers, above)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 }
 
 // normalize puts the identifiers of an order into their normal form, each once.
-func normalize(asked []acme.Identifier, profile v1alpha1.Profile) ([]acme.Identifier, *acme.Problem) {
+func normalize(asked []acme.OrderIdentifier, profile v1alpha1.Profile) ([]acme.Identifier, *acme.Problem) {
 	if len(asked) == 0 {
 		return nil, acme.NewProblem(acme.Malformed, "the order has no identifiers")
 	}
@@ -127,9 +132,9 @@ func tooMany(profile v1alpha1.Profile) *acme.Problem {
 	return acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 }
 
-// authorize gives the name of an authorization for each identifier: one that the account has, where the issuer reuses
-// those, else a new one.
-func (s *Server) authorize(r *signed, identifiers []acme.Identifier) ([]string, error) {
+// authorize gives the name of an authorization for each identifier: one that the account has and may use again, else a new
+// one. Names whose client can prove control of a domain above share one for that, where the issuer lets them.
+func (s *Server) authorize(r *signed, identifiers []acme.Identifier, above map[acme.Identifier]acme.Identifier) ([]string, error) {
 	names := make([]string, len(identifiers))
 	for i, id := range identifiers {
 		var err error
@@ -139,12 +144,26 @@ func (s *Server) authorize(r *signed, identifiers []acme.Identifier) ([]string, 
 	}
 	group, ctx := errgroup.WithContext(r.Context())
 	group.SetLimit(maxParallelWrites)
+	shared := map[acme.Identifier]string{}
 	for i, id := range identifiers {
-		if names[i] == "" {
-			authz := r.newAuthorization(id)
-			names[i] = authz.Name
-			group.Go(func() error { return s.authorizations.Create(ctx, authz) })
+		domain, wanted := above[id]
+		if wanted && names[i] == "" {
+			names[i] = shared[domain]
 		}
+		if names[i] != "" {
+			continue
+		}
+		var authz *v1alpha1.AcmeAuthorization
+		if wanted {
+			authz = r.subdomainAuthorization(domain)
+		}
+		if authz != nil {
+			shared[domain] = authz.Name
+		} else {
+			authz = r.newAuthorization(id)
+		}
+		names[i] = authz.Name
+		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
 	}
 	return names, group.Wait()
 }
@@ -226,8 +245,10 @@ func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (
 	for _, id := range order.Spec.Identifiers {
 		document.Identifiers = append(document.Identifiers, id.ACME())
 	}
-	for _, name := range order.Spec.Authorizations { // as many as identifiers, but nothing holds who writes one by hand to that
-		document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(name)))
+	for i, name := range order.Spec.Authorizations {
+		if !slices.Contains(order.Spec.Authorizations[:i], name) { // one for a domain can stand for several names below it
+			document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(name)))
+		}
 	}
 	if order.Spec.NotBefore != nil {
 		document.NotBefore = rfc3339(*order.Spec.NotBefore)

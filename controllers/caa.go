@@ -42,13 +42,17 @@ func (r *OrderReconciler) caaPermits(ctx context.Context, issuer *Issuer, order 
 		return false, err
 	}
 	var due []validation.Request
-	for _, name := range order.Spec.Authorizations {
+	for i, name := range order.Spec.Authorizations {
 		authz := &v1alpha1.AcmeAuthorization{}
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz); err != nil {
 			return false, err
 		}
-		if caaDue(issuer, authz, now) {
-			due = append(due, validationRequest(issuer, account, authz))
+		// What was looked at with an authorization of a domain above is not what counts for the name (RFC 8659 section 3).
+		identifier := order.Spec.Identifiers[i].ACME()
+		if below := authz.Authorized() != identifier; below || caaDue(issuer, authz, now) {
+			request := validationRequest(issuer, account, authz)
+			request.Identifier, request.Wildcard = identifier.Base(), identifier.Wildcard()
+			due = append(due, request)
 		}
 	}
 	if len(due) == 0 {

@@ -113,7 +113,7 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 	if issuer.Spec.Suspend {
 		return again, nil
 	}
-	authorized, wait, err := r.authorized(ctx, order, now)
+	authorized, wait, err := r.authorized(ctx, issuer, order, now)
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err
@@ -150,7 +150,7 @@ func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.Acm
 
 // authorized reports whether every identifier of the order is covered by an authorization that counts now, and fails the
 // order where one can't come to. A wait says when to look for an authorization that isn't there yet.
-func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOrder, now time.Time) (ok bool, wait time.Duration, err error) {
+func (r *OrderReconciler) authorized(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder, now time.Time) (ok bool, wait time.Duration, err error) {
 	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) {
 		r.fail(order, acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers", len(order.Spec.Authorizations), len(order.Spec.Identifiers)))
 		return false, 0, nil
@@ -167,7 +167,7 @@ func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOr
 		if client.IgnoreNotFound(err) != nil {
 			return false, 0, err
 		}
-		problem := authorizationFault(order, authz, identifier, now)
+		problem := authorizationFault(issuer, order, authz, identifier, now)
 		if err != nil {
 			problem = acme.NewProblem(acme.Unauthorized, "the authorization %s does not exist", name)
 		}
@@ -188,14 +188,14 @@ func (r *OrderReconciler) authorized(ctx context.Context, order *v1alpha1.AcmeOr
 }
 
 // authorizationFault says why an authorization can't let the order have an identifier, now or ever; nil for one that
-// does, and for one that is pending. Only an explicit "valid" that stands for the very same account, issuer and identifier
-// counts.
-func authorizationFault(order *v1alpha1.AcmeOrder, authz *v1alpha1.AcmeAuthorization, identifier acme.Identifier, now time.Time) *acme.Problem {
-	switch {
-	case authz.Spec.AccountRef != order.Spec.AccountRef || authz.Spec.IssuerRef != order.Spec.IssuerRef:
+// does, and for one that is pending. Only an explicit "valid" that stands for the very same account and issuer, and covers the
+// identifier, counts.
+func authorizationFault(issuer *Issuer, order *v1alpha1.AcmeOrder, authz *v1alpha1.AcmeAuthorization, identifier acme.Identifier, now time.Time) *acme.Problem {
+	if authz.Spec.AccountRef != order.Spec.AccountRef || authz.Spec.IssuerRef != order.Spec.IssuerRef {
 		return acme.NewProblem(acme.Unauthorized, "the authorization belongs to another account or issuer")
-	case authz.Authorized() != identifier:
-		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q, not for %q", authz.Authorized().Value, identifier.Value)
+	}
+	if problem := coverFault(issuer, authz, identifier); problem != nil {
+		return problem
 	}
 	switch authz.Status.State {
 	case acme.StatePending:

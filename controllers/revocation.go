@@ -119,7 +119,7 @@ func (r *OrderReconciler) verifyRevokingAccount(ctx context.Context, issuer *Iss
 	now := r.Clock.Now()
 	for _, id := range order.Spec.Identifiers {
 		covers := func(a v1alpha1.AcmeAuthorization) bool {
-			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef && a.Authorized() == id.ACME() &&
+			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef && coverFault(issuer, &a, id.ACME()) == nil &&
 				a.Status.Expires != nil && now.Before(a.Status.Expires.Time)
 		}
 		if !slices.ContainsFunc(authorizations.Items, covers) {

@@ -36,6 +36,10 @@ func (c ChallengeType) Allows(id Identifier) bool {
 	return false
 }
 
+// ProvesSubdomains reports whether a challenge that proves control of a domain can count for all names below it too
+// (RFC 9444): who may write into a domain's zone could prove each of them. A dns-persist-01 record says itself what it is for.
+func (c ChallengeType) ProvesSubdomains() bool { return c == DNS01 || c == DNSAccount01 }
+
 // HasToken reports whether a challenge of the type has a token. dns-persist-01 is proved by a record that names the
 // account, and outlasts the challenge.
 func (c ChallengeType) HasToken() bool { return c != DNSPersist01 }

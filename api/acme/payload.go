@@ -21,16 +21,30 @@ type AccountRequest struct {
 
 // OrderRequest is the payload of newOrder (RFC 8555 section 7.4, RFC 9773 section 5, draft-ietf-acme-profiles).
 type OrderRequest struct {
-	Identifiers []Identifier `json:"identifiers"`
-	NotBefore   time.Time    `json:"notBefore"`
-	NotAfter    time.Time    `json:"notAfter"`
-	Profile     string       `json:"profile"`
-	Replaces    string       `json:"replaces"`
+	Identifiers []OrderIdentifier `json:"identifiers"`
+	NotBefore   time.Time         `json:"notBefore"`
+	NotAfter    time.Time         `json:"notAfter"`
+	Profile     string            `json:"profile"`
+	Replaces    string            `json:"replaces"`
+}
+
+// OrderIdentifier is an identifier in a newOrder request. AncestorDomain is a domain above it that the client can prove
+// control of instead (RFC 9444 section 4.3); "" for none.
+type OrderIdentifier struct {
+	Identifier
+	AncestorDomain string `json:"ancestorDomain"`
 }
 
 // AuthorizationRequest is the payload of newAuthz (RFC 8555 section 7.4.1).
 type AuthorizationRequest struct {
-	Identifier Identifier `json:"identifier"`
+	Identifier AuthorizationIdentifier `json:"identifier"`
+}
+
+// AuthorizationIdentifier is the identifier in a newAuthz request, for which the authorization may be asked to count for
+// all names below it too (RFC 9444 section 4.2).
+type AuthorizationIdentifier struct {
+	Identifier
+	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed"`
 }
 
 // KeyChangeRequest is the payload of the inner JWS of a key change (RFC 8555 section 7.3.5).

@@ -50,6 +50,8 @@ var _ = Describe("An AcmeAuthorization", func() {
 		Entry("that it isn't for a wildcard", `{}`, `{"spec": {"wildcard": true}}`, "wildcard is immutable"),
 		Entry("that it is for a wildcard", `{"spec": {"wildcard": true}}`, `{"spec": {"wildcard": null}}`, "wildcard is immutable"),
 		Entry("that it was asked for by itself", `{"spec": {"preAuthorization": true}}`, `{"spec": {"preAuthorization": null}}`, "preAuthorization is immutable"),
+		Entry("that it is for its own name alone", `{}`, `{"spec": {"subdomains": true}}`, "subdomains is immutable"),
+		Entry("that it counts for names below", `{"spec": {"subdomains": true}}`, `{"spec": {"subdomains": null}}`, "subdomains is immutable"),
 		Entry("its tokens", `{}`, `{"spec": {"challenges": [{"type": "http-01", "token": "another-token-0123456789"}]}}`, "challenges are immutable"),
 		Entry("its challenges", `{}`, `{"spec": {"challenges": [{"type": "http-01", "token": "0123456789012345678901"}, {"type": "dns-01", "token": "0123456789012345678901"}]}}`, "challenges are immutable"),
 		Entry("its response", aResponse, `{"spec": {"response": {"request": {"signature": "b3RoZXI"}}}}`, "response is set once"),

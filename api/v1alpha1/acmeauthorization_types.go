@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -12,6 +14,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.accountRef == oldSelf.accountRef",message="accountRef is immutable"
 // +kubebuilder:validation:XValidation:rule="self.identifier == oldSelf.identifier",message="identifier is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard) && (!has(self.wildcard) || self.wildcard == oldSelf.wildcard)",message="wildcard is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains) && (!has(self.subdomains) || self.subdomains == oldSelf.subdomains)",message="subdomains is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization) && (!has(self.preAuthorization) || self.preAuthorization == oldSelf.preAuthorization)",message="preAuthorization is immutable"
 // +kubebuilder:validation:XValidation:rule="self.challenges == oldSelf.challenges",message="challenges are immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || (has(self.response) && self.response == oldSelf.response)",message="response is set once"
@@ -34,6 +37,11 @@ type AcmeAuthorizationSpec struct {
 	// Wildcard is whether the authorization is for the wildcard below the identifier, and not for the identifier itself.
 	// +optional
 	Wildcard bool `json:"wildcard,omitempty"`
+
+	// Subdomains is whether the authorization counts for all names below the identifier too (RFC 9444), wildcards among them.
+	// It does where the issuer lets it, and control was proved in DNS.
+	// +optional
+	Subdomains bool `json:"subdomains,omitempty"`
 
 	// PreAuthorization is whether the account asked for the authorization by itself (RFC 8555 section 7.4.1), and not for an
 	// order. Its orders use it while it is valid, also where the issuer doesn't reuse other authorizations.
@@ -292,4 +300,16 @@ func (a *AcmeAuthorization) Authorized() acme.Identifier {
 		id.Value = "*." + id.Value
 	}
 	return id
+}
+
+// Covers reports whether the authorization is for an identifier, as such or as one of the names below its domain.
+func (a *AcmeAuthorization) Covers(id acme.Identifier) bool {
+	if a.Authorized() == id {
+		return true
+	}
+	domain := a.Spec.Identifier
+	if !a.Spec.Subdomains || domain.Type != acme.DNS || id.Type != acme.DNS {
+		return false
+	}
+	return strings.HasSuffix(id.Value, "."+domain.Value)
 }

@@ -284,6 +284,11 @@ type Challenges struct {
 	// +kubebuilder:validation:MaxItems=5
 	// +kubebuilder:validation:items:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 	Types []acme.ChallengeType `json:"types,omitempty"`
+
+	// Subdomains lets a client prove control of a domain once, in DNS, and have certificates for all names below it
+	// (RFC 9444).
+	// +optional
+	Subdomains bool `json:"subdomains,omitempty"`
 }
 
 // CAAMode says whether CAA records (RFC 8659) are heeded.

@@ -106,6 +106,25 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.ExplanationURL).To(BeEmpty())
 	})
 
+	It("has certificates renewed that were signed with a CA key which was replaced", func(ctx SpecContext) {
+		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
+			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "replaced"}
+		})
+		a := newAccountAt(issuer)
+		a.register(map[string]any{})
+		_, old, _ := a.issued("replaced.test")
+		info, _ := a.renewalInfo(certID(old))
+		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+		annotate(ctx, issuer, v1alpha1.RotateIntermediateAnnotation)
+		Eventually(func() time.Time {
+			info, _ := a.renewalInfo(certID(old))
+			return info.SuggestedWindow.Start
+		}, "30s").Should(BeTemporally("<=", time.Now()))
+		_, renewed, _ := a.issued("replaced.test")
+		info, _ = a.renewalInfo(certID(renewed))
+		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+	})
+
 	It("is not there for other certificates, and malformed names are told as such", func(ctx SpecContext) {
 		a := registered("ES256")
 		_, der, _ := a.issued("theirs.test")
