@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"net/url"
 	"slices"
 	"strings"
@@ -66,6 +65,9 @@ func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
 	} else {
 		err = s.Client.Update(ctx, secret)
 	}
+	if apierrors.IsInvalid(err) { // somebody has made it of another type, or immutable
+		return &unissuableError{err}
+	}
 	if err == nil {
 		audit(ctx, auditServerKey, auditLine{Issuer: issuer.Name, Secret: s.Secret.String(), Identifiers: values(names)})
 	}
@@ -113,12 +115,12 @@ func (s *ServerCertificate) identifiers(issuer *Issuer) ([]acme.Identifier, *acm
 
 // good reports whether the Secret's certificate will do for now.
 func (s *ServerCertificate) good(secret *corev1.Secret, authority *ca.Authority, ids []acme.Identifier) bool {
-	block, _ := pem.Decode(secret.Data[corev1.TLSCertKey])
-	if block == nil {
+	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
 		return false
 	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil || certificate.CheckSignatureFrom(authority.Certificate()) != nil {
+	certificate := pair.Certificate
+	if certificate.CheckSignatureFrom(authority.Certificate()) != nil {
 		return false
 	}
 	if s.Clock.Now().After(certificate.NotAfter.Add(-serverCertificateLifetime / 3)) {
