@@ -2,7 +2,6 @@ package acmeserver
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -38,7 +37,7 @@ func (p party) template() *x509.Certificate {
 
 func (p party) signedBy(t *testing.T, issuer party) *x509.Certificate {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, p.template(), issuer.template(), crypto.PublicKey(p.key.Public()), issuer.key)
+	der, err := x509.CreateCertificate(rand.Reader, p.template(), issuer.template(), p.key.Public(), issuer.key)
 	if err != nil {
 		t.Fatal(err)
 	}

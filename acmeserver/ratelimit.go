@@ -59,7 +59,7 @@ func (s *Server) limitOrders(r *signed, renewal bool, identifiers ...acme.Identi
 				return err
 			}
 			problem := limited(wait(limit, failed, s.now()), "%d validations of %q failed within %s; see to the cause first", limit.Count, id.Value, limit.Period.Duration)
-			problem.About(id)
+			problem.Problem = problem.About(id)
 			note(problem)
 		}
 	}
