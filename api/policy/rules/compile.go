@@ -1,0 +1,141 @@
+package rules
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/checker"
+	"github.com/google/cel-go/ext"
+)
+
+const (
+	// maxCost bounds a rule, and maxTotal all of an issuer's, in CEL's units: about the number of steps, of which there are
+	// five to ten in a microsecond.
+	maxCost  = 250_000
+	maxTotal = 500_000
+	// maxRules bounds their number.
+	maxRules = 32
+	// maxNesting bounds loops in loops.
+	maxNesting = 3
+	// maxExpression bounds a rule's text in bytes; the AcmeIssuer's schema says the same.
+	maxExpression = 4096
+	maxRecursion  = 64
+)
+
+// environment is what expressions are made of: the variables, CEL's standard functions, and those on strings, addresses
+// and lists. It is the same for all issuers.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	typeOf := func(value any) *cel.Type { return cel.ObjectType(reflect.TypeOf(value).String()) }
+	return cel.NewEnv(
+		ext.Strings(), ext.Network(), ext.Sets(), // before the types, whose provider takes no others
+		ext.NativeTypes(reflect.TypeFor[account](), reflect.TypeFor[identifier](), reflect.TypeFor[request](), ext.ParseStructTags(true)),
+		cel.Variable(varAccount, typeOf(account{})),
+		cel.Variable(varIdentifiers, cel.ListType(typeOf(identifier{}))),
+		cel.Variable(varProfile, cel.StringType),
+		cel.Variable(varCSR, typeOf(request{})),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ParserRecursionLimit(maxRecursion),
+		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(maxNesting)),
+	)
+})
+
+// Compile checks rules. The error is an *Error that names the first at fault.
+func Compile(rules []Rule) (*Set, error) {
+	if len(rules) > maxRules {
+		return nil, &Error{maxRules, fmt.Sprintf("there are more than %d rules", maxRules)}
+	}
+	set := &Set{}
+	total := uint64(0)
+	for i, rule := range rules {
+		c, cost, err := compile(rule)
+		if err != nil {
+			return nil, &Error{i, err.Error()}
+		}
+		if total += cost; total > maxTotal {
+			return nil, &Error{i, fmt.Sprintf("the rules up to this one may cost %d steps, and are bound to %d together", total, maxTotal)}
+		}
+		set.rules = append(set.rules, c)
+	}
+	return set, nil
+}
+
+func compile(rule Rule) (compiled, uint64, error) {
+	env, err := environment()
+	if err != nil {
+		return compiled{}, 0, err
+	}
+	ast, issues := env.Compile(rule.Expression)
+	if issues.Err() != nil {
+		return compiled{}, 0, oneLine(issues)
+	}
+	if ast.OutputType() != cel.BoolType {
+		return compiled{}, 0, fmt.Errorf("the expression is of type %s, and has to be true or false", ast.OutputType())
+	}
+	cost, err := env.EstimateCost(ast, sizes{})
+	if err != nil {
+		return compiled{}, 0, err
+	}
+	if cost.Max > maxCost {
+		return compiled{}, 0, fmt.Errorf("the expression may cost %d steps for an order with as many names as it can have, and is bound to %d", cost.Max, maxCost)
+	}
+	// The estimate is for what the schemas let through; this is for everything else.
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	if err != nil {
+		return compiled{}, 0, err
+	}
+	c := compiled{program: program, message: rule.Message}
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		c.profile = c.profile || reference.Name == varProfile
+		c.csr = c.csr || reference.Name == varCSR
+	}
+	return c, cost.Max, nil
+}
+
+// oneLine writes what the compiler found where a person reads it, without the drawing of the place.
+func oneLine(issues *cel.Issues) error {
+	var found []string
+	for _, e := range issues.Errors() {
+		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
+	}
+	return fmt.Errorf("the expression doesn't compile: %s", strings.Join(found, "; "))
+}
+
+// sizes tells how large the variables can be, by the schemas of the kinds.
+type sizes struct{}
+
+// The bounds of the schemas.
+const (
+	maxIdentifiers = 100
+	maxName        = 255
+	maxContacts    = 10
+	maxContact     = 320
+	maxOther       = 128  // names of accounts, keys and profiles
+	maxUnknown     = 1024 // of what functions give
+)
+
+// EstimateSize implements checker.CostEstimator.
+func (sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
+	size := uint64(maxUnknown)
+	switch strings.Join(node.Path(), ".") {
+	case varIdentifiers:
+		size = maxIdentifiers
+	case varAccount + ".contact":
+		size = maxContacts
+	case varAccount + ".contact.@items":
+		size = maxContact
+	case varIdentifiers + ".@items.value", varCSR + ".commonName":
+		size = maxName
+	case varIdentifiers + ".@items.type", varAccount + ".id", varAccount + ".externalAccountKeyID", varProfile, varCSR + ".keyAlgorithm":
+		size = maxOther
+	}
+	return &checker.SizeEstimate{Min: 0, Max: size}
+}
+
+// EstimateCallCost implements checker.CostEstimator: what functions cost, the libraries say.
+func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+	return nil
+}
