@@ -161,6 +161,32 @@ var _ = Describe("All challenges", Ordered, func() {
 	}, SpecTimeout(time.Minute))
 })
 
+var _ = Describe("A controller that dies while a challenge is processing", func() {
+	It("goes on with it after its restart", func(ctx SpecContext) {
+		port := freePort()
+		i := newIssuer(ctx, "restarted", func(spec *v1alpha1.AcmeIssuerSpec) {
+			spec.Validation.Resolvers = []string{"127.0.0.1:" + strconv.Itoa(acmeca.Ports().DNS)}
+			spec.Validation.TLSPort = int32(port)
+		})
+		a := register(ctx, i)
+		order := a.order(ctx, xacme.DomainIDs("restarted.test"))
+		c, authz := a.challenge(ctx, order, "restarted.test", "tls-alpn-01")
+		_, err := a.Accept(ctx, c)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(func(g Gomega) {
+			shown, err := a.GetChallenge(ctx, c.URI)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(shown.Error).To(HaveOccurred())
+		}, "10s", "20ms").Should(Succeed())
+		acmeca.KillOperator()
+		respondTLS("127.0.0.1:"+strconv.Itoa(port), "restarted.test", a.keyAuthorization(c.Token))
+		Expect(acmeca.StartOperator(ctx)).To(Succeed())
+		_, err = a.WaitAuthorization(ctx, authz.URI)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(a.finish(ctx, order, "restarted.test")).To(Succeed())
+	}, SpecTimeout(time.Minute))
+})
+
 // SECURITY.md row 14. The age of a check is tested in controllers; here, one that is missing stands for one that is old.
 var _ = Describe("CAA before issuance", Ordered, func() {
 	needPrograms("named", "bind9", "nsupdate", "dnsutils")

@@ -62,7 +62,7 @@ func documentedProxy(p *pki, address, port, endpoint string) string {
 
 // startProxy runs the documented proxy in a namespace. Clients reach it at one of its addresses, and it reaches the
 // endpoint through a link to the host.
-func startProxy(ctx context.Context, p *pki, in *namespace, address, host string) (base string) {
+func startProxy(p *pki, in *namespace, address, host string) (base string) {
 	GinkgoHelper()
 	const port = "8443"
 	_, endpointPort, err := net.SplitHostPort(strings.TrimPrefix(acmeca.BaseURL(), "https://"))
@@ -135,7 +135,7 @@ var _ = Describe("A proxy", func() {
 		_, host := proxy.link(ctx, nil)
 		front, _ := proxy.link(ctx, clients)
 		address, _ := clients.link(ctx, nil) // the controller's way to the clients, who have none to the endpoint
-		base := startProxy(ctx, p, proxy, front, host)
+		base := startProxy(p, proxy, front, host)
 		resolver := net.JoinHostPort("127.0.0.1", freePortText())
 		serveDNS(nil, resolver, map[string]string{"client.public.test": address})
 		i := newIssuer(ctx, "public", func(spec *v1alpha1.AcmeIssuerSpec) {
@@ -162,7 +162,7 @@ var _ = Describe("A proxy", func() {
 		p, proxy, clients := newPKI(), newNamespace(ctx, "gate"), newNamespace(ctx, "inside")
 		validator, host := proxy.link(ctx, nil)
 		front, address := proxy.link(ctx, clients)
-		base := startProxy(ctx, p, proxy, front, host)
+		base := startProxy(p, proxy, front, host)
 		serveDNS(proxy, "127.0.0.1:53", map[string]string{"client.private.test": address})
 		startValidator(buildAcmeca(ctx), p, proxy, validator, "--resolver", "127.0.0.1:53")
 		secret := p.clientSecret(ctx, "private")
