@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -19,10 +20,10 @@ import (
 var _ = Describe("An order", func() {
 	It("gets a certificate for exactly its names and the CSR's key, below the issuer's root", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test", "b.test")
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test", "b.test")
 		key := newSigner()
-		client.finalizeWith(ctx, order, newCSR(key, "b.test", "a.test"))
+		c.finalizeWith(ctx, order, newCSR(key, "b.test", "a.test"))
 		certificate := expectIssued(ctx, order)
 		Expect(certificate.DNSNames).To(ConsistOf("a.test", "b.test"))
 		Expect(certificate.PublicKey).To(Equal(key.Public()))
@@ -38,22 +39,22 @@ var _ = Describe("An order", func() {
 
 	It("is shown as ready when its client leaves it at that", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
 		o.later(ctx, 3*time.Second, order)
 		Eventually(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(patience).Should(Equal(acme.StateReady))
 		Expect(conditionOf(order)).To(HaveField("Reason", v1alpha1.ReasonAuthorized))
 		Expect(order.Status.Expires.Time).To(BeTemporally("~", order.CreationTimestamp.Add(168*time.Hour), time.Second))
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		expectIssued(ctx, order)
 	})
 
 	It("waits for every name to be proved, and goes on as soon as that is so", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		proved, pending := o.prove(ctx, client.authorize(ctx, "a.test")), client.authorize(ctx, "b.test")
-		order := client.order(ctx, proved, pending)
-		client.finalize(ctx, order)
+		c := o.registered(ctx)
+		proved, pending := o.prove(ctx, c.authorize(ctx, "a.test")), c.authorize(ctx, "b.test")
+		order := c.order(ctx, proved, pending)
+		c.finalize(ctx, order)
 		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
 		o.prove(ctx, pending)
 		expectIssued(ctx, order)
@@ -61,10 +62,10 @@ var _ = Describe("An order", func() {
 
 	It("waits a while for an authorization that isn't there yet, and not for ever", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
+		c := o.registered(ctx)
 		absent := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "a.test"}}}
 		absent.Name = "absent"
-		order := client.order(ctx, absent)
+		order := c.order(ctx, absent)
 		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
 		o.later(ctx, time.Minute, order)
 		Expect(expectFailed(ctx, order).Detail).To(Equal("the authorization absent does not exist"))
@@ -72,9 +73,9 @@ var _ = Describe("An order", func() {
 
 	It("fails with what went wrong with its name", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		authz := client.authorize(ctx, "a.test")
-		order := client.order(ctx, authz)
+		c := o.registered(ctx)
+		authz := c.authorize(ctx, "a.test")
+		order := c.order(ctx, authz)
 		authz.Status.State = acme.StateInvalid
 		authz.Status.Problem = &v1alpha1.Problem{Type: acme.Connection, Detail: "connection refused", Status: 400}
 		Expect(admin.Status().Update(ctx, authz)).To(Succeed())
@@ -86,10 +87,10 @@ var _ = Describe("An order", func() {
 
 	It("fails with a subproblem for each name that went wrong", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
+		c := o.registered(ctx)
 		var authorizations []*v1alpha1.AcmeAuthorization
 		for _, name := range []string{"a.test", "b.test", "c.test"} {
-			authorizations = append(authorizations, client.authorize(ctx, name))
+			authorizations = append(authorizations, c.authorize(ctx, name))
 		}
 		o.prove(ctx, authorizations[1])
 		for _, i := range []int{0, 2} {
@@ -97,7 +98,7 @@ var _ = Describe("An order", func() {
 			authorizations[i].Status.Problem = &v1alpha1.Problem{Type: acme.DNSProblem, Detail: "no such name"}
 			Expect(admin.Status().Update(ctx, authorizations[i])).To(Succeed())
 		}
-		problem := expectFailed(ctx, client.order(ctx, authorizations...))
+		problem := expectFailed(ctx, c.order(ctx, authorizations...))
 		Expect(problem.Type).To(Equal(acme.Compound))
 		Expect(problem.Detail).To(Equal("2 of 3 identifiers were not authorized"))
 		Expect(problem.Subproblems).To(HaveLen(2))
@@ -107,12 +108,12 @@ var _ = Describe("An order", func() {
 
 	DescribeTable("fails where its authorization is", func(ctx SpecContext, state acme.State, detail string) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		authz := o.prove(ctx, client.authorize(ctx, "a.test"))
-		order := client.order(ctx, authz)
+		c := o.registered(ctx)
+		authz := o.prove(ctx, c.authorize(ctx, "a.test"))
+		order := c.order(ctx, authz)
 		authz.Status.State = state
 		Expect(admin.Status().Update(ctx, authz)).To(Succeed())
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Expect(expectFailed(ctx, order).Detail).To(Equal(detail))
 	},
 		Entry("deactivated", acme.StateDeactivated, "the authorization is deactivated"),
@@ -122,29 +123,29 @@ var _ = Describe("An order", func() {
 
 	It("doesn't count an authorization whose time is over, whatever its state still says", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		authz := o.prove(ctx, client.authorize(ctx, "a.test"))
+		c := o.registered(ctx)
+		authz := o.prove(ctx, c.authorize(ctx, "a.test"))
 		o.clock.Step(time.Hour)
-		order := client.order(ctx, authz)
-		client.finalize(ctx, order)
+		order := c.order(ctx, authz)
+		c.finalize(ctx, order)
 		Expect(expectFailed(ctx, order).Detail).To(Or(Equal("the authorization has expired"), Equal("the authorization is expired")))
 	})
 
 	It("doesn't count an authorization without an end", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		authz := client.authorize(ctx, "a.test")
+		c := o.registered(ctx)
+		authz := c.authorize(ctx, "a.test")
 		authz.Status.State = acme.StateValid
 		Expect(admin.Status().Update(ctx, authz)).To(Succeed())
-		order := client.order(ctx, authz)
-		client.finalize(ctx, order)
+		order := c.order(ctx, authz)
+		c.finalize(ctx, order)
 		Expect(expectFailed(ctx, order).Type).To(Equal(acme.Unauthorized))
 	})
 
 	It("expires", func(ctx SpecContext) {
 		o := newOperator(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Lifetimes.Order.Duration = time.Hour })
-		client := o.registered(ctx)
-		pending, ready := client.order(ctx, client.authorize(ctx, "a.test")), client.readyOrder(ctx, "b.test")
+		c := o.registered(ctx)
+		pending, ready := c.order(ctx, c.authorize(ctx, "a.test")), c.readyOrder(ctx, "b.test")
 		o.later(ctx, time.Hour+time.Second, pending, ready)
 		for _, order := range []*v1alpha1.AcmeOrder{pending, ready} {
 			Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.Malformed), HaveField("Detail", ContainSubstring("was not finished before it expired"))))
@@ -153,9 +154,9 @@ var _ = Describe("An order", func() {
 
 	DescribeTable("isn't issued for a CSR that won't do, and says why", func(ctx SpecContext, csr func(*acmeClient) []byte, kind acme.ProblemType, detail string) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
-		client.finalizeWith(ctx, order, csr(client))
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		c.finalizeWith(ctx, order, csr(c))
 		Expect(expectFailed(ctx, order)).To(And(HaveField("Type", kind), HaveField("Detail", ContainSubstring(detail))))
 	},
 		Entry("no CSR", func(*acmeClient) []byte { return []byte("no CSR") }, acme.BadCSR, ""),
@@ -164,59 +165,146 @@ var _ = Describe("An order", func() {
 		Entry("the account's own key", func(c *acmeClient) []byte { return newCSR(c.key, "a.test") }, acme.BadCSR, "key"),
 	)
 
+	DescribeTable("isn't issued on a finalize request that its client didn't make", func(ctx SpecContext, request func(c *acmeClient, order *v1alpha1.AcmeOrder, csr string) *v1alpha1.SignedRequest, words string) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		csr := newCSR(newSigner(), "a.test")
+		before := order.DeepCopy()
+		order.Spec.CSR = v1alpha1.EncodeCSR(csr)
+		order.Spec.Finalization = &v1alpha1.Finalization{Time: metav1.NewTime(o.clock.Now()), Request: *request(c, order, base64.RawURLEncoding.EncodeToString(csr))}
+		Expect(admin.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
+		Expect(expectFailed(ctx, order).Detail).To(ContainSubstring(words))
+		Eventually(ctx, func() []string { return o.events(ctx, order) }).WithTimeout(patience).Should(ContainElement(And(HavePrefix("FinalizationRefused"), ContainSubstring(words))))
+	},
+		Entry("but somebody with another key", func(c *acmeClient, order *v1alpha1.AcmeOrder, csr string) *v1alpha1.SignedRequest {
+			other := &acmeClient{operator: c.operator, key: newSigner(), account: c.account}
+			return other.sign(acme.FinalizePath(order.Name), map[string]string{"csr": csr})
+		}, "the signature does not verify"),
+		Entry("for this order", func(c *acmeClient, _ *v1alpha1.AcmeOrder, csr string) *v1alpha1.SignedRequest {
+			return c.sign(acme.FinalizePath("another"), map[string]string{"csr": csr})
+		}, "the request was signed for another URL"),
+		Entry("for this CSR", func(c *acmeClient, order *v1alpha1.AcmeOrder, _ string) *v1alpha1.SignedRequest {
+			return c.sign(acme.FinalizePath(order.Name), map[string]string{"csr": base64.RawURLEncoding.EncodeToString(newCSR(newSigner(), "a.test"))})
+		}, "the CSR is not the one in the client's signed request"),
+		Entry("with a CSR", func(c *acmeClient, order *v1alpha1.AcmeOrder, _ string) *v1alpha1.SignedRequest {
+			return c.sign(acme.FinalizePath(order.Name), struct{}{})
+		}, `"csr" is missing`),
+	)
+
+	DescribeTable("isn't issued for a time of finalization that can't be", func(ctx SpecContext, shift time.Duration) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		at := o.clock.Now()
+		o.clock.SetTime(at.Add(shift)) // of the endpoint
+		before := order.DeepCopy()
+		csr := newCSR(newSigner(), "a.test")
+		order.Spec.CSR = v1alpha1.EncodeCSR(csr)
+		order.Spec.Finalization = &v1alpha1.Finalization{
+			Request: *c.sign(acme.FinalizePath(order.Name), map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}), Time: metav1.NewTime(o.clock.Now()),
+		}
+		o.clock.SetTime(at)
+		Expect(admin.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
+		Expect(expectFailed(ctx, order).Detail).To(ContainSubstring("is not between the order's creation and now"))
+	},
+		Entry("before the order", -2*time.Minute), Entry("in the future", 2*time.Minute),
+	)
+
+	It("gets the validity that its client asked for, or none", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		ask := func(notAfter time.Time) *v1alpha1.AcmeOrder {
+			authz := o.prove(ctx, c.authorize(ctx, "a.test"))
+			end := metav1.NewTime(notAfter)
+			order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+				IssuerRef: authz.Spec.IssuerRef, AccountRef: authz.Spec.AccountRef, NotAfter: &end,
+				Identifiers: []v1alpha1.Identifier{authz.Spec.Identifier}, Authorizations: []string{authz.Name},
+			}}
+			order.Namespace, order.Name = o.namespace, newName()
+			Expect(admin.Create(ctx, order)).To(Succeed())
+			c.finalize(ctx, order)
+			return order
+		}
+		asked := o.clock.Now().Add(24 * time.Hour)
+		Expect(expectIssued(ctx, ask(asked)).NotAfter).To(BeTemporally("==", asked))
+		Expect(expectFailed(ctx, ask(o.clock.Now().Add(91*24*time.Hour))).Type).To(Equal(acme.Malformed))
+	})
+
+	It("that is deleted goes at once, unless the CRL has yet to list its certificate", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+		Expect(admin.Update(ctx, order)).To(Succeed())
+		c.finalize(ctx, order)
+		expectIssued(ctx, order)
+		Expect(admin.Delete(ctx, order)).To(Succeed())
+		Eventually(ctx, func() bool { return apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(order), order)) }).WithTimeout(patience).Should(BeTrue())
+
+		revoked := c.readyOrder(ctx, "b.test")
+		c.finalize(ctx, revoked)
+		expectIssued(ctx, revoked)
+		Expect(admin.Delete(ctx, o.issuer(ctx))).To(Succeed())
+		revoke(ctx, revoked, 1, nil)
+		Consistently(ctx, func() any { return fresh(ctx, revoked).Status.RevokedAt }).WithTimeout(500 * time.Millisecond).Should(BeNil())
+		Expect(admin.Delete(ctx, revoked)).To(Succeed())
+		Eventually(ctx, func() bool { return apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(revoked), revoked)) }).WithTimeout(patience).Should(BeTrue(), "there is no CRL any more")
+	})
+
 	It("isn't issued with the key of another account", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client, other := o.registered(ctx), o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
-		client.finalizeWith(ctx, order, newCSR(other.key, "a.test"))
+		c, other := o.registered(ctx), o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		c.finalizeWith(ctx, order, newCSR(other.key, "a.test"))
 		Expect(expectFailed(ctx, order).Detail).To(Equal("the certificate's key is the key of an account; use another one"))
 	})
 
 	It("isn't issued beyond what the issuer allows now, whoever allowed it before", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order, many := client.readyOrder(ctx, "a.test"), client.readyOrder(ctx, "b.test", "c.test")
+		c := o.registered(ctx)
+		order, many := c.readyOrder(ctx, "a.test"), c.readyOrder(ctx, "b.test", "c.test")
 		o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Policy.DNS.Deny = []string{"a.test"}
 			spec.Profiles[0].MaxIdentifiers = 1
 		})
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.RejectedIdentifier), HaveField("Detail", ContainSubstring("is denied by this issuer's policy"))))
-		client.finalize(ctx, many)
+		c.finalize(ctx, many)
 		Expect(expectFailed(ctx, many).Detail).To(ContainSubstring("at most 1 identifiers"))
 	})
 
 	It("isn't issued on a profile that is gone", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		authz := o.prove(ctx, client.authorize(ctx, "a.test"))
+		c := o.registered(ctx)
+		authz := o.prove(ctx, c.authorize(ctx, "a.test"))
 		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: authz.Spec.AccountRef, Profile: "gone",
 			Identifiers: []v1alpha1.Identifier{authz.Spec.Identifier}, Authorizations: []string{authz.Name},
 		}}
 		order.Namespace, order.Name = o.namespace, newName()
 		Expect(admin.Create(ctx, order)).To(Succeed())
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Expect(expectFailed(ctx, order).Type).To(Equal(acme.InvalidProfile))
 	})
 
 	It("fails where its account is gone", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
-		Expect(admin.Delete(ctx, client.account)).To(Succeed())
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		Expect(admin.Delete(ctx, c.account)).To(Succeed())
 		o.clock.Step(time.Minute)
-		client.finalize(ctx, order)
-		Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.AccountDoesNotExist), HaveField("Detail", ContainSubstring(client.account.Name))))
+		c.finalize(ctx, order)
+		Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.AccountDoesNotExist), HaveField("Detail", ContainSubstring(c.account.Name))))
 	})
 
 	It("waits while its issuer is suspended", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
 		issuer := o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true })
 		Expect(readyOf(issuer).Reason).To(Equal(v1alpha1.ReasonSuspended))
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
 		o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = false })
 		expectIssued(ctx, order)
@@ -224,26 +312,26 @@ var _ = Describe("An order", func() {
 
 	It("ends with its issuer", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		issued := client.readyOrder(ctx, "a.test")
-		client.finalize(ctx, issued)
+		c := o.registered(ctx)
+		issued := c.readyOrder(ctx, "a.test")
+		c.finalize(ctx, issued)
 		expectIssued(ctx, issued)
-		pending, ready := client.order(ctx, client.authorize(ctx, "b.test")), client.readyOrder(ctx, "c.test")
+		pending, ready := c.order(ctx, c.authorize(ctx, "b.test")), c.readyOrder(ctx, "c.test")
 		Expect(admin.Delete(ctx, o.issuer(ctx))).To(Succeed())
 		for _, order := range []*v1alpha1.AcmeOrder{pending, ready} {
 			Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.ServerInternal), HaveField("Detail", Equal(`the issuer "ca" was deleted`))))
 		}
 		Expect(fresh(ctx, issued).Status.State).To(Equal(acme.StateValid))
-		Expect(fresh(ctx, client.account).Status.State).To(Equal(acme.StateValid), "accounts outlive their issuer")
+		Expect(fresh(ctx, c.account).Status.State).To(Equal(acme.StateValid), "accounts outlive their issuer")
 	})
 
 	It("waits while a bad edit keeps its issuer from issuing, says so, and goes on when it is repaired", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
 		issuer := o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.DefaultProfile = "gone" })
 		Expect(readyOf(issuer)).To(And(HaveField("Reason", v1alpha1.ReasonInvalidSpec), HaveField("Message", ContainSubstring("spec.defaultProfile"))))
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Eventually(ctx, func() metav1.Condition { return conditionOf(fresh(ctx, order)) }).WithTimeout(patience).Should(And(
 			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", v1alpha1.ReasonIssuerNotReady), HaveField("Message", ContainSubstring("spec.defaultProfile")),
 		))
@@ -256,10 +344,10 @@ var _ = Describe("An order", func() {
 var _ = Describe("Issuance", func() {
 	It("gives the very same certificate when the controller dies between signing and writing", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
 		o.fail(true)
-		client.finalize(ctx, order)
+		c.finalize(ctx, order)
 		Eventually(ctx, func() []string { return o.certificates(order) }).WithTimeout(patience).ShouldNot(BeEmpty())
 		Expect(fresh(ctx, order).Status.Certificate).To(BeEmpty())
 		o.stop()
@@ -276,13 +364,13 @@ var _ = Describe("Issuance", func() {
 		o := newOperator(ctx)
 		one := o.stop
 		o.start() // beside the other one
-		client := o.registered(ctx)
+		c := o.registered(ctx)
 		var orders []*v1alpha1.AcmeOrder
 		for i := range 5 {
-			orders = append(orders, client.readyOrder(ctx, fmt.Sprintf("n%d.test", i)))
+			orders = append(orders, c.readyOrder(ctx, fmt.Sprintf("n%d.test", i)))
 		}
 		for _, order := range orders {
-			client.finalize(ctx, order)
+			c.finalize(ctx, order)
 		}
 		for _, order := range orders {
 			expectIssued(ctx, order)
@@ -295,9 +383,9 @@ var _ = Describe("Issuance", func() {
 
 	It("isn't repeated when an order is looked at again", func(ctx SpecContext) {
 		o := newOperator(ctx)
-		client := o.registered(ctx)
-		order := client.readyOrder(ctx, "a.test")
-		client.finalize(ctx, order)
+		c := o.registered(ctx)
+		order := c.readyOrder(ctx, "a.test")
+		c.finalize(ctx, order)
 		expectIssued(ctx, order)
 		before := order.DeepCopy()
 		o.restart()
