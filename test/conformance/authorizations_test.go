@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -102,7 +103,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		a := registered("ES256")
 		o := a.newOrder("response.test")
 		c := a.challenge(o.authorize[0], "http-01")
-		for _, payload := range []any{[]int{1}, "text", 1} {
+		for _, payload := range []any{[]int{1}, "text", 1, json.RawMessage("null")} {
 			expectProblem(a.post(c["url"].(string), payload), http.StatusBadRequest, acme.Malformed)
 			Expect(a.challenge(o.authorize[0], "http-01")).To(HaveKeyWithValue("status", "pending"))
 		}
