@@ -130,7 +130,7 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 	case attempt.Result.Valid:
 		now := metav1.NewTime(r.Clock.Now())
 		expires := metav1.NewTime(earliest(now.Add(issuer.Spec.Lifetimes.Authorization.Duration), attempt.Result.Until))
-		if issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce {
+		if issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce && authz.Spec.Identifier.Type == acme.DNS {
 			challenge.CAACheckedAt = &now
 		}
 		challenge.State, challenge.ValidatedAt = acme.StateValid, &now

@@ -46,6 +46,11 @@ func (r *IssuerReconciler) checker(ctx context.Context, object *v1alpha1.AcmeIss
 	if err != nil {
 		return nil, invalidSpec(fmt.Errorf("spec.validation: %w", err))
 	}
+	for i, server := range here.Resolvers() {
+		if r.denied(server.Addr()) && len(v.Resolvers) > 0 {
+			return nil, invalidSpec(fmt.Errorf("spec.validation.resolvers[%d]: %w", i, errDenied))
+		}
+	}
 	if len(v.Perspectives) == 0 && validatesLocally(v) {
 		return here, nil
 	}
@@ -115,12 +120,16 @@ func (r *IssuerReconciler) dialer() *net.Dialer {
 		if err != nil {
 			return err
 		}
-		addr := target.Addr().WithZone("").Unmap()
-		if slices.ContainsFunc(r.Denied, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		if r.denied(target.Addr()) {
 			return errDenied
 		}
 		return nil
 	}}
+}
+
+func (r *IssuerReconciler) denied(addr netip.Addr) bool {
+	addr = addr.WithZone("").Unmap()
+	return slices.ContainsFunc(r.Denied, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // dialTimeout is for what has no shorter one.

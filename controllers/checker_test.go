@@ -113,13 +113,16 @@ func TestChecker(t *testing.T) {
 		"dns-persist-01 unnamed": {func(s *v1alpha1.AcmeIssuerSpec) { s.Challenges.Types = []acme.ChallengeType{acme.DNSPersist01} }, v1alpha1.ReasonInvalidSpec, "spec.validation.caaIdentities"},
 		"an allowed range":       {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.AllowedCIDRs = []string{"x"} }, v1alpha1.ReasonInvalidSpec, "spec.validation.allowedCIDRs"},
 		"a denied range":         {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.DeniedCIDRs = []string{"x"} }, v1alpha1.ReasonInvalidSpec, "spec.validation.deniedCIDRs"},
-		"a resolver":             {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.Resolvers = []string{"dns.test"} }, v1alpha1.ReasonInvalidSpec, "spec.validation: resolver"},
+		"a denied resolver": {func(s *v1alpha1.AcmeIssuerSpec) {
+			s.Validation.Resolvers = []string{"192.0.2.53", "198.51.100.53:5353"}
+		}, v1alpha1.ReasonInvalidSpec, "spec.validation.resolvers[1]: the operator"},
+		"a resolver": {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.Resolvers = []string{"dns.test"} }, v1alpha1.ReasonInvalidSpec, "spec.validation: resolver"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "issuer"}}
 			object.Spec.Validation.Resolvers = []string{"192.0.2.53"}
 			c.edit(&object.Spec)
-			r := &IssuerReconciler{Client: reader}
+			r := &IssuerReconciler{Client: reader, Denied: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}
 			got, f := r.checker(t.Context(), object)
 			switch {
 			case c.reason == "" && (f != nil || got == nil):

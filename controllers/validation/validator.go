@@ -118,6 +118,15 @@ func New(c Config) (*Validator, error) {
 	return v, v.setCAAIdentities(c.CAAIdentities)
 }
 
+// Resolvers are the DNS servers that are asked, in order of preference.
+func (v *Validator) Resolvers() []netip.AddrPort {
+	servers := make([]netip.AddrPort, len(v.resolver.servers))
+	for i, server := range v.resolver.servers {
+		servers[i] = netip.MustParseAddrPort(server) // as newResolver wrote it
+	}
+	return servers
+}
+
 // WithCAA gives a validator with another idea of CAA: whether it is heeded, and the issuer domain names of the CA.
 func (v *Validator) WithCAA(enforce bool, identities []string) (*Validator, error) {
 	other := *v
