@@ -271,7 +271,7 @@ var _ = Describe("A key change", func() {
 	},
 		Entry("nobody", func(*acmeClient, crypto.Signer) *v1alpha1.SignedRequest { return nil }, "the claim has no signed key change"),
 		Entry("another key", func(c *acmeClient, _ crypto.Signer) *v1alpha1.SignedRequest { return change(c, newSigner()) }, "the claim isn't for the key"),
-		Entry("another account", func(c *acmeClient, key crypto.Signer) *v1alpha1.SignedRequest {
+		Entry("another account", func(_ *acmeClient, key crypto.Signer) *v1alpha1.SignedRequest {
 			other := &acmeClient{key: newSigner(), account: &v1alpha1.AcmeAccount{}}
 			other.account.Name = "another"
 			return change(other, key)
