@@ -29,10 +29,8 @@ Usage:
 `
 
 func main() {
-	if err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "acmeca:", err)
-		}
+	if err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "acmeca:", err)
 		os.Exit(1)
 	}
 }
@@ -40,7 +38,7 @@ func main() {
 func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
-		return flag.ErrHelp
+		return errors.New("a command is missing")
 	}
 	flags := flag.NewFlagSet("acmeca "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -61,6 +59,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		halves = []half{o.controller(flags, "controller-"), o.server(flags, "server-")}
 	case "validator":
 		halves = []half{validator(flags)}
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stderr, usage)
+		return flag.ErrHelp
 	default:
 		fmt.Fprint(stderr, usage)
 		return fmt.Errorf("there is no command %q", args[0])
