@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	maxLiveReads = 32
 	// awaitRead is how long a read may wait for its turn.
 	awaitRead = 2 * time.Second
+	// rememberedRemovals is how many removed objects are remembered, for the moment that an answer may be late.
+	rememberedRemovals = 256
 	// maxAwaiting bounds the requests that wait for a change at once; beyond it, clients are told to ask again.
 	maxAwaiting = 4096
 )
@@ -42,6 +45,9 @@ type store[T client.Object] struct {
 	// newer holds objects that this replica has seen in answers and that the cache hasn't come up to.
 	newer   map[types.NamespacedName]T
 	waiters map[types.NamespacedName]map[chan T]struct{}
+	// gone are the objects that were removed last, in a ring: an answer about one may come after the news that it is gone.
+	gone     [rememberedRemovals]types.UID
+	nextGone int
 }
 
 func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.Client, kind string, empty func() T, emptyList func() client.ObjectList) (*store[T], error) {
@@ -193,7 +199,8 @@ func (s *store[T]) saw(object T) {
 	key := client.ObjectKeyFromObject(object)
 	kept := object.DeepCopyObject().(T)
 	s.mu.Lock()
-	if before, ok := s.newer[key]; !ok || older(before, kept) {
+	removed := kept.GetUID() != "" && slices.Contains(s.gone[:], kept.GetUID())
+	if before, ok := s.newer[key]; !removed && (!ok || older(before, kept)) {
 		s.newer[key] = kept
 	}
 	s.mu.Unlock()
@@ -244,6 +251,8 @@ func (s *store[T]) deleted(event any) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.newer, key)
+		s.gone[s.nextGone] = object.GetUID()
+		s.nextGone = (s.nextGone + 1) % len(s.gone)
 		for waiter := range s.waiters[key] {
 			close(waiter)
 		}

@@ -112,6 +112,25 @@ func TestStoreForgetsWhatWasDeleted(t *testing.T) {
 	}
 }
 
+// The answer to a request may be worked on after the watch has told that the object is gone again.
+func TestStoreForgetsWhatWasDeletedBeforeItsAnswerCame(t *testing.T) {
+	s, _, _ := newTestStore()
+	order := orderAt("10", acme.StatePending)
+	order.UID = "uid"
+	s.deleted(orderAt("11", acme.StateInvalid)) // another one of its name
+	s.saw(order)
+	if _, err := s.getCached(t.Context(), orderKey); err != nil {
+		t.Errorf("what the cache is behind with: %v", err)
+	}
+	gone := orderAt("12", acme.StateInvalid)
+	gone.UID = "uid"
+	s.deleted(gone)
+	s.saw(order)
+	if _, err := s.getCached(t.Context(), orderKey); !apierrors.IsNotFound(err) {
+		t.Errorf("what is gone: %v", err)
+	}
+}
+
 func TestStoreAwaitsARemoval(t *testing.T) {
 	s, cached, _ := newTestStore()
 	if err := s.AwaitGone(t.Context(), orderKey); err != nil {
