@@ -100,9 +100,9 @@ func (p *pki) writeFiles(name string) string {
 const controllerName = "controller.acmeca.test"
 
 // clientSecret is what spec.validation.perspectives refer to.
-func (p *pki) clientSecret(ctx context.Context, name string) v1alpha1.ObjectRef {
+func (p *pki) clientSecret(ctx context.Context, name, certified string) v1alpha1.ObjectRef {
 	GinkgoHelper()
-	certificate, key := p.issue(controllerName)
+	certificate, key := p.issue(certified)
 	secret := &corev1.Secret{Type: corev1.SecretTypeTLS, Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key}}
 	secret.Namespace, secret.Name = local.Namespace, name
 	Expect(cluster.Create(ctx, secret)).To(Succeed())

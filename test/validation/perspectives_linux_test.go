@@ -21,10 +21,12 @@ var _ = Describe("Several perspectives", Ordered, func() {
 	var start func()    // the third validator, which is not up at first
 	var issuerOf func(ctx SpecContext, label string, quorum int32, perspectives ...v1alpha1.Perspective) issuer
 	var perspectives []v1alpha1.Perspective
+	var p *pki
 
 	BeforeAll(func(ctx SpecContext) {
-		program, p := buildAcmeca(ctx), newPKI()
-		secret := p.clientSecret(ctx, "perspectives")
+		program := buildAcmeca(ctx)
+		p = newPKI()
+		secret := p.clientSecret(ctx, "perspectives", controllerName)
 		for n, label := range []string{"north", "east", "south"} {
 			in := newNamespace(ctx, label)
 			theirs, _ := in.link(ctx, nil)
@@ -130,11 +132,10 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		Expect(a.finish(ctx, order, name)).To(Succeed())
 	}, SpecTimeout(time.Minute))
 
-	It("are asked by nobody with another certificate", func(ctx SpecContext) {
-		stranger := newPKI()
+	DescribeTable("do nothing for", func(ctx SpecContext, name, certified string, authority func() *pki) {
 		wrong := perspectives[0]
-		wrong.ClientCertificateSecretRef = stranger.clientSecret(ctx, "stranger")
-		i = issuerOf(ctx, "stranger", 0, wrong)
+		wrong.ClientCertificateSecretRef = authority().clientSecret(ctx, name, certified)
+		i = issuerOf(ctx, name, 0, wrong)
 		a, _, c, authz := begin(ctx, here, places[0])
 		_, err := a.Accept(ctx, c)
 		Expect(err).NotTo(HaveOccurred())
@@ -144,5 +145,8 @@ var _ = Describe("Several perspectives", Ordered, func() {
 			g.Expect(shown.Error).To(MatchError(ContainSubstring("can't be asked now")))
 		}, "10s", "20ms").Should(Succeed())
 		Expect(a.RevokeAuthorization(ctx, authz.URI)).To(Succeed())
-	}, SpecTimeout(time.Minute))
+	},
+		Entry("a controller with a certificate of another authority", SpecTimeout(time.Minute), "stranger", controllerName, newPKI),
+		Entry("one with another name, certified by the same authority", SpecTimeout(time.Minute), "namesake", "another.acmeca.test", func() *pki { return p }),
+	)
 })

@@ -165,7 +165,7 @@ var _ = Describe("A proxy", func() {
 		base := startProxy(p, proxy, front, host)
 		serveDNS(proxy, "127.0.0.1:53", map[string]string{"client.private.test": address})
 		startValidator(buildAcmeca(ctx), p, proxy, validator, "--resolver", "127.0.0.1:53")
-		secret := p.clientSecret(ctx, "private")
+		secret := p.clientSecret(ctx, "private", controllerName)
 		i := newIssuer(ctx, "private", func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.ExternalURLs = []string{base}
 			spec.Validation.Local = new(bool)
