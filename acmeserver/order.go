@@ -215,8 +215,11 @@ func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
 
 // awaitOrder waits for an order that the controllers are at work on: one that is being issued.
 func (s *Server) awaitOrder(r *signed, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
-	if order.Spec.CSR == "" || r.issuer.fault != nil {
+	if order.Spec.CSR == "" || finished(order) {
 		return order, nil
+	}
+	if err := r.issuing(); err != nil {
+		return nil, err // else the client would see "processing" for as long as that lasts, and no reason
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
 	defer cancel()
