@@ -162,7 +162,7 @@ var _ = Describe("An account", func() {
 	},
 		Entry("with a payload that is none", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), json.RawMessage(`{"contact": 1}`))
-		}, "the payload is not what this resource takes"),
+		}, "the payload is not"),
 		Entry("with a contact that can't be used", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), map[string]any{"contact": []string{"mailto:a"}})
 		}, "contact"),
