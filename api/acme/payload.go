@@ -90,7 +90,7 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 // Unmarshal reads a payload, which is an object; the problem is malformed.
 func Unmarshal(payload []byte, into any) *Problem {
 	if !bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) { // null would be taken for any of them
-		return NewProblem(Malformed, "the payload is not a JSON object")
+		return NewProblem(Malformed, "the payload is not what this resource takes: it is no JSON object")
 	}
 	if err := json.Unmarshal(payload, into); err != nil {
 		return NewProblem(Malformed, "the payload is not what this resource takes: %s", Printable(err.Error(), 200))
