@@ -70,15 +70,24 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	for i, id := range order.Spec.Identifiers {
 		identifiers[i] = id.ACME()
 	}
-	if _, problem := r.policy().Profile(order.Spec.Profile); problem != nil {
+	allowed := r.policy()
+	profile, problem := allowed.Profile(order.Spec.Profile)
+	if problem != nil {
 		return nil, problem // it was taken away since (draft-ietf-acme-profiles section 4)
 	}
-	parsed, problem := policy.ParseCSR(csr, identifiers, policy.CSROptions{AccountKey: r.key.Public()})
+	options := policy.CSROptions{AccountKey: r.key.Public(), CAKeys: r.issuer.caKeys, KeyAlgorithms: profile.KeyAlgorithms}
+	parsed, problem := policy.ParseCSR(csr, identifiers, options)
 	if problem != nil {
 		return nil, problem
 	}
 	if err := s.accountKeyFault(r.Context(), parsed.PublicKey); err != nil {
 		return nil, err
+	}
+	if err := s.compromisedKeyFault(r.Context(), r.issuer, parsed.PublicKey); err != nil {
+		return nil, err
+	}
+	if problem := allowed.Rules(identifiers, profile.Name, parsed); problem != nil {
+		return nil, problem
 	}
 	key := client.ObjectKeyFromObject(order)
 	patched, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{

@@ -36,6 +36,8 @@ var (
 	ordersByCertificate = index[*v1alpha1.AcmeOrder]{"status.certificateID", func(o *v1alpha1.AcmeOrder) string { return o.Status.CertificateID }}
 	ordersByReplaces    = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 
+	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
+
 	preAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account that pre-authorized", func(a *v1alpha1.AcmeAuthorization) string {
 		if !a.Spec.PreAuthorization {
 			return ""
@@ -63,6 +65,7 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCertificate.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersByCompromisedKey.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		preAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 		authorizationsByName.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 	} {

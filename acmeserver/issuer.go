@@ -2,6 +2,7 @@ package acmeserver
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"net/http"
 	"net/url"
@@ -28,6 +29,8 @@ type issuer struct {
 	signing signing
 	// roots that clients are told to trust; authorities are the CA certificates that sign, the one that issues first.
 	roots, authorities []*x509.Certificate
+	// caKeys are the public keys of all the CA's certificates.
+	caKeys []crypto.PublicKey
 	// policy is nil, and fault says why, where the issuer can't issue.
 	policy *policy.Policy
 	fault  *acme.Problem
@@ -72,7 +75,7 @@ func (s *issuers) get(ctx context.Context, key types.NamespacedName) (*issuer, e
 
 func compile(object *v1alpha1.AcmeIssuer) *issuer {
 	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, signing: signingOf(&object.Status), roots: parseCertificates([]byte(object.Status.CABundle))}
-	i.authorities = authorities(&object.Status)
+	i.authorities, i.caKeys = authorities(&object.Status), keysOf(&object.Status)
 	for _, base := range object.Status.BaseURLs {
 		i.bases = append(i.bases, acme.Base(base))
 	}
@@ -88,6 +91,9 @@ func compile(object *v1alpha1.AcmeIssuer) *issuer {
 	var err error
 	if i.policy, err = policy.New(&object.Spec); err != nil && i.fault == nil {
 		i.fault = unavailable("the issuer %q can't issue now: %v", object.Name, err)
+	}
+	if certificate := object.Status.IssuingCertificate; i.policy != nil && certificate != nil {
+		i.policy = i.policy.Under(parseCertificates([]byte(certificate.Chain)))
 	}
 	return i
 }

@@ -30,6 +30,9 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if problem == nil {
 		problem = r.policy().Identifiers([]acme.Identifier{id})
 	}
+	if problem == nil {
+		problem = r.policy().Rules([]acme.Identifier{id}, "", nil)
+	}
 	if problem != nil {
 		return nil, problem.WithStatus(http.StatusForbidden)
 	}

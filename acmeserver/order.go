@@ -61,6 +61,9 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return nil, problem
 	}
+	if problem := allowed.Rules(identifiers, profile.Name, nil); problem != nil {
+		return nil, problem
+	}
 	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {
 		return nil, problem
 	}

@@ -189,5 +189,5 @@ func (c *call) issuing() error {
 
 // policy is what the account that signed may have, where the issuer can issue.
 func (r *signed) policy() *policy.Policy {
-	return r.issuer.policy.For(r.account.Status.ExternalAccountPolicy)
+	return r.issuer.policy.ForAccount(r.account)
 }

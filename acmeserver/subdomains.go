@@ -29,7 +29,11 @@ func (r *signed) authorizedBy(id acme.Identifier) []acme.Identifier {
 // subdomainAuthorization is an authorization of a domain for all names below it, to be made; nil where the issuer has none
 // for that domain.
 func (r *signed) subdomainAuthorization(domain acme.Identifier) *v1alpha1.AcmeAuthorization {
-	if !r.issuer.spec.Challenges.Subdomains || domain.Type != acme.DNS || domain.Wildcard() || r.policy().Identifiers([]acme.Identifier{domain}) != nil {
+	if !r.issuer.spec.Challenges.Subdomains || domain.Type != acme.DNS || domain.Wildcard() {
+		return nil
+	}
+	allowed, ids := r.policy(), []acme.Identifier{domain}
+	if allowed.Identifiers(ids) != nil || allowed.Rules(ids, "", nil) != nil {
 		return nil
 	}
 	authz := r.newAuthorization(domain)

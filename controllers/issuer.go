@@ -35,6 +35,7 @@ type IssuerReconciler struct {
 	Authorities  Authorities
 	ServerTLS    *ServerCertificate
 	Trust        Trust
+	Blocked      *BlockedKeys
 	Issuers      *Issuers
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
@@ -148,6 +149,12 @@ func (r *IssuerReconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer
 	}
 	if issuer.fault == nil {
 		issuer.fault = checkProfiles(issuer)
+	}
+	if issuer.fault == nil {
+		issuer.Policy, issuer.CAKeys = issuer.Policy.Under(issuer.Authority.FullChain()), issuer.publicKeys()
+	}
+	if err := r.Blocked.Load(ctx, client.ObjectKeyFromObject(object), issuer); err != nil {
+		return nil, err
 	}
 	return issuer, nil
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"crypto"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,9 @@ type Issuer struct {
 	Retired []*ca.Authority
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
-	Profiles      map[string]*ca.Profile
+	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.
+	CAKeys   []crypto.PublicKey
+	Profiles map[string]*ca.Profile
 	// Warning is what a person should see to though certificates are issued; "" for nothing.
 	Warning string
 	// fault keeps the issuer from issuing; it may have an Authority all the same, to revoke with.
@@ -57,6 +60,23 @@ func (i *Issuer) crlURL(shard string) string {
 
 func (i *Issuer) certificateURL() string {
 	return i.PlainBase + "/" + acme.CAPrefix + v1alpha1.CAName(i.Authority.Certificate()) + acme.CASuffix
+}
+
+// publicKeys are those of all the CA's certificates.
+func (i *Issuer) publicKeys() []crypto.PublicKey {
+	var keys []crypto.PublicKey
+	for _, authority := range i.authorities() {
+		for _, c := range append(authority.FullChain(), authority.TrustAnchors()...) {
+			keys = append(keys, c.PublicKey)
+		}
+	}
+	for _, text := range [][]byte{i.Chain, i.Bundle} {
+		certificates, _ := ca.ParseCertificates(text) // which were written by this package
+		for _, c := range certificates {
+			keys = append(keys, c.PublicKey)
+		}
+	}
+	return keys
 }
 
 // authorityOf finds the CA that signs a CRL shard.

@@ -56,7 +56,7 @@ func (w *issuerWorld) restart() {
 	c := w.faults.client()
 	w.reconciler = &IssuerReconciler{
 		Client: c, Authorities: Authorities{Client: c, Events: w.events, Clock: w.clock}, Issuers: &Issuers{}, Events: w.events, Clock: w.clock,
-		Trust: Trust{Client: c}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
+		Trust: Trust{Client: c}, Blocked: &BlockedKeys{Client: c}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
 	}
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -40,6 +41,7 @@ type OrderReconciler struct {
 	// Live reads past the cache, where an outdated answer would do harm.
 	Live    client.Reader
 	Issuers *Issuers
+	Blocked *BlockedKeys
 	CAA     *CAAChecks
 	Events  events.EventRecorder
 	Clock   clock.PassiveClock
@@ -261,7 +263,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(order, problem)
 		return nil
 	}
-	if problem, err = accountKeyFault(ctx, r.Client, request.CSR.PublicKey); err != nil {
+	if problem, err = r.keyFault(ctx, order, request.CSR.PublicKey); err != nil {
 		return err
 	}
 	if problem != nil {
@@ -277,6 +279,14 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
 	return nil
+}
+
+// keyFault says why a certificate can't have a key that is good by itself.
+func (r *OrderReconciler) keyFault(ctx context.Context, order *v1alpha1.AcmeOrder, key crypto.PublicKey) (*acme.Problem, error) {
+	if problem, err := accountKeyFault(ctx, r.Client, key); problem != nil || err != nil {
+		return problem, err
+	}
+	return r.Blocked.Fault(ctx, order, key)
 }
 
 // accountOf gives the account of an order. It fails the order, and gives none, where there is none and won't be.
@@ -303,7 +313,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 		}
 		identifiers[i] = normal
 	}
-	allowed := issuer.Policy.For(account.Status.ExternalAccountPolicy)
+	allowed := issuer.Policy.ForAccount(account)
 	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return ca.Request{}, nil, problem
 	}
@@ -318,8 +328,13 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}
-	csr, problem := policy.ParseCSR(order.CSRBytes(), identifiers, policy.CSROptions{AccountKey: accountKey.Public()})
+	csr, problem := policy.ParseCSR(order.CSRBytes(), identifiers, policy.CSROptions{
+		AccountKey: accountKey.Public(), CAKeys: issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms,
+	})
 	if problem != nil {
+		return ca.Request{}, nil, problem
+	}
+	if problem := allowed.Rules(identifiers, profile.Name, csr); problem != nil {
 		return ca.Request{}, nil, problem
 	}
 	finalized := order.Spec.Finalization.Time.Time
@@ -345,6 +360,7 @@ func record(order *v1alpha1.AcmeOrder, certificate *x509.Certificate, chainPEM [
 	notBefore, notAfter := metav1.NewTime(certificate.NotBefore), metav1.NewTime(certificate.NotAfter)
 	status.State, status.Problem = acme.StateValid, nil
 	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
+	status.KeyFingerprint, _ = fingerprintOf(certificate.PublicKey) // which is in a certificate, and so can be encoded
 	status.Serial = hex.EncodeToString(certificate.SerialNumber.Bytes())
 	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 	status.NotBefore, status.NotAfter = &notBefore, &notAfter

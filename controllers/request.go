@@ -88,10 +88,14 @@ func verifyResponse(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alph
 	if problem != nil {
 		return problem
 	}
-	if problem := issuer.Policy.Identifiers([]acme.Identifier{identifier}); problem != nil {
+	allowed, identifiers := issuer.Policy.ForAccount(account), []acme.Identifier{identifier}
+	if problem := allowed.Identifiers(identifiers); problem != nil {
 		return problem
 	}
-	if !slices.Contains(issuer.Policy.Challenges(identifier), response.Type) {
+	if problem := allowed.Rules(identifiers, "", nil); problem != nil {
+		return problem
+	}
+	if !slices.Contains(allowed.Challenges(identifier), response.Type) {
 		return acme.NewProblem(acme.Unauthorized, "this issuer doesn't offer %s for %q", response.Type, identifier.Value)
 	}
 	return nil

@@ -46,6 +46,7 @@ type RevocationListReconciler struct {
 	// Client reads ConfigMaps past every cache, so that the controllers need no right to list them.
 	Client  client.Client
 	Issuers *Issuers
+	Blocked *BlockedKeys
 	Clock   clock.PassiveClock
 
 	mu        sync.Mutex
@@ -192,7 +193,7 @@ func (r *RevocationListReconciler) release(ctx context.Context, request ShardReq
 	if err := r.list(ctx, request, &orders); err != nil {
 		return 0, err
 	}
-	var errs []error
+	var going []*v1alpha1.AcmeOrder
 	for i := range orders.Items {
 		order := &orders.Items[i]
 		if order.DeletionTimestamp == nil {
@@ -204,6 +205,13 @@ func (r *RevocationListReconciler) release(ctx context.Context, request ShardReq
 			left++
 			continue
 		}
+		going = append(going, order)
+	}
+	if err := r.Blocked.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going); err != nil {
+		return left, err
+	}
+	var errs []error
+	for _, order := range going {
 		errs = append(errs, dropFinalizer(ctx, r.Client, order))
 	}
 	return left, errors.Join(errs...)

@@ -52,6 +52,8 @@ const (
 	indexAuthorizations = "spec.authorizations"
 	// indexUnsettled finds by issuer what still waits for something.
 	indexUnsettled = "unsettled"
+	// indexCompromised finds by issuer and key orders whose certificates were revoked since others have the key.
+	indexCompromised = "compromised"
 	// indexRevoked finds revoked orders by issuer and CRL shard.
 	indexRevoked = "revoked"
 )
@@ -99,14 +101,14 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	recorder := mgr.GetEventRecorder("acmeca-controller")
-	issuers := &Issuers{}
+	issuers, blocked := &Issuers{}, &BlockedKeys{Client: mgr.GetClient()}
 	validated, rechecked := make(chan event.GenericEvent, wakeBuffer), make(chan event.GenericEvent, wakeBuffer)
 	accountsOf, authorizationsOf, ordersOf, listsOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
 	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
 
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		Trust: Trust{Client: mgr.GetClient()}, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
+		Trust: Trust{Client: mgr.GetClient()}, Blocked: blocked, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
 		Protected: o.Protected, Denied: o.Denied, Hosts: validation.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
 	}
@@ -138,7 +140,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 
 	order := &OrderReconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
@@ -149,7 +151,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("order controller: %w", err)
 	}
 
-	lists := &RevocationListReconciler{Client: mgr.GetClient(), Issuers: issuers, Clock: o.Clock}
+	lists := &RevocationListReconciler{Client: mgr.GetClient(), Issuers: issuers, Blocked: blocked, Clock: o.Clock}
 	if err := builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
 		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
 		WatchesRawSource(source.TypedChannel(listsOf, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(issuers)))).
@@ -220,6 +222,11 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.AcmeAuthorization{}, indexUnsettled, func(o client.Object) []string {
 			authz := o.(*v1alpha1.AcmeAuthorization)
 			return onlyIf(!authz.Status.State.Final(), authz.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexCompromised, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			key := order.CompromisedKey()
+			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexRevoked, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)

@@ -2,12 +2,16 @@ package policy
 
 import (
 	"crypto"
-	"crypto/sha256"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"slices"
+	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // MaxCSR bounds a certificate signing request in bytes of DER: one hundred names of the greatest length take 26 KiB.
@@ -15,12 +19,12 @@ const MaxCSR = 32 << 10
 
 // CSROptions says what a certificate signing request is held against.
 type CSROptions struct {
-	// AllowP521 takes ECDSA keys on the curve P-521 too.
-	AllowP521 bool
+	// KeyAlgorithms that the profile takes; without any, all but ECDSA on the curve P-521.
+	KeyAlgorithms []v1alpha1.CertificateKeyAlgorithm
+	// CAKeys are those of CA certificates, which no other certificate may have.
+	CAKeys []crypto.PublicKey
 	// AccountKey is the key of the account that orders, which no certificate may have (RFC 8555 section 11.1); nil for none.
 	AccountKey crypto.PublicKey
-	// Blocked reports whether a key, by its KeyFingerprint, was revoked as compromised; nil for none.
-	Blocked func(fingerprint [sha256.Size]byte) bool
 }
 
 // ParseCSR reads the DER of a PKCS #10 request (RFC 2986) for a certificate with exactly these identifiers, which are
@@ -56,23 +60,41 @@ func badCSR(format string, args ...any) *acme.Problem {
 }
 
 func checkCSRKey(pub crypto.PublicKey, o CSROptions) *acme.Problem {
-	if problem := CheckKey(pub, KeyOptions{Type: acme.BadCSR, AllowP521: o.AllowP521}); problem != nil {
+	allowP521 := slices.Contains(o.KeyAlgorithms, v1alpha1.KeyECDSAP521)
+	if problem := CheckKey(pub, KeyOptions{Type: acme.BadCSR, AllowP521: allowP521}); problem != nil {
 		return problem
+	}
+	if algorithm := keyAlgorithm(pub); len(o.KeyAlgorithms) > 0 && !slices.Contains(o.KeyAlgorithms, algorithm) {
+		return badCSR("the CSR's key is %s, and the order's profile takes %s", algorithm, listed(o.KeyAlgorithms))
+	}
+	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return equalKeys(pub, key) }) {
+		return badCSR("the certificate's key is that of a CA certificate; use another one")
 	}
 	if o.AccountKey != nil && equalKeys(pub, o.AccountKey) {
 		return badCSR("the certificate's key is the account's key; use another one")
 	}
-	if o.Blocked == nil {
-		return nil
-	}
-	fingerprint, err := KeyFingerprint(pub)
-	if err != nil {
-		return badCSR("the CSR's key cannot be encoded")
-	}
-	if o.Blocked(fingerprint) {
-		return badCSR("the certificate's key is known to be compromised; make a new one")
-	}
 	return nil
+}
+
+// keyAlgorithm names the algorithm of a key that CheckKey has let through.
+func keyAlgorithm(pub crypto.PublicKey) v1alpha1.CertificateKeyAlgorithm {
+	switch key := pub.(type) {
+	case *rsa.PublicKey:
+		return v1alpha1.KeyRSA
+	case *ecdsa.PublicKey:
+		return v1alpha1.CertificateKeyAlgorithm("ECDSA-" + strings.ReplaceAll(key.Curve.Params().Name, "-", ""))
+	case ed25519.PublicKey:
+		return v1alpha1.KeyEd25519
+	}
+	return ""
+}
+
+func listed(algorithms []v1alpha1.CertificateKeyAlgorithm) string {
+	var names []string
+	for _, a := range algorithms {
+		names = append(names, string(a))
+	}
+	return strings.Join(names, ", ")
 }
 
 // csrAlgorithms are the signatures that a CSR may have. MD5 and SHA-1 are broken, and x509 still checks SHA-1 in CSRs.

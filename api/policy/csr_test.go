@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
-	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -19,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 var (
@@ -195,7 +195,6 @@ func TestParseCSR(t *testing.T) {
 
 func TestParseCSROptions(t *testing.T) {
 	der := makeCSR(x509.CertificateRequest{DNSNames: aName}, csrKey)
-	fingerprint := must(KeyFingerprint(csrKey.Public()))
 	for _, test := range []struct {
 		name    string
 		der     []byte
@@ -205,10 +204,19 @@ func TestParseCSROptions(t *testing.T) {
 		{"another account key", der, CSROptions{AccountKey: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).Public()}, ""},
 		{"account key of another kind", der, CSROptions{AccountKey: ed25519.PublicKey(make([]byte, 32))}, ""},
 		{"the account key", der, CSROptions{AccountKey: csrKey.Public()}, "account's key"},
-		{"nothing blocked", der, CSROptions{Blocked: func([sha256.Size]byte) bool { return false }}, ""},
-		{"key blocked", der, CSROptions{Blocked: func(f [sha256.Size]byte) bool { return f == fingerprint }}, "compromised"},
 		{"P-521 opened", makeCSR(x509.CertificateRequest{DNSNames: aName}, must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))),
-			CSROptions{AllowP521: true}, ""},
+			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP521}}, ""},
+		{"P-521 not named", makeCSR(x509.CertificateRequest{DNSNames: aName}, must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))),
+			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP256, v1alpha1.KeyECDSAP384}}, "P-521"},
+		{"an algorithm that the profile names", der, CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyRSA, v1alpha1.KeyECDSAP256}}, ""},
+		{"an algorithm that the profile doesn't name", der, CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyRSA, v1alpha1.KeyEd25519}},
+			"is ECDSA-P256, and the order's profile takes RSA, Ed25519"},
+		{"RSA where the profile wants another", makeCSR(x509.CertificateRequest{DNSNames: aName}, must(rsa.GenerateKey(rand.Reader, 2048))),
+			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP384}}, "is RSA"},
+		{"Ed25519 where the profile wants another", makeCSR(x509.CertificateRequest{DNSNames: aName}, ed25519.NewKeyFromSeed(make([]byte, 32))),
+			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP384}}, "is Ed25519"},
+		{"a CA's key", der, CSROptions{CAKeys: []crypto.PublicKey{ed25519.PublicKey(make([]byte, 32)), csrKey.Public()}}, "that of a CA certificate"},
+		{"another than the CA's key", der, CSROptions{CAKeys: []crypto.PublicKey{ed25519.PublicKey(make([]byte, 32))}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, problem := ParseCSR(test.der, ids, test.options)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"golang.org/x/net/idna"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/constraints"
+	"github.com/acmeca/acmeca/api/policy/rules"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -25,6 +28,11 @@ type Policy struct {
 	defaultProfile    string
 	// binding narrows it to an account; nil leaves it to all.
 	binding *binding
+	// constraints are those of the CA.
+	constraints constraints.Constraints
+	rules       *rules.Set
+	// account that the rules are about.
+	account *v1alpha1.AcmeAccount
 }
 
 // New reads the policy from an issuer's spec. The error names the field at fault.
@@ -54,7 +62,17 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 	if p.denyIPs, err = prefixes(spec.Policy.IP.Deny); err != nil {
 		return nil, fmt.Errorf("spec.policy.ip.deny: %w", err)
 	}
+	if p.rules, err = compileRules(spec.Policy.Rules); err != nil {
+		return nil, err
+	}
 	return p, nil
+}
+
+// Under narrows a policy to what a CA may certify: the issuing certificate and those above it.
+func (p *Policy) Under(chain []*x509.Certificate) *Policy {
+	narrowed := *p
+	narrowed.constraints = constraints.New(chain)
+	return &narrowed
 }
 
 // Profile finds a profile by name; "" is the default one. The problem is invalidProfile.
@@ -115,6 +133,9 @@ func (p *Policy) refusal(id acme.Identifier) string {
 		}
 	default:
 		return "is of an unknown type"
+	}
+	if cert := p.constraints.Check(id); cert != nil {
+		return fmt.Sprintf("is outside the name constraints of the CA certificate %q", cert.Subject.String())
 	}
 	if len(p.Challenges(id)) == 0 {
 		return "can't be validated: this issuer offers no challenge that fits it"

@@ -167,6 +167,19 @@ const (
 	UsageClientAuth Usage = "clientAuth"
 )
 
+// CertificateKeyAlgorithm names an algorithm of certificates' keys.
+// +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;ECDSA-P521;RSA;Ed25519
+type CertificateKeyAlgorithm string
+
+// The algorithms of certificates' keys.
+const (
+	KeyECDSAP256 CertificateKeyAlgorithm = "ECDSA-P256"
+	KeyECDSAP384 CertificateKeyAlgorithm = "ECDSA-P384"
+	KeyECDSAP521 CertificateKeyAlgorithm = "ECDSA-P521"
+	KeyRSA       CertificateKeyAlgorithm = "RSA"
+	KeyEd25519   CertificateKeyAlgorithm = "Ed25519"
+)
+
 // Profile describes a kind of certificate (draft-ietf-acme-profiles).
 // +kubebuilder:validation:XValidation:rule="!has(self.maxLifetime) || !has(self.lifetime) || duration(self.maxLifetime) >= duration(self.lifetime)",message="maxLifetime must not be below lifetime",fieldPath=".maxLifetime"
 type Profile struct {
@@ -202,6 +215,15 @@ type Profile struct {
 	// +kubebuilder:validation:MaxItems=2
 	Usages []Usage `json:"usages,omitempty"`
 
+	// KeyAlgorithms of certificates' keys that are taken; RSA stands for 2048 to 4096 bits. ECDSA-P521 is taken only where it
+	// is named.
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={ECDSA-P256,ECDSA-P384,RSA,Ed25519}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
+	KeyAlgorithms []CertificateKeyAlgorithm `json:"keyAlgorithms,omitempty"`
+
 	// MaxIdentifiers in one order.
 	// +optional
 	// +kubebuilder:default=100
@@ -224,6 +246,30 @@ type Policy struct {
 	// IP rules for addresses.
 	// +optional
 	IP IPPolicy `json:"ip,omitzero"`
+
+	// Rules of your own, all of which must be true.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Rules []PolicyRule `json:"rules,omitempty"`
+}
+
+// PolicyRule is an expression in the Common Expression Language that must be true of what a client asks for. It can name
+// account (with id, contact and externalAccountKeyID), identifiers (a list, each with type, value and wildcard), profile, and
+// csr (with keyAlgorithm: RSA, ECDSA or Ed25519, keySize in bits, and commonName). It is asked as soon as what it names is
+// there: with a new authorization, with a new order, or when that is finalized, and again before a certificate is issued.
+type PolicyRule struct {
+	// Expression, such as "!identifiers.exists(i, i.wildcard) || account.externalAccountKeyID == 'edge'".
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Expression string `json:"expression"`
+
+	// Message for a client for which it isn't true.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	Message string `json:"message,omitempty"`
 }
 
 // DNSPolicy lists domains: "corp.example" stands for that name and all below it, ".corp.example" for those below alone.

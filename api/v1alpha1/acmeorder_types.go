@@ -143,6 +143,11 @@ type AcmeOrderStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	CertificateID string `json:"certificateID,omitempty"`
 
+	// KeyFingerprint is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	KeyFingerprint string `json:"keyFingerprint,omitempty"`
+
 	// NotBefore is the first second of the certificate's validity.
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
@@ -223,6 +228,15 @@ type AcmeOrderList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []AcmeOrder `json:"items"`
+}
+
+// CompromisedKey is the fingerprint of a key that its certificate was revoked for, since others have it; "" for none.
+func (o *AcmeOrder) CompromisedKey() string {
+	const keyCompromise = 1 // RFC 5280 section 5.3.1
+	if o.Status.RevokedAt == nil || o.Spec.Revocation == nil || o.Spec.Revocation.Reason != keyCompromise {
+		return ""
+	}
+	return o.Status.KeyFingerprint
 }
 
 // ExpiresAt is when an order that isn't finished becomes invalid: what the controllers set, or what they will.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/constraints"
 	"github.com/acmeca/acmeca/api/policy/keycheck"
 )
 
@@ -36,7 +37,7 @@ type Authority struct {
 	// lintIssuer is the issuing certificate with the throw-away key in it.
 	lintIssuer  *x509.Certificate
 	serialKey   []byte
-	constraints NameConstraints
+	constraints constraints.Constraints
 	notBefore   time.Time
 	notAfter    time.Time
 }
@@ -98,7 +99,15 @@ func (a *Authority) TrustAnchorsPEM() []byte { return EncodeCertificates(a.ancho
 func (a *Authority) NotAfter() time.Time { return a.notAfter }
 
 // CheckIdentifier says with a rejectedIdentifier problem why a normalized identifier is outside the CA's name constraints.
-func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem { return a.constraints.Check(id) }
+func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem {
+	if cert := a.constraints.Check(id); cert != nil {
+		return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s", id.Value, name(cert)).About(id)
+	}
+	return nil
+}
+
+// FullChain is the issuing certificate and those above it, with the root where that is known.
+func (a *Authority) FullChain() []*x509.Certificate { return slices.Clone(a.chain) }
 
 // CheckProfile says why certificates of a profile can't be verified under this CA: RFC 5280 leaves extended key usages in
 // CA certificates open, and the verifiers of this world read them as a bound for what is below.
@@ -173,7 +182,7 @@ func newAuthority(chain, anchors []*x509.Certificate, key crypto.Signer, serialK
 		throwAway:   throwAway,
 		lintIssuer:  &lintIssuer,
 		serialKey:   bytes.Clone(serialKey),
-		constraints: NewNameConstraints(chain),
+		constraints: constraints.New(chain),
 		notBefore:   chain[0].NotBefore,
 		notAfter:    chain[0].NotAfter,
 	}

@@ -1,4 +1,4 @@
-package ca
+package constraints
 
 import (
 	"crypto/x509"
@@ -9,19 +9,18 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// NameConstraints is what the certificates of a chain let those below them certify (RFC 5280 section 4.2.1.10).
-type NameConstraints struct{ chain []*x509.Certificate }
+// Constraints is what the certificates of a chain let those below them certify. The zero value lets everything.
+type Constraints struct{ chain []*x509.Certificate }
 
-// NewNameConstraints collects the constraints of a chain of CA certificates.
-func NewNameConstraints(chain []*x509.Certificate) NameConstraints { return NameConstraints{chain} }
+// New collects the constraints of a chain of CA certificates.
+func New(chain []*x509.Certificate) Constraints { return Constraints{chain} }
 
-// Check says with a rejectedIdentifier problem why a normalized identifier is outside the constraints. A constraint on
-// names leaves addresses alone and the other way round, as RFC 5280 has it.
-func (n NameConstraints) Check(id acme.Identifier) *acme.Problem {
-	for _, cert := range n.chain {
+// Check gives the certificate whose constraints a normalized identifier is outside of, nil where it is within all. A
+// constraint on names leaves addresses alone and the other way round, as RFC 5280 has it.
+func (c Constraints) Check(id acme.Identifier) *x509.Certificate {
+	for _, cert := range c.chain {
 		if !permits(cert, id) {
-			return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s",
-				id.Value, name(cert)).About(id)
+			return cert
 		}
 	}
 	return nil
