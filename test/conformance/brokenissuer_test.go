@@ -49,7 +49,9 @@ var _ = Describe("An issuer that can't issue", func() {
 		before := issuer.DeepCopy()
 		edit(&issuer.Spec)
 		Expect(kube.Patch(ctx, issuer, client.MergeFrom(before))).To(Succeed())
-		Eventually(func() int { return a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}).StatusCode }, "20s").
+		Eventually(func() int {
+			return a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}).StatusCode
+		}, "20s").
 			Should(Equal(http.StatusServiceUnavailable))
 		Eventually(func() bool {
 			Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())

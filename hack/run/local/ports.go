@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 )
@@ -22,13 +23,21 @@ var DefaultPorts = Ports{
 	HTTPS: 14000, HTTP: 14080, ControllerHealth: 14081, ServerHealth: 14082, DNS: 14053, HTTP01: 5002, TLSALPN01: 5001,
 }
 
+// The ports that FreePorts chooses from lie below those that systems give to outgoing connections (from 32768 on Linux).
+// There are many of these between the choice of a port and its use.
+const (
+	firstFreePort = 20000
+	lastFreePort  = 32000
+	freePortTries = 100
+)
+
 // FreePorts chooses ports that nobody uses now, for tests that run side by side.
 func FreePorts() (Ports, error) {
 	var p Ports
 	for _, port := range []*int{
 		&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.DNS, &p.HTTP01, &p.TLSALPN01,
 	} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := listenOnFreePort()
 		if err != nil {
 			return Ports{}, err
 		}
@@ -36,6 +45,16 @@ func FreePorts() (Ports, error) {
 		*port = listener.Addr().(*net.TCPAddr).Port
 	}
 	return p, nil
+}
+
+func listenOnFreePort() (listener net.Listener, err error) {
+	for range freePortTries {
+		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort+1)
+		if listener, err = net.Listen("tcp", address(port)); err == nil {
+			return listener, nil
+		}
+	}
+	return nil, err
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
