@@ -118,16 +118,23 @@ func serials(list *x509.RevocationList) []int64 {
 // revoke makes an order whose certificate was revoked now, and waits until the cache has it.
 func (w *crlWorld) revoke(ctx context.Context, serial int64, notAfter time.Time) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
+	return w.revokeWith(ctx, serial, notAfter, ca.Superseded, "")
+}
+
+// revokeWith is revoke for a reason, and a key's fingerprint.
+func (w *crlWorld) revokeWith(ctx context.Context, serial int64, notAfter time.Time, reason ca.Reason, fingerprint string) *v1alpha1.AcmeOrder {
+	GinkgoHelper()
 	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 		IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "a"},
 		Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}}, Authorizations: []string{"a"},
-		Revocation: &v1alpha1.Revocation{Reason: int(ca.Superseded)},
+		Revocation: &v1alpha1.Revocation{Reason: int(reason)},
 	}}
 	order.Namespace, order.Name, order.Finalizers = w.namespace, fmt.Sprintf("order-%d", serial), []string{v1alpha1.RevocationFinalizer}
 	Expect(admin.Create(ctx, order)).To(Succeed())
 	now, end := metav1.NewTime(w.clock.Now()), metav1.NewTime(notAfter)
 	order.Status = v1alpha1.AcmeOrderStatus{
 		State: acme.StateValid, Serial: hex.EncodeToString(big.NewInt(serial).Bytes()), NotAfter: &end, RevokedAt: &now, CRL: w.shard.Shard,
+		KeyFingerprint: fingerprint,
 	}
 	Expect(admin.Status().Update(ctx, order)).To(Succeed())
 	Eventually(func() bool {
