@@ -44,58 +44,61 @@ func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Re
 		return ctrl.Result{}, nil // the issuer's becoming ready wakes its authorizations
 	}
 	base := authz.DeepCopy()
-	result, err := r.step(ctx, issuer, authz)
+	result, next, err := r.step(ctx, issuer, authz)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := patchStatus(ctx, r.Client, authz, base); err != nil {
 		return ctrl.Result{}, err
 	}
+	if next != nil {
+		next() // only now: a write that failed is tried again with the outcome that the next attempt replaces
+	}
 	return result, nil
 }
 
-// step sets the status that the authorization has come to, and says when to look again.
-func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, authz *v1alpha1.AcmeAuthorization) (ctrl.Result, error) {
+// step sets the status that the authorization has come to, and says when to look again, and what to do once that status has
+// been written.
+func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, authz *v1alpha1.AcmeAuthorization) (result ctrl.Result, next func(), err error) {
 	problem, state, err := endedAccount(ctx, r.Client, authz.Namespace, authz.Spec.AccountRef.Name)
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, nil, err
 	}
 	if problem != nil {
 		endWith(state, problem, authz)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, nil, nil
 	}
 	now := r.Clock.Now()
 	expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
 	if !now.Before(expires.Time) {
 		r.expire(authz, expires)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, nil, nil
 	}
 	again := ctrl.Result{RequeueAfter: expires.Sub(now)}
 	if authz.Spec.Deactivation == nil && (authz.Spec.Response == nil || authz.Status.State == acme.StateValid) {
-		return again, nil
+		return again, nil, nil
 	}
 	account := &v1alpha1.AcmeAccount{}
 	err = r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account)
 	if apierrors.IsNotFound(err) && now.Sub(authz.CreationTimestamp.Time) >= missingGrace {
 		r.fail(issuer, authz, nil, acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", authz.Spec.AccountRef.Name))
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, nil, nil
 	}
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, nil, err
 	}
 	if authz.Spec.Deactivation != nil {
 		problem := verifyDeactivation(issuer, account, authz.Spec.Deactivation, acme.AuthorizationPath(authz.Name))
 		if problem == nil {
 			authz.Status.State = endedBy(authz.Spec.Deactivation)
-			return ctrl.Result{}, nil
+			return ctrl.Result{}, nil, nil
 		}
 		r.refused(ctx, authz, "Deactivation", problem)
 	}
 	if authz.Spec.Response == nil || authz.Status.State == acme.StateValid || issuer.Spec.Suspend {
-		return again, nil
+		return again, nil, nil
 	}
-	r.validate(ctx, issuer, account, authz)
-	return again, nil
+	return again, r.validate(ctx, issuer, account, authz), nil
 }
 
 // expire ends an authorization whose time is over (RFC 8555 section 7.1.6).
@@ -109,20 +112,21 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 	authz.Status.Problem = v1alpha1.ProblemFrom(acme.NewProblem(acme.Unauthorized, "control of the identifier was not proved in time"))
 }
 
-// validate has the challenge that the client chose tried, or takes up what came of that.
-func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
+// validate takes up what came of the challenge that the client chose, and gives what has it tried, for the first time or
+// again.
+func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) (next func()) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
 	if problem := verifyResponse(issuer, account, authz); problem != nil {
 		r.refused(ctx, authz, "Response", problem)
 		r.fail(issuer, authz, challenge, problem)
-		return
+		return nil
 	}
 	key := client.ObjectKeyFromObject(authz)
+	start := func() { r.Attempts.Start(key, issuer, account, authz) }
 	attempt, ok := r.Attempts.Take(key, authz.UID)
 	if !ok {
-		r.Attempts.Start(key, issuer, account, authz)
-		return
+		return start
 	}
 	challenge.Attempts = attempt.Number
 	challenge.Record = recordFrom(attempt.Result.Record)
@@ -145,8 +149,9 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 		// A transient failure: shown, and tried again while the challenge stays "processing" (RFC 8555 section 8.2).
 		challenge.Problem = v1alpha1.ProblemFrom(attempt.Result.Problem)
 		authz.Status.Challenge = challenge
-		r.Attempts.Start(key, issuer, account, authz)
+		return start
 	}
+	return nil
 }
 
 // fail ends an authorization, and the challenge where one was tried.

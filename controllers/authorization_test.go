@@ -97,13 +97,14 @@ var _ = Describe("An authorization", func() {
 		o := newOperator(ctx, onLoopback(freePort()))
 		c := o.registered(ctx)
 		authz := c.authorizeIdentifier(ctx, loopback)
+		others := o.clock.Waiters()
 		c.accept(ctx, authz)
 		for i := range len(backoff) {
 			Eventually(ctx, func() *v1alpha1.ChallengeStatus { return fresh(ctx, authz).Status.Challenge }).WithTimeout(patience).Should(HaveField("Attempts", i+1))
 			Expect(authz.Status.State).To(Equal(acme.StatePending))
 			Expect(authz.Status.Challenge.State).To(Equal(acme.StateProcessing))
 			Expect(authz.Status.Challenge.Problem.Type).To(Equal(acme.Connection))
-			Eventually(o.clock.HasWaiters).WithTimeout(patience).Should(BeTrue())
+			Eventually(o.clock.Waiters).WithTimeout(patience).Should(BeNumerically(">", others))
 			o.clock.Step(backoff[i])
 		}
 		expectAuthorization(ctx, authz, acme.StateInvalid)
