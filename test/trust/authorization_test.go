@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -27,7 +28,7 @@ func plantAuthorization(ctx context.Context, issuer string, account *v1alpha1.Ac
 		AccountRef: v1alpha1.ObjectRef{Name: account.Name},
 		Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: name},
 		Wildcard:   wildcard,
-		Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-chosen-by-the-attacker"}},
+		Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-chosen-by-the-attacker-for-" + strings.ReplaceAll(name, ".", "-")}},
 	}}
 	plant(ctx, authorization)
 	return authorization
