@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -94,6 +95,10 @@ var _ = Describe("An account", func() {
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.RequireContact = true }, "contact"),
 		Entry("with a contact that can't be used", map[string]any{"contact": []string{"tel:+1"}},
 			func(*v1alpha1.AcmeIssuerSpec) {}, "unsupportedContact"),
+		Entry("with a contact that is long and odd", map[string]any{"contact": []string{"mailto:" + strings.Repeat(`"`, 2000)}},
+			func(*v1alpha1.AcmeIssuerSpec) {}, "invalidContact"),
+		Entry("with a payload that is long and odd", map[string]any{"contact": strings.Repeat(`"`, 2000)},
+			func(*v1alpha1.AcmeIssuerSpec) {}, "malformed"),
 		Entry("without agreement to the terms", map[string]any{},
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.TermsOfService = "https://a.test/terms" }, "https://a.test/terms"),
 		Entry("without the binding that the issuer wants", map[string]any{"externalAccountBinding": nil},

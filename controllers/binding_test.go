@@ -131,6 +131,11 @@ var _ = Describe("An external account key", func() {
 		Entry("nothing", func(*acmeClient) any { return map[string]any{} }, "the external account binding"),
 	)
 
+	It("whose bounds can't be read binds nothing, and says so, however long they are", func(ctx SpecContext) {
+		o.externalKey(ctx, "garbled", map[string]string{allowedIPsField: strings.Repeat("x", 3000)})
+		o.bound(ctx, "garbled", hmacKey).expectRefused(ctx, "has a policy that can't be read")
+	})
+
 	It("is used too where it isn't required", func(ctx SpecContext) {
 		o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.ExternalAccountBinding.Required = false })
 		o.externalKey(ctx, "team-a", nil)
