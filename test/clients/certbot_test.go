@@ -61,4 +61,31 @@ var _ = Describe("certbot", Ordered, func() {
 			opensslVerify(ctx, chain, name)
 		}
 	}, SpecTimeout(time.Minute))
+
+	It("changes the account's contact", func(ctx SpecContext) {
+		certbot(ctx, "update_account", "--email", "other@hello.test", "--no-eff-email")
+		account := accountOf(ctx, orderWith(ctx, readCertificate(live("cert.pem"))))
+		Expect(account.Status.Contact).To(ConsistOf("mailto:other@hello.test"))
+	}, SpecTimeout(time.Minute))
+
+	It("revokes with the account's key, and leaves the others alone", func(ctx SpecContext) {
+		revoked := readCertificate(filepath.Join(dir, "live", "several", "cert.pem"))
+		certbot(ctx, "revoke", "--cert-name", "several", "--reason", "superseded", "--no-delete-after-revoke")
+		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
+		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(4))
+		Expect(orderWith(ctx, readCertificate(live("cert.pem"))).Status.RevokedAt).To(BeNil())
+	}, SpecTimeout(time.Minute))
+
+	It("revokes with the certificate's own key", func(ctx SpecContext) {
+		revoked := readCertificate(live("cert.pem"))
+		certbot(ctx, "revoke", "--cert-path", live("cert.pem"), "--key-path", live("privkey.pem"), "--reason", "keycompromise", "--no-delete-after-revoke")
+		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
+		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(1))
+	}, SpecTimeout(time.Minute))
+
+	It("unregisters: the account's record stays, deactivated", func(ctx SpecContext) {
+		order := orderWith(ctx, readCertificate(live("cert.pem")))
+		certbot(ctx, "unregister")
+		Expect(accountOf(ctx, order).Status.State).To(Equal(acme.StateDeactivated))
+	}, SpecTimeout(time.Minute))
 })

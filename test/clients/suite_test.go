@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -129,7 +130,8 @@ func ordersFor(ctx context.Context, name string) []v1alpha1.AcmeOrder {
 	Expect(cluster.List(ctx, &all, client.InNamespace(local.Namespace))).To(Succeed())
 	var orders []v1alpha1.AcmeOrder
 	for _, order := range all.Items {
-		if len(order.Spec.Identifiers) == 1 && order.Spec.Identifiers[0].Value == name {
+		named := func(id v1alpha1.Identifier) bool { return id.Value == name }
+		if slices.ContainsFunc(order.Spec.Identifiers, named) {
 			orders = append(orders, order)
 		}
 	}
