@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"net/http"
 	"sync/atomic"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -44,6 +45,21 @@ func waitForIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer) {
 		g.Expect(meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue())
 		g.Expect(issuer.Status.ObservedGeneration).To(Equal(issuer.Generation))
 	}, "30s", "20ms").Should(Succeed())
+	waitForEndpoint(ctx, issuer.Namespace)
+}
+
+// waitForEndpoint waits until the endpoint has seen all that was written to issuers so far: changes reach it in their order,
+// so that it has when it knows an issuer that is made now.
+func waitForEndpoint(ctx SpecContext, namespace string) {
+	GinkgoHelper()
+	marker := &v1alpha1.AcmeIssuer{Spec: v1alpha1.AcmeIssuerSpec{
+		CA: v1alpha1.CertificateAuthority{SecretRef: &v1alpha1.ObjectRef{Name: "none"}},
+	}}
+	marker.Namespace, marker.Name = namespace, fmt.Sprintf("marker-%d", issuersMade.Add(1))
+	Expect(kube.Create(ctx, marker)).To(Succeed())
+	defer func() { Expect(kube.Delete(ctx, marker)).To(Succeed()) }()
+	w := newWire().at(marker)
+	Eventually(func() int { return w.get("directory").StatusCode }, "10s", "10ms").Should(Equal(http.StatusServiceUnavailable))
 }
 
 // at moves a client to an issuer.
