@@ -70,7 +70,7 @@ func CheckRevocationReason(reason int) *Problem {
 	if slices.Contains(RevocationReasons, reason) {
 		return nil
 	}
-	return NewProblem(BadRevocationReason, "reason %d is not accepted; these are: %v", reason, RevocationReasons)
+	return NewProblem(BadRevocationReason, "reason code %d is not accepted; these are: %v", reason, RevocationReasons)
 }
 
 // Bytes is binary data in a payload: base64url without padding (RFC 8555 section 6.1).

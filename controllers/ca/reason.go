@@ -29,8 +29,8 @@ var reasonNames = map[Reason]string{
 // ParseReason accepts the reason code of a revocation request (RFC 8555 section 7.6), or refuses it with a
 // badRevocationReason problem.
 func ParseReason(code int) (Reason, *acme.Problem) {
-	if _, ok := reasonNames[Reason(code)]; !ok {
-		return 0, acme.NewProblem(acme.BadRevocationReason, "reason code %d is not accepted; 0, 1, 3, 4, 5 and 9 are", code)
+	if problem := acme.CheckRevocationReason(code); problem != nil {
+		return 0, problem
 	}
 	return Reason(code), nil
 }
