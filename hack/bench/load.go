@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 )
 
 // Load is what a number of clients got done, each as fast as it was served (a closed loop).
@@ -36,7 +38,7 @@ type Load struct {
 type target struct {
 	directory string
 	roots     *x509.CertPool
-	responder *responder
+	responder *acmeclient.Responder
 	poll      time.Duration
 }
 
@@ -57,13 +59,13 @@ func (t target) run(ctx context.Context, clients, names int, length time.Duratio
 	if err != nil {
 		return Load{}, err
 	}
-	workers := make([]*acmeClient, clients)
+	workers := make([]*acmeclient.Client, clients)
 	var warm sync.WaitGroup
 	errs := make([]error, clients)
 	for i := range workers {
 		warm.Go(func() {
-			if workers[i], errs[i] = newClient(ctx, t.httpClient(), t.directory, t.responder, t.poll); errs[i] == nil {
-				errs[i] = workers[i].issue(ctx, key, freshNames(1)...)
+			if workers[i], errs[i] = acmeclient.New(ctx, t.httpClient(), t.directory, t.responder, t.poll); errs[i] == nil {
+				_, errs[i] = workers[i].Issue(ctx, key, freshNames(1)...)
 			}
 		})
 	}
@@ -78,7 +80,7 @@ func (t target) run(ctx context.Context, clients, names int, length time.Duratio
 	load := Load{Clients: clients, Names: names}
 	before := 0
 	for _, w := range workers {
-		before += w.requests
+		before += w.Requests
 	}
 	stop := measured()
 	start := time.Now()
@@ -87,7 +89,7 @@ func (t target) run(ctx context.Context, clients, names int, length time.Duratio
 		work.Go(func() {
 			for time.Since(start) < length && ctx.Err() == nil {
 				began := time.Now()
-				err := w.issue(ctx, key, freshNames(names)...)
+				_, err := w.Issue(ctx, key, freshNames(names)...)
 				mu.Lock()
 				if err != nil {
 					load.Failures++
@@ -110,7 +112,7 @@ func (t target) run(ctx context.Context, clients, names int, length time.Duratio
 	n := float64(load.Certificates)
 	after := 0
 	for _, w := range workers {
-		after += w.requests
+		after += w.Requests
 	}
 	load.Rate = n / load.Seconds
 	load.P50, load.P99 = percentile(latencies, 50), percentile(latencies, 99)

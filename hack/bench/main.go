@@ -16,6 +16,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
 
@@ -64,7 +65,7 @@ type Report struct {
 
 func run(ctx context.Context, o options, out io.Writer) error {
 	report := Report{Time: time.Now().UTC().Truncate(time.Second)}
-	t := target{directory: o.directory, responder: &responder{}, poll: o.poll}
+	t := target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}
 	ca, port := o.ca, o.http01
 	var p *plane
 	if o.directory == "" {
@@ -92,7 +93,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			return fmt.Errorf("%s holds no certificate", ca)
 		}
 	}
-	server, err := t.responder.serve(port)
+	server, err := t.responder.Serve(port)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,175 @@
+package acmeclient
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Order is an order as its client sees it.
+type Order struct {
+	URL                           string `json:"-"`
+	Status, Finalize, Certificate string
+	Authorizations                []string
+	Error                         json.RawMessage
+}
+
+// Authorization is an authorization as its client sees it.
+type Authorization struct {
+	Status     string
+	Challenges []Challenge
+}
+
+// Challenge is a challenge as its client sees it.
+type Challenge struct{ Type, URL, Token, Status string }
+
+// errInvalid is the end of an order or authorization that can't be valid any more.
+var errInvalid = errors.New("it became invalid")
+
+// Issue gets a certificate for names, in DER.
+func (c *Client) Issue(ctx context.Context, certificateKey *ecdsa.PrivateKey, names ...string) ([]byte, error) {
+	o, err := c.NewOrder(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Prove(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := c.Finalize(ctx, o, certificateKey, names...); err != nil {
+		return nil, err
+	}
+	return c.Download(ctx, o)
+}
+
+// NewOrder asks for a certificate for names.
+func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) {
+	var identifiers []map[string]string
+	for _, n := range names {
+		identifiers = append(identifiers, map[string]string{"type": "dns", "value": n})
+	}
+	o := &Order{}
+	header, err := c.call(ctx, c.Directory.NewOrder, map[string]any{"identifiers": identifiers}, o)
+	if err != nil {
+		return nil, err
+	}
+	o.URL = header.Get("Location")
+	return o, nil
+}
+
+// Prove proves control of an order's names.
+func (c *Client) Prove(ctx context.Context, o *Order) error {
+	for _, a := range o.Authorizations {
+		if err := c.respond(ctx, a); err != nil {
+			return err
+		}
+	}
+	for _, a := range o.Authorizations {
+		if err := c.until(ctx, func() (string, error) {
+			var state Authorization
+			_, err := c.call(ctx, a, nil, &state)
+			return state.Status, err
+		}); err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// Finalize sends the CSR of an order that is ready, and waits for the certificate.
+func (c *Client) Finalize(ctx context.Context, o *Order, certificateKey *ecdsa.PrivateKey, names ...string) error {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, certificateKey)
+	if err != nil {
+		return err
+	}
+	if _, err := c.call(ctx, o.Finalize, map[string]any{"csr": base64url.EncodeToString(der)}, o); err != nil {
+		return err
+	}
+	if err := c.until(ctx, func() (string, error) {
+		if o.Status == "valid" {
+			return o.Status, nil
+		}
+		_, err := c.call(ctx, o.URL, nil, o)
+		return o.Status, err
+	}); err != nil {
+		return fmt.Errorf("%s: %w: %s", o.URL, err, o.Error)
+	}
+	return nil
+}
+
+// Download gets the certificate of an order that is valid, in DER.
+func (c *Client) Download(ctx context.Context, o *Order) ([]byte, error) {
+	text, _, err := c.Post(ctx, o.Certificate, nil)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("the certificate isn't PEM")
+	}
+	return block.Bytes, nil
+}
+
+// Revoke revokes a certificate. One that is revoked already is what was asked for: the answer before may have been lost.
+func (c *Client) Revoke(ctx context.Context, der []byte) error {
+	_, _, err := c.Post(ctx, c.Directory.RevokeCert, map[string]any{"certificate": base64url.EncodeToString(der)})
+	if Is(err, "alreadyRevoked") {
+		return nil
+	}
+	return err
+}
+
+// Deactivate ends the account. One that is ended already is refused as unauthorized: the answer before may have been lost.
+func (c *Client) Deactivate(ctx context.Context) error {
+	_, _, err := c.Post(ctx, c.kid, map[string]any{"status": "deactivated"})
+	if problem, ok := errors.AsType[*Problem](err); ok && problem.Status == http.StatusUnauthorized {
+		return nil
+	}
+	return err
+}
+
+// respond chooses the http-01 challenge of an authorization, and leaves its answer to be fetched.
+func (c *Client) respond(ctx context.Context, url string) error {
+	var a Authorization
+	if _, err := c.call(ctx, url, nil, &a); err != nil {
+		return err
+	}
+	if a.Status == "valid" {
+		return nil
+	}
+	for _, challenge := range a.Challenges {
+		if challenge.Type == "http-01" {
+			c.responder.set(challenge.Token, challenge.Token+"."+c.thumb)
+			_, err := c.call(ctx, challenge.URL, struct{}{}, nil)
+			return err
+		}
+	}
+	return errors.New("no http-01 challenge is offered")
+}
+
+// until looks again until the state is valid.
+func (c *Client) until(ctx context.Context, look func() (string, error)) error {
+	wait := c.Poll
+	for {
+		switch state, err := look(); {
+		case err != nil:
+			return err
+		case state == "valid":
+			return nil
+		case state == "invalid":
+			return errInvalid
+		}
+		select {
+		case <-time.After(wait):
+			wait *= 2
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
