@@ -48,7 +48,7 @@ func caAnswer(certificate *x509.Certificate) *answer {
 
 // Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).
 func (s *Server) Plain() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, path, _ := s.split(r.URL.EscapedPath())
 		resources := map[string]func(*call) (*answer, error){"ca.crt": s.caPEM, "ca.der": s.caDER}
 		resource, known := resources[path]
@@ -72,5 +72,5 @@ func (s *Server) Plain() http.Handler {
 			result = fail(r.Context(), err)
 		}
 		result.write(w)
-	})
+	}))
 }

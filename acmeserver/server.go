@@ -1,6 +1,7 @@
 package acmeserver
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -41,6 +42,9 @@ type Server struct {
 	trustedProxies []netip.Prefix
 	now            func() time.Time
 	mux            *http.ServeMux
+	// reading and serving bound the bodies that are read, and the requests that are worked on.
+	reading, serving *places
+	handler          http.Handler
 }
 
 // Options of a Server.
@@ -51,6 +55,9 @@ type Options struct {
 	Replica string
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// MaxRequests is how many requests are worked on at once, and MaxRequestsPerClient how many of one address; the
+	// defaults where zero.
+	MaxRequests, MaxRequestsPerClient int
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 }
@@ -84,6 +91,9 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		return nil, err
 	}
 	s.mux = s.routes()
+	limit, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
+	s.reading, s.serving = newPlaces(limit, perClient), newPlaces(limit, perClient)
+	s.handler = s.bounded(http.HandlerFunc(s.serve))
 	return s, nil
 }
 
@@ -130,8 +140,11 @@ func (s *Server) routes() *http.ServeMux {
 // handler answers a call; an error becomes a problem document.
 type handler func(*call) (*answer, error)
 
-// ServeHTTP finds the issuer that a URL is below, and the resource.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// serve finds the issuer that a URL is below, and the resource.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	key, path, short := s.split(r.URL.EscapedPath())
 	ctx := logf.IntoContext(r.Context(), logf.FromContext(r.Context()).WithValues("issuer", key))
 	allowBrowsers(w.Header())

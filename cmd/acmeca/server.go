@@ -39,6 +39,7 @@ type serverOptions struct {
 	replica    string
 	proxies    listFlag
 	qps        float64
+	bounds     bounds
 }
 
 // server adds the flags of the endpoint.
@@ -54,10 +55,14 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&s.replica, "replica", "", "`name` that tells this endpoint from its other replicas; the host's by default")
 	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the endpoint, whose X-Forwarded-For says who a client is; may be given again")
 	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
+	s.bounds.bind(flags)
 	return func(ctx context.Context) error { return o.runServer(ctx, s) }
 }
 
 func (o *options) runServer(ctx context.Context, s *serverOptions) error {
+	if err := s.bounds.check(); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
 		return err
@@ -89,11 +94,12 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica, TrustedProxies: proxies,
+		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
-	serving := &listeners{options: s, acme: acme}
+	serving := &listeners{options: s, acme: acme, proxies: proxies}
 	if err := mgr.Add(serving); err != nil {
 		return err
 	}
@@ -128,6 +134,7 @@ func (s *serverOptions) trustedProxies() ([]netip.Prefix, error) {
 type listeners struct {
 	options *serverOptions
 	acme    *acmeserver.Server
+	proxies []netip.Prefix
 	up      atomic.Bool
 }
 
@@ -138,6 +145,7 @@ const (
 	writeTimeout      = 45 * time.Second
 	idleTimeout       = 90 * time.Second
 	maxHeaderBytes    = 16 << 10
+	maxStreams        = 100 // requests at once on a connection of HTTP/2
 	shutdownTimeout   = 20 * time.Second
 )
 
@@ -155,9 +163,7 @@ func (l *listeners) Start(ctx context.Context) error {
 			logf.FromContext(ctx).Error(err, "the TLS certificate is not watched any more")
 		}
 	}()
-	secure, err := tls.Listen("tcp", l.options.listen, &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
-	})
+	secure, err := net.Listen("tcp", l.options.listen)
 	if err != nil {
 		return err
 	}
@@ -168,8 +174,12 @@ func (l *listeners) Start(ctx context.Context) error {
 	l.up.Store(true)
 	ended := make(chan error, 2)
 	servers := []*http.Server{newHTTPServer(ctx, l.acme), newHTTPServer(ctx, l.acme.Plain())}
-	go func() { ended <- servers[0].Serve(secure) }()
-	go func() { ended <- servers[1].Serve(plain) }()
+	go func() {
+		ended <- servers[0].Serve(tls.NewListener(l.bound(servers[0], secure), &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
+		}))
+	}()
+	go func() { ended <- servers[1].Serve(l.bound(servers[1], plain)) }()
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -183,12 +193,20 @@ func (l *listeners) Start(ctx context.Context) error {
 	return err
 }
 
+// bound bounds the connections of a server.
+func (l *listeners) bound(server *http.Server, inner net.Listener) net.Listener {
+	open := newConnections(l.options.bounds.connections, l.options.bounds.connectionsPerClient, l.proxies)
+	server.ConnState = open.observe
+	return listener{inner, open}
+}
+
 func newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {
 	logger := logf.FromContext(ctx).WithName("http")
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		BaseContext:    func(net.Listener) context.Context { return logf.IntoContext(context.WithoutCancel(ctx), logger) },
 		// What clients do wrong in TLS is of interest only to those who look for it.
 		ErrorLog: log.New(logWriter(func(text string) { logger.V(1).Info(text) }), "", 0),

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+)
+
+// wire is a connection from an address.
+type wire struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (w *wire) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(w.from)) }
+func (w *wire) Close() error         { w.closed = true; return nil }
+
+func TestQuietConnectionsMakeRoom(t *testing.T) {
+	c := newConnections(3, 2, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")})
+	admit := func(from string) (*connection, *connection) { return c.admit(&wire{from: from}) }
+
+	first, _ := admit("192.0.2.1:1")
+	second, _ := admit("192.0.2.1:2")
+	third, evicted := admit("192.0.2.1:3")
+	if third == nil || evicted != first {
+		t.Fatalf("an address with its share: %v, and %v gives way; want the first one to", third, evicted)
+	}
+	c.observe(second, http.StateActive)
+	c.observe(third, http.StateActive)
+	if refused, evicted := admit("192.0.2.1:4"); refused != nil || evicted != nil {
+		t.Error("an address whose connections are all being served got another one")
+	}
+	other, _ := admit("192.0.2.2:1")
+	another, evicted := admit("192.0.2.3:1")
+	if other == nil || another == nil || evicted != other {
+		t.Error("where all places are taken, the one that is quiet for longest has to give way")
+	}
+	c.observe(second, http.StateIdle)
+	if _, evicted = admit("192.0.2.4:1"); evicted != another {
+		t.Error("the one that became quiet last had to give way")
+	}
+	if _, evicted = admit("192.0.2.5:1"); evicted != second {
+		t.Error("one that is idle again has to give way in its turn")
+	}
+	for conn := range map[*connection]bool{first: true, second: true, third: true, other: true, another: true} {
+		_ = conn.Close()
+		_ = conn.Close()
+	}
+	if c.all != 2 || len(c.by) != 2 || c.quiet.Len() != 2 {
+		t.Errorf("%d connections, %d addresses, %d quiet; two are left", c.all, len(c.by), c.quiet.Len())
+	}
+}
+
+func TestOneClientIsOneNetworkAndAProxyIsMany(t *testing.T) {
+	c := newConnections(10, 1, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")})
+	for from, alone := range map[string]bool{"[2001:db8::%d]:1": false, "[::ffff:192.0.2.1]:%d": false, "198.51.100.1:%d": true} {
+		one, _ := c.admit(&wire{from: fmt.Sprintf(from, 1)})
+		_, evicted := c.admit(&wire{from: fmt.Sprintf(from, 2)})
+		if one == nil || (evicted == nil) != alone {
+			t.Errorf("%s: %v had to give way", from, evicted)
+		}
+	}
+}
