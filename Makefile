@@ -40,10 +40,11 @@ docker-build: ## Build the image IMG.
 .PHONY: install
 install: $(BIN)/kubectl ## Install the CustomResourceDefinitions.
 	$(KUBECTL) apply --server-side -k config/crd
+	$(KUBECTL) wait --for=condition=Established --timeout=1m -f config/crd/bases
 
 .PHONY: uninstall
 uninstall: $(BIN)/kubectl ## Remove the CustomResourceDefinitions, and with them every issuer, account, order and authorization.
-	$(KUBECTL) delete --ignore-not-found -k config/crd
+	KUBECTL="$(KUBECTL)" hack/uninstall.sh config/crd
 
 .PHONY: deploy
 deploy: $(BIN)/kubectl ## Deploy the operator with the image IMG.
@@ -53,7 +54,7 @@ deploy: $(BIN)/kubectl ## Deploy the operator with the image IMG.
 .PHONY: undeploy
 undeploy: $(BIN)/kubectl ## Remove the operator, the CustomResourceDefinitions and its namespace, with the CA keys in it.
 	hack/overlay.sh "$(IMG)"
-	$(KUBECTL) delete --ignore-not-found -k .local/deploy
+	KUBECTL="$(KUBECTL)" hack/uninstall.sh .local/deploy
 
 ##@ Develop
 
