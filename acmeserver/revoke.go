@@ -3,7 +3,6 @@ package acmeserver
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -13,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/keycheck"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -54,10 +54,8 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 		if order.Spec.IssuerRef.Name != r.issuer.key.Name || block == nil || !bytes.Equal(block.Bytes, der) {
 			continue
 		}
-		if r.account == nil {
-			if key, ok := certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(r.key.Public()) {
-				return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
-			}
+		if r.account == nil && !keycheck.Equal(certificate.PublicKey, r.key.Public()) {
+			return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 		}
 		return order, nil
 	}

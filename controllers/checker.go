@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/controllers/validation/perspective"
@@ -164,25 +165,13 @@ func validationConfig(v *v1alpha1.Validation) (validation.Config, error) {
 		Timeout: v.Timeout.Duration, CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
 	}
 	var err error
-	if config.Allow, err = parsePrefixes(v.AllowedCIDRs); err != nil {
+	if config.Allow, err = policy.Prefixes(v.AllowedCIDRs); err != nil {
 		return config, fmt.Errorf("allowedCIDRs: %w", err)
 	}
-	if config.Deny, err = parsePrefixes(v.DeniedCIDRs); err != nil {
+	if config.Deny, err = policy.Prefixes(v.DeniedCIDRs); err != nil {
 		return config, fmt.Errorf("deniedCIDRs: %w", err)
 	}
 	return config, nil
-}
-
-func parsePrefixes(cidrs []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, c := range cidrs {
-		prefix, err := netip.ParsePrefix(c)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, prefix)
-	}
-	return out, nil
 }
 
 // validationRequest is what is to be validated for an authorization, by the challenge that its client chose.

@@ -209,11 +209,9 @@ func checkProfiles(issuer *Issuer) *fault {
 }
 
 func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
+	bounds := policy.ValidityBounds(p)
 	config := ca.ProfileConfig{
-		Name: p.Name, Lifetime: p.Lifetime.Duration, Backdate: ca.DefaultBackdate(p.Lifetime.Duration), KeepCommonName: p.KeepCommonName,
-	}
-	if p.MaxLifetime != nil {
-		config.MaxLifetime = p.MaxLifetime.Duration
+		Name: p.Name, Lifetime: bounds.Lifetime, MaxLifetime: bounds.MaxLifetime, Backdate: bounds.Backdate, KeepCommonName: p.KeepCommonName,
 	}
 	usages := map[v1alpha1.Usage]x509.ExtKeyUsage{
 		v1alpha1.UsageServerAuth: x509.ExtKeyUsageServerAuth,

@@ -342,7 +342,9 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 		return ca.Request{}, nil, acme.NewProblem(acme.ServerInternal, "the time of the finalize request, %s, is not between the order's creation and now", finalized.UTC().Format(time.RFC3339))
 	}
 	request := ca.Request{
-		ID: string(order.UID), Identifiers: identifiers, CSR: csr, OrderedAt: order.CreationTimestamp.Time, FinalizedAt: finalized,
+		ID: string(order.UID), Identifiers: identifiers, CSR: csr, FinalizedAt: finalized,
+		// The endpoint looked at the order before it was stored, by its own clock.
+		OrderedAt: order.CreationTimestamp.Add(-clockSkew),
 		IssuerURL: issuer.certificateURL(), CRLURL: issuer.crlURL(issuer.shardOf(order)),
 	}
 	if order.Spec.NotBefore != nil {

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/policy/keycheck"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -85,8 +85,7 @@ func verifyCertificateKey(issuer *Issuer, message *jws.Message, der []byte) *acm
 	if err != nil {
 		return acme.NewProblem(acme.ServerInternal, "the order's certificate can't be read")
 	}
-	key, ok := certificate.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !key.Equal(message.Header.Key.Public()) {
+	if !keycheck.Equal(certificate.PublicKey, message.Header.Key.Public()) {
 		return acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 	}
 	return message.Verify(message.Header.Key)

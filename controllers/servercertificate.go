@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/validity"
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
@@ -131,7 +132,7 @@ func (s *ServerCertificate) good(secret *corev1.Secret, authority *ca.Authority,
 
 func (s *ServerCertificate) issue(issuer *Issuer, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
 	profile, err := ca.NewProfile(ca.ProfileConfig{
-		Name: "server", Lifetime: serverCertificateLifetime, Backdate: ca.DefaultBackdate(serverCertificateLifetime),
+		Name: "server", Lifetime: serverCertificateLifetime, Backdate: validity.DefaultBackdate(serverCertificateLifetime),
 	})
 	if err != nil {
 		return nil, nil, err

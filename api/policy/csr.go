@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/keycheck"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -67,10 +68,10 @@ func checkCSRKey(pub crypto.PublicKey, o CSROptions) *acme.Problem {
 	if algorithm := keyAlgorithm(pub); len(o.KeyAlgorithms) > 0 && !slices.Contains(o.KeyAlgorithms, algorithm) {
 		return badCSR("the CSR's key is %s, and the order's profile takes %s", algorithm, listed(o.KeyAlgorithms))
 	}
-	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return equalKeys(pub, key) }) {
+	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return keycheck.Equal(pub, key) }) {
 		return badCSR("the certificate's key is that of a CA certificate; use another one")
 	}
-	if o.AccountKey != nil && equalKeys(pub, o.AccountKey) {
+	if o.AccountKey != nil && keycheck.Equal(pub, o.AccountKey) {
 		return badCSR("the certificate's key is the account's key; use another one")
 	}
 	return nil

@@ -41,8 +41,3 @@ func KeyFingerprint(pub crypto.PublicKey) ([sha256.Size]byte, error) {
 	}
 	return sha256.Sum256(der), nil
 }
-
-func equalKeys(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
-}

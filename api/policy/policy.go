@@ -13,6 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/policy/constraints"
 	"github.com/acmeca/acmeca/api/policy/rules"
+	"github.com/acmeca/acmeca/api/policy/validity"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -56,10 +57,10 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 		return nil, fmt.Errorf("spec.defaultProfile: there is no profile %q", p.defaultProfile)
 	}
 	var err error
-	if p.allowIPs, err = prefixes(spec.Policy.IP.Allow); err != nil {
+	if p.allowIPs, err = Prefixes(spec.Policy.IP.Allow); err != nil {
 		return nil, fmt.Errorf("spec.policy.ip.allow: %w", err)
 	}
-	if p.denyIPs, err = prefixes(spec.Policy.IP.Deny); err != nil {
+	if p.denyIPs, err = Prefixes(spec.Policy.IP.Deny); err != nil {
 		return nil, fmt.Errorf("spec.policy.ip.deny: %w", err)
 	}
 	if p.rules, err = compileRules(spec.Policy.Rules); err != nil {
@@ -222,7 +223,8 @@ func validALabels(name string) bool {
 	return true
 }
 
-func prefixes(cidrs []string) ([]netip.Prefix, error) {
+// Prefixes reads address ranges in CIDR notation.
+func Prefixes(cidrs []string) ([]netip.Prefix, error) {
 	out := make([]netip.Prefix, len(cidrs))
 	for i, c := range cidrs {
 		prefix, err := netip.ParsePrefix(c)
@@ -234,28 +236,18 @@ func prefixes(cidrs []string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// Validity checks the bounds that a client asks for in a new order, zero where it doesn't, against a profile. An order
-// that is finished later gets a certificate that is shorter, never longer.
+// Validity says what is wrong with the validity that a client asks for in a new order, zero where it doesn't, by the rule that
+// is asked again when the certificate is made.
 func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acme.Problem {
-	longest := profile.Lifetime.Duration
+	_, _, problem := ValidityBounds(profile).Period(validity.Times{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
+	return problem
+}
+
+// ValidityBounds are a profile's.
+func ValidityBounds(profile v1alpha1.Profile) validity.Bounds {
+	bounds := validity.Bounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: validity.DefaultBackdate(profile.Lifetime.Duration)}
 	if profile.MaxLifetime != nil {
-		longest = profile.MaxLifetime.Duration
+		bounds.MaxLifetime = profile.MaxLifetime.Duration
 	}
-	start := now
-	if !notBefore.IsZero() {
-		start = notBefore
-	}
-	switch {
-	case !notBefore.IsZero() && notBefore.Before(now.Add(-time.Hour)):
-		return acme.NewProblem(acme.Malformed, "notBefore is in the past")
-	case !notBefore.IsZero() && notBefore.After(now.Add(longest)):
-		return acme.NewProblem(acme.Malformed, "notBefore is further in the future than a certificate of profile %q lasts", profile.Name)
-	case notAfter.IsZero():
-		return nil
-	case !notAfter.After(start):
-		return acme.NewProblem(acme.Malformed, "notAfter is not after the start of the validity")
-	case notAfter.Sub(start) > longest:
-		return acme.NewProblem(acme.Malformed, "notAfter asks for more than the %s that profile %q allows", longest, profile.Name)
-	}
-	return nil
+	return bounds
 }

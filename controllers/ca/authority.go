@@ -11,6 +11,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/policy/constraints"
 	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 // Material is what an Authority is made of.
@@ -53,7 +54,7 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !equalKeys(key.Public(), chain[0].PublicKey) {
+	if !keycheck.Equal(key.Public(), chain[0].PublicKey) {
 		return nil, errKeyMismatch
 	}
 	if err := keycheck.Check(key.Public(), keycheck.Options{AllowP521: true}); err != nil {
@@ -187,8 +188,8 @@ func newAuthority(chain, anchors []*x509.Certificate, key crypto.Signer, serialK
 		notAfter:    chain[0].NotAfter,
 	}
 	for _, cert := range chain[1:] {
-		a.notBefore = later(a.notBefore, cert.NotBefore)
-		a.notAfter = earlier(a.notAfter, cert.NotAfter)
+		a.notBefore = validity.Later(a.notBefore, cert.NotBefore)
+		a.notAfter = validity.Earlier(a.notAfter, cert.NotAfter)
 	}
 	return a, nil
 }

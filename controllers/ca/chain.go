@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 // name is how messages call a certificate.
@@ -59,9 +61,9 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 	case cert.RequireExplicitPolicy > 0 || cert.RequireExplicitPolicyZero:
 		return errors.New("requires certificate policies (policy constraints), and certificates are issued without any here")
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("is not valid before %s", timeText(cert.NotBefore))
+		return fmt.Errorf("is not valid before %s", validity.Text(cert.NotBefore))
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("expired at %s", timeText(cert.NotAfter))
+		return fmt.Errorf("expired at %s", validity.Text(cert.NotAfter))
 	}
 	return nil
 }

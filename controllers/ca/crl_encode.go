@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 var (
@@ -59,8 +61,8 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	}
 	return &x509.RevocationList{
 		Number:          c.Number,
-		ThisUpdate:      wholeSecond(c.ThisUpdate),
-		NextUpdate:      wholeSecond(c.NextUpdate),
+		ThisUpdate:      validity.WholeSecond(c.ThisUpdate),
+		NextUpdate:      validity.WholeSecond(c.NextUpdate),
 		ExtraExtensions: []pkix.Extension{idp},
 	}, nil
 }
@@ -122,7 +124,7 @@ func addEntry(b *cryptobyte.Builder, entry Entry, thisUpdate time.Time) {
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1BigInt(entry.Serial)
 		// A clock that was ahead when the certificate was revoked must not keep the CRL from being made.
-		addTime(b, wholeSecond(earlier(entry.RevokedAt, thisUpdate)))
+		addTime(b, validity.WholeSecond(validity.Earlier(entry.RevokedAt, thisUpdate)))
 		if entry.Reason == Unspecified { // RFC 5280 section 5.3.1 wants it left out
 			return
 		}

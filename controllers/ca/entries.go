@@ -9,6 +9,8 @@ import (
 	"math/big"
 	"slices"
 	"time"
+
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 // Entry is a revoked certificate.
@@ -63,7 +65,7 @@ func sortEntries(entries []Entry) []Entry {
 		if last < 0 || merged[last].Serial.Cmp(entry.Serial) != 0 {
 			merged = append(merged, entry)
 		} else {
-			merged[last].NotAfter = later(merged[last].NotAfter, entry.NotAfter)
+			merged[last].NotAfter = validity.Later(merged[last].NotAfter, entry.NotAfter)
 		}
 	}
 	return merged

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 const (
@@ -183,7 +185,7 @@ func (a *Authority) check(p *Profile, r Request) error {
 		}
 	}
 	for _, cert := range a.chain {
-		if equalKeys(cert.PublicKey, r.CSR.PublicKey) {
+		if keycheck.Equal(cert.PublicKey, r.CSR.PublicKey) {
 			return acme.NewProblem(acme.BadCSR, "the certificate's key is that of a CA certificate; use another one")
 		}
 	}
@@ -197,20 +199,20 @@ func (a *Authority) validity(p *Profile, r Request) (from, to time.Time, err err
 	if ordered.IsZero() {
 		ordered = r.FinalizedAt
 	}
-	from, to, problem := p.validity(ordered, r.FinalizedAt, r.NotBefore, r.NotAfter)
+	from, to, problem := p.config.bounds().Period(validity.Times{Ordered: ordered, Finalized: r.FinalizedAt, NotBefore: r.NotBefore, NotAfter: r.NotAfter})
 	switch {
 	case problem != nil:
 		return from, to, problem
 	case r.FinalizedAt.After(a.notAfter):
-		return from, to, fmt.Errorf("the CA certificate or one above it expired at %s", timeText(a.notAfter))
+		return from, to, fmt.Errorf("the CA certificate or one above it expired at %s", validity.Text(a.notAfter))
 	case !r.NotAfter.IsZero() && to.After(a.notAfter):
 		return from, to, acme.NewProblem(acme.Malformed, "notAfter %s is later than the CA's own, which is %s",
-			timeText(to), timeText(a.notAfter))
+			validity.Text(to), validity.Text(a.notAfter))
 	case !r.NotBefore.IsZero() && from.Before(a.notBefore):
 		return from, to, acme.NewProblem(acme.Malformed, "notBefore %s is earlier than the CA's own, which is %s",
-			timeText(from), timeText(a.notBefore))
+			validity.Text(from), validity.Text(a.notBefore))
 	}
-	return later(from, a.notBefore), earlier(to, a.notAfter), nil
+	return validity.Later(from, a.notBefore), validity.Earlier(to, a.notAfter), nil
 }
 
 // commonName is the CSR's, if the profile keeps it and it is one of the names; else none, and the SAN is critical (RFC 5280

@@ -121,9 +121,3 @@ func parseKeyBlock(block *pem.Block) (crypto.Signer, error) {
 	}
 	return signer, nil
 }
-
-// equalKeys compares two public keys, of which either may be of a kind that can't be compared.
-func equalKeys(a, b crypto.PublicKey) bool {
-	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && k.Equal(b)
-}

@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"strings"
 	"testing"
+
+	"github.com/acmeca/acmeca/api/policy/keycheck"
 )
 
 func pemText(kind string, der []byte) string {
@@ -35,7 +37,7 @@ func TestGenerateKey(t *testing.T) {
 			t.Errorf("%s: got a key of kind %s", algorithm, got)
 		}
 		back, err := ParseKeyPEM(must(MarshalKeyPEM(key)))
-		if err != nil || !equalKeys(back.Public(), key.Public()) {
+		if err != nil || !keycheck.Equal(back.Public(), key.Public()) {
 			t.Errorf("%s: the key does not come back: %v", algorithm, err)
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/api/policy/validity"
 )
 
 // CAConfig describes a CA certificate to make.
@@ -47,7 +50,7 @@ func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !equalKeys(key.Public(), certs[0].PublicKey) {
+	if !keycheck.Equal(key.Public(), certs[0].PublicKey) {
 		return nil, errKeyMismatch
 	}
 	return &KeyPair{certs[0], key}, nil
@@ -120,8 +123,8 @@ func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 		subject.Organization = []string{c.Organization}
 	}
 	template := caTemplate(subject)
-	template.NotBefore = wholeSecond(now.Add(-c.Backdate))
-	template.NotAfter = lastSecond(template.NotBefore, c.Lifetime)
+	template.NotBefore = validity.WholeSecond(now.Add(-c.Backdate))
+	template.NotAfter = validity.LastSecond(template.NotBefore, c.Lifetime)
 	return template, nil
 }
 
@@ -138,14 +141,14 @@ func caTemplate(subject pkix.Name) *x509.Certificate {
 
 // signUnder keeps the certificate's validity within the issuer's before it is signed.
 func signUnder(template *x509.Certificate, issuer *KeyPair, key publicKeyer, now time.Time) (*KeyPair, error) {
-	if !equalKeys(issuer.Key.Public(), issuer.Certificate.PublicKey) {
+	if !keycheck.Equal(issuer.Key.Public(), issuer.Certificate.PublicKey) {
 		return nil, errKeyMismatch
 	}
-	template.NotBefore = later(template.NotBefore, issuer.Certificate.NotBefore)
-	template.NotAfter = earlier(template.NotAfter, issuer.Certificate.NotAfter)
+	template.NotBefore = validity.Later(template.NotBefore, issuer.Certificate.NotBefore)
+	template.NotAfter = validity.Earlier(template.NotAfter, issuer.Certificate.NotAfter)
 	if now.After(template.NotAfter) {
 		return nil, fmt.Errorf("a certificate signed by the CA %s would have expired at %s",
-			name(issuer.Certificate), timeText(template.NotAfter))
+			name(issuer.Certificate), validity.Text(template.NotAfter))
 	}
 	// x509 takes a certificate whose issuer has its own name for a root, which a cross-certificate isn't.
 	template.AuthorityKeyId = issuer.Certificate.SubjectKeyId

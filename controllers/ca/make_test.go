@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/acmeca/acmeca/api/policy/keycheck"
 )
 
 func TestMakeCA(t *testing.T) {
@@ -51,7 +53,7 @@ func TestMakeCA(t *testing.T) {
 			}
 
 			back := must(ParseKeyPair(intermediate.CertificatePEM(), must(intermediate.KeyPEM())))
-			if !back.Certificate.Equal(i) || !equalKeys(back.Key.Public(), intermediate.Key.Public()) {
+			if !back.Certificate.Equal(i) || !keycheck.Equal(back.Key.Public(), intermediate.Key.Public()) {
 				t.Error("the pair does not come back")
 			}
 		})

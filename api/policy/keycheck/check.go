@@ -30,6 +30,12 @@ func Check(pub crypto.PublicKey, o Options) error {
 	return errors.New("the key is of an unknown kind; RSA, ECDSA and Ed25519 are known")
 }
 
+// Equal compares two public keys, of which either may be of a kind that can't be compared.
+func Equal(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
 func checkECDSA(pub *ecdsa.PublicKey, o Options) error {
 	if pub == nil || pub.Curve == nil || pub.X == nil || pub.Y == nil { //nolint:staticcheck // ECDH panics without them
 		return errors.New("the ECDSA key is incomplete")
