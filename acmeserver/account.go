@@ -36,7 +36,7 @@ func (c *call) accountAnswer(status int, account *v1alpha1.AcmeAccount) *answer 
 		body: accountDocument{
 			Status:                 account.Status.State,
 			Contact:                account.Status.Contact,
-			TermsOfServiceAgreed:   c.agreed(account) && account.Status.TermsOfServiceAgreed != "",
+			TermsOfServiceAgreed:   policy.Agreed(account, c.issuer.spec.Account.TermsOfService) && account.Status.TermsOfServiceAgreed != "",
 			ExternalAccountBinding: bindingOf(account),
 			Orders:                 c.url(acme.OrdersPath(account.Name)),
 			Key:                    json.RawMessage(account.Status.JWK),
@@ -119,7 +119,7 @@ func (r *signed) checkRegistration(payload acme.AccountRequest) error {
 		return problem
 	}
 	if rules.TermsOfService != "" && !payload.TermsOfServiceAgreed {
-		return termsProblem("the terms of service must be agreed to", rules.TermsOfService)
+		return policy.TermsProblem("the terms of service must be agreed to", rules.TermsOfService)
 	}
 	bound := bytes.HasPrefix(bytes.TrimSpace(payload.ExternalAccountBinding), []byte("{"))
 	if rules.ExternalAccountBinding.Required && !bound {

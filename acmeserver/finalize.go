@@ -66,10 +66,10 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	if state != acme.StateReady {
 		return nil, acme.NewProblem(acme.OrderNotReady, "the order is %s, not ready", state)
 	}
-	identifiers := make([]acme.Identifier, len(order.Spec.Identifiers))
-	for i, id := range order.Spec.Identifiers {
-		identifiers[i] = id.ACME()
+	if err := r.agreeing(); err != nil {
+		return nil, err
 	}
+	identifiers := order.Names()
 	allowed := r.policy()
 	profile, problem := allowed.Profile(order.Spec.Profile)
 	if problem != nil {

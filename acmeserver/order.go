@@ -247,9 +247,8 @@ func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (
 		Replaces: order.Spec.Replaces,
 		Error:    documentOf(order.Status.Problem.ACME()),
 		Finalize: r.url(acme.FinalizePath(order.Name)),
-	}
-	for _, id := range order.Spec.Identifiers {
-		document.Identifiers = append(document.Identifiers, id.ACME())
+
+		Identifiers: order.Names(),
 	}
 	for i, name := range order.Spec.Authorizations {
 		if !slices.Contains(order.Spec.Authorizations[:i], name) { // one for a domain can stand for several names below it

@@ -5,12 +5,13 @@ import (
 	"slices"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // replacing checks that an order may replace the certificate that it says it does (RFC 9773 section 5): one of the same
-// account, for one of the same identifiers at least, that no other order replaces. It changes nothing but what is known of
-// the order, so that of two orders at the very same moment both may pass.
+// account, for one of the same identifiers at least, that no other order replaces. Of two orders at the very same moment both
+// may pass; the controllers let one of them have a certificate.
 func (s *Server) replacing(r *signed, certID string, identifiers []acme.Identifier) error {
 	if certID == "" {
 		return nil
@@ -23,14 +24,11 @@ func (s *Server) replacing(r *signed, certID string, identifiers []acme.Identifi
 	if err != nil {
 		return err
 	}
-	shared := func(id v1alpha1.Identifier) bool { return slices.Contains(identifiers, id.ACME()) }
-	switch {
-	case replaced == nil:
+	if replaced == nil {
 		return acme.NewProblem(acme.Malformed, "\"replaces\" names a certificate that is not known here")
-	case replaced.Spec.AccountRef.Name != r.account.Name:
-		return acme.NewProblem(acme.Unauthorized, "\"replaces\" names a certificate of another account")
-	case !slices.ContainsFunc(replaced.Spec.Identifiers, shared):
-		return acme.NewProblem(acme.Malformed, "\"replaces\" names a certificate that shares no identifier with this order")
+	}
+	if problem := policy.Replaces(replaced, r.account.Name, identifiers); problem != nil {
+		return problem
 	}
 	others, err := s.orders.List(r.Context(), ordersByReplaces, r.issuer.key.Namespace, certID)
 	if err != nil {

@@ -187,6 +187,14 @@ func (c *call) issuing() error {
 	return nil
 }
 
+// agreeing keeps from issuance an account that hasn't agreed to the present terms of service.
+func (r *signed) agreeing() error {
+	if problem := policy.Terms(r.account, r.issuer.spec.Account.TermsOfService); problem != nil {
+		return problem
+	}
+	return nil
+}
+
 // policy is what the account that signed may have, where the issuer can issue.
 func (r *signed) policy() *policy.Policy {
 	return r.issuer.policy.ForAccount(r.account)

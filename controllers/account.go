@@ -93,11 +93,38 @@ func (r *AccountReconciler) handle(account *v1alpha1.AcmeAccount, kind string, r
 	if *handled != nil && (*handled).Digest == request.Digest() {
 		return
 	}
-	problem := act(request)
+	problem := replayed(account, request)
+	if problem == nil {
+		problem = act(request)
+	}
 	*handled = &v1alpha1.HandledRequest{Digest: request.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
 	if problem != nil {
 		r.refused(account, kind, problem)
+		return
 	}
+	remember(account, request)
+}
+
+// replayed refuses a request that was carried out before. Clients sign each request once, with a nonce of its own: what comes again
+// comes from an endpoint that has kept it, to put back what the client has changed since.
+func replayed(account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) *acme.Problem {
+	if request != nil && slices.Contains(account.Status.HandledRequests, request.ID()) {
+		return acme.NewProblem(acme.Unauthorized, "the request was carried out before")
+	}
+	return nil
+}
+
+// maxHandled bounds the requests of an account that are remembered: its newest updates and key changes.
+const maxHandled = 128
+
+// remember notes a request that was carried out, and so was signed by its client: another could be noted in its place before it
+// comes. A person's has no signature to be used again.
+func remember(account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) {
+	if request == nil {
+		return
+	}
+	before := account.Status.HandledRequests
+	account.Status.HandledRequests = append([]string{request.ID()}, before[:min(len(before), maxHandled-1)]...)
 }
 
 // register verifies a newAccount request (RFC 8555 section 7.3) and fills in status from it.

@@ -43,19 +43,22 @@ type OrderReconciler struct {
 	Issuers *Issuers
 	Blocked *BlockedKeys
 	CAA     *CAAChecks
-	Events  events.EventRecorder
-	Clock   clock.PassiveClock
+	// Replacements are of certificates, by orders for new ones.
+	Replacements *Replacements
+	Events       events.EventRecorder
+	Clock        clock.PassiveClock
 }
 
 // Reconcile takes an order one step on.
 func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	order := &v1alpha1.AcmeOrder{}
-	if err := r.Client.Get(ctx, request.NamespacedName, order); err != nil {
+	err := r.Client.Get(ctx, request.NamespacedName, order)
+	if err != nil || !unsettledOrder(order) {
 		r.CAA.Forget(request.NamespacedName)
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		r.Replacements.Forget(request.NamespacedName)
 	}
-	if !unsettledOrder(order) {
-		r.CAA.Forget(request.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if order.DeletionTimestamp != nil && !revocationPending(order) {
 		return ctrl.Result{}, r.letGo(ctx, order)
@@ -98,6 +101,9 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 		return ctrl.Result{}, r.withoutIssuer(ctx, order)
 	}
 	problem, _, err := endedAccount(ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name)
+	if problem == nil && err == nil {
+		problem, err = r.Replacements.Fault(ctx, order)
+	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -263,7 +269,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(order, problem)
 		return nil
 	}
-	if problem, err = r.keyFault(ctx, order, request.CSR.PublicKey); err != nil {
+	if problem, err = r.lastFault(ctx, issuer, account, order, request.CSR.PublicKey); err != nil {
 		return err
 	}
 	if problem != nil {
@@ -279,6 +285,33 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	order.Status.CRL = issuer.shardOf(order)
 	r.setReady(order, metav1.ConditionTrue, v1alpha1.ReasonIssued, "the certificate was issued")
 	return nil
+}
+
+// lastFault says what keeps an order that is right by itself from a certificate.
+func (r *OrderReconciler) lastFault(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder, key crypto.PublicKey) (*acme.Problem, error) {
+	if problem, err := r.termsFault(ctx, issuer, account); problem != nil || err != nil {
+		return problem, err
+	}
+	if problem, err := r.keyFault(ctx, order, key); problem != nil || err != nil {
+		return problem, err
+	}
+	if problem := r.Replacements.Hold(order); problem != nil {
+		return problem, nil
+	}
+	return r.Replacements.Fault(ctx, order)
+}
+
+// termsFault says that the account hasn't agreed to the issuer's terms. The cache may not show yet that it just has.
+func (r *OrderReconciler) termsFault(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount) (*acme.Problem, error) {
+	terms := issuer.Spec.Account.TermsOfService
+	if policy.Agreed(account, terms) {
+		return nil, nil
+	}
+	now := &v1alpha1.AcmeAccount{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(account), now); err != nil {
+		return nil, err
+	}
+	return policy.Terms(now, terms), nil
 }
 
 // keyFault says why a certificate can't have a key that is good by itself.

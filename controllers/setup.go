@@ -54,6 +54,10 @@ const (
 	indexUnsettled = "unsettled"
 	// indexCompromised finds by issuer and key orders whose certificates were revoked since others have the key.
 	indexCompromised = "compromised"
+	// indexCertificate finds by issuer the order that a certificate, by its ARI identifier, was issued for, and indexReplaces those
+	// that say that they replace it.
+	indexCertificate = "certificate"
+	indexReplaces    = "replaces"
 	// indexRevoked finds revoked orders by issuer and CRL shard.
 	indexRevoked = "revoked"
 )
@@ -140,7 +144,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 
 	order := &OrderReconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient()}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
@@ -227,6 +231,14 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			order := o.(*v1alpha1.AcmeOrder)
 			key := order.CompromisedKey()
 			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexCertificate, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(order.Status.CertificateID != "", order.Spec.IssuerRef.Name+"/"+order.Status.CertificateID)
+		}},
+		{&v1alpha1.AcmeOrder{}, indexReplaces, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(order.Spec.Replaces != "", order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexRevoked, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)

@@ -133,6 +133,14 @@ type AcmeAccountStatus struct {
 	// +optional
 	Deactivation *HandledRequest `json:"deactivation,omitempty"`
 
+	// HandledRequests are ids of the updates and key changes that were carried out, the newest first. None of them is carried
+	// out again, though its client's signature is as good as ever.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MaxLength=26
+	HandledRequests []string `json:"handledRequests,omitempty"`
+
 	// ObservedGeneration is the generation of the spec whose requests have been looked at.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`

@@ -239,6 +239,15 @@ func (o *AcmeOrder) CompromisedKey() string {
 	return o.Status.KeyFingerprint
 }
 
+// Names are the order's identifiers, in RFC 8555's terms.
+func (o *AcmeOrder) Names() []acme.Identifier {
+	names := make([]acme.Identifier, len(o.Spec.Identifiers))
+	for i, id := range o.Spec.Identifiers {
+		names[i] = id.ACME()
+	}
+	return names
+}
+
 // ExpiresAt is when an order that isn't finished becomes invalid: what the controllers set, or what they will.
 func (o *AcmeOrder) ExpiresAt(l Lifetimes) metav1.Time {
 	if o.Status.Expires != nil {

@@ -46,5 +46,12 @@ func (r *SignedRequest) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// ID tells what a client signed from everything else that it signed: each has a nonce of its own. Other than the digest it doesn't
+// depend on the signature, of which some algorithms have several for the same text.
+func (r *SignedRequest) ID() string {
+	sum := sha256.Sum256([]byte(r.Protected + "." + r.Payload))
+	return EncodeName(sum[:16])
+}
+
 // Digest tells one request to revoke from another.
 func (r *Revocation) Digest() string { return r.Request.Digest() }

@@ -3,7 +3,10 @@ package trust
 import (
 	"context"
 	"crypto"
+	"crypto/elliptic"
+	"encoding/base64"
 	"encoding/json"
+	"math/big"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -31,6 +34,19 @@ func accountFor(key crypto.Signer) *v1alpha1.AcmeAccount {
 	}}
 	account.Name = accountName(key)
 	return account
+}
+
+// withOtherSignature is the same request with another signature that is as good: of (r, s) ECDSA takes (r, n-s) too.
+func withOtherSignature(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	signature, err := base64.RawURLEncoding.DecodeString(request.Signature)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(signature).To(HaveLen(64))
+	s := new(big.Int).SetBytes(signature[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
+	other := request.DeepCopy()
+	other.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	return other
 }
 
 // expectGone waits for an account to be removed, as one is that was never accepted.
@@ -181,6 +197,51 @@ var _ = Describe("A captured endpoint, with a victim's account", func() {
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Update }, "UpdateRefused", "the signature does not verify")
 		Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": genuine})).To(Succeed())
 		Eventually(ctx, func() []string { return refresh(ctx, account).Status.Contact }).WithTimeout(patience).Should(ConsistOf("mailto:new@client.test"))
+	}, SpecTimeout(specPatience))
+
+	It("can't put back what the victim has changed since, with the request that the victim signed for it once", func(ctx SpecContext) {
+		update := func(contact string) *v1alpha1.SignedRequest {
+			GinkgoHelper()
+			_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{contact}})
+			Expect(err).NotTo(HaveOccurred())
+			return refresh(ctx, account).Spec.Update
+		}
+		first := update("mailto:first@client.test").DeepCopy()
+		update("mailto:second@client.test")
+		for _, again := range []*v1alpha1.SignedRequest{first, withOtherSignature(first)} {
+			Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": again})).To(Succeed())
+			expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest {
+				if h := a.Status.Update; h.Digest == again.Digest() {
+					return h
+				}
+				return nil
+			}, "UpdateRefused", "the request was carried out before")
+			expectUnharmed(ctx)
+		}
+	}, SpecTimeout(specPatience))
+
+	It("can't give it a key back that the victim has left, and come from again", func(ctx SpecContext) {
+		first, second := victim.Key, newKey()
+		Expect(victim.AccountKeyRollover(ctx, second)).To(Succeed())
+		change := refresh(ctx, account).Spec.KeyChange.DeepCopy()
+		third := newKey()
+		Expect(victim.AccountKeyRollover(ctx, third)).To(Succeed())
+		Expect(victim.AccountKeyRollover(ctx, second)).To(Succeed(), "a key that it had by a key change")
+		again := refresh(ctx, account).Spec.KeyChange.DeepCopy()
+		Expect(victim.AccountKeyRollover(ctx, third)).To(Succeed())
+		refresh(ctx, account)
+		for what, request := range map[string]*v1alpha1.SignedRequest{"signed by the first key": change, "signed by the key it has now": again} {
+			By(what)
+			Expect(writeSpec(ctx, endpoint, account, map[string]any{"keyChange": request})).To(Succeed())
+			expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest {
+				if h := a.Status.KeyChange; h.Digest == request.Digest() {
+					return h
+				}
+				return nil
+			}, "KeyChangeRefused", "the request was carried out before")
+			expectUnharmed(ctx)
+		}
+		Expect(victim.Key).NotTo(Equal(first))
 	}, SpecTimeout(specPatience))
 
 	It("can't deactivate it without a request of the victim", func(ctx SpecContext) {
