@@ -25,9 +25,8 @@ type issuer struct {
 	spec   *v1alpha1.AcmeIssuerSpec
 	status *v1alpha1.AcmeIssuerStatus
 	bases  []acme.Base
-	// signing is the CA key in use.
-	signing signing
-	// roots that clients are told to trust; authorities are the CA certificates that sign, the one that issues first.
+	// roots that clients are told to trust; authorities are the CA certificates that sign, the one that issues first. There is
+	// none before the issuer is ready.
 	roots, authorities []*x509.Certificate
 	// caKeys are the public keys of all the CA's certificates.
 	caKeys []crypto.PublicKey
@@ -74,7 +73,7 @@ func (s *issuers) get(ctx context.Context, key types.NamespacedName) (*issuer, e
 }
 
 func compile(object *v1alpha1.AcmeIssuer) *issuer {
-	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, signing: signingOf(&object.Status), roots: parseCertificates([]byte(object.Status.CABundle))}
+	i := &issuer{key: client.ObjectKeyFromObject(object), spec: &object.Spec, status: &object.Status, roots: parseCertificates([]byte(object.Status.CABundle))}
 	i.authorities, i.caKeys = authorities(&object.Status), keysOf(&object.Status)
 	for _, base := range object.Status.BaseURLs {
 		i.bases = append(i.bases, acme.Base(base))
@@ -99,10 +98,10 @@ func compile(object *v1alpha1.AcmeIssuer) *issuer {
 }
 
 func authorities(status *v1alpha1.AcmeIssuerStatus) []*x509.Certificate {
-	var found []*x509.Certificate
-	if status.IssuingCertificate != nil {
-		found = parseCertificates([]byte(status.IssuingCertificate.Chain))
+	if status.IssuingCertificate == nil {
+		return nil
 	}
+	found := parseCertificates([]byte(status.IssuingCertificate.Chain))
 	return append(found[:min(len(found), 1)], parseCertificates([]byte(status.RetiredCertificates))...)
 }
 

@@ -1,10 +1,9 @@
 package acmeserver
 
 import (
+	"bytes"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/binary"
-	"encoding/pem"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -94,8 +93,8 @@ func (i *issuer) renewal(order *v1alpha1.AcmeOrder, id acme.CertID) (suggested w
 	if before := i.spec.RenewalInfo.RenewIssuedBefore; before != nil && issuedAt(order).Before(before.Time) {
 		sooner(before.Time, life/windowsInLife)
 	}
-	if i.signing.keyID != nil && !id.IssuedBy(i.signing.keyID) {
-		sooner(i.signing.since, life/windowsInLife)
+	if since, left := i.leftBehind(id); left {
+		sooner(since, life/windowsInLife)
 	}
 	return suggested, early
 }
@@ -127,23 +126,18 @@ func issuedAt(order *v1alpha1.AcmeOrder) time.Time {
 	return order.Spec.Finalization.Time.Time
 }
 
-// signing is the key that signs now, and since when; without a key id it isn't known.
-type signing struct {
-	keyID []byte
-	since time.Time
-}
-
-func signingOf(status *v1alpha1.AcmeIssuerStatus) signing {
-	if status.IssuingCertificate == nil {
-		return signing{}
+// leftBehind reports whether a certificate's CA is of the past, and since when: another one issues now that isn't below the same
+// root, or the one that issued it signs nothing any more. An intermediate whose successor is below the same root was replaced
+// in the ordinary course: what it issued is as good as before, and renewing it all at once would do nothing but cost.
+func (i *issuer) leftBehind(id acme.CertID) (since time.Time, left bool) {
+	if len(i.authorities) == 0 {
+		return time.Time{}, false
 	}
-	block, _ := pem.Decode([]byte(status.IssuingCertificate.Chain))
-	if block == nil {
-		return signing{}
+	issuing := i.authorities[0]
+	for _, authority := range i.authorities {
+		if id.IssuedBy(authority.SubjectKeyId) && (authority == issuing || bytes.Equal(authority.AuthorityKeyId, issuing.AuthorityKeyId)) {
+			return time.Time{}, false
+		}
 	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return signing{}
-	}
-	return signing{certificate.SubjectKeyId, certificate.NotBefore}
+	return issuing.NotBefore, true
 }

@@ -1,6 +1,7 @@
 package acmeserver
 
 import (
+	"crypto/x509"
 	"math/big"
 	"testing"
 	"time"
@@ -26,30 +27,46 @@ func orderFor(life time.Duration) *v1alpha1.AcmeOrder {
 
 func TestRenewal(t *testing.T) {
 	const life = 90 * 24 * time.Hour
-	ours, theirs := []byte("key"), []byte("another key")
+	ours, root := []byte("key"), []byte("the root's key")
+	authority := func(key, above []byte, from time.Time) *x509.Certificate {
+		return &x509.Certificate{SubjectKeyId: key, AuthorityKeyId: above, NotBefore: from}
+	}
+	another := []byte("another key")
+	own := authority(ours, root, issued)
+	day := 24 * time.Hour
 	at := func(d time.Duration) *metav1.Time { return &metav1.Time{Time: issued.Add(d)} }
 	tests := []struct {
 		name      string
 		revokedAt *metav1.Time
 		before    *metav1.Time
-		signing   signing
-		early     bool
-		start     time.Time // where early
+		// authorities are the CAs that sign, the one that issues first.
+		authorities []*x509.Certificate
+		early       bool
+		start       time.Time // where early
 	}{
-		{name: "nothing special", signing: signing{ours, issued}},
-		{name: "revoked", revokedAt: at(time.Hour), signing: signing{ours, issued}, early: true, start: issued},
-		{name: "revoked when it was to be renewed anyway", revokedAt: at(80 * 24 * time.Hour), signing: signing{ours, issued}},
-		{name: "issued before a mistake was mended", before: at(time.Minute), signing: signing{ours, issued}, early: true, start: issued.Add(time.Minute)},
-		{name: "issued after a mistake was mended, though backdated to before", before: at(0), signing: signing{ours, issued}},
-		{name: "signed with a key that signs no more", signing: signing{theirs, issued.Add(24 * time.Hour)}, early: true, start: issued.Add(24 * time.Hour)},
-		{name: "signed with a key of an issuer that isn't ready yet", signing: signing{}},
-		{name: "the earliest of several counts", revokedAt: at(48 * time.Hour), before: at(24 * time.Hour), signing: signing{theirs, issued.Add(72 * time.Hour)}, early: true, start: issued.Add(24 * time.Hour)},
+		{name: "nothing special", authorities: []*x509.Certificate{own}},
+		{name: "revoked", revokedAt: at(time.Hour), authorities: []*x509.Certificate{own}, early: true, start: issued},
+		{name: "revoked when it was to be renewed anyway", revokedAt: at(80 * 24 * time.Hour), authorities: []*x509.Certificate{own}},
+		{name: "issued before a mistake was mended", before: at(time.Minute), authorities: []*x509.Certificate{own}, early: true, start: issued.Add(time.Minute)},
+		{name: "issued after a mistake was mended, though backdated to before", before: at(0), authorities: []*x509.Certificate{own}},
+		{name: "signed by an intermediate whose successor is below the same root",
+			authorities: []*x509.Certificate{authority(another, root, issued.Add(day)), own}},
+		{name: "signed by an intermediate whose successor is below another root",
+			authorities: []*x509.Certificate{authority(another, another, issued.Add(day)), own}, early: true, start: issued.Add(day)},
+		{name: "signed by an intermediate that was dropped, since it was compromised",
+			authorities: []*x509.Certificate{authority(another, root, issued.Add(day))}, early: true, start: issued.Add(day)},
+		{name: "signed by a root, which names none above itself",
+			authorities: []*x509.Certificate{authority(ours, nil, issued)}},
+		{name: "signed by a root that another one followed",
+			authorities: []*x509.Certificate{authority(another, another, issued.Add(day)), authority(ours, ours, issued)}, early: true, start: issued.Add(day)},
+		{name: "signed with a key of an issuer that isn't ready yet"},
+		{name: "the earliest of several counts", revokedAt: at(48 * time.Hour), before: at(24 * time.Hour), authorities: []*x509.Certificate{authority(another, root, issued.Add(3*day))}, early: true, start: issued.Add(24 * time.Hour)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			order := orderFor(life)
 			order.Status.RevokedAt = tt.revokedAt
-			i := &issuer{spec: &v1alpha1.AcmeIssuerSpec{RenewalInfo: v1alpha1.RenewalInfo{RenewIssuedBefore: tt.before}}, signing: tt.signing}
+			i := &issuer{spec: &v1alpha1.AcmeIssuerSpec{RenewalInfo: v1alpha1.RenewalInfo{RenewIssuedBefore: tt.before}}, authorities: tt.authorities}
 			got, early := i.renewal(order, acme.NewCertID(ours, big.NewInt(1)))
 			if early != tt.early {
 				t.Fatalf("early: %v, want %v", early, tt.early)

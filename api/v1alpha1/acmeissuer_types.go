@@ -621,8 +621,9 @@ type RateLimit struct {
 }
 
 // RenewalInfo has clients renew earlier than they would. Those that speak RFC 9773 ask regularly, and without this are told
-// to renew when two thirds of a certificate's life are over, or at once when it was revoked or signed with a CA key that
-// signs no more.
+// to renew when two thirds of a certificate's life are over, or at once when it was revoked, when its root was replaced, or when the
+// CA that issued it was taken away, as one is that was compromised. An intermediate that is replaced below the same root
+// changes nothing for them.
 type RenewalInfo struct {
 	// RenewIssuedBefore has all certificates renewed that were issued before this time, such as before a mistake was
 	// mended. Renewals are spread over a twenty-fourth of the certificates' lifetime from then on.

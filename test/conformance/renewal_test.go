@@ -11,6 +11,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -106,20 +108,31 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.ExplanationURL).To(BeEmpty())
 	})
 
-	It("has certificates renewed that were signed with a CA key which was replaced", func(ctx SpecContext) {
+	It("has certificates renewed whose root was replaced, and not those of an intermediate with a successor below the same root", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
-			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "replaced"}
+			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "replaced", RootOverlap: ptr.To(metav1.Duration{})}
 		})
+		replaced := func(by string) {
+			GinkgoHelper()
+			Eventually(ctx, func(g Gomega) {
+				g.Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
+				g.Expect(issuer.Status.IssuingCertificate.Subject).To(Equal("CN=" + by))
+			}, "30s", "50ms").Should(Succeed())
+			waitForEndpoint(ctx, issuer.Namespace)
+		}
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})
 		_, old, _ := a.issued("replaced.test")
 		info, _ := a.renewalInfo(certID(old))
 		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
 		annotate(ctx, issuer, v1alpha1.RotateIntermediateAnnotation)
-		Eventually(func() time.Time {
-			info, _ := a.renewalInfo(certID(old))
-			return info.SuggestedWindow.Start
-		}, "30s").Should(BeTemporally("<=", time.Now()))
+		replaced("replaced Intermediate 2")
+		again, _ := a.renewalInfo(certID(old))
+		Expect(again.SuggestedWindow).To(Equal(info.SuggestedWindow))
+		annotate(ctx, issuer, v1alpha1.RotateRootAnnotation)
+		replaced("replaced Intermediate 3")
+		info, _ = a.renewalInfo(certID(old))
+		Expect(info.SuggestedWindow.Start).To(BeTemporally("<=", time.Now()))
 		_, renewed, _ := a.issued("replaced.test")
 		info, _ = a.renewalInfo(certID(renewed))
 		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
