@@ -82,8 +82,23 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 			return nil, err
 		}
 	}
-	origin, err := s.limitAccounts(r)
-	if err != nil {
+	account, err := s.storeAccount(r, payload, key)
+	if apierrors.IsAlreadyExists(err) {
+		return s.existingAccount(r, key) // another request with this key was quicker
+	} else if err != nil {
+		return nil, err
+	}
+	if account, err = s.verdict(r.Context(), account); err != nil {
+		return nil, err
+	}
+	return r.accountAnswer(http.StatusCreated, account), nil
+}
+
+// storeAccount makes the account of the key that signed, where the address may have one more.
+func (s *Server) storeAccount(r *signed, payload acme.AccountRequest, key types.NamespacedName) (*v1alpha1.AcmeAccount, error) {
+	origin := s.origin(r)
+	defer s.turns.take(r.issuer.spec.RateLimits.NewAccounts, r.issuer.key.String(), origin)()
+	if err := s.limitAccounts(r, origin); err != nil {
 		return nil, err
 	}
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
@@ -95,15 +110,7 @@ func (s *Server) newAccount(r *signed) (*answer, error) {
 		TermsOfServiceAgreed: payload.TermsOfServiceAgreed,
 	}}
 	account.Namespace, account.Name = key.Namespace, key.Name
-	if err := s.accounts.Create(r.Context(), account); apierrors.IsAlreadyExists(err) {
-		return s.existingAccount(r, key) // another request with this key was quicker
-	} else if err != nil {
-		return nil, err
-	}
-	if account, err = s.verdict(r.Context(), account); err != nil {
-		return nil, err
-	}
-	return r.accountAnswer(http.StatusCreated, account), nil
+	return account, s.accounts.Create(r.Context(), account)
 }
 
 // checkRegistration refuses at once what the controllers would refuse.

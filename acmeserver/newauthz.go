@@ -36,6 +36,7 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if problem != nil {
 		return nil, problem.WithStatus(http.StatusForbidden)
 	}
+	defer s.turns.take(r.issuer.spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
 	if err := s.limitOrders(r, false, id); err != nil {
 		return nil, err
 	}

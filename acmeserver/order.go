@@ -70,6 +70,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := s.replacing(r, payload.Replaces, identifiers); err != nil {
 		return nil, err
 	}
+	defer s.turns.take(r.issuer.spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
 	if err := s.limitOrders(r, payload.Replaces != "", identifiers...); err != nil {
 		return nil, err
 	}

@@ -1,15 +1,38 @@
 package acmeserver
 
 import (
+	"hash/fnv"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Rate limits count what is stored, in the cache: they need no state of their own, and hold for all replicas together.
+// Rate limits count what is stored, in the cache: they need no state of their own, and hold for all replicas together, but for
+// what another replica has stored and the cache doesn't show yet, which it does within moments.
+
+// turns has requests that count for the same limit come one after the other, from the count to the object that counts next:
+// of many at once no more get through than the limit has room for.
+type turns struct {
+	locks [64]sync.Mutex
+}
+
+// take waits for the turn of whoever is counted by key, and gives what ends it. Without a limit nobody waits.
+func (t *turns) take(limit *v1alpha1.RateLimit, key ...string) (end func()) {
+	if limit == nil {
+		return func() {}
+	}
+	sum := fnv.New32a()
+	for _, part := range key {
+		sum.Write([]byte(part + " ")) // a hash takes everything
+	}
+	lock := &t.locks[sum.Sum32()%uint32(len(t.locks))]
+	lock.Lock()
+	return lock.Unlock
+}
 
 // limitedProblem is a problem that time solves.
 type limitedProblem struct {
@@ -112,24 +135,30 @@ func (s *Server) failures(r *signed, id acme.Identifier) ([]time.Time, error) {
 	return failed, nil
 }
 
-// limitAccounts keeps an address from registering more accounts than the issuer allows, and gives what the account is to
-// remember of it: nothing where there is no limit.
-func (s *Server) limitAccounts(r *signed) (origin string, err error) {
+// origin is what a new account is to remember of where it was registered from: nothing where accounts aren't limited by that.
+func (s *Server) origin(r *signed) string {
+	if r.issuer.spec.RateLimits.NewAccounts == nil {
+		return ""
+	}
+	return originOf(clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
+}
+
+// limitAccounts keeps an address from registering more accounts than the issuer allows.
+func (s *Server) limitAccounts(r *signed, origin string) error {
 	limit := r.issuer.spec.RateLimits.NewAccounts
 	if limit == nil {
-		return "", nil
+		return nil
 	}
-	origin = originOf(clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
 	accounts, err := s.accounts.List(r.Context(), accountsByOrigin, r.issuer.key.Namespace, issuerAndOrigin(r.issuer.key.Name, origin))
 	if err != nil {
-		return "", err
+		return err
 	}
 	made := make([]time.Time, len(accounts))
 	for i, account := range accounts {
 		made[i] = account.CreationTimestamp.Time
 	}
 	if after := wait(limit, made, s.now()); after > 0 {
-		return "", limited(after, "%d accounts may be registered from one address in %s", limit.Count, limit.Period.Duration)
+		return limited(after, "%d accounts may be registered from one address in %s", limit.Count, limit.Period.Duration)
 	}
-	return origin, nil
+	return nil
 }

@@ -38,6 +38,7 @@ type Server struct {
 	cached         client.Reader
 	crls           *crls
 	nonces         *nonce.Source
+	turns          turns
 	defaultIssuer  types.NamespacedName
 	trustedProxies []netip.Prefix
 	now            func() time.Time

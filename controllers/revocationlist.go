@@ -93,12 +93,11 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 	if err != nil {
 		return ctrl.Result{}, "", err
 	}
-	next, due := nextCRL(last, revoked, now, issuer.Spec.CRL.Lifetime.Duration)
+	next, due := nextCRL(last, revoked, now, issuer.Spec.CRL.Lifetime.Duration, issuer.crlURL(request.Shard))
 	if due > 0 {
 		_, err := r.release(ctx, request, last.crl)
 		return ctrl.Result{RequeueAfter: min(due, crlCheck)}, nearlyFull(last.crl), err
 	}
-	next.URL = issuer.crlURL(request.Shard)
 	der, err := authority.SignCRL(next)
 	if err != nil {
 		return ctrl.Result{}, "", err
@@ -135,8 +134,8 @@ func (r *RevocationListReconciler) abandoned(ctx context.Context, request ShardR
 //
 // Numbers are seconds since 1970, so that they rise even where a ConfigMap was lost, and a step above the last one where
 // the clock was set back.
-func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime time.Duration) (ca.CRL, time.Duration) {
-	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: now.Add(lifetime)}
+func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime time.Duration, url string) (ca.CRL, time.Duration) {
+	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: now.Add(lifetime), URLs: []string{url}}
 	if last.crl == nil {
 		next.Entries = ca.Carry(nil, time.Time{}, revoked)
 		return next, 0
@@ -145,12 +144,25 @@ func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime tim
 		next.Number = after
 	}
 	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked)
+	next.URLs = urls(next.URLs, last.crl.URLs)
 	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
 	shortened := last.crl.NextUpdate.After(next.NextUpdate)
-	if last.configMap != nil && now.Before(renew) && !shortened && !hasNew(last.crl.Entries, next.Entries) {
+	moved := !slices.Contains(last.crl.URLs, url)
+	if last.configMap != nil && now.Before(renew) && !shortened && !moved && !hasNew(last.crl.Entries, next.Entries) {
 		return ca.CRL{}, renew.Sub(now)
 	}
 	return next, 0
+}
+
+// urls puts together where a shard is and where it was, each once: certificates name where it was when they were issued.
+func urls(now, before []string) []string {
+	var all []string
+	for _, url := range slices.Concat(now, before) {
+		if !slices.Contains(all, url) {
+			all = append(all, url)
+		}
+	}
+	return all[:min(len(all), ca.MaxURLs)]
 }
 
 // hasNew reports whether there are entries that the CRL, whose own are in the order of their serial numbers, lacks.
@@ -245,7 +257,7 @@ func (r *RevocationListReconciler) read(ctx context.Context, request ShardReques
 		crl = merge(crl, known.crl)
 	case err != nil && known != nil && known.crl != nil:
 		logf.FromContext(ctx).Info("a ConfigMap that was spoiled is written anew, from memory", "configMap", request.configMap(), "reason", err.Error())
-		crl = &ca.CRL{Number: known.crl.Number, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
+		crl = &ca.CRL{Number: known.crl.Number, URLs: known.crl.URLs, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
 	case err != nil:
 		return nil, err
 	}
@@ -269,6 +281,7 @@ func parseShard(ctx context.Context, configMap *corev1.ConfigMap, authority *x50
 // what is known since. Where it does, its end is now, so that the next one is due.
 func merge(found, known *ca.CRL) *ca.CRL {
 	merged := *found
+	merged.URLs = urls(found.URLs, known.URLs)
 	if known.Number.Cmp(found.Number) > 0 {
 		merged.Number = known.Number
 	}

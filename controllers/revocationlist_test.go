@@ -394,9 +394,35 @@ var _ = Describe("A CRL shard", func() {
 		Expect(exists(ctx, order)).To(BeFalse())
 	})
 
+	It("is published at once where it has moved to, and still names where it was, for the certificates that do", func(ctx SpecContext) {
+		named := func(list *x509.RevocationList) []string {
+			GinkgoHelper()
+			crl, err := ca.ParseCRL(list.Raw, w.loaded().Authority.Certificate())
+			Expect(err).NotTo(HaveOccurred())
+			return crl.URLs
+		}
+		url := func(base string) string { return base + "/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl" }
+		w.look(ctx)
+		first := w.published(ctx)
+		Expect(named(first)).To(Equal([]string{url(w.reconciler.PlainURL)}))
+		w.reconciler.PlainURL = "http://moved.test"
+		w.reconcile(ctx)
+		w.restartLists()
+		moved := w.publish(ctx)
+		Expect(moved.Number).NotTo(Equal(first.Number))
+		Expect(named(moved)).To(Equal([]string{url("http://moved.test"), named(first)[0]}))
+		Expect(w.publish(ctx).Number).To(Equal(moved.Number), "that is all")
+		for i := range ca.MaxURLs {
+			w.reconciler.PlainURL = fmt.Sprintf("http://moved-%d.test", i)
+			w.reconcile(ctx)
+			Expect(named(w.publish(ctx))[0]).To(Equal(url(w.reconciler.PlainURL)))
+		}
+		Expect(named(w.published(ctx))).To(HaveLen(ca.MaxURLs))
+	})
+
 	It("takes as many certificates as it may have, and says before that it fills and after that it is full", func(ctx SpecContext) {
 		authority := w.loaded().Authority
-		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URL: "http://acme.test/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl"}
+		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl"}}
 		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
 		for i := range int64(ca.MaxEntries - 1) {
 			full.Entries = append(full.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: future})

@@ -11,6 +11,8 @@ const (
 	MaxEntries = 16384
 	// MaxCRLSize bounds a CRL in bytes of DER.
 	MaxCRLSize = 1 << 20
+	// MaxURLs bounds the URLs of a CRL shard.
+	MaxURLs = 8
 )
 
 // CRL is one shard of the list of certificates that an authority has revoked.
@@ -19,8 +21,9 @@ type CRL struct {
 	Number *big.Int
 	// ThisUpdate and NextUpdate are when it was made and when the next one is there at the latest.
 	ThisUpdate, NextUpdate time.Time
-	// URL of the shard, the same as in the certificates that it covers.
-	URL string
+	// URLs of the shard, the present one first: a certificate that it covers names one of them, whichever it was when the
+	// certificate was issued (RFC 5280 section 6.3.3 (b)(2)(i)).
+	URLs []string
 	// Entries, each serial number once, in rising order when read.
 	Entries []Entry
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -48,14 +49,14 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	switch {
 	case c.Number == nil || c.Number.Sign() <= 0:
 		return nil, errors.New("a CRL's number must be above 0")
-	case c.URL == "":
-		return nil, errors.New("a CRL needs the URL of its shard")
+	case len(c.URLs) == 0 || len(c.URLs) > MaxURLs || slices.Contains(c.URLs, ""):
+		return nil, fmt.Errorf("a CRL needs the URL of its shard, and has at most %d", MaxURLs)
 	case !c.NextUpdate.After(c.ThisUpdate):
 		return nil, errors.New("a CRL's nextUpdate must be after its thisUpdate")
 	case len(c.Entries) > MaxEntries:
 		return nil, fmt.Errorf("a CRL shard with %d entries is over the bound of %d; use more shards", len(c.Entries), MaxEntries)
 	}
-	idp, err := issuingDistributionPoint(c.URL)
+	idp, err := issuingDistributionPoint(c.URLs)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +68,9 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	}, nil
 }
 
-// issuingDistributionPoint says what a shard covers: the end-entity certificates that name its URL (RFC 5280 section 5.2.5).
-func issuingDistributionPoint(url string) (pkix.Extension, error) {
+// issuingDistributionPoint says what a shard covers: the end-entity certificates that name one of its URLs (RFC 5280 section
+// 5.2.5).
+func issuingDistributionPoint(urls []string) (pkix.Extension, error) {
 	fullName := cryptobyteasn1.Tag(0).ContextSpecific().Constructed()
 	uri := cryptobyteasn1.Tag(6).ContextSpecific()
 	onlyContainsUserCerts := cryptobyteasn1.Tag(1).ContextSpecific()
@@ -76,7 +78,9 @@ func issuingDistributionPoint(url string) (pkix.Extension, error) {
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1(fullName, func(b *cryptobyte.Builder) { // distributionPoint [0], a CHOICE and so explicit
 			b.AddASN1(fullName, func(b *cryptobyte.Builder) {
-				b.AddASN1(uri, func(b *cryptobyte.Builder) { b.AddBytes([]byte(url)) })
+				for _, url := range urls {
+					b.AddASN1(uri, func(b *cryptobyte.Builder) { b.AddBytes([]byte(url)) })
+				}
 			})
 		})
 		b.AddASN1(onlyContainsUserCerts, func(b *cryptobyte.Builder) { b.AddUint8(0xff) })

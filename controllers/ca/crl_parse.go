@@ -44,14 +44,14 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 	for _, extension := range list.Extensions {
 		switch {
 		case extension.Id.Equal(oidIssuingDistributionPoint):
-			if crl.URL, err = distributionPointURL(extension.Value); err != nil {
+			if crl.URLs, err = distributionPointURLs(extension.Value); err != nil {
 				return nil, nil, err
 			}
 		case extension.Critical:
 			return nil, nil, fmt.Errorf("the CRL has the critical extension %s, which is not understood here", extension.Id)
 		}
 	}
-	if crl.URL == "" {
+	if len(crl.URLs) == 0 {
 		return nil, nil, errors.New("the CRL has no issuing distribution point")
 	}
 	crl.Entries = make([]Entry, 0, len(list.RevokedCertificateEntries))
@@ -68,19 +68,26 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 	return crl, list, nil
 }
 
-// distributionPointURL reads back what issuingDistributionPoint wrote, and takes nothing else.
-func distributionPointURL(der []byte) (string, error) {
+// distributionPointURLs reads back what issuingDistributionPoint wrote, and takes nothing else.
+func distributionPointURLs(der []byte) ([]string, error) {
 	var idp struct {
 		DistributionPoint struct {
 			FullName []asn1.RawValue `asn1:"optional,tag:0"`
 		} `asn1:"optional,tag:0"`
 		OnlyContainsUserCerts bool `asn1:"optional,tag:1"`
 	}
+	foreign := errors.New("the CRL's issuing distribution point is not one of this CA's")
 	rest, err := asn1.Unmarshal(der, &idp)
 	names := idp.DistributionPoint.FullName
-	if err != nil || len(rest) > 0 || len(names) != 1 || names[0].Class != asn1.ClassContextSpecific || names[0].Tag != 6 ||
-		!idp.OnlyContainsUserCerts {
-		return "", errors.New("the CRL's issuing distribution point is not one of this CA's")
+	if err != nil || len(rest) > 0 || len(names) == 0 || len(names) > MaxURLs || !idp.OnlyContainsUserCerts {
+		return nil, foreign
 	}
-	return string(names[0].Bytes), nil
+	var urls []string
+	for _, name := range names {
+		if name.Class != asn1.ClassContextSpecific || name.Tag != 6 || len(name.Bytes) == 0 {
+			return nil, foreign
+		}
+		urls = append(urls, string(name.Bytes))
+	}
+	return urls, nil
 }

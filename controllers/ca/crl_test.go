@@ -25,7 +25,7 @@ func testEntry(serial int64, edit ...func(*Entry)) Entry {
 }
 
 func testCRL(entries ...Entry) CRL {
-	return CRL{Number: big.NewInt(7), ThisUpdate: testNow, NextUpdate: testNow.Add(7 * day), URL: crlURL, Entries: entries}
+	return CRL{Number: big.NewInt(7), ThisUpdate: testNow, NextUpdate: testNow.Add(7 * day), URLs: []string{crlURL}, Entries: entries}
 }
 
 // sameEntries compares what a CRL holds of entries, which is all but NotAfter.
@@ -43,7 +43,7 @@ func TestSignCRL(t *testing.T) {
 			der := must(a.SignCRL(c))
 
 			got := must(ParseCRL(der, a.Certificate()))
-			if got.Number.Cmp(c.Number) != 0 || !got.ThisUpdate.Equal(c.ThisUpdate) || !got.NextUpdate.Equal(c.NextUpdate) || got.URL != crlURL {
+			if got.Number.Cmp(c.Number) != 0 || !got.ThisUpdate.Equal(c.ThisUpdate) || !got.NextUpdate.Equal(c.NextUpdate) || !slices.Equal(got.URLs, []string{crlURL}) {
 				t.Errorf("got %v", got)
 			}
 			if want := []Entry{c.Entries[1], c.Entries[2], c.Entries[0]}; !sameEntries(got.Entries, want) {
@@ -64,7 +64,7 @@ func TestSignCRL(t *testing.T) {
 			}
 			// RFC 5280 section 5.2.5: distributionPoint [0] fullName [0] URI [6], onlyContainsUserCerts [1] TRUE.
 			want := "0\x22\xa0\x1d\xa0\x1b\x86\x19" + "http://ca.test/crl/00.crl" + "\x81\x01\xff"
-			if idp := must(issuingDistributionPoint("http://ca.test/crl/00.crl")); string(idp.Value) != want {
+			if idp := must(issuingDistributionPoint([]string{"http://ca.test/crl/00.crl"})); string(idp.Value) != want {
 				t.Errorf("issuing distribution point %q", idp.Value)
 			}
 			if list.RevokedCertificateEntries[0].Extensions != nil {
@@ -96,7 +96,9 @@ func TestSignCRLRefuses(t *testing.T) {
 		{"no number", func(c *CRL) { c.Number = nil }, "number"},
 		{"number 0", func(c *CRL) { c.Number = new(big.Int) }, "number"},
 		{"number of 21 bytes", func(c *CRL) { c.Number = new(big.Int).Lsh(big.NewInt(1), 160) }, "20 octets"},
-		{"no URL", func(c *CRL) { c.URL = "" }, "URL"},
+		{"no URL", func(c *CRL) { c.URLs = nil }, "URL"},
+		{"an empty URL", func(c *CRL) { c.URLs = []string{crlURL, ""} }, "URL"},
+		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "at most 8"},
 		{"no time", func(c *CRL) { c.NextUpdate = c.ThisUpdate }, "nextUpdate"},
 		{"too many entries", func(c *CRL) { c.Entries = make([]Entry, MaxEntries+1) }, "use more shards"},
 		{"no serial number", func(c *CRL) { c.Entries[0].Serial = nil }, "serial number"},
@@ -106,7 +108,7 @@ func TestSignCRLRefuses(t *testing.T) {
 		{"reason 7", func(c *CRL) { c.Entries[0].Reason = 7 }, "reason code 7"},
 		{"a time that no lint lets pass", func(c *CRL) { c.Entries[0].RevokedAt = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC) },
 			"lint e_crl_revocation_date_too_early"},
-		{"too large", func(c *CRL) { c.URL = "http://ca.test/" + strings.Repeat("x", MaxCRLSize) }, "at most 1048576"},
+		{"too large", func(c *CRL) { c.URLs = []string{"http://ca.test/" + strings.Repeat("x", MaxCRLSize)} }, "at most 1048576"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := testCRL(testEntry(1))
@@ -330,6 +332,9 @@ func TestParseReason(t *testing.T) {
 func FuzzParseCRL(f *testing.F) {
 	a := testAuthority(f, ECDSAP256)
 	f.Add(must(a.SignCRL(testCRL())))
+	moved := testCRL(testEntry(4))
+	moved.URLs = []string{"http://new.test/1.crl", crlURL}
+	f.Add(must(a.SignCRL(moved)))
 	f.Add(must(a.SignCRL(testCRL(testEntry(1), testEntry(2, func(e *Entry) { e.Reason = 0 })))))
 	f.Add(must(testAuthority(f, Ed25519).SignCRL(testCRL(testEntry(3)))))
 	f.Fuzz(func(t *testing.T, der []byte) {
@@ -350,7 +355,7 @@ func FuzzParseCRL(f *testing.F) {
 			t.Fatal(err)
 		}
 		back := must(ParseCRL(again, a.Certificate()))
-		if back.URL != crl.URL || back.Number.Cmp(crl.Number) != 0 || len(back.Entries) != len(crl.Entries) {
+		if !slices.Equal(back.URLs, crl.URLs) || back.Number.Cmp(crl.Number) != 0 || len(back.Entries) != len(crl.Entries) {
 			t.Fatalf("got %v, want %v", back, crl)
 		}
 	})

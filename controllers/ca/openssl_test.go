@@ -28,10 +28,17 @@ func TestOpenSSLVerifies(t *testing.T) {
 				entry := Entry{Serial: serial, RevokedAt: testNow, Reason: KeyCompromise}
 				return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: must(a.SignCRL(testCRL(entry)))})
 			}
+			// published is the CRL of a shard with these URLs; the certificate names crlURL.
+			published := func(urls ...string) []byte {
+				crl := testCRL()
+				crl.URLs = urls
+				return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: must(a.SignCRL(crl))})
+			}
 			dir := t.TempDir()
 			for file, content := range map[string][]byte{
 				"root.pem": a.TrustAnchorsPEM(), "chain.pem": a.ChainPEM(), "cert.pem": EncodeCertificates(cert),
 				"good.crl": revoked(big.NewInt(1)), "bad.crl": revoked(cert.SerialNumber),
+				"moved.crl": published("http://new.test/1.crl", crlURL), "foreign.crl": published("http://new.test/1.crl"),
 			} {
 				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 					t.Fatal(err)
@@ -47,6 +54,12 @@ func TestOpenSSLVerifies(t *testing.T) {
 			}
 			if got := verify("good.crl"); got != "cert.pem: OK\n" {
 				t.Error(got)
+			}
+			if got := verify("moved.crl"); got != "cert.pem: OK\n" {
+				t.Errorf("a shard that has moved since the certificate was issued: %s", got)
+			}
+			if got := verify("foreign.crl"); !strings.Contains(got, "CRL scope") {
+				t.Errorf("a shard that the certificate doesn't name: %s", got)
 			}
 			if got := verify("bad.crl"); !strings.Contains(got, "certificate revoked") {
 				t.Error(got)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -42,6 +43,39 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 		other.newOrder("limited.test")
 		request["replaces"] = certID(der)
 		Expect(a.post(a.base+"new-order", request).StatusCode).To(Equal(http.StatusCreated), "a renewal is free")
+	})
+
+	It("hold for many requests at once", func(ctx SpecContext) {
+		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
+			spec.RateLimits.NewOrders, spec.RateLimits.NewAccounts = limit(3, time.Hour), limit(3, time.Hour)
+		})
+		statuses := func(send func() *reply) (all []int) {
+			GinkgoHelper()
+			answers := make([]*reply, 12)
+			var wait sync.WaitGroup
+			for i := range answers {
+				wait.Go(func() {
+					defer GinkgoRecover()
+					answers[i] = send()
+				})
+			}
+			wait.Wait()
+			for _, answer := range answers {
+				if answer.StatusCode == http.StatusCreated {
+					all = append(all, answer.StatusCode)
+				} else {
+					expectLimited(answer, time.Hour)
+				}
+			}
+			return all
+		}
+		a := newAccountAt(issuer)
+		a.register(map[string]any{})
+		Expect(statuses(func() *reply {
+			same := &account{wire: newWire().at(issuer), key: a.key, url: a.url}
+			return same.post(same.base+"new-order", map[string]any{"identifiers": names("burst.test")})
+		})).To(HaveLen(3))
+		Expect(statuses(func() *reply { return newAccountAt(issuer).register(map[string]any{}) })).To(HaveLen(2), "one was there")
 	})
 
 	It("let an account order again when they say that it may", func(ctx SpecContext) {
