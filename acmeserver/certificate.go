@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/acmeca/acmeca/api/acme"
 )
 
@@ -20,6 +22,12 @@ func (s *Server) certificate(r *signed) (*answer, error) {
 	order, err := s.orderOf(r, r.PathValue("id"))
 	if err != nil {
 		return nil, err
+	}
+	if order.Spec.CSR != "" && order.Status.Certificate == "" {
+		// Another replica may have told the client that there is one.
+		if order, err = s.orders.getLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
+			return nil, err
+		}
 	}
 	if order.Status.Certificate == "" {
 		return nil, notFound("certificate")

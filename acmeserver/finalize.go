@@ -63,6 +63,12 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	if !s.now().Before(order.ExpiresAt(r.issuer.spec.Lifetimes).Time) {
 		state = acme.StateInvalid
 	}
+	if state == acme.StatePending {
+		// Another replica may have told the client otherwise, and clients take the refusal for the order's end.
+		if state, err = s.orderStateNow(r, order); err != nil {
+			return nil, err
+		}
+	}
 	if state != acme.StateReady {
 		return nil, acme.NewProblem(acme.OrderNotReady, "the order is %s, not ready", state)
 	}

@@ -95,6 +95,7 @@ const everyNamespace = ""
 // List gives the objects of a namespace with a value of an index, among them those that this replica has written and the
 // cache doesn't show yet. They are shared: who wants to change one copies it first.
 func (s *store[T]) List(ctx context.Context, i index[T], namespace, value string) ([]T, error) {
+	s.position.reach(ctx, s.kind) // or else it is what there is
 	list := s.emptyList()
 	err := s.cached.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{i.name: value}, client.UnsafeDisableDeepCopy)
 	if err != nil {

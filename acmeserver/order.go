@@ -287,6 +287,22 @@ func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, e
 	return acme.StateReady, nil
 }
 
+// orderStateNow is the state that a pending order has come to past the cache. The first authorization that isn't valid ends
+// the search, so that a client who is early costs one read.
+func (s *Server) orderStateNow(r *signed, order *v1alpha1.AcmeOrder) (acme.State, error) {
+	for _, name := range order.Spec.Authorizations {
+		key := types.NamespacedName{Namespace: order.Namespace, Name: name}
+		authz, err := s.authorizations.Get(r.Context(), key)
+		if err == nil && !s.usable(authz) {
+			authz, err = s.authorizations.getLive(r.Context(), key)
+		}
+		if err != nil || !s.usable(authz) {
+			return acme.StatePending, err
+		}
+	}
+	return acme.StateReady, nil
+}
+
 // authorized reports whether every authorization of an order is valid, as the client would be shown them.
 func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	for _, name := range order.Spec.Authorizations {

@@ -55,7 +55,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		client := originOf(clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
 		if !s.readAhead(client, r) || !s.serving.take(client) {
 			allowBrowsers(w.Header())
-			w.Header().Set("Replay-Nonce", s.nonces.New()) // costs little, and saves the client a request
+			w.Header().Set("Replay-Nonce", s.nonces.New(s.positions().note())) // costs little, and saves the client a request
 			fail(r.Context(), overloaded()).write(w)
 			return
 		}

@@ -9,16 +9,25 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/nonce"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 func boundedServer(t *testing.T, next http.HandlerFunc) (*Server, http.Handler) {
 	t.Helper()
-	nonces, err := nonce.NewSource("a", time.Now)
+	nonces, err := nonce.NewSource(nonce.NewKeys(), "", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{nonces: nonces, reading: newPlaces(2, 1), serving: newPlaces(2, 1)}
+	s := serverWithStores()
+	s.nonces, s.reading, s.serving = nonces, newPlaces(2, 1), newPlaces(2, 1)
 	return s, s.bounded(next)
+}
+
+// serverWithStores has stores that nothing can be read from.
+func serverWithStores() *Server {
+	return &Server{
+		accounts: &store[*v1alpha1.AcmeAccount]{}, orders: &store[*v1alpha1.AcmeOrder]{}, authorizations: &store[*v1alpha1.AcmeAuthorization]{},
+	}
 }
 
 func from(address string, body io.Reader) *http.Request {

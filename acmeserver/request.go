@@ -22,6 +22,8 @@ type call struct {
 	// path below the base, and whether a query followed it. No URL of ours has one.
 	path  string
 	query bool
+	// shown is what the client has seen of what replicas show.
+	shown positions
 }
 
 func (c *call) url(path string) string { return c.base.URL(path) }
@@ -64,6 +66,10 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 			acme.Printable(message.Header.URL, 256))
 	}
 	c.base = base
+	nonce, badNonce := s.nonces.Open(message.Header.Nonce)
+	if badNonce == nil {
+		s.follow(c, nonce)
+	}
 	r := &signed{call: c, message: message}
 	if message.Header.Key != nil {
 		if who&byKey == 0 {
@@ -81,8 +87,11 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 	if problem := message.Verify(r.key); problem != nil {
 		return nil, problem
 	}
-	if err := s.nonces.Redeem(message.Header.Nonce); err != nil {
-		return nil, acme.NewProblem(acme.BadNonce, "%v", err)
+	if badNonce == nil {
+		badNonce = s.redeem(c.Context(), nonce, message.Header.Nonce)
+	}
+	if badNonce != nil {
+		return nil, acme.NewProblem(acme.BadNonce, "%v", badNonce)
 	}
 	if r.account != nil && r.account.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Unauthorized, "the account is %s", r.account.Status.State).WithStatus(http.StatusUnauthorized)

@@ -14,6 +14,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/acmeserver/nonce"
+	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -39,6 +40,7 @@ type Server struct {
 	crls           *crls
 	nonces         *nonce.Source
 	turns          turns
+	peers          *replica.Peers
 	defaultIssuer  types.NamespacedName
 	trustedProxies []netip.Prefix
 	now            func() time.Time
@@ -52,8 +54,10 @@ type Server struct {
 type Options struct {
 	// DefaultIssuer is the one that is also served under /acme.
 	DefaultIssuer types.NamespacedName
-	// Replica tells this server's nonces from those of others.
-	Replica string
+	// Nonces that this replica makes; nil for some that no other can read.
+	Nonces *nonce.Source
+	// Peers are asked about nonces that they made; nil where there are none.
+	Peers *replica.Peers
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 	// MaxRequests is how many requests are worked on at once, and MaxRequestsPerClient how many of one address; the
@@ -71,11 +75,13 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if err := addIndexes(ctx, c); err != nil {
 		return nil, err
 	}
-	nonces, err := nonce.NewSource(o.Replica, o.Now)
-	if err != nil {
-		return nil, err
+	var err error
+	if o.Nonces == nil {
+		if o.Nonces, err = nonce.NewSource(nonce.NewKeys(), "", o.Now); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: nonces, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now}
+	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err
@@ -223,7 +229,7 @@ func (s *Server) methods(handlers map[string]handler) http.Handler {
 			result = fail(r.Context(), err)
 		}
 		if result.maxAge == 0 {
-			h.Set("Replay-Nonce", s.nonces.New())
+			h.Set("Replay-Nonce", s.newNonceFor(c))
 		}
 		// RFC 8555 section 7.1: every resource but the directory links to it.
 		if c.path != acme.DirectoryPath && c.base != "" {

@@ -41,6 +41,8 @@ type store[T client.Object] struct {
 	reads     chan struct{}
 	awaiting  chan struct{}
 
+	position position
+
 	mu sync.Mutex
 	// newer holds objects that this replica has seen in answers and that the cache hasn't come up to.
 	newer   map[types.NamespacedName]T
@@ -60,6 +62,7 @@ func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.C
 	if err != nil {
 		return nil, err
 	}
+	s.position.informer, _ = informer.(versioned)
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { s.observed(object) },
 		UpdateFunc: func(_, object any) { s.observed(object) },
@@ -68,8 +71,12 @@ func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.C
 	return s, err
 }
 
-// Get finds an object by name; the error is a problem: 404, or 503 where too many ask for what isn't there.
+// Get finds an object by name; the error is a problem: 404, or 503 where too many ask for what isn't there. It isn't older
+// than what another replica has shown to the client.
 func (s *store[T]) Get(ctx context.Context, key types.NamespacedName) (T, error) {
+	if !s.position.reach(ctx, s.kind) {
+		return s.getLive(ctx, key)
+	}
 	object, err := s.getCached(ctx, key)
 	if err == nil || !apierrors.IsNotFound(err) {
 		return object, err
@@ -196,6 +203,7 @@ func (s *store[T]) stopWaiting(key types.NamespacedName, changes chan T) {
 
 // saw keeps an object from an answer until the cache has come up to it.
 func (s *store[T]) saw(object T) {
+	s.position.wrote(object)
 	key := client.ObjectKeyFromObject(object)
 	kept := object.DeepCopyObject().(T)
 	s.mu.Lock()
@@ -216,6 +224,7 @@ func (s *store[T]) observed(event any) {
 	if !ok {
 		return
 	}
+	s.position.cameTo(object)
 	key := client.ObjectKeyFromObject(object)
 	s.forget(key, object)
 	s.mu.Lock()
@@ -247,6 +256,7 @@ func (s *store[T]) deleted(event any) {
 		event = unknown.Obj
 	}
 	if object, ok := event.(T); ok {
+		s.position.cameTo(object)
 		key := client.ObjectKeyFromObject(object)
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -34,6 +34,8 @@ type Options struct {
 	DefaultIssuer client.ObjectKey
 	// ServerTLSSecret is where the endpoint's TLS certificate goes; nowhere without a name.
 	ServerTLSSecret client.ObjectKey
+	// ServerReplicaSecret is where the secrets go that the endpoint's replicas share; nowhere without a name.
+	ServerReplicaSecret client.ObjectKey
 	// ServerNames are names of the endpoint beside the hosts of its URLs.
 	ServerNames []string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it: the API server's.
@@ -161,6 +163,11 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		WatchesRawSource(source.TypedChannel(listsOf, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(issuers)))).
 		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: o.Concurrency}).Complete(lists); err != nil {
 		return fmt.Errorf("revocation list controller: %w", err)
+	}
+	if o.ServerReplicaSecret.Name != "" {
+		if err := mgr.Add(&ReplicaSecret{Client: mgr.GetClient(), Secret: o.ServerReplicaSecret, Clock: o.Clock}); err != nil {
+			return err
+		}
 	}
 	return mgr.Add(&Retention{Client: mgr.GetClient(), Clock: o.Clock})
 }

@@ -1,7 +1,6 @@
 package nonce
 
 import (
-	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -20,9 +19,9 @@ const Lifetime = time.Hour
 var (
 	// ErrMalformed means that it is no nonce of this package's.
 	ErrMalformed = errors.New("malformed nonce")
-	// ErrForeign means that another replica made it, or is said to have.
+	// ErrForeign means that another replica made it, which is to be asked.
 	ErrForeign = errors.New("nonce of another replica")
-	// ErrUnknown means that this process didn't make it: it is forged, or older than the last restart.
+	// ErrUnknown means that none of the replicas made it: it is forged, or its maker is gone.
 	ErrUnknown = errors.New("unknown nonce")
 	// ErrExpired means that it is older than Lifetime, or that Window others were made since.
 	ErrExpired = errors.New("expired nonce")
@@ -30,116 +29,111 @@ var (
 	ErrUsed = errors.New("used nonce")
 )
 
-// A nonce is base64url of: the length of the replica's name in one byte, the name, the nonce of the cipher, and the
-// sealed counter and time, eight bytes each.
+// NoteSize is the length of a Note in bytes.
+const NoteSize = 24
+
+// Note is what a replica tells the one that gets the nonce; this package doesn't know what it means.
+type Note [NoteSize]byte
+
+// A nonce is base64url of what is sealed: who made it, its counter and its age, eight bytes each, the note, and the address
+// of who made it.
 const (
-	maxReplica = 63
-	sealedSize = 16 + chacha20poly1305.Overhead
-	fixedSize  = 1 + chacha20poly1305.NonceSizeX + sealedSize
+	idSize     = 8
+	maxAddress = 64
+	fixedSize  = 3*8 + NoteSize
+	overhead   = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 )
+
+// MaxSize is the length of the longest nonce.
+var MaxSize = encoding.EncodedLen(overhead + fixedSize + maxAddress)
 
 // encoding is the only form that RFC 8555 section 6.5.1 allows.
 var encoding = base64.RawURLEncoding.Strict()
 
 // Source makes and redeems the nonces of one replica. It may be used by several goroutines at once.
 type Source struct {
-	prefix []byte // length and name of the replica
-	// XChaCha20-Poly1305 takes a random nonce for each message without a limit on their number that matters here; with
-	// AES-GCM, 2^32 of them would be the end (NIST SP 800-38D section 8.3), which a flood reaches in days.
-	aead   cipher.AEAD
-	window *window
-	now    func() time.Time
-	start  time.Time
+	keys *Keys
+	// id tells this process from all others, also from one before it at the same address.
+	id      [idSize]byte
+	address string
+	window  *window
+	now     func() time.Time
+	start   time.Time
 }
 
-// NewSource makes a source with a key of its own. The replica's name tells it from the others for as long as nonces live,
-// and is shown to clients: 1 to 63 lower-case letters, digits, dots and hyphens.
-func NewSource(replica string, now func() time.Time) (*Source, error) {
-	return newSource(replica, now, Window)
+// NewSource makes a source. The address is where other replicas ask for the redemption of its nonces; "" where there are no
+// others. Clients can't read it.
+func NewSource(keys *Keys, address string, now func() time.Time) (*Source, error) {
+	return newSource(keys, address, now, Window)
 }
 
-func newSource(replica string, now func() time.Time, size uint64) (*Source, error) {
-	if !validReplica(replica) {
-		return nil, fmt.Errorf("replica name %q is not 1 to %d lower-case letters, digits, dots and hyphens", replica, maxReplica)
+func newSource(keys *Keys, address string, now func() time.Time, size uint64) (*Source, error) {
+	if len(address) > maxAddress {
+		return nil, fmt.Errorf("the address %q is longer than %d bytes", address, maxAddress)
 	}
-	key := make([]byte, chacha20poly1305.KeySize)
-	rand.Read(key) // never fails
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		return nil, err
-	}
-	return &Source{
-		prefix: append([]byte{byte(len(replica))}, replica...),
-		aead:   aead,
-		window: newWindow(size),
-		now:    now,
-		start:  now(),
-	}, nil
+	s := &Source{keys: keys, address: address, window: newWindow(size), now: now, start: now()}
+	rand.Read(s.id[:])
+	return s, nil
 }
 
 // New makes a nonce.
-func (s *Source) New() string {
-	var content [16]byte
-	binary.BigEndian.PutUint64(content[:8], s.window.next())
-	binary.BigEndian.PutUint64(content[8:], uint64(s.age()))
-
-	raw := make([]byte, len(s.prefix)+chacha20poly1305.NonceSizeX, len(s.prefix)+chacha20poly1305.NonceSizeX+sealedSize)
-	copy(raw, s.prefix)
-	random := raw[len(s.prefix):]
-	rand.Read(random)
-	return encoding.EncodeToString(s.aead.Seal(raw, random, content[:], s.prefix))
+func (s *Source) New(note Note) string {
+	plain := make([]byte, 0, fixedSize+len(s.address))
+	plain = append(plain, s.id[:]...)
+	plain = binary.BigEndian.AppendUint64(plain, s.window.next())
+	plain = binary.BigEndian.AppendUint64(plain, uint64(s.age()))
+	plain = append(plain, note[:]...)
+	plain = append(plain, s.address...)
+	return encoding.EncodeToString(s.keys.seal(plain))
 }
 
-// Redeem uses a nonce up. The error is one of this package's; with any of them nothing has changed.
-func (s *Source) Redeem(nonce string) error {
-	raw, replica, err := split(nonce)
-	if err != nil {
-		return err
+// Nonce is one that a replica made, which says nothing of whether it can be redeemed.
+type Nonce struct {
+	// Address of the replica that made it.
+	Address string
+	// Note that this one put into it.
+	Note Note
+
+	id      [idSize]byte
+	counter uint64
+	issued  time.Duration
+}
+
+// Open reads a nonce, and changes nothing. The error is ErrMalformed or ErrUnknown.
+func (s *Source) Open(text string) (*Nonce, error) {
+	// The decoder skips line breaks.
+	if len(text) > MaxSize || strings.ContainsAny(text, "\r\n") {
+		return nil, ErrMalformed
 	}
-	if replica != string(s.prefix[1:]) {
+	sealed, err := encoding.DecodeString(text)
+	if err != nil || len(sealed) < overhead+fixedSize {
+		return nil, ErrMalformed
+	}
+	plain, ok := s.keys.open(sealed)
+	if !ok {
+		return nil, ErrUnknown
+	}
+	n := &Nonce{Address: string(plain[fixedSize:])}
+	copy(n.id[:], plain)
+	n.counter = binary.BigEndian.Uint64(plain[idSize:])
+	n.issued = time.Duration(binary.BigEndian.Uint64(plain[idSize+8:]))
+	copy(n.Note[:], plain[idSize+16:])
+	return n, nil
+}
+
+// Own reports whether this source made a nonce.
+func (s *Source) Own(n *Nonce) bool { return n.id == s.id }
+
+// Redeem uses a nonce up. The error is ErrForeign, ErrExpired or ErrUsed; with any of them nothing has changed.
+func (s *Source) Redeem(n *Nonce) error {
+	switch {
+	case !s.Own(n):
 		return ErrForeign
-	}
-	rest := raw[len(s.prefix):]
-	content, err := s.aead.Open(nil, rest[:chacha20poly1305.NonceSizeX], rest[chacha20poly1305.NonceSizeX:], s.prefix)
-	if err != nil {
-		return ErrUnknown
-	}
-	issued := time.Duration(binary.BigEndian.Uint64(content[8:]))
-	if s.age()-issued > Lifetime {
+	case s.age()-n.issued > Lifetime:
 		return ErrExpired
 	}
-	return s.window.use(binary.BigEndian.Uint64(content[:8]))
+	return s.window.use(n.counter)
 }
 
 // age is the time since the source was made: on a monotonic clock no step of the wall clock changes it.
 func (s *Source) age() time.Duration { return s.now().Sub(s.start) }
-
-// Issuer tells which replica made a nonce, according to the nonce: anyone can write one, so it is a hint whom to ask, to be
-// looked up among the replicas that there are. It is false for what can't be a nonce at all.
-func Issuer(nonce string) (replica string, ok bool) {
-	_, replica, err := split(nonce)
-	return replica, err == nil
-}
-
-// split decodes a nonce and gives the name in front of it.
-func split(nonce string) (raw []byte, replica string, err error) {
-	// The decoder skips line breaks.
-	if len(nonce) > encoding.EncodedLen(fixedSize+maxReplica) || strings.ContainsAny(nonce, "\r\n") {
-		return nil, "", ErrMalformed
-	}
-	raw, err = encoding.DecodeString(nonce)
-	if err != nil || len(raw) < fixedSize || len(raw) != fixedSize+int(raw[0]) {
-		return nil, "", ErrMalformed
-	}
-	replica = string(raw[1 : 1+raw[0]])
-	if !validReplica(replica) {
-		return nil, "", ErrMalformed
-	}
-	return raw, replica, nil
-}
-
-func validReplica(name string) bool {
-	return name != "" && len(name) <= maxReplica && !strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-'
-	})
-}

@@ -1,6 +1,7 @@
 package nonce
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -19,25 +20,41 @@ func (c *clock) now() time.Time { return c.Time }
 
 func newClock() *clock { return &clock{time.Date(2031, 5, 17, 12, 0, 0, 0, time.UTC)} }
 
-func source(t testing.TB, replica string, c *clock, size uint64) *Source {
+func source(t testing.TB, c *clock, size uint64) *Source {
 	t.Helper()
-	s, err := newSource(replica, c.now, size)
+	return replica(t, NewKeys(), "", c, size)
+}
+
+func replica(t testing.TB, keys *Keys, address string, c *clock, size uint64) *Source {
+	t.Helper()
+	s, err := newSource(keys, address, c.now, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+var note = Note{1, 2, 3, 23: 4}
+
+// try opens and redeems.
+func try(s *Source, nonce string) error {
+	n, err := s.Open(nonce)
+	if err != nil {
+		return err
+	}
+	return s.Redeem(n)
+}
+
 func redeem(t *testing.T, s *Source, nonce string, want error) {
 	t.Helper()
-	if err := s.Redeem(nonce); !errors.Is(err, want) {
+	if err := try(s, nonce); !errors.Is(err, want) {
 		t.Errorf("redeeming %q gives %v, not %v", nonce, err, want)
 	}
 }
 
 func TestANonceIsRedeemedOnce(t *testing.T) {
-	s := source(t, "a", newClock(), 64)
-	first, second := s.New(), s.New()
+	s := source(t, newClock(), 64)
+	first, second := s.New(note), s.New(note)
 	if first == second {
 		t.Fatal("two nonces are the same")
 	}
@@ -49,32 +66,32 @@ func TestANonceIsRedeemedOnce(t *testing.T) {
 
 func TestANonceExpires(t *testing.T) {
 	c := newClock()
-	s := source(t, "a", c, 64)
-	young, old := s.New(), s.New()
+	s := source(t, c, 64)
+	young, old := s.New(note), s.New(note)
 	c.Time = c.Add(Lifetime)
 	redeem(t, s, young, nil)
 	c.Time = c.Add(1)
 	redeem(t, s, old, ErrExpired)
 	redeem(t, s, young, ErrExpired)
-	redeem(t, s, s.New(), nil)
+	redeem(t, s, s.New(note), nil)
 }
 
 func TestAClockThatIsSetBackReplaysNothing(t *testing.T) {
 	c := newClock()
-	s := source(t, "a", c, 64)
-	nonce := s.New()
+	s := source(t, c, 64)
+	nonce := s.New(note)
 	redeem(t, s, nonce, nil)
 	c.Time = c.Add(-24 * time.Hour)
 	redeem(t, s, nonce, ErrUsed)
-	redeem(t, s, s.New(), nil)
+	redeem(t, s, s.New(note), nil)
 }
 
 func TestAFloodOverrunsTheOldestAlone(t *testing.T) {
 	const size = 128
-	s := source(t, "a", newClock(), size)
+	s := source(t, newClock(), size)
 	var nonces []string
 	for range 3*size + 1 {
-		nonces = append(nonces, s.New())
+		nonces = append(nonces, s.New(note))
 	}
 	for i, nonce := range nonces {
 		if i < len(nonces)-size {
@@ -86,48 +103,82 @@ func TestAFloodOverrunsTheOldestAlone(t *testing.T) {
 	}
 }
 
-func TestWhoMadeANonce(t *testing.T) {
-	c := newClock()
-	a, b := source(t, "acmeca-server-0.a", c, 64), source(t, "acmeca-server-1", c, 64)
-	nonce := a.New()
-	if replica, ok := Issuer(nonce); !ok || replica != "acmeca-server-0.a" {
-		t.Errorf("the issuer is %q, %v", replica, ok)
+func TestWhatAnotherReplicaReads(t *testing.T) {
+	c, keys := newClock(), NewKeys()
+	a, b := replica(t, keys, "10.0.0.1:8444", c, 64), replica(t, keys, "[fd00::2]:8444", c, 64)
+	nonce := a.New(note)
+	n, err := b.Open(nonce)
+	if err != nil || n.Address != "10.0.0.1:8444" || n.Note != note || b.Own(n) {
+		t.Errorf("%+v, %v", n, err)
+	}
+	if strings.Contains(nonce, "10.0.0.1") {
+		t.Error("the address can be read by everyone")
 	}
 	redeem(t, b, nonce, ErrForeign)
 	redeem(t, a, nonce, nil)
+	redeem(t, b, nonce, ErrForeign)
+	redeem(t, a, nonce, ErrUsed)
 }
 
-func TestANonceFromBeforeARestartIsUnknown(t *testing.T) {
-	c := newClock()
-	before, after := source(t, "a", c, 64), source(t, "a", c, 64)
-	redeem(t, after, before.New(), ErrUnknown)
+// What was used before a restart must not be good after it, at the same address and with the same keys.
+func TestANonceFromBeforeARestartIsAnothers(t *testing.T) {
+	c, keys := newClock(), NewKeys()
+	before, after := replica(t, keys, "10.0.0.1:8444", c, 64), replica(t, keys, "10.0.0.1:8444", c, 64)
+	used, unused := before.New(note), before.New(note)
+	redeem(t, before, used, nil)
+	redeem(t, after, used, ErrForeign)
+	redeem(t, after, unused, ErrForeign)
 }
 
-func TestANonceOfAnotherReplicaUnderOnesOwnNameIsUnknown(t *testing.T) {
-	c := newClock()
-	a, b := source(t, "a", c, 64), source(t, "b", c, 64)
-	raw, err := encoding.DecodeString(b.New())
-	if err != nil {
-		t.Fatal(err)
+func TestANonceUnderAnotherKeyIsUnknown(t *testing.T) {
+	a, b := source(t, newClock(), 64), source(t, newClock(), 64)
+	redeem(t, b, a.New(note), ErrUnknown)
+}
+
+func TestKeysAreReplaced(t *testing.T) {
+	secret := func(b byte) []byte { return bytes.Repeat([]byte{b}, SecretSize) }
+	set := func(k *Keys, secrets ...[]byte) {
+		t.Helper()
+		if err := k.Set(secrets...); err != nil {
+			t.Fatal(err)
+		}
 	}
-	raw[1] = 'a'
-	redeem(t, a, encoding.EncodeToString(raw), ErrUnknown)
-	// The name is authenticated, so that not even the maker's own nonce passes under another name.
-	own := source(t, "a", c, 64)
-	own.aead = b.aead
-	redeem(t, own, encoding.EncodeToString(raw), ErrUnknown)
+	c, ofA, ofB := newClock(), NewKeys(), NewKeys()
+	a, b := replica(t, ofA, "a", c, 64), replica(t, ofB, "b", c, 64)
+	set(ofA, secret(2), secret(1), secret(3))
+	set(ofB, secret(1), secret(0), secret(2)) // not told yet of the third
+	redeem(t, b, a.New(note), ErrForeign)
+	redeem(t, a, b.New(note), ErrForeign)
+	old := b.New(note)
+	set(ofB, secret(2), secret(1), secret(3))
+	redeem(t, b, old, nil)
+	set(ofB, secret(3), secret(2), secret(4))
+	redeem(t, a, b.New(note), ErrForeign)
+	redeem(t, b, old, ErrUnknown)
+}
+
+func TestSecrets(t *testing.T) {
+	keys := NewKeys()
+	s := replica(t, keys, "", newClock(), 64)
+	nonce := s.New(note)
+	for name, secrets := range map[string][][]byte{"none": nil, "short": {make([]byte, SecretSize), make([]byte, SecretSize-1)}} {
+		if keys.Set(secrets...) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	redeem(t, s, nonce, nil) // the keys are as they were
 }
 
 func TestEveryChangedBitIsNoticed(t *testing.T) {
-	s := source(t, "a", newClock(), 64)
-	nonce := s.New()
+	s := source(t, newClock(), 64)
+	nonce := s.New(note)
 	raw, err := encoding.DecodeString(nonce)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range len(raw) * 8 {
 		raw[i/8] ^= 1 << (i % 8)
-		if err := s.Redeem(encoding.EncodeToString(raw)); err == nil || errors.Is(err, ErrUsed) {
+		if err := try(s, encoding.EncodeToString(raw)); err == nil || errors.Is(err, ErrUsed) {
 			t.Errorf("bit %d changed: %v", i, err)
 		}
 		raw[i/8] ^= 1 << (i % 8)
@@ -136,56 +187,53 @@ func TestEveryChangedBitIsNoticed(t *testing.T) {
 }
 
 func TestMalformedNonces(t *testing.T) {
-	s := source(t, "a", newClock(), 64)
-	good := s.New()
+	s := source(t, newClock(), 64)
+	good := s.New(note)
 	encode := base64.RawURLEncoding.EncodeToString
 	for name, nonce := range map[string]string{
-		"empty":                 "",
-		"short":                 "AAAA",
-		"padding":               good + "=",
-		"line break":            good[:8] + "\n" + good[8:],
-		"carriage return":       good + "\r",
-		"white space":           " " + good,
-		"standard alphabet":     strings.Repeat("+", len(good)),
-		"cut":                   good[:len(good)-4],
-		"longer":                good + "AAAA",
-		"huge":                  strings.Repeat("A", 1<<16),
-		"no name":               encode(make([]byte, fixedSize)),
-		"name longer than all":  encode(append([]byte{255}, make([]byte, fixedSize)...)),
-		"name in upper case":    encode(append([]byte{1, 'A'}, make([]byte, fixedSize-1)...)),
-		"name with a line feed": encode(append([]byte{1, '\n'}, make([]byte, fixedSize-1)...)),
+		"empty":                  "",
+		"short":                  "AAAA",
+		"padding":                good + "=",
+		"line break":             good[:8] + "\n" + good[8:],
+		"carriage return":        good + "\r",
+		"white space":            " " + good,
+		"standard alphabet":      strings.Repeat("+", len(good)),
+		"cut":                    good[:len(good)-4],
+		"longer":                 good + strings.Repeat("A", MaxSize-len(good)+1),
+		"huge":                   strings.Repeat("A", 1<<16),
+		"one byte too short":     encode(make([]byte, overhead+fixedSize-1)),
+		"longer than an address": encode(make([]byte, overhead+fixedSize+maxAddress+1)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			redeem(t, s, nonce, ErrMalformed)
-			if replica, ok := Issuer(nonce); ok {
-				t.Errorf("the issuer is %q", replica)
-			}
 		})
 	}
 	redeem(t, s, good, nil)
 }
 
-func TestReplicaNames(t *testing.T) {
-	for name, ok := range map[string]bool{
-		"a": true, "acmeca-server-7d9c5b-x2x.b": true, strings.Repeat("a", 63): true,
-		"": false, strings.Repeat("a", 64): false, "A": false, "a/b": false, "ä": false, "a b": false, "a\n": false,
-	} {
-		s, err := NewSource(name, time.Now)
-		if (err == nil) != ok {
-			t.Errorf("%q: %v", name, err)
+func TestAddresses(t *testing.T) {
+	for _, address := range []string{"", "10.0.0.1:8444", strings.Repeat("a", maxAddress)} {
+		s, err := NewSource(NewKeys(), address, time.Now)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err == nil {
-			redeem(t, s, s.New(), nil)
+		nonce := s.New(note)
+		redeem(t, s, nonce, nil)
+		if len(nonce) > MaxSize {
+			t.Errorf("%q: a nonce of %d characters", address, len(nonce))
 		}
+	}
+	if _, err := NewSource(NewKeys(), strings.Repeat("a", maxAddress+1), time.Now); err == nil {
+		t.Error("an address that is too long is taken")
 	}
 }
 
 // RFC 8555 section 6.5.1: base64url without padding; and nothing of the count may be seen in it.
 func TestTheFormOfANonce(t *testing.T) {
-	s := source(t, "a", newClock(), 64)
+	s := source(t, newClock(), 64)
 	seen := map[string]bool{}
 	for range 200 {
-		nonce := s.New()
+		nonce := s.New(note)
 		if strings.Trim(nonce, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			t.Fatalf("%q has characters that a nonce can't have", nonce)
 		}
@@ -197,16 +245,16 @@ func TestTheFormOfANonce(t *testing.T) {
 }
 
 func TestOfManyAtOnceOneRedeems(t *testing.T) {
-	s := source(t, "a", newClock(), 1<<12)
+	s := source(t, newClock(), 1<<12)
 	const nonces, clients = 200, 8
 	var redeemed atomic.Int64
 	var wait sync.WaitGroup
 	for range nonces {
-		nonce := s.New()
+		nonce := s.New(note)
 		for range clients {
 			wait.Go(func() {
-				s.New() // the window moves on meanwhile
-				switch err := s.Redeem(nonce); {
+				s.New(note) // the window moves on meanwhile
+				switch err := try(s, nonce); {
 				case err == nil:
 					redeemed.Add(1)
 				case !errors.Is(err, ErrUsed):
@@ -251,54 +299,41 @@ func TestTheWindowIsASetOfTheNewest(t *testing.T) {
 }
 
 func FuzzRedeem(f *testing.F) {
-	c := newClock()
-	s, err := newSource("a", c.now, 64)
-	if err != nil {
-		f.Fatal(err)
-	}
-	foreign, err := newSource("b-1.c", c.now, 64)
-	if err != nil {
-		f.Fatal(err)
-	}
+	c, keys := newClock(), NewKeys()
+	s, other := replica(f, keys, "a", c, 64), replica(f, keys, "b", c, 64)
 	f.Add("")
 	f.Add("AAAA")
-	f.Add(foreign.New() + "=")
-	f.Add(foreign.New())
-	f.Add(encoding.EncodeToString(make([]byte, fixedSize)))
-	f.Add(encoding.EncodeToString(append([]byte{1, 'a'}, make([]byte, fixedSize-1)...)))
+	f.Add(other.New(note) + "=")
+	f.Add(encoding.EncodeToString(make([]byte, overhead+fixedSize)))
 	f.Fuzz(func(t *testing.T, nonce string) {
-		err := s.Redeem(nonce)
-		if err == nil {
-			t.Errorf("%q is redeemed, and was never made", nonce)
-		}
-		if _, ok := Issuer(nonce); ok == errors.Is(err, ErrMalformed) {
-			t.Errorf("%q: an issuer is found: %v; redeeming gives %v", nonce, ok, err)
+		if err := try(s, nonce); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknown) {
+			t.Errorf("%q was never made, and redeeming it gives %v", nonce, err)
 		}
 	})
 }
 
 func BenchmarkNew(b *testing.B) {
-	s, err := NewSource("acmeca-server-0", time.Now)
+	s, err := NewSource(NewKeys(), "10.0.0.1:8444", time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			s.New()
+			s.New(note)
 		}
 	})
 }
 
 func BenchmarkNewAndRedeem(b *testing.B) {
-	s, err := NewSource("acmeca-server-0", time.Now)
+	s, err := NewSource(NewKeys(), "10.0.0.1:8444", time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := s.Redeem(s.New()); err != nil {
+			if err := try(s, s.New(note)); err != nil {
 				b.Error(err)
 				return
 			}

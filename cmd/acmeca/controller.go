@@ -23,6 +23,7 @@ type controllerOptions struct {
 	pprof       string
 	elect       bool
 	tlsSecret   string
+	replicas    string
 	serverNames listFlag
 	denied      listFlag
 	concurrency int
@@ -38,6 +39,7 @@ func (o *options) controller(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&c.pprof, prefix+"pprof-listen", "", "`address` of /debug/pprof of the controllers, which is not to be reached from outside; none by default")
 	flags.BoolVar(&c.elect, "leader-elect", false, "let one of several replicas of the controllers work at a time")
 	flags.StringVar(&c.tlsSecret, "server-tls-secret", "", "`name` of the Secret in --namespace that the endpoint's TLS certificate is put in; none is made without it")
+	flags.StringVar(&c.replicas, "server-replica-secret", "", "`name` of the Secret in --namespace that the secrets are put in which the endpoint's replicas share; none is made without it")
 	flags.Var(&c.serverNames, "server-name", "another `name` or address in the endpoint's TLS certificate, beside the hosts of the default issuer's URLs; may be given again")
 	flags.Var(&c.denied, "deny", "address range (`CIDR`) that nothing which an issuer names may lead to, whatever it allows: names to be validated, resolvers, perspectives, egress proxies; may be given again")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of a kind that are worked on at once")
@@ -69,14 +71,15 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		return fmt.Errorf("controllers: %w", err)
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		ExternalURLs:    o.urls(),
-		PlainURL:        o.plain(),
-		DefaultIssuer:   client.ObjectKey(o.defaultIssuer),
-		ServerTLSSecret: client.ObjectKey{Namespace: o.namespace, Name: c.tlsSecret},
-		ServerNames:     c.serverNames,
-		Protected:       apiServerAddresses(),
-		Denied:          denied,
-		Concurrency:     c.concurrency,
+		ExternalURLs:        o.urls(),
+		PlainURL:            o.plain(),
+		DefaultIssuer:       client.ObjectKey(o.defaultIssuer),
+		ServerTLSSecret:     client.ObjectKey{Namespace: o.namespace, Name: c.tlsSecret},
+		ServerReplicaSecret: client.ObjectKey{Namespace: o.namespace, Name: c.replicas},
+		ServerNames:         c.serverNames,
+		Protected:           apiServerAddresses(),
+		Denied:              denied,
+		Concurrency:         c.concurrency,
 	}); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

@@ -10,12 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
@@ -36,7 +36,8 @@ type serverOptions struct {
 	listen     string
 	plain      string
 	tlsDir     string
-	replica    string
+	replicas   replicas
+	delay      time.Duration
 	proxies    listFlag
 	qps        float64
 	bounds     bounds
@@ -52,7 +53,8 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	flags.StringVar(&s.listen, "listen", ":8443", "`address` to serve ACME on")
 	flags.StringVar(&s.plain, "plain-listen", ":8080", "`address` to serve CA certificates on over plain HTTP")
 	flags.StringVar(&s.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
-	flags.StringVar(&s.replica, "replica", "", "`name` that tells this endpoint from its other replicas; the host's by default")
+	flags.DurationVar(&s.delay, "shutdown-delay", 0, "`time` for which the endpoint goes on serving after it was told to stop, until nobody sends it requests any more")
+	s.replicas.bind(flags)
 	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the endpoint, whose X-Forwarded-For says who a client is; may be given again")
 	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
 	s.bounds.bind(flags)
@@ -72,14 +74,11 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,
+		// The caches live until the requests under way are answered.
+		GracefulShutdownTimeout: ptr.To(s.delay + shutdownTimeout + s.replicas.linger + time.Second),
 	}, s.qps)
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
-	}
-	if s.replica == "" {
-		if s.replica, err = os.Hostname(); err != nil {
-			return err
-		}
 	}
 	// Past the cache: what is read through it, the endpoint reads from the cache itself.
 	live, err := client.New(mgr.GetConfig(), client.Options{
@@ -92,8 +91,12 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
+	nonces, peers, err := s.replicas.source()
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Replica: s.replica, TrustedProxies: proxies,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Nonces: nonces, Peers: peers, TrustedProxies: proxies,
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
 	if err != nil {
@@ -155,7 +158,7 @@ func (l *listeners) NeedLeaderElection() bool { return false }
 // Start serves until the context ends, and then until the requests under way are answered.
 func (l *listeners) Start(ctx context.Context) error {
 	watcher := waitForCertificate(ctx, l.options.tlsDir)
-	if watcher == nil {
+	if watcher == nil || l.options.replicas.several() && !l.options.replicas.wait(ctx) {
 		return nil
 	}
 	go func() {
@@ -163,32 +166,44 @@ func (l *listeners) Start(ctx context.Context) error {
 			logf.FromContext(ctx).Error(err, "the TLS certificate is not watched any more")
 		}
 	}()
-	secure, err := net.Listen("tcp", l.options.listen)
-	if err != nil {
+	clients, others := newServers(), newServers()
+	defer clients.close()
+	defer others.close()
+	secure := newHTTPServer(ctx, l.acme)
+	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"}}
+	if err := clients.add(secure, l.options.listen, l.bound); err != nil {
 		return err
 	}
-	plain, err := net.Listen("tcp", l.options.plain)
-	if err != nil {
-		return errors.Join(err, secure.Close())
+	if err := clients.add(newHTTPServer(ctx, l.acme.Plain()), l.options.plain, l.bound); err != nil {
+		return err
+	}
+	if l.options.replicas.several() {
+		if err := others.add(l.options.replicas.server(ctx), l.options.replicas.listen, unbound); err != nil {
+			return err
+		}
 	}
 	l.up.Store(true)
-	ended := make(chan error, 2)
-	servers := []*http.Server{newHTTPServer(ctx, l.acme), newHTTPServer(ctx, l.acme.Plain())}
-	go func() {
-		ended <- servers[0].Serve(tls.NewListener(l.bound(servers[0], secure), &tls.Config{
-			MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
-		}))
-	}()
-	go func() { ended <- servers[1].Serve(l.bound(servers[1], plain)) }()
+	defer l.up.Store(false)
 	select {
-	case err = <-ended:
+	case err := <-clients.ended:
+		return err
+	case err := <-others.ended:
+		return err
 	case <-ctx.Done():
 	}
+	return l.end(context.WithoutCancel(ctx), clients)
+}
+
+// end stops serving so that clients don't notice. No new ones come once it has been seen that the endpoint isn't ready, and
+// then what has come is answered. Other replicas ask about the nonces of those clients for a while longer.
+func (l *listeners) end(ctx context.Context, clients *servers) error {
 	l.up.Store(false)
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	time.Sleep(l.options.delay)
+	last, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	for _, s := range servers {
-		err = errors.Join(err, s.Shutdown(last))
+	err := clients.shutdown(last)
+	if l.options.replicas.several() {
+		time.Sleep(l.options.replicas.linger)
 	}
 	return err
 }

@@ -24,6 +24,7 @@ type Options struct {
 	IssuerFile    string    // the AcmeIssuer to serve, and what it needs; "" for a built-in one
 	Ports         Ports     // on 127.0.0.1
 	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests
+	Replicas      bool      // the endpoint is in processes of its own, which StartReplica starts; for tests
 	Progress      io.Writer // gets a line for each slow step
 }
 
@@ -39,8 +40,9 @@ type Local struct {
 	failures chan error
 	stop     sync.Once
 
-	mu      sync.Mutex
-	watched []*process.Process // whose end is a failure
+	mu       sync.Mutex
+	watched  []*process.Process // whose end is a failure
+	replicas []*Replica
 }
 
 // Start starts everything and returns when certificates can be had. It fails when another one runs in the same Dir.
@@ -118,7 +120,10 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 	}
 	mounting, unmount := context.WithCancel(context.Background()) // ends by Stop
 	l.unmount = unmount
-	return mountSecret(mounting, l.plane.Config(), Namespace, serverSecret, l.path("tls"), l.fail)
+	return errors.Join(
+		mountSecret(mounting, l.plane.Config(), Namespace, serverSecret, l.TLSDir(), l.fail),
+		mountSecret(mounting, l.plane.Config(), Namespace, replicaSecret, l.path("replicas"), l.fail),
+	)
 }
 
 // applyManifests applies what an installation applies, but for the Pods.
@@ -191,6 +196,9 @@ func (l *Local) writeCA(ctx context.Context) error {
 func (l *Local) Stop() {
 	l.stop.Do(func() {
 		l.forgetAll()
+		for _, r := range l.replicas {
+			r.Kill()
+		}
 		if l.operator != nil {
 			l.say("stopping acmeca")
 			l.StopOperator()

@@ -21,9 +21,23 @@ const (
 	pollEvery     = 50 * time.Millisecond
 )
 
-// operatorArgs are what the operator is run with: both halves in one process, each with its own ServiceAccount.
+// operatorArgs are what the operator is run with: both halves in one process, each with its own ServiceAccount; or the
+// controllers alone, beside replicas of the endpoint.
 func (l *Local) operatorArgs() []string {
 	p := l.options.Ports
+	if l.options.Replicas {
+		return []string{
+			"controller",
+			"--kubeconfig", l.controllerKubeconfig(),
+			"--namespace", Namespace,
+			"--default-issuer", keyOf(l.issuer),
+			"--external-url", l.BaseURL(),
+			"--plain-url", "http://" + address(p.HTTP),
+			"--server-tls-secret", serverSecret,
+			"--server-replica-secret", replicaSecret,
+			"--health-listen", address(p.ControllerHealth),
+		}
+	}
 	return []string{
 		"all",
 		"--controller-kubeconfig", l.controllerKubeconfig(),
@@ -61,7 +75,11 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
 	defer cancel()
-	for _, port := range []int{l.options.Ports.ControllerHealth, l.options.Ports.ServerHealth} {
+	health := []int{l.options.Ports.ControllerHealth, l.options.Ports.ServerHealth}
+	if l.options.Replicas {
+		health = health[:1]
+	}
+	for _, port := range health {
 		if err := l.waitForOperator(ctx, func() (bool, string) { return l.healthy(ctx, port) }); err != nil {
 			return err
 		}

@@ -1,0 +1,122 @@
+package acmeserver
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/acmeca/acmeca/acmeserver/nonce"
+	"github.com/acmeca/acmeca/api/acme"
+)
+
+// wantOrders is the context of a request whose client was shown orders up to a version elsewhere.
+func wantOrders(t *testing.T, version uint64) context.Context {
+	return context.WithValue(t.Context(), positionsKey{}, positions{1: version})
+}
+
+func TestPositionsFitIntoANote(t *testing.T) {
+	p := positions{1, 1 << 40, 3}
+	if got := positionsIn(p.note()); got != p {
+		t.Errorf("%v becomes %v", p, got)
+	}
+	if len(followedKinds) != len(p) {
+		t.Error("kinds and positions differ in number")
+	}
+}
+
+func TestARequestWaitsUntilTheCacheIsAsFarAsAnotherReplicaWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, cached, live := newTestStore()
+		old := orderAt("5", acme.StatePending)
+		cached.put(old)
+		s.observed(old)
+		shown := make(chan string)
+		go func() {
+			order, err := s.Get(wantOrders(t, 7), orderKey)
+			if err != nil {
+				t.Error(err)
+			}
+			shown <- order.ResourceVersion
+		}()
+		synctest.Wait()
+		select {
+		case version := <-shown:
+			t.Fatalf("it was shown version %s", version)
+		default:
+		}
+		fresh := orderAt("7", acme.StateValid)
+		cached.put(fresh)
+		s.observed(fresh)
+		if version := <-shown; version != "7" || live.reads != 0 {
+			t.Errorf("it was shown version %s after %d reads past the cache", version, live.reads)
+		}
+	})
+}
+
+func TestARequestDoesNotWaitForWhatOtherKindsHaveComeTo(t *testing.T) {
+	s, cached, live := newTestStore()
+	old := orderAt("5", acme.StatePending)
+	cached.put(old)
+	s.observed(old)
+	ctx := context.WithValue(t.Context(), positionsKey{}, positions{100, 5, 100})
+	if order, err := s.Get(ctx, orderKey); err != nil || order.ResourceVersion != "5" || live.reads != 0 {
+		t.Errorf("%v, %v, %d reads", order, err, live.reads)
+	}
+}
+
+// watched is an informer that is as far as it says.
+type watched string
+
+func (w watched) LastSyncResourceVersion() string { return string(w) }
+
+func TestACacheThatStaysBehindIsNotReliedOn(t *testing.T) {
+	for name, informer := range map[string]versioned{"the watch is behind too": watched("6"), "nothing is known of the watch": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			s, cached, live := newTestStore()
+			s.position.informer = informer
+			cached.put(orderAt("5", acme.StatePending))
+			live.put(orderAt("7", acme.StateValid))
+			began := time.Now()
+			if order, err := s.Get(wantOrders(t, 7), orderKey); err != nil || order.ResourceVersion != "7" {
+				t.Errorf("%s: %v, %v", name, order, err)
+			}
+			if waited := time.Since(began); waited != awaitPosition {
+				t.Errorf("%s: it waited for %s", name, waited)
+			}
+		})
+	}
+}
+
+// What was removed before a replica started is news to nobody: the newest that its cache tells of may be older than what
+// another one has seen.
+func TestAWatchThatIsAsFarIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, cached, live := newTestStore()
+		s.position.informer = watched("9")
+		cached.put(orderAt("5", acme.StatePending))
+		for range 2 {
+			if order, err := s.Get(wantOrders(t, 8), orderKey); err != nil || order.ResourceVersion != "5" || live.reads != 0 {
+				t.Errorf("%v, %v, %d reads past the cache", order, err, live.reads)
+			}
+		}
+		began := time.Now()
+		if !s.position.reach(wantOrders(t, 9), "order") || time.Since(began) != 0 {
+			t.Error("it is waited for again")
+		}
+	})
+}
+
+func TestANonceTellsWhatWasWrittenAndWhatWasShownBefore(t *testing.T) {
+	s := serverWithStores()
+	s.orders.position.wrote(orderAt("8", acme.StatePending))
+	s.orders.position.cameTo(orderAt("6", acme.StatePending))
+	var err error
+	if s.nonces, err = nonce.NewSource(nonce.NewKeys(), "", time.Now); err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.nonces.Open(s.newNonceFor(&call{shown: positions{3, 7, 9}}))
+	if err != nil || positionsIn(n.Note) != (positions{3, 8, 9}) {
+		t.Errorf("%v, %v", positionsIn(n.Note), err)
+	}
+}

@@ -1,0 +1,226 @@
+package replicas
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+// badNonces of what was refused, and the rest.
+func badNonces(refusals map[string]int) (bad int, rest []string) {
+	for refusal, n := range refusals {
+		if strings.Contains(refusal, ":badNonce:") {
+			bad += n
+		} else {
+			rest = append(rest, fmt.Sprintf("%d x %s", n, refusal))
+		}
+	}
+	return bad, rest
+}
+
+// inParallel runs work in goroutines and gives their errors.
+func inParallel(workers int, work func() error) []error {
+	errs := make([]error, workers)
+	var done sync.WaitGroup
+	for i := range workers {
+		done.Go(func() { errs[i] = work() })
+	}
+	done.Wait()
+	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+// live does all that a client does, each step at another replica, and takes nothing but success for an answer.
+func live(ctx context.Context) error {
+	c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
+	if err != nil {
+		return fmt.Errorf("registering: %w", err)
+	}
+	for range 4 {
+		names := []string{newName(), newName()}
+		der, err := c.Issue(ctx, leafKey, names...)
+		if err != nil {
+			return fmt.Errorf("issuing: %w", err)
+		}
+		if err := c.ChangeKey(ctx); err != nil {
+			return fmt.Errorf("changing the key: %w", err)
+		}
+		if err := c.Revoke(ctx, der); err != nil {
+			return fmt.Errorf("revoking: %w", err)
+		}
+		if err := c.Update(ctx, map[string]any{"contact": []string{"mailto:admin@" + names[0]}}); err != nil {
+			return fmt.Errorf("updating: %w", err)
+		}
+	}
+	if err := c.Deactivate(ctx); err != nil {
+		return fmt.Errorf("deactivating: %w", err)
+	}
+	if _, _, err := c.Post(ctx, c.URL(), nil); err == nil {
+		return fmt.Errorf("the account %s is served though it is deactivated", c.URL())
+	}
+	return nil
+}
+
+var _ = Describe("Three replicas of the endpoint", func() {
+	It("are one to clients, whichever they come to", func(ctx SpecContext) {
+		service.forget()
+		const clients = 8
+		Expect(inParallel(clients, func() error { return live(ctx) })).To(BeEmpty())
+		answers, refusals := service.counted()
+		AddReportEntry("answers", answers)
+		ended := 0
+		for refusal, n := range refusals {
+			if strings.HasPrefix(refusal, "401 urn:ietf:params:acme:error:unauthorized: the account is deactivated") {
+				ended += n // the last request of each
+				delete(refusals, refusal)
+			}
+		}
+		Expect(refusals).To(BeEmpty())
+		Expect(ended).To(Equal(clients))
+	}, SpecTimeout(patience))
+
+	It("take a nonce once among them", func(ctx SpecContext) {
+		c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
+		Expect(err).NotTo(HaveOccurred())
+		for range 3 {
+			Expect(c.Post(ctx, c.URL(), nil)).Error().NotTo(HaveOccurred())
+		}
+		for _, post := range service.latest(3) {
+			for _, r := range service.serving() {
+				status, problem, err := service.replay(ctx, r, post)
+				Expect(err).NotTo(HaveOccurred())
+				Expect(status).To(Equal(400))
+				Expect(problem).To(HaveSuffix(":badNonce"))
+			}
+		}
+	}, SpecTimeout(patience))
+
+	It("are restarted one after the other without a failed issuance", func(ctx SpecContext) {
+		service.forget()
+		loading, stop := context.WithCancel(ctx)
+		defer stop()
+		var issued atomic.Int64
+		failed := make(chan []error)
+		go func() {
+			defer GinkgoRecover()
+			failed <- inParallel(6, func() error {
+				c := acmeclient.NewPersistent(httpClient(), responder, 5*time.Millisecond)
+				if err := c.Register(ctx, acmeca.DirectoryURL()); err != nil {
+					return err
+				}
+				for loading.Err() == nil {
+					if _, err := c.Issue(ctx, leafKey, newName()); err != nil {
+						return err
+					}
+					issued.Add(1)
+				}
+				return nil
+			})
+		}()
+		more := func() {
+			before := issued.Load()
+			Eventually(ctx, issued.Load, time.Minute).Should(BeNumerically(">", before+10))
+		}
+		more()
+		for _, r := range service.serving() {
+			startReplica(ctx) // as a Deployment with maxUnavailable 0 does
+			r.Stop()
+			more()
+		}
+		stop()
+		Expect(<-failed).To(BeEmpty())
+		answers, refusals := service.counted()
+		bad, rest := badNonces(refusals)
+		AddReportEntry("counts", fmt.Sprintf("%d certificates, %d answers, %d badNonce", issued.Load(), answers, bad))
+		Expect(rest).To(BeEmpty())
+	}, SpecTimeout(patience))
+
+	It("go on when one of them is lost, for clients that heed badNonce", func(ctx SpecContext) {
+		c := acmeclient.NewPersistent(httpClient(), responder, 5*time.Millisecond)
+		Expect(c.Register(ctx, acmeca.DirectoryURL())).To(Succeed())
+		_, err := c.Issue(ctx, leafKey, newName())
+		Expect(err).NotTo(HaveOccurred())
+		service.serving()[0].Kill()
+		for range 5 {
+			_, err := c.Issue(ctx, leafKey, newName())
+			Expect(err).NotTo(HaveOccurred())
+		}
+		startReplica(ctx)
+	}, SpecTimeout(patience))
+
+	It("show all at once that an issuer is suspended, and that it is resumed", func(ctx SpecContext) {
+		service.forget()
+		c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
+		Expect(err).NotTo(HaveOccurred())
+		names := []string{newName()}
+		certificate, err := c.Issue(ctx, leafKey, names...)
+		Expect(err).NotTo(HaveOccurred())
+		running, err := c.NewOrder(ctx, names...)
+		Expect(err).NotTo(HaveOccurred())
+
+		suspend(ctx, true)
+		refused := func() bool {
+			_, err := c.NewOrder(ctx, newName())
+			return acmeclient.Is(err, "serverInternal") && strings.Contains(err.Error(), "503") && strings.Contains(err.Error(), "suspended")
+		}
+		// Each in turn: once for all of them, and twice again.
+		Eventually(ctx, func() bool { return refused() && refused() && refused() }, time.Minute).Should(BeTrue())
+		for range 2 * len(service.serving()) {
+			Expect(refused()).To(BeTrue())
+		}
+		Expect(c.Prove(ctx, running)).To(MatchError(ContainSubstring("503")))
+		Expect(c.Revoke(ctx, certificate)).To(Succeed(), "revocation goes on")
+
+		suspend(ctx, false)
+		Eventually(ctx, func() bool { return !refused() && !refused() && !refused() }, time.Minute).Should(BeTrue())
+		Expect(c.Prove(ctx, running)).To(Succeed(), "a running order waits")
+		Expect(c.Finalize(ctx, running, leafKey, names...)).To(Succeed())
+	}, SpecTimeout(patience))
+
+	It("serve a new TLS certificate, each without a restart", func(ctx SpecContext) {
+		const name = "acme.corp.test"
+		connect := func(r *local.Replica) func() error {
+			return func() error {
+				connection, err := tls.Dial("tcp", r.Address, &tls.Config{RootCAs: roots(), ServerName: name, MinVersion: tls.VersionTLS12})
+				if err != nil {
+					return err
+				}
+				return connection.Close()
+			}
+		}
+		serving := service.serving()
+		Expect(len(serving)).To(BeNumerically(">=", 3))
+		for _, r := range serving {
+			Expect(connect(r)()).To(MatchError(ContainSubstring("certificate")))
+		}
+		patchIssuer(ctx, fmt.Sprintf(`{"spec":{"externalURLs":[%q,"https://%s"]}}`, acmeca.BaseURL(), name))
+		for _, r := range serving {
+			Eventually(ctx, connect(r), time.Minute).Should(Succeed())
+		}
+	}, SpecTimeout(patience))
+})
+
+func suspend(ctx context.Context, suspended bool) {
+	GinkgoHelper()
+	patchIssuer(ctx, fmt.Sprintf(`{"spec":{"suspend":%t}}`, suspended))
+}
+
+func patchIssuer(ctx context.Context, patch string) {
+	GinkgoHelper()
+	issuer := &v1alpha1.AcmeIssuer{}
+	issuer.Namespace, issuer.Name = local.Namespace, "default"
+	Expect(cluster.Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+}
