@@ -27,6 +27,8 @@ type answer struct {
 	// maxAge is for how long anyone may keep the answer; it has no nonce then. Zero is for answers that nobody may keep.
 	maxAge time.Duration
 	header http.Header
+	// problem is the type of the problem that the body is; empty for none.
+	problem acme.ProblemType
 }
 
 type link struct{ url, rel string }
@@ -86,7 +88,7 @@ func fail(ctx context.Context, err error) *answer {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	a := &answer{status: status, body: documentOf(problem), contentType: "application/problem+json", header: http.Header{"Content-Language": {"en"}}}
+	a := &answer{status: status, body: documentOf(problem), contentType: "application/problem+json", problem: problem.Type, header: http.Header{"Content-Language": {"en"}}}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.retryAfter = retryAfterOverload
 	}

@@ -48,26 +48,35 @@ func caAnswer(certificate *x509.Certificate) *answer {
 
 // Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).
 func (s *Server) Plain() http.Handler {
+	type resource struct {
+		measured *routeMetrics
+		answer   handler
+	}
+	serve := func(route string, h handler) resource { return resource{s.metrics.route("plain/" + route), h} }
+	exact := map[string]resource{"ca.crt": serve("ca.crt", s.caPEM), "ca.der": serve("ca.der", s.caDER)}
+	crl, ca := serve("crl/{file}", s.crl), serve(acme.CAPrefix+"{file}", s.caByName)
+	none := resource{s.metrics.other, func(*call) (*answer, error) { return nil, notFound("resource") }}
 	return s.bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, path, _ := s.split(r.URL.EscapedPath())
-		resources := map[string]func(*call) (*answer, error){"ca.crt": s.caPEM, "ca.der": s.caDER}
-		resource, known := resources[path]
+		found, known := exact[path]
 		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			found = none
+		case known:
 		case strings.HasPrefix(path, acme.CRLPrefix):
-			resource, known = s.crl, true
+			found = crl
 		case strings.HasPrefix(path, acme.CAPrefix):
-			resource, known = s.caByName, true
+			found = ca
+		default:
+			found = none
 		}
-		if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
-			fail(r.Context(), notFound("resource")).write(w)
-			return
-		}
+		begun := found.measured.begin()
+		var result *answer
+		defer func() { found.measured.end(begun, result) }()
 		issuer, err := s.issuers.get(r.Context(), key)
-		if err != nil {
-			fail(r.Context(), err).write(w)
-			return
+		if err == nil {
+			result, err = found.answer(&call{Request: r, issuer: issuer, path: path})
 		}
-		result, err := resource(&call{Request: r, issuer: issuer, path: path})
 		if err != nil {
 			result = fail(r.Context(), err)
 		}

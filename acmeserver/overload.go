@@ -54,9 +54,11 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := originOf(clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
 		if !s.readAhead(client, r) || !s.serving.take(client) {
+			begun, result := s.metrics.overload.begin(), fail(r.Context(), overloaded())
 			allowBrowsers(w.Header())
 			w.Header().Set("Replay-Nonce", s.nonces.New(s.positions().note())) // costs little, and saves the client a request
-			fail(r.Context(), overloaded()).write(w)
+			result.write(w)
+			s.metrics.overload.end(begun, result)
 			return
 		}
 		defer s.serving.leave(client)

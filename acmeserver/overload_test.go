@@ -26,7 +26,7 @@ func boundedServer(t *testing.T, next http.HandlerFunc) (*Server, http.Handler) 
 // serverWithStores has stores that nothing can be read from.
 func serverWithStores() *Server {
 	return &Server{
-		accounts: &store[*v1alpha1.AcmeAccount]{}, orders: &store[*v1alpha1.AcmeOrder]{}, authorizations: &store[*v1alpha1.AcmeAuthorization]{},
+		metrics: newMetrics(), accounts: &store[*v1alpha1.AcmeAccount]{}, orders: &store[*v1alpha1.AcmeOrder]{}, authorizations: &store[*v1alpha1.AcmeAuthorization]{},
 	}
 }
 

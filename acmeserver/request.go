@@ -91,6 +91,7 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 		badNonce = s.redeem(c.Context(), nonce, message.Header.Nonce)
 	}
 	if badNonce != nil {
+		s.metrics.nonceRejected(badNonce)
 		return nil, acme.NewProblem(acme.BadNonce, "%v", badNonce)
 	}
 	if r.account != nil && r.account.Status.State != acme.StateValid {

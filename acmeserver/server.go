@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,10 +45,12 @@ type Server struct {
 	defaultIssuer  types.NamespacedName
 	trustedProxies []netip.Prefix
 	now            func() time.Time
+	metrics        *metrics
 	mux            *http.ServeMux
 	// reading and serving bound the bodies that are read, and the requests that are worked on.
 	reading, serving *places
 	handler          http.Handler
+	other            http.Handler
 }
 
 // Options of a Server.
@@ -65,6 +68,8 @@ type Options struct {
 	MaxRequests, MaxRequestsPerClient int
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
+	// Metrics is where metrics are registered; nil for nowhere.
+	Metrics prometheus.Registerer
 }
 
 // New makes a Server that reads through the cache and writes with the client.
@@ -81,7 +86,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now}
+	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics()}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err
@@ -97,17 +102,18 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if _, err = c.GetInformer(ctx, &v1alpha1.AcmeIssuer{}); err != nil {
 		return nil, err
 	}
+	s.other = s.methods(otherRoute, nil)
 	s.mux = s.routes()
 	limit, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
 	s.reading, s.serving = newPlaces(limit, perClient), newPlaces(limit, perClient)
 	s.handler = s.bounded(http.HandlerFunc(s.serve))
-	return s, nil
+	return s, s.register(o.Metrics)
 }
 
 // routes are the resources of an issuer, below one of its bases.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.methods(methods)) }
+	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.methods(path, methods)) }
 	get := func(path string, h handler) {
 		handle(path, map[string]handler{http.MethodGet: h, http.MethodHead: h})
 	}
@@ -140,7 +146,7 @@ func (s *Server) routes() *http.ServeMux {
 	get("ca.crt", s.caPEM)
 	get("ca.der", s.caDER)
 	get(acme.CAPrefix+"{file}", s.caByName)
-	mux.Handle("/", s.methods(nil))
+	mux.Handle("/", s.other)
 	return mux
 }
 
@@ -157,14 +163,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	allowBrowsers(w.Header())
 	issuer, err := s.issuers.get(ctx, key)
 	if err != nil {
-		fail(ctx, err).write(w)
+		begun, result := s.metrics.other.begin(), fail(ctx, err)
+		result.write(w)
+		s.metrics.other.end(begun, result)
 		return
 	}
 	c := &call{issuer: issuer, base: issuer.base(r.Host, short), path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
 	inner := r.Clone(context.WithValue(ctx, callKey{}, c))
 	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
 	if !isPlainPath(path) {
-		s.methods(nil).ServeHTTP(w, inner)
+		s.other.ServeHTTP(w, inner)
 		return
 	}
 	s.mux.ServeHTTP(w, inner)
@@ -199,7 +207,8 @@ func isPlainPath(path string) bool {
 type callKey struct{}
 
 // methods answers by method: what isn't there with 404, another method with 405 and Allow (RFC 9110 section 15.5.6).
-func (s *Server) methods(handlers map[string]handler) http.Handler {
+func (s *Server) methods(route string, handlers map[string]handler) http.Handler {
+	measured := s.metrics.route(route)
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		if handlers[method] != nil {
@@ -208,11 +217,13 @@ func (s *Server) methods(handlers map[string]handler) http.Handler {
 	}
 	allowed = append(allowed, http.MethodOptions)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := measured.begin()
+		var result *answer
+		defer func() { measured.end(begun, result) }()
 		c := r.Context().Value(callKey{}).(*call)
 		c.Request = r
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		var result *answer
 		var err error
 		switch handle, ok := handlers[r.Method]; {
 		case ok:

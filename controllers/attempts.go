@@ -26,6 +26,8 @@ type Attempts struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
 	wake  chan<- event.GenericEvent
+	// Metrics to count in, if any.
+	Metrics *Metrics
 
 	mu    sync.Mutex
 	byKey map[types.NamespacedName]*attemptState
@@ -102,7 +104,14 @@ func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1al
 		if !a.current(key, state) {
 			return
 		}
-		run := func(ctx context.Context) validation.Result { return issuer.Validator.Validate(ctx, request) }
+		run := func(ctx context.Context) validation.Result {
+			begun := time.Now()
+			result := issuer.Validator.Validate(ctx, request)
+			if ctx.Err() == nil {
+				a.Metrics.validated(request.Type, result, time.Since(begun))
+			}
+			return result
+		}
 		done := func(result validation.Result) { a.finish(key, state, result) }
 		if !a.pool.Submit(job, account.Namespace+"/"+account.Name, request.Identifier.Value, run, done) {
 			problem := acme.NewProblem(acme.ServerInternal, "too many validations of this account are waiting")

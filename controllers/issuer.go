@@ -51,6 +51,8 @@ type IssuerReconciler struct {
 	DefaultIssuer client.ObjectKey
 	// Wake tells the other controllers of an issuer that can issue again.
 	Wake []chan<- event.GenericEvent
+	// Metrics to forget deleted issuers in, if any.
+	Metrics *Metrics
 }
 
 // Reconcile brings an issuer's status, and what the other controllers know of it, up to date.
@@ -61,6 +63,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 			return ctrl.Result{}, err
 		}
 		r.Issuers.remove(request.NamespacedName)
+		r.Metrics.forget(request.NamespacedName)
 		r.wake(ctx, request) // what is under way has to end
 		return ctrl.Result{}, r.Trust.Withdraw(ctx, request.NamespacedName)
 	}

@@ -47,6 +47,7 @@ type OrderReconciler struct {
 	Replacements *Replacements
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
+	Metrics      *Metrics
 }
 
 // Reconcile takes an order one step on.
@@ -75,6 +76,7 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		return ctrl.Result{}, err
 	}
 	r.audit(ctx, base, order)
+	r.Metrics.order(base, order, r.Clock.Now())
 	return result, nil
 }
 
@@ -276,7 +278,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(order, problem)
 		return nil
 	}
-	certificate, err := issuer.Authority.Issue(profile, request)
+	certificate, err := r.sign(issuer.Authority, profile, request)
 	if err != nil {
 		r.fail(order, certificateProblem(err))
 		return nil
@@ -312,6 +314,21 @@ func (r *OrderReconciler) termsFault(ctx context.Context, issuer *Issuer, accoun
 		return nil, err
 	}
 	return policy.Terms(now, terms), nil
+}
+
+// sign has the certificate made, in the CA's two steps.
+func (r *OrderReconciler) sign(authority *ca.Authority, profile *ca.Profile, request ca.Request) (*x509.Certificate, error) {
+	begun := time.Now()
+	prepared, err := authority.Prepare(profile, request)
+	if err != nil {
+		return nil, err
+	}
+	linted := time.Now()
+	certificate, err := authority.Sign(prepared)
+	if err == nil {
+		r.Metrics.made(linted.Sub(begun), time.Since(linted))
+	}
+	return certificate, err
 }
 
 // keyFault says why a certificate can't have a key that is good by itself.

@@ -57,6 +57,7 @@ type RevocationListReconciler struct {
 type publishedCRL struct {
 	configMap *corev1.ConfigMap // without its data; nil where there is none
 	crl       *ca.CRL           // nil where there is none yet
+	size      int               // of the DER, in bytes
 	at        time.Time         // when it was published
 	checked   time.Time
 }
@@ -249,7 +250,7 @@ func (r *RevocationListReconciler) read(ctx context.Context, request ShardReques
 		return nil, err
 	}
 	if known != nil && known.configMap != nil && known.configMap.ResourceVersion == configMap.ResourceVersion {
-		return r.keep(request, &publishedCRL{known.configMap, known.crl, known.at, now}), nil
+		return r.keep(request, &publishedCRL{known.configMap, known.crl, known.size, known.at, now}), nil
 	}
 	crl, err := parseShard(ctx, configMap, authority)
 	switch {
@@ -261,7 +262,7 @@ func (r *RevocationListReconciler) read(ctx context.Context, request ShardReques
 	case err != nil:
 		return nil, err
 	}
-	return r.keep(request, &publishedCRL{withoutData(configMap), crl, crl.ThisUpdate, now}), nil
+	return r.keep(request, &publishedCRL{withoutData(configMap), crl, len(configMap.BinaryData[v1alpha1.CRLField]), crl.ThisUpdate, now}), nil
 }
 
 // parseShard reads a CRL from its ConfigMap. What isn't one of this CA is left alone: beginning again would take
@@ -307,7 +308,7 @@ func (r *RevocationListReconciler) write(ctx context.Context, request ShardReque
 		return err
 	}
 	now := r.Clock.Now()
-	r.keep(request, &publishedCRL{withoutData(configMap), crl, now, now})
+	r.keep(request, &publishedCRL{withoutData(configMap), crl, len(der), now, now})
 	return nil
 }
 

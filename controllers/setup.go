@@ -2,9 +2,11 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
+	"github.com/prometheus/client_golang/prometheus"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
@@ -44,6 +46,8 @@ type Options struct {
 	Denied []netip.Prefix
 	// Concurrency of each controller.
 	Concurrency int
+	// Metrics is where metrics are registered; nil for nowhere.
+	Metrics prometheus.Registerer
 	// Clock to decide by; nil for the system's.
 	Clock clock.WithTickerAndDelayedExecution
 }
@@ -107,6 +111,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	recorder := mgr.GetEventRecorder("acmeca-controller")
+	metrics := NewMetrics()
 	issuers, blocked := &Issuers{}, &BlockedKeys{Client: mgr.GetClient()}
 	validated, rechecked := make(chan event.GenericEvent, wakeBuffer), make(chan event.GenericEvent, wakeBuffer)
 	accountsOf, authorizationsOf, ordersOf, listsOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
@@ -116,7 +121,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
 		Trust: Trust{Client: mgr.GetClient()}, Blocked: blocked, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
 		Protected: o.Protected, Denied: o.Denied, Hosts: validation.NewHosts(0),
-		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf},
+		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf}, Metrics: metrics,
 	}
 	if o.ServerTLSSecret.Name != "" {
 		issuer.ServerTLS = &ServerCertificate{Client: mgr.GetClient(), Secret: o.ServerTLSSecret, Names: o.ServerNames, Clock: o.Clock}
@@ -134,8 +139,10 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("account controller: %w", err)
 	}
 
+	attempts := NewAttempts(pool, o.Clock, validated)
+	attempts.Metrics = metrics
 	authorization := &AuthorizationReconciler{
-		Client: mgr.GetClient(), Issuers: issuers, Attempts: NewAttempts(pool, o.Clock, validated), Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Issuers: issuers, Attempts: attempts, Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
@@ -147,6 +154,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	order := &OrderReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient()}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
+		Metrics: metrics,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
@@ -167,6 +175,15 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if o.ServerReplicaSecret.Name != "" {
 		if err := mgr.Add(&ReplicaSecret{Client: mgr.GetClient(), Secret: o.ServerReplicaSecret, Clock: o.Clock}); err != nil {
 			return err
+		}
+	}
+	if err := mgr.AddReadyzCheck("issuers", anyCA(mgr.Elected(), mgr.GetClient(), issuers)); err != nil {
+		return err
+	}
+	if o.Metrics != nil {
+		state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, lists: lists, pool: pool}
+		if err := errors.Join(state.observe(ctx, mgr.GetCache()), metrics.register(o.Metrics), o.Metrics.Register(state)); err != nil {
+			return fmt.Errorf("metrics: %w", err)
 		}
 	}
 	return mgr.Add(&Retention{Client: mgr.GetClient(), Clock: o.Clock})

@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/controllers"
@@ -80,6 +81,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		Protected:           apiServerAddresses(),
 		Denied:              denied,
 		Concurrency:         c.concurrency,
+		Metrics:             metrics.Registry,
 	}); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -23,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/acmeserver"
@@ -96,13 +99,18 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Nonces: nonces, Peers: peers, TrustedProxies: proxies,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry,
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	serving := &listeners{options: s, acme: acme, proxies: proxies}
+	if err := metrics.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "acmeca_endpoint_certificate_expiry_timestamp_seconds", Help: "When the endpoint's TLS certificate expires; 0 while there is none.",
+	}, serving.expiry)); err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
 	if err := mgr.Add(serving); err != nil {
 		return err
 	}
@@ -139,6 +147,8 @@ type listeners struct {
 	acme    *acmeserver.Server
 	proxies []netip.Prefix
 	up      atomic.Bool
+	// certificate is what TLS is served with; nil until there is one.
+	certificate atomic.Pointer[certwatcher.CertWatcher]
 }
 
 // The bounds of a connection. An answer may wait acmeserver's longest time for the controllers.
@@ -161,6 +171,7 @@ func (l *listeners) Start(ctx context.Context) error {
 	if watcher == nil || l.options.replicas.several() && !l.options.replicas.wait(ctx) {
 		return nil
 	}
+	l.certificate.Store(watcher)
 	go func() {
 		if err := watcher.Start(ctx); err != nil {
 			logf.FromContext(ctx).Error(err, "the TLS certificate is not watched any more")
@@ -255,6 +266,23 @@ func waitForCertificate(ctx context.Context, dir string) *certwatcher.CertWatche
 			return nil
 		}
 	}
+}
+
+// expiry is when the TLS certificate expires, in seconds since 1970.
+func (l *listeners) expiry() float64 {
+	watcher := l.certificate.Load()
+	if watcher == nil {
+		return 0
+	}
+	pair, err := watcher.GetCertificate(nil)
+	if err != nil || len(pair.Certificate) == 0 {
+		return 0
+	}
+	certificate, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return 0
+	}
+	return float64(certificate.NotAfter.Unix())
 }
 
 func (l *listeners) ready(*http.Request) error {

@@ -267,6 +267,9 @@ func (l *Local) BaseURL() string { return "https://" + address(l.options.Ports.H
 // DirectoryURL is what an ACME client is given.
 func (l *Local) DirectoryURL() string { return l.BaseURL() + "/acme/directory" }
 
+// MetricsURL is where the metrics of both halves are.
+func (l *Local) MetricsURL() string { return "http://" + address(l.options.Ports.Metrics) + "/metrics" }
+
 // CAFile is the path of the PEM file with what a client has to trust.
 func (l *Local) CAFile() string { return l.path("ca.crt") }
 

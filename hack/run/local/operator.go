@@ -52,6 +52,7 @@ func (l *Local) operatorArgs() []string {
 		"--server-tls-secret", serverSecret,
 		"--controller-health-listen", address(p.ControllerHealth),
 		"--server-health-listen", address(p.ServerHealth),
+		"--controller-metrics-listen", address(p.Metrics),
 	}
 }
 
@@ -75,12 +76,13 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
 	defer cancel()
-	health := []int{l.options.Ports.ControllerHealth, l.options.Ports.ServerHealth}
+	// The issuer is waited for afterwards, since its condition says what is wrong.
+	health := []string{address(l.options.Ports.ControllerHealth) + "/readyz?exclude=issuers", address(l.options.Ports.ServerHealth) + "/readyz"}
 	if l.options.Replicas {
 		health = health[:1]
 	}
-	for _, port := range health {
-		if err := l.waitForOperator(ctx, func() (bool, string) { return l.healthy(ctx, port) }); err != nil {
+	for _, probe := range health {
+		if err := l.waitForOperator(ctx, func() (bool, string) { return l.healthy(ctx, probe) }); err != nil {
 			return err
 		}
 	}
@@ -111,8 +113,8 @@ func (l *Local) OperatorPID() int { return l.operator.PID() }
 // OperatorLog is the path of the operator's log.
 func (l *Local) OperatorLog() string { return l.path("log", "acmeca.log") }
 
-func (l *Local) healthy(ctx context.Context, port int) (bool, string) {
-	url := "http://" + address(port) + "/readyz"
+func (l *Local) healthy(ctx context.Context, probe string) (bool, string) {
+	url := "http://" + probe
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return false, err.Error()

@@ -13,6 +13,7 @@ type Ports struct {
 	HTTP             int // its plain listener, for CRLs and CA certificates
 	ControllerHealth int
 	ServerHealth     int
+	Metrics          int // of both halves: they are one process
 	DNS              int // UDP and TCP
 	HTTP01           int // where http-01 challenges are tried
 	TLSALPN01        int // where tls-alpn-01 challenges are tried
@@ -20,7 +21,7 @@ type Ports struct {
 
 // DefaultPorts are those that the documentation names.
 var DefaultPorts = Ports{
-	HTTPS: 14000, HTTP: 14080, ControllerHealth: 14081, ServerHealth: 14082, DNS: 14053, HTTP01: 5002, TLSALPN01: 5001,
+	HTTPS: 14000, HTTP: 14080, ControllerHealth: 14081, ServerHealth: 14082, Metrics: 14083, DNS: 14053, HTTP01: 5002, TLSALPN01: 5001,
 }
 
 // The ports that FreePorts chooses from lie below those that systems give to outgoing connections (from 32768 on Linux).
@@ -35,7 +36,7 @@ const (
 func FreePorts() (Ports, error) {
 	var p Ports
 	for _, port := range []*int{
-		&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.DNS, &p.HTTP01, &p.TLSALPN01,
+		&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.Metrics, &p.DNS, &p.HTTP01, &p.TLSALPN01,
 	} {
 		listener, err := listenOnFreePort()
 		if err != nil {
@@ -61,7 +62,7 @@ func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 
 // checkFree says which of the ports that the operator listens on is taken.
 func (p Ports) checkFree() error {
-	for _, port := range []int{p.HTTPS, p.HTTP, p.ControllerHealth, p.ServerHealth} {
+	for _, port := range []int{p.HTTPS, p.HTTP, p.ControllerHealth, p.ServerHealth, p.Metrics} {
 		listener, err := net.Listen("tcp", address(port))
 		if err != nil {
 			return fmt.Errorf("port %d is taken by another program: %w", port, err)

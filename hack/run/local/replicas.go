@@ -82,7 +82,7 @@ func (l *Local) StartReplica(ctx context.Context) (*Replica, error) {
 
 func (r *Replica) awaitReady(ctx context.Context) error {
 	for {
-		ready, why := r.local.healthy(ctx, r.health)
+		ready, why := r.local.healthy(ctx, address(r.health)+"/readyz")
 		if ready {
 			return nil
 		}
@@ -98,7 +98,7 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 
 // Ready reports whether it wants requests, by which a Service chooses where to send them.
 func (r *Replica) Ready(ctx context.Context) bool {
-	ready, _ := r.local.healthy(ctx, r.health)
+	ready, _ := r.local.healthy(ctx, address(r.health)+"/readyz")
 	return ready
 }
 

@@ -1,0 +1,40 @@
+package observability
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/mholt/acmez/v3/acme"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/jws/jwstest"
+)
+
+// idle is a solver that doesn't solve anything.
+type idle struct{}
+
+func (idle) Present(context.Context, acme.Challenge) error { return nil }
+func (idle) CleanUp(context.Context, acme.Challenge) error { return nil }
+
+// reuseNonce sends a request twice.
+func reuseNonce(ctx context.Context) {
+	GinkgoHelper()
+	c := newClient(ctx)
+	key := newKey()
+	response, err := c.HTTPClient.Head(acmeca.BaseURL() + "/acme/new-nonce")
+	Expect(err).NotTo(HaveOccurred())
+	response.Body.Close()
+	url := acmeca.BaseURL() + "/acme/new-account"
+	header := jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), key), "nonce": response.Header.Get("Replay-Nonce"), "url": url}
+	body := jwstest.Sign(GinkgoTB(), key, header, map[string]bool{"onlyReturnExisting": true})
+	for range 2 {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+		Expect(err).NotTo(HaveOccurred())
+		request.Header.Set("Content-Type", "application/jose+json")
+		response, err := c.HTTPClient.Do(request)
+		Expect(err).NotTo(HaveOccurred())
+		response.Body.Close()
+	}
+}
