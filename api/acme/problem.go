@@ -43,7 +43,7 @@ const (
 	UserActionRequired      ProblemType = "userActionRequired"
 )
 
-var registered = []ProblemType{
+var problemTypes = []ProblemType{
 	AccountDoesNotExist, AlreadyReplaced, AlreadyRevoked, BadCSR, BadNonce, BadPublicKey, BadRevocationReason, BadSignatureAlgorithm,
 	CAA, Compound, Connection, DNSProblem, ExternalAccountRequired, IncorrectResponse, InvalidContact, InvalidProfile, Malformed,
 	OrderNotReady, RateLimited, RejectedIdentifier, ServerInternal, TLS, Unauthorized, UnsupportedContact, UnsupportedIdentifier,
@@ -51,7 +51,7 @@ var registered = []ProblemType{
 }
 
 // Registered reports whether a type is one of those above.
-func (t ProblemType) Registered() bool { return slices.Contains(registered, t) }
+func (t ProblemType) Registered() bool { return slices.Contains(problemTypes, t) }
 
 // statuses holds the HTTP status of each type that isn't 400. RFC 8555 fixes few of them: unauthorized is 401 in
 // section 7.3.6 for a deactivated account and 403 elsewhere, which WithStatus says where it matters.
