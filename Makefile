@@ -31,6 +31,15 @@ clean-local: ## Forget the state of `make run`.
 build: ## Build the operator.
 	@$(GO) run ./hack/binaries/build acmeca
 
+.PHONY: kubectl-acme
+kubectl-acme: ## Build the kubectl plugin, with a link for completion, into bin/.
+	@$(GO) run ./hack/binaries/build kubectl-acme
+	@ln -sf kubectl-acme $(BIN)/kubectl_complete-acme
+
+.PHONY: kubectl-acme-release
+kubectl-acme-release: ## Build the plugin's archives for VERSION, and the krew manifest for them, into dist/.
+	hack/release-plugin.sh "$(VERSION)"
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .

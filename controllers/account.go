@@ -230,6 +230,9 @@ func (r *AccountReconciler) discardRefused(ctx context.Context, account *v1alpha
 	return client.IgnoreNotFound(r.Client.Delete(ctx, account, client.Preconditions{UID: &account.UID}))
 }
 
+// refused tells of it in an Event, which names the issuer too: the account may be gone by the time someone looks.
 func (r *AccountReconciler) refused(account *v1alpha1.AcmeAccount, what string, problem *acme.Problem) {
-	r.Events.Eventf(account, nil, "Warning", what+"Refused", what, "%s", problem.Error())
+	issuer := &v1alpha1.AcmeIssuer{}
+	issuer.Namespace, issuer.Name = account.Namespace, account.Spec.IssuerRef.Name
+	r.Events.Eventf(account, issuer, "Warning", what+"Refused", what, "%s", problem.Error())
 }

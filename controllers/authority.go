@@ -41,7 +41,7 @@ const (
 )
 
 // issuerLabel tells which issuer a Secret or ConfigMap belongs to.
-const issuerLabel = "acmeca.dev/issuer"
+const issuerLabel = v1alpha1.IssuerLabel
 
 // Authorities loads the CAs of issuers from Secrets, and makes them where they are to be made.
 type Authorities struct {

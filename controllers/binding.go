@@ -3,8 +3,6 @@ package controllers
 import (
 	"context"
 	"encoding/base64"
-	"regexp"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,22 +16,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// The Secret of an external account key (see v1alpha1.ExternalAccountBinding).
-const (
-	bindingSecretType = corev1.SecretType("acmeca.dev/external-account-key")
-
-	bindingKeyField     = "hmac-key"
-	bindingExpiresField = "expires"
-	reusableField       = "reusable"
-	allowedDNSField     = "allowed-dns"
-	allowedIPsField     = "allowed-ips"
-	allowedProfiles     = "allowed-profiles"
-	boundAccountKey     = "acmeca.dev/bound-account"
-	minBindingKeyLength = 32
-)
-
-// bindingKeyID is what a key id looks like: it becomes a part of a Secret's name.
-var bindingKeyID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
+// minBindingKeyLength is in bytes.
+const minBindingKeyLength = 32
 
 // Bindings verifies external account bindings (RFC 8555 section 7.3.4). Only it reads their keys.
 type Bindings struct {
@@ -63,7 +47,7 @@ func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.Ac
 	}
 	// One answer to an unknown id, a wrong key, an expired and a used one, so that ids can't be found out by asking.
 	refused := acme.NewProblem(acme.Unauthorized, "the external account binding is not accepted: its key id is unknown, or the key is wrong, expired or used")
-	name, ok := bindingSecretName(issuer.Name, eab.KeyID)
+	name, ok := v1alpha1.ExternalAccountKeySecret(issuer.Name, eab.KeyID)
 	if !ok {
 		return Binding{}, refused, nil
 	}
@@ -75,17 +59,17 @@ func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.Ac
 	if err != nil {
 		return Binding{}, nil, err
 	}
-	if secret.Type != bindingSecretType || eab.Verify(bindingKey(secret)) != nil || b.expired(secret) {
+	if secret.Type != v1alpha1.ExternalAccountKeyType || eab.Verify(bindingKey(secret)) != nil || b.expired(secret) {
 		return Binding{}, refused, nil
 	}
 	bound := Binding{KeyID: eab.KeyID}
-	if bound.Policy, err = policy.ParseBinding(string(secret.Data[allowedDNSField]), string(secret.Data[allowedIPsField]), string(secret.Data[allowedProfiles])); err != nil {
+	if bound.Policy, err = policy.ParseBinding(string(secret.Data[v1alpha1.ExternalAccountDNSField]), string(secret.Data[v1alpha1.ExternalAccountIPsField]), string(secret.Data[v1alpha1.ExternalAccountProfilesField])); err != nil {
 		return Binding{}, acme.NewProblem(acme.ServerInternal, "the external account key %q has a policy that can't be read: %v", eab.KeyID, err), nil
 	}
-	if string(secret.Data[reusableField]) == "true" {
+	if string(secret.Data[v1alpha1.ExternalAccountReusableField]) == "true" {
 		return bound, nil, nil
 	}
-	switch secret.Annotations[boundAccountKey] {
+	switch secret.Annotations[v1alpha1.BoundAccountAnnotation] {
 	case account.Name: // claimed before, by a try whose status write was lost
 		return bound, nil, nil
 	case "":
@@ -95,25 +79,17 @@ func (b Bindings) Bind(ctx context.Context, issuer *Issuer, account *v1alpha1.Ac
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	secret.Annotations[boundAccountKey] = account.Name
+	secret.Annotations[v1alpha1.BoundAccountAnnotation] = account.Name
 	if err := b.Client.Update(ctx, secret); err != nil {
 		return Binding{}, nil, err // a conflict too is tried again, and then finds the key used
 	}
 	return bound, nil, nil
 }
 
-// bindingSecretName is the name of the Secret of a key. An id with the infix in it is none: the Secret "a-eab-b-eab-c" is
-// that of the key "c" of the issuer "a-eab-b", and not also that of the key "b-eab-c" of the issuer "a".
-func bindingSecretName(issuer, id string) (string, bool) {
-	const infix = "-eab-"
-	name := issuer + infix + id
-	return name, bindingKeyID.MatchString(id) && strings.LastIndex(name, infix) == len(issuer)
-}
-
 // bindingKey takes the HMAC key as raw bytes, or in the base64url form that clients are configured with. A key too short
 // to be safe is none.
 func bindingKey(secret *corev1.Secret) []byte {
-	key := secret.Data[bindingKeyField]
+	key := secret.Data[v1alpha1.ExternalAccountKeyField]
 	if decoded, err := base64.RawURLEncoding.DecodeString(string(key)); err == nil {
 		key = decoded
 	}
@@ -124,7 +100,7 @@ func bindingKey(secret *corev1.Secret) []byte {
 }
 
 func (b Bindings) expired(secret *corev1.Secret) bool {
-	text, ok := secret.Data[bindingExpiresField]
+	text, ok := secret.Data[v1alpha1.ExternalAccountExpiresField]
 	if !ok {
 		return false
 	}

@@ -24,7 +24,7 @@ var hmacKey = []byte("!123456789abcdef0123456789abcdef")
 // externalKey makes the Secret of an external account key, with other fields in place of the usual ones.
 func (o *operator) externalKey(ctx context.Context, id string, fields map[string]string) *corev1.Secret {
 	GinkgoHelper()
-	secret := &corev1.Secret{Type: bindingSecretType, Data: map[string][]byte{bindingKeyField: hmacKey}}
+	secret := &corev1.Secret{Type: v1alpha1.ExternalAccountKeyType, Data: map[string][]byte{v1alpha1.ExternalAccountKeyField: hmacKey}}
 	secret.Namespace, secret.Name = o.namespace, "ca-eab-"+id
 	for name, value := range fields {
 		secret.Data[name] = []byte(value)
@@ -53,12 +53,12 @@ var _ = Describe("An external account key", func() {
 		first := o.bound(ctx, "team-a", hmacKey)
 		first.expectState(ctx, acme.StateValid)
 		Expect(first.account.Status.ExternalAccountKeyID).To(Equal("team-a"))
-		Expect(fresh(ctx, secret).Annotations).To(HaveKeyWithValue(boundAccountKey, first.account.Name))
+		Expect(fresh(ctx, secret).Annotations).To(HaveKeyWithValue(v1alpha1.BoundAccountAnnotation, first.account.Name))
 		o.bound(ctx, "team-a", hmacKey).expectRefused(ctx, refused)
 	})
 
 	It("may be held as raw bytes, or as base64url as clients have it", func(ctx SpecContext) {
-		o.externalKey(ctx, "encoded", map[string]string{bindingKeyField: base64.RawURLEncoding.EncodeToString(hmacKey) + "\n"})
+		o.externalKey(ctx, "encoded", map[string]string{v1alpha1.ExternalAccountKeyField: base64.RawURLEncoding.EncodeToString(hmacKey) + "\n"})
 		o.bound(ctx, "encoded", hmacKey).expectState(ctx, acme.StateValid)
 	})
 
@@ -81,35 +81,35 @@ var _ = Describe("An external account key", func() {
 		secret := o.externalKey(ctx, "team-a", nil)
 		o.stop()
 		c := o.bound(ctx, "team-a", hmacKey)
-		secret.Annotations = map[string]string{boundAccountKey: c.account.Name}
+		secret.Annotations = map[string]string{v1alpha1.BoundAccountAnnotation: c.account.Name}
 		Expect(admin.Update(ctx, secret)).To(Succeed())
 		o.start()
 		c.expectState(ctx, acme.StateValid)
 	})
 
 	It("counts until its end", func(ctx SpecContext) {
-		o.externalKey(ctx, "good", map[string]string{bindingExpiresField: o.clock.Now().Add(time.Second).Format(time.RFC3339)})
+		o.externalKey(ctx, "good", map[string]string{v1alpha1.ExternalAccountExpiresField: o.clock.Now().Add(time.Second).Format(time.RFC3339)})
 		o.bound(ctx, "good", hmacKey).expectState(ctx, acme.StateValid)
-		o.externalKey(ctx, "over", map[string]string{bindingExpiresField: o.clock.Now().Format(time.RFC3339)})
+		o.externalKey(ctx, "over", map[string]string{v1alpha1.ExternalAccountExpiresField: o.clock.Now().Format(time.RFC3339)})
 		o.bound(ctx, "over", hmacKey).expectRefused(ctx, refused)
-		o.externalKey(ctx, "garbled", map[string]string{bindingExpiresField: "tomorrow"})
+		o.externalKey(ctx, "garbled", map[string]string{v1alpha1.ExternalAccountExpiresField: "tomorrow"})
 		o.bound(ctx, "garbled", hmacKey).expectRefused(ctx, refused)
 	})
 
 	DescribeTable("binds nothing", func(ctx SpecContext, id string, secret func(*corev1.Secret), key []byte) {
-		made := &corev1.Secret{Type: bindingSecretType, Data: map[string][]byte{bindingKeyField: hmacKey}}
+		made := &corev1.Secret{Type: v1alpha1.ExternalAccountKeyType, Data: map[string][]byte{v1alpha1.ExternalAccountKeyField: hmacKey}}
 		made.Namespace, made.Name = o.namespace, "ca-eab-team-a"
 		secret(made)
 		Expect(admin.Create(ctx, made)).To(Succeed())
 		o.bound(ctx, id, key).expectRefused(ctx, refused)
-		Expect(fresh(ctx, made).Annotations).NotTo(HaveKey(boundAccountKey))
+		Expect(fresh(ctx, made).Annotations).NotTo(HaveKey(v1alpha1.BoundAccountAnnotation))
 	},
 		Entry("under another id", "team-b", func(*corev1.Secret) {}, hmacKey),
 		Entry("with another key", "team-a", func(*corev1.Secret) {}, []byte(strings.Repeat("x", 32))),
 		Entry("under an id that can't be a Secret's name", "Team_A", func(*corev1.Secret) {}, hmacKey),
 		Entry("under an id that leads elsewhere", "../team-a", func(*corev1.Secret) {}, hmacKey),
 		Entry("in a Secret of another type", "team-a", func(s *corev1.Secret) { s.Type = corev1.SecretTypeOpaque }, hmacKey),
-		Entry("that is too short", "team-a", func(s *corev1.Secret) { s.Data[bindingKeyField] = []byte("short") }, []byte("short")),
+		Entry("that is too short", "team-a", func(s *corev1.Secret) { s.Data[v1alpha1.ExternalAccountKeyField] = []byte("short") }, []byte("short")),
 		Entry("that is missing", "team-a", func(s *corev1.Secret) { s.Data = nil }, hmacKey),
 		Entry("of another issuer", "team-a", func(s *corev1.Secret) { s.Name = "other-eab-team-a" }, hmacKey),
 		Entry("of an issuer whose name ends as the id begins", "x-eab-team-a", func(s *corev1.Secret) { s.Name = "ca-eab-x-eab-team-a" }, hmacKey),
@@ -132,7 +132,7 @@ var _ = Describe("An external account key", func() {
 	)
 
 	It("whose bounds can't be read binds nothing, and says so, however long they are", func(ctx SpecContext) {
-		o.externalKey(ctx, "garbled", map[string]string{allowedIPsField: strings.Repeat("x", 3000)})
+		o.externalKey(ctx, "garbled", map[string]string{v1alpha1.ExternalAccountIPsField: strings.Repeat("x", 3000)})
 		o.bound(ctx, "garbled", hmacKey).expectRefused(ctx, "has a policy that can't be read")
 	})
 

@@ -65,6 +65,11 @@ type RevocationRequest struct {
 // that the certificate comes back.
 var RevocationReasons = []int{0, 1, 3, 4, 5, 9}
 
+// RevocationReasonNames are RFC 5280's names of the RevocationReasons.
+var RevocationReasonNames = map[int]string{
+	0: "unspecified", 1: "keyCompromise", 3: "affiliationChanged", 4: "superseded", 5: "cessationOfOperation", 9: "privilegeWithdrawn",
+}
+
 // CheckRevocationReason gives badRevocationReason for a code that may not be given.
 func CheckRevocationReason(reason int) *Problem {
 	if slices.Contains(RevocationReasons, reason) {

@@ -173,6 +173,10 @@ type AcmeOrderStatus struct {
 // RevocationFinalizer keeps an order until what it says of a revocation is in the CRL.
 const RevocationFinalizer = "acmeca.dev/revocation"
 
+// RevokedByAnnotation names the person who asked for the revocation, as the API server knew them. It is for other people:
+// who may change an order may change it, and the API server's audit log is what proves it.
+const RevokedByAnnotation = "acmeca.dev/revoked-by"
+
 // Reasons of an AcmeOrder's Ready condition; where it failed, the reason is the problem's type.
 const (
 	// ReasonIssued : status.certificate holds the certificate.

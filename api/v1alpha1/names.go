@@ -10,6 +10,9 @@ import (
 	"github.com/acmeca/acmeca/api/jws"
 )
 
+// IssuerLabel tells, on a Secret or ConfigMap that the controllers made, which issuer it belongs to.
+const IssuerLabel = "acmeca.dev/issuer"
+
 // nameEncoding writes bytes as lower-case letters and digits, fit for an object's name.
 var nameEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 

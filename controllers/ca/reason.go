@@ -17,15 +17,6 @@ const (
 	PrivilegeWithdrawn   Reason = 9
 )
 
-var reasonNames = map[Reason]string{
-	Unspecified:          "unspecified",
-	KeyCompromise:        "keyCompromise",
-	AffiliationChanged:   "affiliationChanged",
-	Superseded:           "superseded",
-	CessationOfOperation: "cessationOfOperation",
-	PrivilegeWithdrawn:   "privilegeWithdrawn",
-}
-
 // ParseReason accepts the reason code of a revocation request (RFC 8555 section 7.6), or refuses it with a
 // badRevocationReason problem.
 func ParseReason(code int) (Reason, *acme.Problem) {
@@ -37,7 +28,7 @@ func ParseReason(code int) (Reason, *acme.Problem) {
 
 // String is the name in RFC 5280.
 func (r Reason) String() string {
-	if name, ok := reasonNames[r]; ok {
+	if name, ok := acme.RevocationReasonNames[int(r)]; ok {
 		return name
 	}
 	return "unknown"

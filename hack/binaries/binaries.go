@@ -40,6 +40,7 @@ var programs = []program{
 // own are the programs of this source tree. They are built each time, which is quick when nothing has changed.
 var own = map[string]string{
 	"acmeca":       "./cmd/acmeca",
+	"kubectl-acme": "./cmd/kubectl-acme",
 	"acmeca-local": "./hack/run",
 }
 

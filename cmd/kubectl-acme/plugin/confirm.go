@@ -1,0 +1,43 @@
+package plugin
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+)
+
+func (o *options) addYes(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "don't ask")
+}
+
+// confirm asks a person whether they mean it. Without one at a terminal, --yes has to have said so.
+func (o *options) confirm(ctx context.Context, format string, args ...any) error {
+	if o.yes {
+		return nil
+	}
+	if !isTerminal(o.In) {
+		return fmt.Errorf("%s There is nobody here to ask: say --yes", view.Clean(fmt.Sprintf(format, args...)))
+	}
+	fmt.Fprintf(o.ErrOut, "%s [y/N] ", view.Clean(fmt.Sprintf(format, args...)))
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(o.In).ReadString('\n') // what isn't "y" means no
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(o.ErrOut)
+		return errors.New("nothing was done")
+	case text := <-answer:
+		if text == "y" || text == "yes" {
+			return nil
+		}
+		return errors.New("nothing was done")
+	}
+}

@@ -1,0 +1,234 @@
+package plugin
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// pageSize is how many objects are asked for at once, as kubectl does.
+const pageSize = 500
+
+// pages lists objects in pieces, until there are no more or visit has seen enough.
+func pages[T any, L interface {
+	*T
+	client.ObjectList
+}](ctx context.Context, kube client.Reader, visit func(L) (more bool), opts ...client.ListOption) error {
+	for token := ""; ; {
+		list := L(new(T))
+		if err := kube.List(ctx, list, append(slices.Clone(opts), client.Limit(pageSize), client.Continue(token))...); err != nil {
+			return err
+		}
+		if token = list.GetContinue(); !visit(list) || token == "" {
+			return nil
+		}
+	}
+}
+
+// issuer finds the issuer that a command is about: the one named, or the only one in the namespace.
+func (o *options) issuer(ctx context.Context, args []string) (*v1alpha1.AcmeIssuer, error) {
+	if len(args) > 0 && args[0] != "" {
+		issuer := &v1alpha1.AcmeIssuer{}
+		return issuer, o.kube.Get(ctx, o.objectKey(strings.TrimPrefix(args[0], "issuer/")), issuer)
+	}
+	var all v1alpha1.AcmeIssuerList
+	if err := o.kube.List(ctx, &all, client.InNamespace(o.namespace)); err != nil {
+		return nil, err
+	}
+	switch len(all.Items) {
+	case 0:
+		return nil, fmt.Errorf("there is no AcmeIssuer in namespace %q: say where with -n%s", o.namespace, o.elsewhere(ctx))
+	case 1:
+		return &all.Items[0], nil
+	}
+	var names []string
+	for _, issuer := range all.Items {
+		names = append(names, issuer.Name)
+	}
+	return nil, fmt.Errorf("namespace %q has several issuers, name one: %s", o.namespace, strings.Join(names, ", "))
+}
+
+// elsewhere tells of namespaces that have issuers, to whoever may know.
+func (o *options) elsewhere(ctx context.Context) string {
+	var all v1alpha1.AcmeIssuerList
+	if err := o.kube.List(ctx, &all, client.Limit(pageSize)); err != nil || len(all.Items) == 0 {
+		return ""
+	}
+	var namespaces []string
+	for _, issuer := range all.Items {
+		namespaces = append(namespaces, issuer.Namespace)
+	}
+	slices.Sort(namespaces)
+	return " (there are some in " + strings.Join(slices.Compact(namespaces), ", ") + ")"
+}
+
+var serialText = regexp.MustCompile(`^(0[xX])?[0-9a-fA-F]{2}([: ]?[0-9a-fA-F]{1,2}){3,19}$`)
+
+// order finds an order: by its name, by its certificate's serial number, as a file with the certificate, or, the newest
+// one, by a name that it is for.
+func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, error) {
+	what = strings.TrimPrefix(strings.TrimPrefix(what, "order/"), "acmeorder/")
+	if order, err := get[v1alpha1.AcmeOrder](ctx, o, what); order != nil || err != nil {
+		return order, err
+	}
+	serial, err := serialOf(what)
+	if err != nil {
+		return nil, err
+	}
+	if serial != "" {
+		var found v1alpha1.AcmeOrderList
+		if err := o.kube.List(ctx, &found, client.InNamespace(o.namespace), client.MatchingFields{"status.serial": serial}); err != nil {
+			return nil, err
+		}
+		if len(found.Items) > 0 {
+			return &found.Items[0], nil
+		}
+		return nil, fmt.Errorf("no order in namespace %q has a certificate with the serial number %s", o.namespace, serial)
+	}
+	if isIdentifier(what) {
+		orders, err := o.ordersFor(ctx, what)
+		if err != nil {
+			return nil, err
+		}
+		if len(orders) > 0 {
+			return &orders[0], nil
+		}
+	}
+	return nil, fmt.Errorf("namespace %q has no order %q, nor is that a serial number, a certificate's file, or a name that a certificate was ordered for", o.namespace, what)
+}
+
+// serialOf reads a serial number, or that of the first certificate in a file, as orders have it; "" if it is neither.
+func serialOf(what string) (string, error) {
+	text, err := os.ReadFile(what)
+	if err != nil {
+		if !serialText.MatchString(what) {
+			return "", nil
+		}
+		digits := strings.NewReplacer(":", "", " ", "").Replace(strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(what, "0x"), "0X")))
+		if len(digits)%2 == 1 {
+			digits = "0" + digits
+		}
+		for len(digits) > 2 && strings.HasPrefix(digits, "00") {
+			digits = digits[2:]
+		}
+		return digits, nil
+	}
+	der := text
+	if block, _ := pem.Decode(text); block != nil {
+		der = block.Bytes
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return "", fmt.Errorf("%s holds no certificate: %w", what, err)
+	}
+	return hex.EncodeToString(certificate.SerialNumber.Bytes()), nil
+}
+
+// isIdentifier says whether text looks like a DNS name or an address, and not like an object's name.
+func isIdentifier(what string) bool {
+	_, err := netip.ParseAddr(what)
+	return err == nil || strings.Contains(what, ".")
+}
+
+// identifierOf gives a name or an address in the form that objects have it.
+func identifierOf(what string) (v1alpha1.Identifier, error) {
+	id := acme.Identifier{Type: acme.DNS, Value: what}
+	if _, err := netip.ParseAddr(what); err == nil {
+		id.Type = acme.IP
+	}
+	id, problem := id.Normalize()
+	if problem != nil {
+		return v1alpha1.Identifier{}, errors.New(problem.Detail)
+	}
+	return v1alpha1.Identifier(id), nil
+}
+
+// ordersFor finds the orders for a name, the newest first. There is no index of the names of orders, so all in the namespace are
+// looked through, a page at a time; a selector can leave out most.
+func (o *options) ordersFor(ctx context.Context, name string, opts ...client.ListOption) ([]v1alpha1.AcmeOrder, error) {
+	id, err := identifierOf(name)
+	if err != nil {
+		return nil, err
+	}
+	p := o.progress("looking through orders for " + id.Value)
+	defer p.stop()
+	var found []v1alpha1.AcmeOrder
+	visit := func(list *v1alpha1.AcmeOrderList) bool {
+		p.add(len(list.Items))
+		for _, order := range list.Items {
+			if slices.Contains(order.Spec.Identifiers, id) {
+				found = append(found, order)
+			}
+		}
+		return true
+	}
+	if err := pages(ctx, o.kube, visit, append(opts, client.InNamespace(o.namespace))...); err != nil {
+		return nil, err
+	}
+	newestFirst(found)
+	return found, nil
+}
+
+func newestFirst(orders []v1alpha1.AcmeOrder) {
+	slices.SortStableFunc(orders, func(a, b v1alpha1.AcmeOrder) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+}
+
+// get fetches an object that may be gone, or whose name may be none: then it is nil.
+func get[T any, O interface {
+	*T
+	client.Object
+}](ctx context.Context, o *options, name string) (O, error) {
+	if len(path.IsValidPathSegmentName(name)) > 0 {
+		return nil, nil
+	}
+	object := O(new(T))
+	err := o.kube.Get(ctx, o.objectKey(name), object)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return object, nil
+}
+
+// authorizationsOf are those of an order, in its order; nil stands for one that is gone.
+func (o *options) authorizationsOf(ctx context.Context, order *v1alpha1.AcmeOrder) ([]*v1alpha1.AcmeAuthorization, error) {
+	var all []*v1alpha1.AcmeAuthorization
+	for _, name := range order.Spec.Authorizations {
+		authz, err := get[v1alpha1.AcmeAuthorization](ctx, o, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, authz)
+	}
+	return all, nil
+}
+
+// withoutManagers leaves out what is of no use to a person.
+func withoutManagers[O client.Object](object O) O {
+	object.SetManagedFields(nil)
+	return object
+}
+
+// typed says in an object what it is, which clients leave out.
+func typed(order *v1alpha1.AcmeOrder) *v1alpha1.AcmeOrder {
+	order.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AcmeOrder"}
+	return withoutManagers(order)
+}

@@ -1,0 +1,190 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+)
+
+// ordersShown is how many orders are shown unless more are asked for.
+const ordersShown = 100
+
+// orderFilter is which orders are wanted.
+type orderFilter struct {
+	all                    bool
+	state, account, issuer string
+	name                   string
+	limit                  int
+}
+
+func newOrders(o *options) *cobra.Command {
+	var f orderFilter
+	cmd := &cobra.Command{
+		Use:   "orders",
+		Short: "List orders, the newest first",
+		Example: `  kubectl acme orders --state invalid
+  kubectl acme orders --dns-name shop.example -o wide`,
+		Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, _ []string) error { return o.orders(ctx, f) }),
+	}
+	addAllNamespaces(cmd, &f.all)
+	cmd.Flags().StringVar(&f.state, "state", "", "only those in this state")
+	cmd.Flags().StringVar(&f.account, "account", "", "only those of this account")
+	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only those of this issuer")
+	cmd.Flags().StringVar(&f.name, "dns-name", "", "only those for this name or address")
+	cmd.Flags().IntVar(&f.limit, "limit", ordersShown, "how many of the newest are shown; 0 for all")
+	o.addOutput(cmd, "wide", "json", "yaml", "name")
+	o.complete(cmd, "state", fixed("pending", "ready", "processing", "valid", "invalid"))
+	o.complete(cmd, "issuer", completeIssuers)
+	o.complete(cmd, "account", completeAccounts)
+	return cmd
+}
+
+func (o *options) orders(ctx context.Context, f orderFilter) error {
+	orders, left, err := o.newest(ctx, f)
+	if err != nil {
+		return err
+	}
+	switch o.output {
+	case "json", "yaml":
+		list := v1alpha1.AcmeOrderList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "List"}, Items: []v1alpha1.AcmeOrder{}}
+		for i := range orders {
+			list.Items = append(list.Items, *typed(&orders[i]))
+		}
+		_, err := o.structured(list)
+		return err
+	case "name":
+		for _, order := range orders {
+			o.say(o.Out, "acmeorder.acmeca.dev/%s", order.Name)
+		}
+		return nil
+	}
+	if len(orders) == 0 {
+		o.say(o.ErrOut, "No such orders here.")
+		return nil
+	}
+	s := o.screen()
+	view.Orders(orders, f.all, o.output == "wide", s).Write(s)
+	if left > 0 {
+		o.say(o.ErrOut, "%d older ones aren't shown; --limit 0 shows all", left)
+	}
+	return nil
+}
+
+func (f orderFilter) fields() client.MatchingFields {
+	fields := client.MatchingFields{}
+	for field, value := range map[string]string{"status.state": f.state, "spec.accountRef.name": f.account, "spec.issuerRef.name": f.issuer} {
+		if value != "" {
+			fields[field] = value
+		}
+	}
+	return fields
+}
+
+// newest gives the newest orders that are wanted, and how many more there are. It goes through them a page at a time, and
+// keeps no more than are shown; the text of certificates is kept only where it is asked for.
+func (o *options) newest(ctx context.Context, f orderFilter) (kept []v1alpha1.AcmeOrder, left int, err error) {
+	var id v1alpha1.Identifier
+	if f.name != "" {
+		if id, err = identifierOf(f.name); err != nil {
+			return nil, 0, err
+		}
+	}
+	p := o.progress("listing orders")
+	defer p.stop()
+	opts := []client.ListOption{o.in(f.all)}
+	if fields := f.fields(); len(fields) > 0 {
+		opts = append(opts, fields)
+	}
+	whole := o.output == "json" || o.output == "yaml"
+	visit := func(list *v1alpha1.AcmeOrderList) bool {
+		p.add(len(list.Items))
+		for _, order := range list.Items {
+			if f.name != "" && !slices.Contains(order.Spec.Identifiers, id) {
+				continue
+			}
+			if !whole {
+				lighten(&order)
+			}
+			kept = append(kept, order)
+		}
+		if newestFirst(kept); f.limit > 0 && len(kept) > f.limit {
+			left += len(kept) - f.limit
+			clear(kept[f.limit:])
+			kept = kept[:f.limit]
+		}
+		return true
+	}
+	err = pages(ctx, o.kube, visit, opts...)
+	return kept, left, err
+}
+
+// lighten drops what a table doesn't show.
+func lighten(order *v1alpha1.AcmeOrder) {
+	order.ManagedFields, order.Spec.CSR, order.Spec.Finalization, order.Status.Certificate = nil, "", nil, ""
+}
+
+func newOrder(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "order NAME|SERIAL|FILE|DNS-NAME",
+		Short: "Show an order as a tree: its authorizations, their challenges, and what was seen from where",
+		Example: `  kubectl acme order b7m2k0p9u1
+  kubectl acme order shop.example      # the newest one for that name
+  kubectl acme order tls.crt`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: o.completing(completeOrders),
+		RunE: o.run(func(ctx context.Context, args []string) error {
+			order, err := o.order(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return o.showOrder(ctx, order)
+		}),
+	}
+	o.addOutput(cmd, "json", "yaml")
+	return cmd
+}
+
+// orderParts is an order with what belongs to it.
+type orderParts struct {
+	Order          *v1alpha1.AcmeOrder           `json:"order"`
+	Account        *v1alpha1.AcmeAccount         `json:"account"`
+	Authorizations []*v1alpha1.AcmeAuthorization `json:"authorizations"`
+}
+
+func (o *options) showOrder(ctx context.Context, order *v1alpha1.AcmeOrder) error {
+	authorizations, err := o.authorizationsOf(ctx, order)
+	if err != nil {
+		return err
+	}
+	account, err := get[v1alpha1.AcmeAccount](ctx, o, order.Spec.AccountRef.Name)
+	if err != nil {
+		return err
+	}
+	s := o.screen()
+	if o.output == "" {
+		view.OrderTree(order, authorizations, account, s).Write(s)
+		return nil
+	}
+	for _, authz := range authorizations {
+		if authz != nil {
+			withoutManagers(authz)
+		}
+	}
+	if account != nil {
+		withoutManagers(account)
+	}
+	_, err = o.structured(orderParts{typed(order), account, authorizations})
+	return err
+}
+
+func describeOrder(order *v1alpha1.AcmeOrder) string {
+	return fmt.Sprintf("%s for %s", order.Name, view.Identifiers(order.Spec.Identifiers))
+}

@@ -1,0 +1,84 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// progressAfter is how long something may take without a word.
+	progressAfter = time.Second
+	// progressEvery is how often a terminal, and progressLines how often a file, gets news.
+	progressEvery = 200 * time.Millisecond
+	progressLines = 10 * time.Second
+)
+
+// progress shows on standard error what is being done, once that takes longer than a second.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	stopped  chan struct{}
+	done     sync.WaitGroup
+
+	mu    sync.Mutex
+	task  string
+	count int
+}
+
+func (o *options) progress(task string) *progress {
+	p := &progress{out: o.ErrOut, terminal: isTerminal(o.ErrOut), task: task, stopped: make(chan struct{})}
+	p.done.Go(p.show)
+	return p
+}
+
+// add counts what has been done.
+func (p *progress) add(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count += n
+}
+
+func (p *progress) set(task string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.task = task
+}
+
+func (p *progress) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count == 0 {
+		return p.task
+	}
+	return fmt.Sprintf("%s: %d", p.task, p.count)
+}
+
+func (p *progress) stop() {
+	close(p.stopped)
+	p.done.Wait()
+}
+
+func (p *progress) show() {
+	every, shown := progressLines, false
+	if p.terminal {
+		every = progressEvery
+	}
+	for wait := progressAfter; ; wait = every {
+		select {
+		case <-p.stopped:
+			if shown && p.terminal {
+				fmt.Fprint(p.out, "\r\x1b[K")
+			}
+			return
+		case <-time.After(wait):
+		}
+		shown = true
+		if p.terminal {
+			fmt.Fprintf(p.out, "\r\x1b[K%s ...", p.text())
+		} else {
+			fmt.Fprintln(p.out, p.text()+" ...")
+		}
+	}
+}

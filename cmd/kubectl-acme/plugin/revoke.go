@@ -1,0 +1,191 @@
+package plugin
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+)
+
+func newRevoke(o *options) *cobra.Command {
+	var reason, name string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "revoke [NAME|SERIAL|FILE ...]",
+		Short: "Revoke certificates, and wait until they are in the CRL",
+		Long: `Revoke certificates: by the order's name, by serial number, by a file with the certificate (PEM or DER), or with
+--dns-name all that are valid for a name, after asking.
+
+The order notes who asked, in the annotation ` + v1alpha1.RevokedByAnnotation + `. It can't be taken back.`,
+		Example: `  kubectl acme revoke b7m2k0p9u1 --reason keyCompromise
+  kubectl acme revoke tls.crt --reason superseded
+  kubectl acme revoke --dns-name shop.example`,
+		ValidArgsFunction: o.completing(completeOrders),
+		RunE: o.run(func(ctx context.Context, args []string) error {
+			code, err := parseReason(reason)
+			if err != nil {
+				return err
+			}
+			orders, err := o.toRevoke(ctx, args, name)
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for i := range orders {
+				errs = append(errs, o.revoke(ctx, &orders[i], code, timeout))
+			}
+			return errors.Join(errs...)
+		}),
+	}
+	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, by RFC 5280's name or number: "+strings.Join(reasonNames(), ", "))
+	cmd.Flags().StringVar(&name, "dns-name", "", "revoke all certificates that are valid for this name or address")
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the CRL")
+	o.complete(cmd, "reason", fixed(reasonNames()...))
+	o.addYes(cmd)
+	return cmd
+}
+
+func reasonNames() []string {
+	var names []string
+	for _, code := range slices.Sorted(maps.Keys(acme.RevocationReasonNames)) {
+		names = append(names, acme.RevocationReasonNames[code])
+	}
+	return names
+}
+
+// parseReason takes a reason by name, in any case, or by number.
+func parseReason(text string) (int, error) {
+	for code, name := range acme.RevocationReasonNames {
+		if strings.EqualFold(name, text) || strconv.Itoa(code) == text {
+			return code, nil
+		}
+	}
+	return 0, fmt.Errorf("there is no reason %q to revoke; these are: %s", text, strings.Join(reasonNames(), ", "))
+}
+
+// toRevoke finds what a person means, and asks where a name means more than they may know.
+func (o *options) toRevoke(ctx context.Context, args []string, name string) ([]v1alpha1.AcmeOrder, error) {
+	switch {
+	case name == "" && len(args) == 0:
+		return nil, errors.New("say what to revoke: an order, a serial number, a certificate's file, or --dns-name")
+	case name != "" && len(args) > 0:
+		return nil, errors.New("either name what to revoke, or say --dns-name")
+	case name == "":
+		var orders []v1alpha1.AcmeOrder
+		for _, arg := range args {
+			if serial, err := serialOf(arg); err == nil && serial == "" && isIdentifier(arg) {
+				return nil, fmt.Errorf("%q looks like a DNS name or address: say --dns-name %s", arg, arg)
+			}
+			order, err := o.order(ctx, arg)
+			if err != nil {
+				return nil, err
+			}
+			orders = append(orders, *order)
+		}
+		return orders, nil
+	}
+	all, err := o.ordersFor(ctx, name, client.MatchingFields{"status.state": string(acme.StateValid)})
+	if err != nil {
+		return nil, err
+	}
+	orders := slices.DeleteFunc(all, func(order v1alpha1.AcmeOrder) bool {
+		return view.OrderState(&order, o.now()) != string(acme.StateValid)
+	})
+	if len(orders) == 0 {
+		return nil, fmt.Errorf("no certificate for %s is valid in namespace %q", name, o.namespace)
+	}
+	s := o.screen()
+	s.Writer = o.ErrOut
+	view.Orders(orders, false, true, s).Write(s)
+	return orders, o.confirm(ctx, "Revoke these %d certificates for %s? That can't be taken back.", len(orders), name)
+}
+
+func (o *options) revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int, timeout time.Duration) error {
+	switch {
+	case order.Status.RevokedAt != nil:
+		o.say(o.Out, "%s was revoked at %s already", describeOrder(order), view.Time(order.Status.RevokedAt.Time))
+		return nil
+	case order.Status.State != acme.StateValid:
+		return fmt.Errorf("%s has no certificate: it is %s", describeOrder(order), order.Status.State)
+	}
+	if err := o.askToRevoke(ctx, order, reason); err != nil {
+		return err
+	}
+	if err := await(ctx, o, order, timeout, "waiting for the controllers to revoke "+order.Name, revoked); err != nil {
+		return fmt.Errorf("%s: %w; the request stands, and is carried out when the controllers run", order.Name, err)
+	}
+	o.say(o.Out, "%s: certificate %s is revoked (%s)", describeOrder(order), order.Status.Serial, view.ReasonName(reason))
+	return o.awaitCRL(ctx, order, timeout)
+}
+
+// askToRevoke writes the request into the order. It replaces one by a client that was refused; the version keeps it from
+// replacing one that the person hasn't seen.
+func (o *options) askToRevoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"resourceVersion": order.ResourceVersion,
+			"annotations":     map[string]any{v1alpha1.RevokedByAnnotation: o.who(ctx)},
+		},
+		"spec": map[string]any{"revocation": map[string]any{"reason": reason, "request": nil}},
+	})
+	if err != nil {
+		return err
+	}
+	return o.kube.Patch(ctx, order, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager))
+}
+
+func revoked(order *v1alpha1.AcmeOrder) (bool, error) {
+	if p := revocationProblem(order); p != nil {
+		return false, fmt.Errorf("it was refused: %s: %s", p.Type, p.Detail)
+	}
+	return order.Status.RevokedAt != nil, nil
+}
+
+func revocationProblem(order *v1alpha1.AcmeOrder) *v1alpha1.Problem {
+	handled := order.Status.Revocation
+	if handled == nil || order.Spec.Revocation == nil || handled.Digest != order.Spec.Revocation.Digest() {
+		return nil
+	}
+	return handled.Problem
+}
+
+// awaitCRL waits until verifiers can know. Who may not read ConfigMaps is told that it will be so.
+func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeout time.Duration) error {
+	serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
+	if !ok || order.Status.CRL == "" {
+		return nil
+	}
+	list := &corev1.ConfigMap{}
+	list.Namespace, list.Name = order.Namespace, v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)
+	number := ""
+	err := await(ctx, o, list, timeout, "waiting for CRL "+order.Status.CRL, func(list *corev1.ConfigMap) (bool, error) {
+		crl, err := x509.ParseRevocationList(list.BinaryData[v1alpha1.CRLField])
+		if err != nil {
+			return false, nil //nolint:nilerr // it is mended, or time runs out
+		}
+		number = fmt.Sprint(crl.Number)
+		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
+	})
+	if err != nil {
+		o.say(o.ErrOut, "It isn't known whether the CRL has it yet (%v)", err)
+		return nil
+	}
+	o.say(o.Out, "It is in CRL %s, number %s", order.Status.CRL, number)
+	return nil
+}

@@ -1,0 +1,212 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+)
+
+func newWatch(o *options) *cobra.Command {
+	var f orderFilter
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Show orders live, as they come and change",
+		Long: `Show orders live: those that aren't finished, and whatever changes from now on.
+
+On a terminal it is a table that is drawn anew; elsewhere each change is a line. Ctrl-C ends it.`,
+		Args: cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context, _ []string) error { return o.watch(ctx, f) }),
+	}
+	addAllNamespaces(cmd, &f.all)
+	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only those of this issuer")
+	cmd.Flags().StringVar(&f.account, "account", "", "only those of this account")
+	o.complete(cmd, "issuer", completeIssuers)
+	o.complete(cmd, "account", completeAccounts)
+	return cmd
+}
+
+// unfinishedStates are those of orders from which something is still to come.
+var unfinishedStates = []acme.State{acme.StatePending, acme.StateReady, acme.StateProcessing}
+
+func (o *options) watch(ctx context.Context, f orderFilter) error {
+	w := &watcher{options: o, filter: f, live: isTerminal(o.Out), shown: map[client.ObjectKey]v1alpha1.AcmeOrder{}}
+	err := w.run(ctx)
+	if ctx.Err() != nil {
+		return nil // Ctrl-C is how it ends
+	}
+	return err
+}
+
+const (
+	// drawEvery is how often the table is drawn anew at most.
+	drawEvery = 250 * time.Millisecond
+	// watchedOrders bounds how many orders are remembered.
+	watchedOrders = 1000
+	// watchAgain is the pause before a watch that ended is begun again.
+	watchAgain = time.Second
+)
+
+// watcher shows orders as they change.
+type watcher struct {
+	*options
+	filter orderFilter
+	live   bool
+	shown  map[client.ObjectKey]v1alpha1.AcmeOrder
+}
+
+// run watches until the context ends. A watch that ends is begun again with what is unfinished then.
+func (w *watcher) run(ctx context.Context) error {
+	for {
+		version, err := w.begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.follow(ctx, version); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(watchAgain):
+		}
+	}
+}
+
+// begin lists the orders that aren't finished, and gives the version of the list to go on from.
+func (w *watcher) begin(ctx context.Context) (string, error) {
+	newest, err := w.metadata(ctx, w.in(w.filter.all), client.Limit(1))
+	if err != nil {
+		return "", err
+	}
+	for _, state := range unfinishedStates {
+		f := w.filter
+		f.state = string(state)
+		visit := func(list *v1alpha1.AcmeOrderList) bool {
+			for i := range list.Items {
+				w.note(&list.Items[i], watch.Added)
+			}
+			return len(w.shown) < watchedOrders
+		}
+		if err := pages(ctx, w.kube, visit, w.in(f.all), f.fields()); err != nil {
+			return "", err
+		}
+	}
+	return newest.ResourceVersion, nil
+}
+
+func (w *watcher) follow(ctx context.Context, version string) error {
+	opts := []client.ListOption{w.in(w.filter.all), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}}}
+	if fields := w.filter.fields(); len(fields) > 0 {
+		opts = append(opts, fields)
+	}
+	events, err := w.kube.Watch(ctx, &v1alpha1.AcmeOrderList{}, opts...)
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	tick := time.NewTicker(drawEvery)
+	defer tick.Stop()
+	changed := true
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case event, ok := <-events.ResultChan():
+			if !ok {
+				return nil
+			}
+			if event.Type == watch.Error {
+				if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+					return err
+				}
+				return nil
+			}
+			if order, ok := event.Object.(*v1alpha1.AcmeOrder); ok {
+				w.note(order, event.Type)
+				changed = true
+			}
+		case <-tick.C:
+			if changed && w.live {
+				w.draw()
+				changed = false
+			}
+		}
+	}
+}
+
+// note remembers an order, or writes the line of its change.
+func (w *watcher) note(order *v1alpha1.AcmeOrder, change watch.EventType) {
+	key := client.ObjectKeyFromObject(order)
+	before, known := w.shown[key]
+	lighten(order)
+	if change == watch.Deleted {
+		delete(w.shown, key)
+	} else {
+		w.shown[key] = *order
+	}
+	if len(w.shown) > watchedOrders {
+		w.forgetOldest()
+	}
+	if w.live {
+		return
+	}
+	now := view.OrderState(order, w.now())
+	if known && change != watch.Deleted && view.OrderState(&before, w.now()) == now {
+		return
+	}
+	if change == watch.Deleted {
+		now = "deleted"
+	}
+	problem := ""
+	if p := order.Status.Problem; p != nil {
+		problem = fmt.Sprintf(" %s: %s", p.Type, p.Detail)
+	}
+	w.say(w.Out, "%s %s/%s %s %s%s", view.Time(w.now()), order.Namespace, order.Name, now, view.Identifiers(order.Spec.Identifiers), problem)
+}
+
+func (w *watcher) orders() []v1alpha1.AcmeOrder {
+	all := make([]v1alpha1.AcmeOrder, 0, len(w.shown))
+	for _, order := range w.shown {
+		all = append(all, order)
+	}
+	slices.SortFunc(all, func(a, b v1alpha1.AcmeOrder) int {
+		if c := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); c != 0 {
+			return c
+		}
+		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
+	})
+	return all
+}
+
+func (w *watcher) forgetOldest() {
+	for _, order := range w.orders()[watchedOrders/2:] {
+		delete(w.shown, client.ObjectKeyFromObject(&order))
+	}
+}
+
+// draw writes the table over the last one, as far as there is room.
+func (w *watcher) draw() {
+	orders := w.orders()
+	if file, ok := w.Out.(*os.File); ok {
+		if _, height, err := term.GetSize(int(file.Fd())); err == nil {
+			orders = orders[:min(len(orders), max(height-3, 1))]
+		}
+	}
+	fmt.Fprint(w.Out, "\x1b[H\x1b[J")
+	s := w.screen()
+	w.say(w.Out, "Orders at %s; Ctrl-C ends this", view.Time(s.Now))
+	view.Orders(orders, w.filter.all, false, s).Write(s)
+}
