@@ -1,0 +1,156 @@
+package kubectl
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"sync/atomic"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"golang.org/x/crypto/acme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	acmevocabulary "github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+var made atomic.Int32
+
+// fresh is a name that no other spec uses.
+func fresh(prefix string) string { return fmt.Sprintf("%s-%d", prefix, made.Add(1)) }
+
+// get fetches an object of the operator's namespace.
+func get[T any, O interface {
+	*T
+	client.Object
+}](ctx context.Context, name string) O {
+	GinkgoHelper()
+	object := O(new(T))
+	Expect(kube.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: name}, object)).To(Succeed())
+	return object
+}
+
+func defaultIssuer(ctx context.Context) *v1alpha1.AcmeIssuer {
+	GinkgoHelper()
+	return get[v1alpha1.AcmeIssuer](ctx, "default")
+}
+
+// newIssuer makes an issuer in a namespace of its own, which is like the default one but for what change does, and waits until it is ready.
+func newIssuer(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
+	GinkgoHelper()
+	issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(ctx), Name: "ca"}}
+	defaultIssuer(ctx).Spec.DeepCopyInto(&issuer.Spec)
+	change(&issuer.Spec)
+	Expect(kube.Create(ctx, issuer)).To(Succeed())
+	Eventually(ctx, func(g Gomega) {
+		g.Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
+		g.Expect(issuer.Status.DirectoryURL).NotTo(BeEmpty())
+	}).WithTimeout(patience).Should(Succeed())
+	return issuer
+}
+
+func newNamespace(ctx context.Context) string {
+	GinkgoHelper()
+	name := fresh("team")
+	run(ctx, "kubectl", "create", "namespace", name)
+	return name
+}
+
+// newClient is an ACME client of an issuer, which trusts the endpoint, before it registers.
+func newClient(issuer *v1alpha1.AcmeIssuer) *acme.Client {
+	GinkgoHelper()
+	text, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
+	return &acme.Client{
+		Key: newKey(), DirectoryURL: issuer.Status.DirectoryURL,
+		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+		RetryBackoff: func(int, *http.Request, *http.Response) time.Duration { return -1 }, // refusals are what is looked for
+	}
+}
+
+func newKey() crypto.Signer {
+	GinkgoHelper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	return key
+}
+
+// registered is a client with an account.
+func registered(ctx context.Context, issuer *v1alpha1.AcmeIssuer) *acme.Client {
+	GinkgoHelper()
+	c := newClient(issuer)
+	var account *acme.Account
+	Eventually(ctx, func() (err error) { // a new issuer's endpoint may not know it yet
+		account, err = c.Register(ctx, &acme.Account{Contact: []string{"mailto:admin@client.test"}}, acme.AcceptTOS)
+		return err
+	}).WithTimeout(patience).Should(Succeed())
+	Expect(account.URI).NotTo(BeEmpty())
+	return c
+}
+
+// order asks for names.
+func order(ctx context.Context, c *acme.Client, names ...string) *acme.Order {
+	GinkgoHelper()
+	order, err := c.AuthorizeOrder(ctx, acme.DomainIDs(names...))
+	Expect(err).NotTo(HaveOccurred())
+	return order
+}
+
+// nameOf is the name of the object that a URL is of.
+func nameOf(url string) string { return path.Base(url) }
+
+// answer has the http-01 challenges of an order validated, with content in the place of the right one unless it is "".
+func answer(ctx context.Context, c *acme.Client, order *acme.Order, content string) {
+	GinkgoHelper()
+	for _, url := range order.AuthzURLs {
+		authorization, err := c.GetAuthorization(ctx, url)
+		Expect(err).NotTo(HaveOccurred())
+		for _, challenge := range authorization.Challenges {
+			if challenge.Type != string(acmevocabulary.HTTP01) {
+				continue
+			}
+			response, err := c.HTTP01ChallengeResponse(challenge.Token)
+			Expect(err).NotTo(HaveOccurred())
+			if content != "" {
+				response = content
+			}
+			responder.Put(challenge.Token, response)
+			_, err = c.Accept(ctx, challenge)
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}
+}
+
+// issue obtains a certificate, and gives the order's name and the chain.
+func issue(ctx context.Context, c *acme.Client, names ...string) (string, []*x509.Certificate) {
+	GinkgoHelper()
+	o := order(ctx, c, names...)
+	answer(ctx, c, o, "")
+	ready, err := c.WaitOrder(ctx, o.URI)
+	Expect(err).NotTo(HaveOccurred())
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, newKey())
+	Expect(err).NotTo(HaveOccurred())
+	ders, _, err := c.CreateOrderCert(ctx, ready.FinalizeURL, csr, true)
+	Expect(err).NotTo(HaveOccurred())
+	var chain []*x509.Certificate
+	for _, der := range ders {
+		certificate, err := x509.ParseCertificate(der)
+		Expect(err).NotTo(HaveOccurred())
+		chain = append(chain, certificate)
+	}
+	return nameOf(o.URI), chain
+}

@@ -1,0 +1,132 @@
+// Package kubectl runs the plugin as a person does: `kubectl acme ...`, with a kubeconfig, against a running acmeca.
+package kubectl
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/http01"
+)
+
+func TestKubectl(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "kubectl acme")
+}
+
+// patience is how long something may take on a machine with much else to do.
+const patience = time.Minute
+
+var (
+	acmeca    *local.Local
+	kube      client.Client // with every right
+	responder *http01.Responder
+	programs  string // the directory with the plugin and kubectl
+	config    string // the kubeconfig, whose context has the operator's namespace
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	assets, err := binaries.Find("kubectl")
+	Expect(err).NotTo(HaveOccurred())
+	programs = GinkgoT().TempDir()
+	Expect(os.Symlink(filepath.Join(assets, "kubectl"), filepath.Join(programs, "kubectl"))).To(Succeed())
+	buildPlugin(ctx)
+
+	var stop func()
+	acmeca, stop, err = local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	responder, err = http01.Start(acmeca.Ports().HTTP01)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(responder.Stop)
+
+	scheme := runtime.NewScheme()
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	kube, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+
+	config = filepath.Join(programs, "kubeconfig")
+	text, err := os.ReadFile(acmeca.Kubeconfig())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(config, text, 0o600)).To(Succeed())
+	run(ctx, "kubectl", "config", "set-context", "--current", "--namespace", local.Namespace)
+})
+
+// buildPlugin builds this tree's plugin, with the link that kubectl looks for to complete its arguments.
+func buildPlugin(ctx context.Context) {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(programs, "kubectl-acme"), "./cmd/kubectl-acme")
+	cmd.Dir = root
+	output, err := cmd.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%s", output)
+	Expect(os.Symlink("kubectl-acme", filepath.Join(programs, "kubectl_complete-acme"))).To(Succeed())
+}
+
+// When something failed, the operator's last words help.
+var _ = ReportAfterEach(func(report SpecReport) {
+	if report.Failed() && acmeca != nil {
+		text, _ := exec.Command("tail", "-n", "40", acmeca.OperatorLog()).Output()
+		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
+	}
+})
+
+// command is a program in a person's shell: the plugin is on the PATH, and KUBECONFIG is set.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	path := name
+	if !strings.Contains(name, "/") {
+		if _, err := os.Stat(filepath.Join(programs, name)); err == nil {
+			path = filepath.Join(programs, name)
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "KUBECONFIG="+config, "ACMECA_HOME="+programs)
+	return cmd
+}
+
+// run runs a program, which has to succeed, and gives what it writes to standard output.
+func run(ctx context.Context, name string, args ...string) string {
+	GinkgoHelper()
+	return runWith(ctx, "", name, args...)
+}
+
+func runWith(ctx context.Context, stdin, name string, args ...string) string {
+	GinkgoHelper()
+	cmd := command(ctx, name, args...)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stderr = strings.NewReader(stdin), &said
+	output, err := cmd.Output()
+	Expect(err).NotTo(HaveOccurred(), "%s %q\n%s%s", name, args, output, &said)
+	return string(output)
+}
+
+// plugin runs `kubectl acme`.
+func plugin(ctx context.Context, args ...string) string {
+	GinkgoHelper()
+	return run(ctx, "kubectl", append([]string{"acme"}, args...)...)
+}
+
+// refused runs `kubectl acme`, which has to fail, and gives what it says.
+func refused(ctx context.Context, args ...string) string {
+	GinkgoHelper()
+	output, err := command(ctx, "kubectl", append([]string{"acme"}, args...)...).CombinedOutput()
+	Expect(err).To(HaveOccurred(), "%q\n%s", args, output)
+	return string(output)
+}
