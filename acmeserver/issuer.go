@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,6 +39,8 @@ type issuer struct {
 // issuers reads AcmeIssuers and compiles each once for every resourceVersion.
 type issuers struct {
 	cached client.Reader
+	// namespaces that issuers are looked for in; none for all of them.
+	namespaces []string
 
 	mu       sync.Mutex
 	compiled map[types.NamespacedName]compiledIssuer
@@ -50,6 +53,9 @@ type compiledIssuer struct {
 
 // get finds an issuer; the error is a problem.
 func (s *issuers) get(ctx context.Context, key types.NamespacedName) (*issuer, error) {
+	if len(s.namespaces) > 0 && !slices.Contains(s.namespaces, key.Namespace) {
+		return nil, notFound("issuer") // the cache doesn't know the namespace
+	}
 	object := &v1alpha1.AcmeIssuer{}
 	if err := s.cached.Get(ctx, key, object, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
 		s.mu.Lock()

@@ -57,6 +57,8 @@ type Server struct {
 type Options struct {
 	// DefaultIssuer is the one that is also served under /acme.
 	DefaultIssuer types.NamespacedName
+	// Namespaces that issuers are served from, which are those of the cache; none for all.
+	Namespaces []string
 	// Nonces that this replica makes; nil for some that no other can read.
 	Nonces *nonce.Source
 	// Peers are asked about nonces that they made; nil where there are none.
@@ -86,7 +88,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics()}
+	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics()}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err

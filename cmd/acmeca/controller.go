@@ -58,7 +58,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		return fmt.Errorf("controllers: %w", err)
 	}
 	mgr, err := newManager(config, ctrl.Options{
-		Cache:                         controllers.CacheOptions(),
+		Cache:                         o.caches(controllers.CacheOptions()),
 		Client:                        controllers.ClientOptions(),
 		HealthProbeBindAddress:        c.health,
 		Metrics:                       metricsserver.Options{BindAddress: c.metrics},

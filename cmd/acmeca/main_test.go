@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -18,27 +21,29 @@ func TestCommandLine(t *testing.T) {
 		err    string // "" for help
 		stderr string
 	}{
-		"nothing":                    {"", "a command is missing", "Usage:"},
-		"help":                       {"--help", "", "Usage:"},
-		"help in another way":        {"help", "", "Usage:"},
-		"an unknown command":         {"serve", `there is no command "serve"`, "Usage:"},
-		"help of a command":          {"controller -h", "", "-leader-elect"},
-		"help of the other":          {"server -h", "", "-tls-dir"},
-		"help of both":               {"all -h", "", "-controller-kubeconfig"},
-		"help of a perspective":      {"validator -h", "", "-client-ca"},
-		"a flag of the other half":   {"server -leader-elect", "flag provided but not defined", "-tls-dir"},
-		"a flag without prefix":      {"all -kubeconfig x", "flag provided but not defined", ""},
-		"an operator's flag":         {"validator -default-issuer a/b", "flag provided but not defined", ""},
-		"one argument too many":      {"controller now", `unexpected argument "now"`, ""},
-		"an issuer without a name":   {"controller -default-issuer acmeca-system", "is not namespace/name", ""},
-		"a URL without TLS":          {"server -external-url http://acme.test", "is not a plain https URL", ""},
-		"a URL with a query":         {"server -external-url https://acme.test?a=b", "is not a plain https URL", ""},
-		"a URL with a user":          {"server -external-url https://user@acme.test", "is not a plain https URL", ""},
-		"a URL without a host":       {"server -external-url https:///acme", "is not a plain https URL", ""},
-		"a plain URL with TLS":       {"controller -plain-url https://acme.test", "is not an http URL", ""},
-		"a kubeconfig that is none":  {"controller -kubeconfig /nonexistent", "/nonexistent", ""},
-		"the same for the other one": {"server -kubeconfig /nonexistent", "/nonexistent", ""},
-		"a range that is none":       {"validator -allow loopback", `--allow "loopback" is not a CIDR`, ""},
+		"nothing":                                 {"", "a command is missing", "Usage:"},
+		"help":                                    {"--help", "", "Usage:"},
+		"help in another way":                     {"help", "", "Usage:"},
+		"an unknown command":                      {"serve", `there is no command "serve"`, "Usage:"},
+		"help of a command":                       {"controller -h", "", "-leader-elect"},
+		"help of the other":                       {"server -h", "", "-tls-dir"},
+		"help of both":                            {"all -h", "", "-controller-kubeconfig"},
+		"help of a perspective":                   {"validator -h", "", "-client-ca"},
+		"a flag of the other half":                {"server -leader-elect", "flag provided but not defined", "-tls-dir"},
+		"a flag without prefix":                   {"all -kubeconfig x", "flag provided but not defined", ""},
+		"an operator's flag":                      {"validator -default-issuer a/b", "flag provided but not defined", ""},
+		"one argument too many":                   {"controller now", `unexpected argument "now"`, ""},
+		"an issuer without a name":                {"controller -default-issuer acmeca-system", "is not namespace/name", ""},
+		"a namespace that is none":                {"server -watch-namespaces a,B", `"B" is not a namespace`, ""},
+		"namespaces without the default issuer's": {"server -watch-namespaces a", `leaves out "acmeca-system"`, ""},
+		"a URL without TLS":                       {"server -external-url http://acme.test", "is not a plain https URL", ""},
+		"a URL with a query":                      {"server -external-url https://acme.test?a=b", "is not a plain https URL", ""},
+		"a URL with a user":                       {"server -external-url https://user@acme.test", "is not a plain https URL", ""},
+		"a URL without a host":                    {"server -external-url https:///acme", "is not a plain https URL", ""},
+		"a plain URL with TLS":                    {"controller -plain-url https://acme.test", "is not an http URL", ""},
+		"a kubeconfig that is none":               {"controller -kubeconfig /nonexistent", "/nonexistent", ""},
+		"the same for the other one":              {"server -kubeconfig /nonexistent", "/nonexistent", ""},
+		"a range that is none":                    {"validator -allow loopback", `--allow "loopback" is not a CIDR`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
@@ -80,7 +85,36 @@ func TestOptions(t *testing.T) {
 			if got := o.plain(); got != test.plain {
 				t.Errorf("plain: got %q", got)
 			}
-			if got := o.defaultIssuer.String(); got != "acmeca-system/default" {
+			if got := o.defaultIssuer.String(); got != o.namespace+"/default" {
+				t.Errorf("default issuer: got %q", got)
+			}
+		})
+	}
+}
+
+// What is watched is what the arguments name, once each; nothing stands for everything.
+func TestWatchedNamespaces(t *testing.T) {
+	for text, test := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"all":     {nil, nil},
+		"none":    {[]string{"-watch-namespaces", ""}, nil},
+		"one":     {[]string{"-watch-namespaces", "pki"}, []string{"pki"}},
+		"several": {[]string{"-watch-namespaces", "team-b,pki", "-watch-namespaces=team-a", "-watch-namespaces=pki"}, []string{"pki", "team-a", "team-b"}},
+	} {
+		t.Run(text, func(t *testing.T) {
+			var o options
+			flags := flag.NewFlagSet("", flag.ContinueOnError)
+			o.bind(flags)
+			if err := errors.Join(flags.Parse(append(test.args, "-namespace", "pki")), o.check()); err != nil {
+				t.Fatal(err)
+			}
+			restricted := slices.Sorted(maps.Keys(o.caches(cache.Options{}).DefaultNamespaces))
+			if !slices.Equal(o.watch, test.want) || !slices.Equal(restricted, test.want) {
+				t.Errorf("got %v, and %v for the cache", o.watch, restricted)
+			}
+			if got := o.defaultIssuer.String(); got != "pki/default" {
 				t.Errorf("default issuer: got %q", got)
 			}
 		})

@@ -1,16 +1,18 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -18,22 +20,26 @@ import (
 type options struct {
 	namespace     string
 	defaultIssuer objectName
+	watch         listFlag
 	externalURLs  listFlag
 	plainURL      string
 }
 
 func (o *options) bind(flags *flag.FlagSet) {
 	o.namespace = "acmeca-system"
-	o.defaultIssuer = objectName{Namespace: "acmeca-system", Name: "default"}
 	flags.StringVar(&o.namespace, "namespace", o.namespace, "the namespace that the operator is in")
-	flags.Var(&o.defaultIssuer, "default-issuer", "`namespace/name` of the issuer that is also served under /acme")
+	flags.Var(&o.defaultIssuer, "default-issuer", "`namespace/name` of the issuer that is also served under /acme (default <namespace>/default)")
+	flags.Var(&o.watch, "watch-namespaces", "`namespace` with issuers, or several with commas between; may be given again. The others are left alone, and no right is needed there (default all namespaces)")
 	flags.Var(&o.externalURLs, "external-url", "base `URL` under which clients reach the endpoint, for issuers that name none; may be given again (default https://acmeca.<namespace>.svc)")
 	flags.StringVar(&o.plainURL, "plain-url", "", "base `URL` of the plain HTTP listener, from which certificates say that CA certificates can be had (default http://acmeca.<namespace>.svc)")
 }
 
 func (o *options) check() error {
 	if o.defaultIssuer.Name == "" {
-		return errors.New("--default-issuer is missing")
+		o.defaultIssuer = objectName{Namespace: o.namespace, Name: "default"}
+	}
+	if err := o.checkNamespaces(); err != nil {
+		return err
 	}
 	for _, text := range o.externalURLs {
 		if u, err := url.Parse(text); err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
@@ -44,6 +50,35 @@ func (o *options) check() error {
 		return fmt.Errorf("--plain-url %q is not an http URL", o.plainURL)
 	}
 	return nil
+}
+
+// checkNamespaces checks the namespaces, and takes apart those that one argument names.
+func (o *options) checkNamespaces() error {
+	o.watch = slices.Compact(slices.Sorted(strings.SplitSeq(o.watch.String(), ",")))
+	if len(o.watch) == 1 && o.watch[0] == "" {
+		o.watch = nil
+		return nil
+	}
+	for _, namespace := range o.watch {
+		if problems := validation.IsDNS1123Label(namespace); len(problems) > 0 {
+			return fmt.Errorf("--watch-namespaces: %q is not a namespace: %s", namespace, strings.Join(problems, "; "))
+		}
+	}
+	if !slices.Contains(o.watch, o.defaultIssuer.Namespace) {
+		return fmt.Errorf("--watch-namespaces leaves out %q, where the default issuer is: add it, or name another one with --default-issuer", o.defaultIssuer.Namespace)
+	}
+	return nil
+}
+
+// caches restricts a cache to the namespaces that are watched.
+func (o *options) caches(c cache.Options) cache.Options {
+	if len(o.watch) > 0 {
+		c.DefaultNamespaces = map[string]cache.Config{}
+	}
+	for _, namespace := range o.watch {
+		c.DefaultNamespaces[namespace] = cache.Config{}
+	}
+	return c
 }
 
 func (o *options) plain() string {

@@ -73,7 +73,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return err
 	}
 	mgr, err := newManager(config, ctrl.Options{
-		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                  o.caches(cache.Options{DefaultTransform: cache.TransformStripManagedFields()}),
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,
@@ -99,7 +99,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry,
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
 	if err != nil {
