@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"math/big"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -74,6 +75,8 @@ var _ = Describe("certbot", Ordered, func() {
 		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
 		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(4))
 		Expect(orderWith(ctx, readCertificate(live("cert.pem"))).Status.RevokedAt).To(BeNil())
+		Eventually(func() []*big.Int { return listed(ctx, revoked) }, "10s").Should(ContainElement(revoked.SerialNumber))
+		Expect(listed(ctx, readCertificate(live("cert.pem")))).NotTo(ContainElement(readCertificate(live("cert.pem")).SerialNumber))
 	}, SpecTimeout(time.Minute))
 
 	It("revokes with the certificate's own key", func(ctx SpecContext) {

@@ -149,4 +149,37 @@ var _ = Describe("github.com/mholt/acmez", func() {
 		Entry("account P-256, certificate P-384", SpecTimeout(time.Minute), "P-256", "P-384"),
 		Entry("account RSA, certificate P-256", SpecTimeout(time.Minute), "RSA-2048", "P-256"),
 	)
+
+	It("asks when to renew, and renews with an order that says what it replaces (RFC 9773)", func(ctx SpecContext) {
+		c := acmez.Client{
+			Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: trusting()},
+			ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: respond()},
+		}
+		account, err := c.NewAccount(ctx, acmezacme.Account{TermsOfServiceAgreed: true, PrivateKey: keys["P-256"]()})
+		Expect(err).NotTo(HaveOccurred())
+		const name = "z-ari.test"
+		obtain := func(replaced *x509.Certificate) *x509.Certificate {
+			GinkgoHelper()
+			csr, err := acmez.NewCSR(keys["P-256"](), []string{name})
+			Expect(err).NotTo(HaveOccurred())
+			parameters, err := acmez.OrderParametersFromCSR(account, csr)
+			Expect(err).NotTo(HaveOccurred())
+			parameters.Replaces = replaced
+			certificates, err := c.ObtainCertificate(ctx, parameters)
+			Expect(err).NotTo(HaveOccurred())
+			return parseChain(certificates[0].ChainPEM)[0]
+		}
+		first := obtain(nil)
+		info, err := c.GetRenewalInfo(ctx, first)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now()))
+		Expect(info.SuggestedWindow.End).To(And(BeTemporally(">", info.SuggestedWindow.Start), BeTemporally("<", first.NotAfter)))
+
+		second := obtain(first)
+		Expect(orderWith(ctx, second).Spec.Replaces).To(Equal(orderWith(ctx, first).Status.CertificateID))
+		Expect(c.RevokeCertificate(ctx, account, second, account.PrivateKey, acmezacme.ReasonSuperseded)).To(Succeed())
+		info, err = c.GetRenewalInfo(ctx, second)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.SuggestedWindow.End).To(BeTemporally("<=", time.Now()), "at once")
+	}, SpecTimeout(time.Minute))
 })

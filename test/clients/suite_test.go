@@ -6,6 +6,9 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"math/big"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -121,6 +124,26 @@ func verifyChain(chain []*x509.Certificate, names ...string) {
 		Expect(err).NotTo(HaveOccurred())
 	}
 	Expect(chain[0].DNSNames).To(ConsistOf(names))
+}
+
+// listed are the serial numbers in the CRL that a certificate names, as it is served.
+func listed(ctx context.Context, certificate *x509.Certificate) []*big.Int {
+	GinkgoHelper()
+	Expect(certificate.CRLDistributionPoints).To(HaveLen(1))
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], http.NoBody)
+	Expect(err).NotTo(HaveOccurred())
+	response, err := http.DefaultClient.Do(request)
+	Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	der, err := io.ReadAll(response.Body)
+	Expect(err).NotTo(HaveOccurred())
+	crl, err := x509.ParseRevocationList(der)
+	Expect(err).NotTo(HaveOccurred(), "%s", response.Status)
+	var serials []*big.Int
+	for _, entry := range crl.RevokedCertificateEntries {
+		serials = append(serials, entry.SerialNumber)
+	}
+	return serials
 }
 
 // ordersFor are the orders for exactly that name.

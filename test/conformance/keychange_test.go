@@ -70,14 +70,3 @@ var _ = Describe("Many registrations of one key at once", func() {
 		Expect(urls[0]).NotTo(BeEmpty())
 	})
 })
-
-var _ = Describe("Clients of Dogtag", func() {
-	It("register at the path that they know", func() {
-		a := newAccountKey("RS256")
-		r := a.postWithKey(a.base+"new-acct", map[string]any{"contact": []string{"mailto:admin@example.com"}, "termsOfServiceAgreed": true})
-		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
-		a.url = r.Header.Get("Location")
-		a.issued("dogtag.test")
-		Expect(a.register(map[string]any{"onlyReturnExisting": true}).Header.Get("Location")).To(Equal(a.url))
-	})
-})
