@@ -101,6 +101,10 @@ test-unit: ## Run the tests that need no control plane.
 fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz.sh "$(FUZZTIME)"
 
+.PHONY: fuzz-short
+fuzz-short: ## Run each fuzz target for two seconds, without the minutes that it takes to compile them for coverage.
+	hack/fuzz.sh 2s plain
+
 .PHONY: bench
 bench: control-plane ## Measure certificates a second, latency, and what each costs, with a control plane of its own. BENCHFLAGS=-h lists the choices.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/bench $(BENCHFLAGS)

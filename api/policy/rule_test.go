@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -29,7 +31,7 @@ func TestRules(t *testing.T) {
 	account.Name, account.Status.Contact, account.Status.ExternalAccountKeyID = "x", []string{"mailto:a@b.test"}, "guest"
 	guests := p.ForAccount(account)
 	inside, outside := []acme.Identifier{{Type: acme.DNS, Value: "a.guest.test"}}, []acme.Identifier{{Type: acme.DNS, Value: "a.test"}}
-	large := &x509.CertificateRequest{PublicKey: largeKey}
+	large := &x509.CertificateRequest{PublicKey: largeKey()}
 	for what, test := range map[string]struct {
 		policy      *Policy
 		identifiers []acme.Identifier
@@ -92,5 +94,5 @@ func TestUnder(t *testing.T) {
 	}
 }
 
-// largeKey has a size that no rule here takes.
-var largeKey = must(rsa.GenerateKey(rand.Reader, 3072)).Public()
+// largeKey has a size that no rule here takes. It is made when a test asks for it: fuzzing starts the program again and again.
+var largeKey = sync.OnceValue(func() crypto.PublicKey { return must(rsa.GenerateKey(rand.Reader, 3072)).Public() })
