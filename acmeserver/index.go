@@ -44,6 +44,18 @@ var (
 		}
 		return a.Spec.AccountRef.Name
 	}}
+	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account, pending", func(o *v1alpha1.AcmeOrder) string {
+		if finished(o) {
+			return ""
+		}
+		return o.Spec.AccountRef.Name
+	}}
+	pendingAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account, pending", func(a *v1alpha1.AcmeAuthorization) string {
+		if !pending(a) {
+			return ""
+		}
+		return a.Spec.AccountRef.Name
+	}}
 	authorizationsByName = index[*v1alpha1.AcmeAuthorization]{"account and identifier", func(a *v1alpha1.AcmeAuthorization) string {
 		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
 	}}
@@ -67,6 +79,8 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		preAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
+		pendingOrdersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
+		pendingAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 		authorizationsByName.add(ctx, c, &v1alpha1.AcmeAuthorization{}),
 	} {
 		if add != nil {

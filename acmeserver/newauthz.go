@@ -40,6 +40,9 @@ func (s *Server) newAuthz(r *signed) (*answer, error) {
 	if err := s.limitOrders(r, false, id); err != nil {
 		return nil, err
 	}
+	if err := s.limitPending(r, 0, 1); err != nil {
+		return nil, err
+	}
 	var authz *v1alpha1.AcmeAuthorization
 	if payload.Identifier.SubdomainAuthAllowed {
 		authz = r.subdomainAuthorization(id)

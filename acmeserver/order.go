@@ -74,6 +74,9 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := s.limitOrders(r, payload.Replaces != "", identifiers...); err != nil {
 		return nil, err
 	}
+	if err := s.limitPending(r, 1, len(identifiers)); err != nil {
+		return nil, err
+	}
 	names, err := s.authorize(r, identifiers, above)
 	if err != nil {
 		return nil, err

@@ -521,6 +521,21 @@ type AccountRules struct {
 	// ExternalAccountBinding says how accounts are tied to ones that you know (RFC 8555 section 7.3.4).
 	// +optional
 	ExternalAccountBinding ExternalAccountBinding `json:"externalAccountBinding,omitzero"`
+
+	// MaxPendingOrders is how many orders an account may have that are neither valid nor invalid. Beyond it, new ones are
+	// refused until some are finished, or have expired.
+	// +optional
+	// +kubebuilder:default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxPendingOrders int `json:"maxPendingOrders,omitempty"`
+
+	// MaxPendingAuthorizations is how many authorizations an account may have that are pending.
+	// +optional
+	// +kubebuilder:default=5000
+	// +kubebuilder:validation:Minimum=100
+	// +kubebuilder:validation:Maximum=100000
+	MaxPendingAuthorizations int `json:"maxPendingAuthorizations,omitempty"`
 }
 
 // ExternalAccountBinding says how accounts are tied to ones that you know. A key with the id "team-a" is a Secret of type
