@@ -1,0 +1,375 @@
+package history
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// Fault says how bad a violation is.
+type Fault string
+
+// Faults.
+const (
+	Lost       Fault = "lost"       // a client was told of it, and it isn't there
+	Duplicated Fault = "duplicated" // there are two where there is to be one
+	Broken     Fault = "broken"     // anything else
+)
+
+// A Violation is a promise that wasn't kept.
+type Violation struct {
+	Fault Fault
+	What  string
+}
+
+func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.Fault, v.What) }
+
+// checker collects violations.
+type checker struct {
+	*History
+	found []Violation
+	// final is each object's last version.
+	orders map[string]Version[*v1alpha1.AcmeOrder]
+	// certificates are those that orders had, by order.
+	certificates map[string]*x509.Certificate
+	revocations  []revocation
+}
+
+// revocation is one as it was decided.
+type revocation struct {
+	revision             uint64
+	order, shard, serial string
+	notAfter             time.Time
+}
+
+// Check says which promises weren't kept. The history is to be complete, and the operator to have had the time to finish
+// what it was at.
+func (h *History) Check() []Violation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := &checker{History: h, orders: map[string]Version[*v1alpha1.AcmeOrder]{}, certificates: map[string]*x509.Certificate{}}
+	slices.SortStableFunc(h.Orders, func(a, b Version[*v1alpha1.AcmeOrder]) int { return compare(a.Revision, b.Revision) })
+	slices.SortStableFunc(h.Authorizations, func(a, b Version[*v1alpha1.AcmeAuthorization]) int { return compare(a.Revision, b.Revision) })
+	slices.SortStableFunc(h.CRLs, func(a, b CRL) int { return compare(a.Revision, b.Revision) })
+	for _, gap := range h.Gaps {
+		c.report(Broken, "the history has a gap: %s", gap)
+	}
+	c.checkOrders()
+	c.checkCertificates()
+	c.checkAudit()
+	c.checkLists()
+	c.checkAnswers()
+	return c.found
+}
+
+func compare(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (c *checker) report(fault Fault, format string, args ...any) {
+	c.found = append(c.found, Violation{fault, fmt.Sprintf(format, args...)})
+}
+
+func finished(state acme.State) bool { return state == acme.StateValid || state == acme.StateInvalid }
+
+// checkOrders holds that an order ends, once, with one certificate whose names were authorized at that moment.
+func (c *checker) checkOrders() {
+	for _, version := range c.Orders {
+		order := version.Object
+		before, known := c.orders[order.Name]
+		c.orders[order.Name] = version
+		if version.Deleted {
+			if !finished(order.Status.State) {
+				c.report(Lost, "order %s was removed while %q", order.Name, order.Status.State)
+			}
+			continue
+		}
+		if known && finished(before.Object.Status.State) && before.Object.Status.State != order.Status.State {
+			c.report(Broken, "order %s was %s and is %q at %d", order.Name, before.Object.Status.State, order.Status.State, version.Revision)
+		}
+		if known && before.Object.Status.RevokedAt != nil && order.Status.RevokedAt == nil {
+			c.report(Lost, "the revocation of order %s is gone at %d", order.Name, version.Revision)
+		}
+		if order.Status.RevokedAt != nil && (!known || before.Object.Status.RevokedAt == nil) {
+			r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
+				shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)}
+			if order.Status.NotAfter != nil {
+				r.notAfter = order.Status.NotAfter.Time
+			}
+			c.revocations = append(c.revocations, r)
+		}
+		if order.Status.State == acme.StateValid {
+			c.checkIssued(version)
+		}
+	}
+	for name, version := range c.orders {
+		if !version.Deleted && !finished(version.Object.Status.State) {
+			c.report(Lost, "order %s never ended: it is %q", name, version.Object.Status.State)
+		}
+	}
+}
+
+// checkIssued looks at an order that has a certificate.
+func (c *checker) checkIssued(version Version[*v1alpha1.AcmeOrder]) {
+	order := version.Object
+	block, _ := pem.Decode([]byte(order.Status.Certificate))
+	if block == nil {
+		c.report(Lost, "order %s is valid without a certificate at %d", order.Name, version.Revision)
+		return
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		c.report(Broken, "the certificate of order %s: %v", order.Name, err)
+		return
+	}
+	if before := c.certificates[order.Name]; before != nil {
+		if !before.Equal(certificate) {
+			c.report(Duplicated, "order %s has a second certificate at %d", order.Name, version.Revision)
+		}
+		return
+	}
+	c.certificates[order.Name] = certificate
+	if serialOf(certificate.SerialNumber) != order.Status.Serial {
+		c.report(Broken, "order %s says that its serial number is %s; the certificate has %s", order.Name, order.Status.Serial, serialOf(certificate.SerialNumber))
+	}
+	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) || len(certificate.DNSNames) != len(order.Spec.Identifiers) {
+		c.report(Broken, "order %s has %d identifiers, %d authorizations and %d names in its certificate", order.Name,
+			len(order.Spec.Identifiers), len(order.Spec.Authorizations), len(certificate.DNSNames))
+		return
+	}
+	for i, id := range order.Spec.Identifiers {
+		if !slices.Contains(certificate.DNSNames, id.Value) {
+			c.report(Broken, "the certificate of order %s lacks %q", order.Name, id.Value)
+		}
+		if fault := c.authorizationFault(order, order.Spec.Authorizations[i], id, version.Revision); fault != "" {
+			c.report(Broken, "order %s was issued for %q on an authorization that %s", order.Name, id.Value, fault)
+		}
+	}
+}
+
+// authorizationFault says why an authorization, as it stood when an order was issued, was no ground for that.
+func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id v1alpha1.Identifier, at uint64) string {
+	var now *v1alpha1.AcmeAuthorization
+	for _, version := range c.Authorizations {
+		if version.Object.Name == name && version.Revision < at && !version.Deleted {
+			now = version.Object
+		}
+	}
+	switch {
+	case now == nil:
+		return "doesn't exist"
+	case now.Status.State != acme.StateValid:
+		return fmt.Sprintf("is %q", now.Status.State)
+	case now.Spec.AccountRef != order.Spec.AccountRef || now.Spec.IssuerRef != order.Spec.IssuerRef:
+		return "is of another account or issuer"
+	case !now.Covers(id.ACME()):
+		return "is for " + now.Authorized().Value
+	case now.Status.Expires == nil || now.Status.Expires.Before(&order.Spec.Finalization.Time):
+		return "had expired"
+	}
+	return ""
+}
+
+// checkCertificates holds that a serial number is that of one certificate.
+func (c *checker) checkCertificates() {
+	orders := map[string]string{}
+	for name, certificate := range c.certificates {
+		serial := serialOf(certificate.SerialNumber)
+		if other, taken := orders[serial]; taken {
+			c.report(Duplicated, "orders %s and %s have the serial number %s", other, name, serial)
+		}
+		orders[serial] = name
+	}
+}
+
+// checkAudit holds that the audit log tells of a certificate at most once, and of no other than the order's.
+func (c *checker) checkAudit() {
+	told := map[string]bool{}
+	for _, line := range c.Issued {
+		if told[line.Order] {
+			c.report(Duplicated, "the audit log tells twice that order %s was issued", line.Order)
+		}
+		told[line.Order] = true
+		certificate := c.certificates[line.Order]
+		if certificate == nil || serialOf(certificate.SerialNumber) != line.Serial {
+			c.report(Broken, "the audit log has certificate %s of order %s, which isn't stored", line.Serial, line.Order)
+		}
+	}
+}
+
+// checkLists holds that the numbers of CRLs rise, and that a revocation is in every CRL, from the first one that was made
+// after it until one showed it past the certificate's expiry. A CRL may have been made when the newest revocations weren't
+// known to the controllers yet; but they hear of them in the order in which they were stored, so one that has a later
+// revocation lacks no earlier one.
+func (c *checker) checkLists() {
+	last := map[string]*CRL{}
+	listed, done := map[string]bool{}, map[string]bool{} // by shard and serial
+	for i := range c.CRLs {
+		crl := &c.CRLs[i]
+		if before := last[crl.Shard]; before != nil {
+			switch crl.Number.Cmp(before.Number) {
+			case -1:
+				c.report(Broken, "CRL %s has number %s at %d after %s", crl.Shard, crl.Number, crl.Revision, before.Number)
+			case 0:
+				if !sameSerials(crl.Serials, before.Serials) {
+					c.report(Duplicated, "CRL %s has number %s twice", crl.Shard, crl.Number)
+				}
+			}
+		}
+		last[crl.Shard] = crl
+		newest := uint64(0)
+		for _, r := range c.revocations {
+			if r.shard == crl.Shard && crl.Serials[r.serial] {
+				newest = max(newest, r.revision)
+			}
+		}
+		for _, r := range c.revocations {
+			if r.shard != crl.Shard {
+				continue
+			}
+			key := r.shard + " " + r.serial
+			switch {
+			case crl.Serials[r.serial]:
+				if r.revision > crl.Revision {
+					c.report(Broken, "CRL %s has %s at %d before it was revoked", crl.Shard, r.serial, crl.Revision)
+				}
+				listed[key] = true
+				done[key] = done[key] || crl.ThisUpdate.After(r.notAfter)
+			case done[key]:
+			case listed[key], r.revision < newest:
+				c.report(Lost, "CRL %s number %s lacks %s, which was revoked before", crl.Shard, crl.Number, r.serial)
+			}
+		}
+	}
+	for _, r := range c.revocations {
+		if !listed[r.shard+" "+r.serial] {
+			c.report(Lost, "no CRL of %s has %s, which was revoked", r.shard, r.serial)
+		}
+	}
+}
+
+func sameSerials(a, b map[string]bool) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for serial := range a {
+		if !b[serial] {
+			return false
+		}
+	}
+	return true
+}
+
+// ranks say how far a resource is: a client never sees a lower rank after a higher one, and those of the highest rank of a
+// kind are final.
+var ranks = map[Kind]map[string]int{
+	Order:         {"pending": 1, "ready": 2, "processing": 3, "valid": 4, "invalid": 4},
+	Authorization: {"pending": 1, "valid": 2, "invalid": 3, "deactivated": 3, "expired": 3, "revoked": 3},
+	Challenge:     {"pending": 1, "processing": 2, "valid": 3, "invalid": 3},
+	Account:       {"valid": 1, "deactivated": 2, "revoked": 2},
+}
+
+// checkAnswers holds that a client never sees undone what it was told, and that what it was told is stored.
+func (c *checker) checkAnswers() {
+	type resource struct {
+		client string
+		kind   Kind
+		id     string
+	}
+	last := map[resource]string{}
+	revoked := map[string]bool{}
+	for _, r := range c.revocations {
+		revoked[r.serial] = true
+	}
+	for _, answer := range c.Answers {
+		key := resource{answer.Client, answer.Kind, answer.ID}
+		before, known := last[key]
+		if answer.State != "" {
+			last[key] = answer.State
+		}
+		switch {
+		case answer.State == "":
+			if known && !c.removed(answer) {
+				c.report(Lost, "%s was told that there is no %s %s, after it was %q", answer.Client, answer.Kind, answer.ID, before)
+			}
+		case answer.Kind == Revocation:
+			if !revoked[answer.ID] {
+				c.report(Lost, "%s was told that %s is revoked, and it isn't", answer.Client, answer.ID)
+			}
+		case answer.Kind == Certificate:
+			certificate := c.certificates[answer.ID]
+			if certificate == nil || !bytes.Equal(certificate.Raw, []byte(answer.State)) {
+				c.report(Lost, "%s got a certificate for order %s that isn't the order's", answer.Client, answer.ID)
+			}
+		default:
+			c.checkStep(answer, before, known)
+		}
+		if answer.Kind == Order && answer.State != "" {
+			if _, stored := c.orders[answer.ID]; !stored {
+				c.report(Lost, "%s was told of order %s, which isn't stored", answer.Client, answer.ID)
+			}
+		}
+	}
+	for key, state := range last {
+		if version, stored := c.orders[key.id]; key.kind == Order && stored && finished(acme.State(state)) && acme.State(state) != version.Object.Status.State {
+			c.report(Lost, "%s was told that order %s is %s; it is stored as %q", key.client, key.id, state, version.Object.Status.State)
+		}
+	}
+}
+
+// checkStep looks at two answers about a resource, one after the other.
+func (c *checker) checkStep(answer Answer, before string, known bool) {
+	ranks := ranks[answer.Kind]
+	rank, ok := ranks[answer.State]
+	if !ok {
+		c.report(Broken, "%s was told that %s %s is %q", answer.Client, answer.Kind, answer.ID, answer.State)
+		return
+	}
+	if !known {
+		return
+	}
+	if rank < ranks[before] || rank == ranks[before] && answer.State != before {
+		c.report(Broken, "%s was told that %s %s is %s after it was %s", answer.Client, answer.Kind, answer.ID, answer.State, before)
+	}
+}
+
+// removed reports whether a resource was removed by retention.
+func (c *checker) removed(answer Answer) bool {
+	if answer.Kind == Order || answer.Kind == Certificate {
+		return c.orders[answer.ID].Deleted
+	}
+	for _, version := range c.Authorizations {
+		if version.Deleted && (answer.ID == version.Object.Name || len(answer.ID) > len(version.Object.Name) && answer.ID[:len(version.Object.Name)+1] == version.Object.Name+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// Count is how much of something a history has.
+func (h *History) Count() (certificates, revocations int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	issued, revoked := map[string]bool{}, map[string]bool{}
+	for _, version := range h.Orders {
+		if version.Object.Status.State == acme.StateValid {
+			issued[version.Object.Name] = true
+		}
+		if version.Object.Status.RevokedAt != nil {
+			revoked[version.Object.Name] = true
+		}
+	}
+	return len(issued), len(revoked)
+}

@@ -1,0 +1,119 @@
+package history
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// Observe records what is stored in a namespace from now on, until stop is called. A watch that breaks goes on where it
+// was.
+func (h *History) Observe(ctx context.Context, c client.WithWatch, namespace string) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	stop = func() { cancel(); all.Wait() }
+	for _, list := range []client.ObjectList{&v1alpha1.AcmeOrderList{}, &v1alpha1.AcmeAuthorizationList{}, &corev1.ConfigMapList{}} {
+		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			stop()
+			return nil, err
+		}
+		all.Go(func() { h.follow(ctx, c, list, namespace) })
+	}
+	return stop, nil
+}
+
+// rewatch is the pause before a broken watch is taken up again.
+const rewatch = 50 * time.Millisecond
+
+func (h *History) follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace string) {
+	from := list.GetResourceVersion()
+	for ctx.Err() == nil {
+		events, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from}})
+		if err == nil {
+			from = h.drain(ctx, events, from)
+			events.Stop()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rewatch):
+		}
+	}
+}
+
+// drain records what a watch tells, and gives where to go on.
+func (h *History) drain(ctx context.Context, events watch.Interface, from string) string {
+	for {
+		select {
+		case <-ctx.Done():
+			return from
+		case event, ok := <-events.ResultChan():
+			if !ok {
+				return from
+			}
+			if event.Type == watch.Error {
+				if status, ok := event.Object.(*metav1.Status); ok && (status.Code == 410) {
+					h.Gap("a watch lost its place: " + status.Message)
+				}
+				return from
+			}
+			if object, ok := event.Object.(client.Object); ok {
+				from = object.GetResourceVersion()
+				if err := h.store(object, event.Type == watch.Deleted); err != nil {
+					h.Gap(err.Error())
+				}
+			}
+		}
+	}
+}
+
+// store records an object.
+func (h *History) store(object client.Object, deleted bool) error {
+	revision, err := strconv.ParseUint(object.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return err
+	}
+	switch object := object.(type) {
+	case *v1alpha1.AcmeOrder:
+		h.add(func() { h.Orders = append(h.Orders, Version[*v1alpha1.AcmeOrder]{revision, deleted, object}) })
+	case *v1alpha1.AcmeAuthorization:
+		h.add(func() {
+			h.Authorizations = append(h.Authorizations, Version[*v1alpha1.AcmeAuthorization]{revision, deleted, object})
+		})
+	case *corev1.ConfigMap:
+		if deleted || !strings.Contains(object.Name, v1alpha1.CRLConfigMap("", "")) {
+			return nil
+		}
+		crl, err := x509.ParseRevocationList(object.BinaryData[v1alpha1.CRLField])
+		if err != nil {
+			return fmt.Errorf("ConfigMap %s: %w", object.Name, err)
+		}
+		h.add(func() { h.CRLs = append(h.CRLs, crlFrom(revision, object.Namespace+"/"+object.Name, crl)) })
+	default:
+		return errors.New("an object of a kind that isn't recorded")
+	}
+	return nil
+}
+
+func crlFrom(revision uint64, shard string, list *x509.RevocationList) CRL {
+	crl := CRL{Revision: revision, Shard: shard, Number: list.Number, ThisUpdate: list.ThisUpdate, Serials: map[string]bool{}}
+	for _, entry := range list.RevokedCertificateEntries {
+		crl.Serials[serialOf(entry.SerialNumber)] = true
+	}
+	return crl
+}
+
+func serialOf(number *big.Int) string { return hex.EncodeToString(number.Bytes()) }
