@@ -48,6 +48,11 @@ func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Re
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if authz.Status.State.Final() && authz.Status.Expires == nil {
+		// What ended before it could expire is removed when it would have been otherwise.
+		expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
+		authz.Status.Expires = &expires
+	}
 	if err := patchStatus(ctx, r.Client, authz, base); err != nil {
 		return ctrl.Result{}, err
 	}

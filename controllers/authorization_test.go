@@ -194,6 +194,11 @@ var _ = Describe("An authorization", func() {
 		expectAuthorization(ctx, byClient, acme.StateDeactivated)
 		expectAuthorization(ctx, ended(o.prove(ctx, c.authorize(ctx, "b.test")), nil), acme.StateRevoked)
 
+		unproved := c.authorize(ctx, "d.test")
+		ended(unproved, c.sign(acme.AuthorizationPath(unproved.Name), map[string]string{"status": "deactivated"}))
+		expectAuthorization(ctx, unproved, acme.StateDeactivated)
+		Expect(unproved.Status.Expires).NotTo(BeNil(), "or it would never be removed")
+
 		refused := o.prove(ctx, c.authorize(ctx, "c.test"))
 		ended(refused, c.sign(acme.AuthorizationPath(refused.Name), map[string]string{"status": "valid"}))
 		Eventually(ctx, func() []string { return o.events(ctx, refused) }).WithTimeout(patience).Should(ContainElement(HavePrefix("DeactivationRefused")))

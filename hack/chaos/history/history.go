@@ -20,6 +20,8 @@ type History struct {
 	Issued []Issued
 	// Gaps are what could not be recorded; with any of them a check says nothing.
 	Gaps []string
+
+	requests int
 }
 
 // A Version is an object as it was stored. Revisions are the store's, which count all writes of all kinds.
@@ -78,4 +80,11 @@ func (h *History) Gap(what string) { h.add(func() { h.Gaps = append(h.Gaps, what
 // Audited notes a line "certificate issued" of the audit log.
 func (h *History) Audited(order, serial string) {
 	h.add(func() { h.Issued = append(h.Issued, Issued{order, serial}) })
+}
+
+// Requests is how many answers clients got.
+func (h *History) Requests() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.requests
 }

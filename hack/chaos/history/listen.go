@@ -46,7 +46,10 @@ func (l *listener) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
-	l.history.add(func() { l.history.Answers = append(l.history.Answers, l.answers(request, sent, response, body)...) })
+	l.history.add(func() {
+		l.history.requests++
+		l.history.Answers = append(l.history.Answers, l.answers(request, sent, response, body)...)
+	})
 	return response, nil
 }
 

@@ -68,3 +68,12 @@ func answerDNS(w dns.ResponseWriter, request *dns.Msg) {
 	}
 	_ = w.WriteMsg(answer) // the client asks again
 }
+
+// StartDNS serves names under .test, all with the loopback address, on a port of loopback until stop is called.
+func StartDNS(port int) (stop func(), err error) {
+	d, err := startDNS(port)
+	if err != nil {
+		return nil, err
+	}
+	return d.stop, nil
+}

@@ -1,0 +1,80 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// Settled reports whether the operator has come to rest: every order has ended, every revocation is in a CRL, and all that
+// is in this history. The error says what is missing.
+func (h *History) Settled(ctx context.Context, c client.Client, namespace string) (bool, error) {
+	var orders v1alpha1.AcmeOrderList
+	if err := c.List(ctx, &orders, client.InNamespace(namespace)); err != nil {
+		return false, err
+	}
+	var authorizations v1alpha1.AcmeAuthorizationList
+	if err := c.List(ctx, &authorizations, client.InNamespace(namespace)); err != nil {
+		return false, err
+	}
+	seen := h.revisions()
+	for i := range orders.Items {
+		order := &orders.Items[i]
+		if !finished(order.Status.State) {
+			return false, fmt.Errorf("order %s is %q", order.Name, order.Status.State)
+		}
+		if order.DeletionTimestamp != nil {
+			return false, fmt.Errorf("order %s is being deleted", order.Name)
+		}
+		if !seen[order.ResourceVersion] {
+			return false, fmt.Errorf("order %s is not in the history", order.Name)
+		}
+	}
+	for i := range authorizations.Items {
+		if !seen[authorizations.Items[i].ResourceVersion] {
+			return false, fmt.Errorf("authorization %s is not in the history", authorizations.Items[i].Name)
+		}
+	}
+	if !h.Listed() {
+		return false, fmt.Errorf("a revocation is in no CRL")
+	}
+	return true, nil
+}
+
+func (h *History) revisions() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen := map[string]bool{}
+	for _, version := range h.Orders {
+		seen[strconv.FormatUint(version.Revision, 10)] = true
+	}
+	for _, version := range h.Authorizations {
+		seen[strconv.FormatUint(version.Revision, 10)] = true
+	}
+	return seen
+}
+
+// Listed reports whether every revocation has been in a CRL.
+func (h *History) Listed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, version := range h.Orders {
+		if version.Object.Status.RevokedAt != nil && !h.listed(version.Object.Status.Serial) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *History) listed(serial string) bool {
+	for _, crl := range h.CRLs {
+		if crl.Serials[serial] {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+package inject
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// Errors that an injector makes.
+var (
+	errBefore = errors.New("injected: the connection was refused")
+	errAfter  = errors.New("injected: the connection broke before the answer")
+)
+
+// An Injector decides over the writes of both halves. It notes them, and makes one fail if it is to.
+type Injector struct {
+	// Crash ends a half; it isn't waited for.
+	Crash func(half string)
+
+	mu    sync.Mutex
+	seen  []Point
+	count map[Call]int
+	at    Point
+	mode  Mode
+	done  bool
+}
+
+// Arm forgets the writes noted so far, and has one fail from now on; the zero Point none.
+func (i *Injector) Arm(at Point, mode Mode) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.seen, i.count, i.at, i.mode, i.done = nil, map[Call]int{}, at, mode, false
+}
+
+// Seen are the writes since Arm, and whether the fault happened.
+func (i *Injector) Seen() (points []Point, happened bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return append([]Point(nil), i.seen...), i.done
+}
+
+// note counts a write, and gives what is to happen to it.
+func (i *Injector) note(call Call) Mode {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.count == nil {
+		i.count = map[Call]int{}
+	}
+	i.count[call]++
+	point := Point{call, i.count[call]}
+	i.seen = append(i.seen, point)
+	if i.done || point != i.at {
+		return ""
+	}
+	i.done = true
+	return i.mode
+}
+
+// Intercept is for the requests of a half.
+func (i *Injector) Intercept(half string) func(*http.Request, func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+	return func(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		call, counts := callOf(half, request)
+		if !counts {
+			return next(request)
+		}
+		switch i.note(call) {
+		case FailBefore:
+			return nil, errBefore
+		case Conflict:
+			return conflict(request), nil
+		case CrashBefore:
+			go i.Crash(half)
+			<-request.Context().Done() // nothing comes of it
+			return nil, errBefore
+		case FailAfter:
+			lose(next(request))
+			return nil, errAfter
+		case CrashAfter:
+			lose(next(request))
+			go i.Crash(half)
+			return nil, errAfter
+		}
+		return next(request)
+	}
+}
+
+func lose(response *http.Response, err error) {
+	if err == nil {
+		_, _ = io.Copy(io.Discard, response.Body) // until the API server has said all
+		_ = response.Body.Close()
+	}
+}
+
+const conflictStatus = `{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"injected: the object has been modified","reason":"Conflict","code":409}`
+
+func conflict(request *http.Request) *http.Response {
+	return &http.Response{
+		Status: "409 Conflict", StatusCode: http.StatusConflict, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"application/json"}}, ContentLength: int64(len(conflictStatus)),
+		Body: io.NopCloser(bytes.NewReader([]byte(conflictStatus))), Request: request,
+	}
+}

@@ -1,0 +1,143 @@
+package inprocess
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/acmeca/acmeca/acmeserver"
+	"github.com/acmeca/acmeca/controllers"
+)
+
+// Half is one of the operator's halves. It can be killed, and lives again after Start.
+type Half struct {
+	Name string
+
+	config    *rest.Config
+	setup     func(context.Context, *rest.Config) (ctrl.Manager, error)
+	down      func() // what is to happen at once when it dies
+	intercept atomic.Pointer[Intercept]
+
+	mu    sync.Mutex
+	lives int
+	end   func() // ends the present life; nil where there is none
+}
+
+// Intercept has all requests of the half to the API server decided over; nil for none.
+func (h *Half) Intercept(i Intercept) {
+	if i == nil {
+		h.intercept.Store(nil)
+		return
+	}
+	h.intercept.Store(&i)
+}
+
+// Start begins a life, with nothing known of those before. It returns when the caches are there.
+func (h *Half) Start() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.end != nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := &atomic.Bool{}
+	restConfig := rest.CopyConfig(h.config)
+	restConfig.QPS = -1
+	restConfig.Wrap(func(inner http.RoundTripper) http.RoundTripper { return &gate{inner, over, &h.intercept} })
+	mgr, err := h.setup(ctx, restConfig)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("%s: %w", h.Name, err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = mgr.Start(ctx) // it ends by cancel
+	}()
+	h.lives++
+	h.end = func() {
+		over.Store(true)
+		h.down()
+		cancel()
+		<-ended
+		mgr.GetHTTPClient().CloseIdleConnections()
+	}
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return fmt.Errorf("%s: the caches didn't come", h.Name)
+	}
+	return nil
+}
+
+// Kill ends the half at once: nothing that it was at gets through to the API server any more.
+func (h *Half) Kill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.end != nil {
+		h.end()
+		h.end = nil
+	}
+}
+
+// Restart kills it, and starts it again.
+func (h *Half) Restart() error {
+	h.Kill()
+	return h.Start()
+}
+
+func newManager(restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, namespace string, log logr.Logger) (ctrl.Manager, error) {
+	skip := true
+	options.DefaultNamespaces = map[string]cache.Config{namespace: {}}
+	return ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme: w.Scheme, Cache: options, Client: clientOptions, Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: &skip}, Logger: log,
+	})
+}
+
+func (o *Operator) newControllers() *Half {
+	return &Half{Name: "controllers", config: o.world.controllers, down: func() {}, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
+		mgr, err := newManager(c, o.world, controllers.CacheOptions(), controllers.ClientOptions(), o.Namespace, o.log)
+		if err != nil {
+			return nil, err
+		}
+		return mgr, controllers.Setup(ctx, mgr, controllers.Options{
+			ExternalURLs: []string{o.server.URL}, PlainURL: "http://acme.test", DefaultIssuer: o.issuerKey(), Concurrency: 4, Clock: o.Clock,
+		})
+	}}
+}
+
+func (o *Operator) newEndpoint() *Half {
+	down := func() { o.handler.Store(nil) }
+	return &Half{Name: "endpoint", config: o.world.endpoint, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
+		options := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+		mgr, err := newManager(c, o.world, options, client.Options{}, o.Namespace, o.log)
+		if err != nil {
+			return nil, err
+		}
+		live, err := client.New(mgr.GetConfig(), client.Options{
+			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
+		})
+		if err != nil {
+			return nil, err
+		}
+		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{DefaultIssuer: o.issuerKey(), Replica: "a", Now: o.Clock.Now})
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			if mgr.GetCache().WaitForCacheSync(ctx) {
+				o.handler.Store(acme)
+			}
+		}()
+		return mgr, nil
+	}}
+}

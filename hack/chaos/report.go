@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"text/tabwriter"
+
+	"github.com/acmeca/acmeca/hack/chaos/history"
+)
+
+// report is what a run came to.
+type report struct {
+	mu     sync.Mutex
+	seed   uint64
+	faults map[string]int // by kind
+	// points are the writes of the scripts, enumerable the faults at them, enumerated those that happened.
+	points, enumerable, enumerated int
+	requests                       int
+	certificates, revocations      int
+	violations                     []history.Violation
+}
+
+func newReport(seed uint64) *report { return &report{seed: seed, faults: map[string]int{}} }
+
+// fault counts a fault.
+func (r *report) fault(kind string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults[kind]++
+}
+
+// tried counts a fault that was to happen at a chosen write.
+func (r *report) tried(j job, happened bool) {
+	if !happened {
+		return
+	}
+	r.fault("a write " + string(j.mode))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enumerated++
+}
+
+func (r *report) violated(v history.Violation) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.violations = append(r.violations, v)
+}
+
+// add takes over what a worker did.
+func (r *report) add(w *worker, violations []history.Violation) {
+	r.count(w.history, violations)
+}
+
+func (r *report) count(h *history.History, violations []history.Violation) {
+	certificates, revocations := h.Count()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests += h.Requests()
+	r.certificates += certificates
+	r.revocations += revocations
+	r.violations = append(r.violations, violations...)
+}
+
+func (r *report) print(out io.Writer) {
+	counts := map[history.Fault]int{}
+	for _, v := range r.violations {
+		fmt.Fprintln(out, "VIOLATION", v)
+		counts[v.Fault]++
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w)
+	for _, kind := range slices.Sorted(maps.Keys(r.faults)) {
+		fmt.Fprintf(w, "fault: %s\t%d\n", kind, r.faults[kind])
+	}
+	fmt.Fprintf(w, "faults at chosen writes, of those there are\t%d of %d (%d writes)\n", r.enumerated, r.enumerable, r.points)
+	fmt.Fprintf(w, "requests answered\t%d\n", r.requests)
+	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)
+	fmt.Fprintf(w, "revocations\t%d\n", r.revocations)
+	fmt.Fprintf(w, "lost\t%d\n", counts[history.Lost])
+	fmt.Fprintf(w, "duplicated\t%d\n", counts[history.Duplicated])
+	fmt.Fprintf(w, "other invariant violations\t%d\n", counts[history.Broken])
+	fmt.Fprintf(w, "seed to replay\t%d\n", r.seed)
+	_ = w.Flush() // out is the terminal's, or a test's
+}
