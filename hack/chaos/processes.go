@@ -2,8 +2,314 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	mathrand "math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/hack/chaos/history"
+	"github.com/acmeca/acmeca/hack/process"
+	"github.com/acmeca/acmeca/hack/run/local"
 )
 
-func processes(context.Context, options, *mathrand.Rand, *report, io.Writer) error { return nil }
+// site is a whole acmeca in processes: etcd, kube-apiserver, two controllers of which one leads, and the endpoint, with a
+// proxy between each half and the API server.
+type site struct {
+	local    *local.Local
+	admin    client.WithWatch
+	history  *history.History
+	members  []*member
+	proxies  map[string]*proxy // by half
+	http01   *acmeclient.Responder
+	unwatch  func()
+	stopHTTP func()
+	stop     func()
+	report   *report
+	random   *mathrand.Rand
+	unasked  int // controllers that worked beside the one that leads
+}
+
+// A member is a process of the operator's, which is started again when it has ended.
+type member struct {
+	name, half string
+	args       []string
+	health     int
+	pprof      int
+	started    int
+	process    *process.Process
+	site       *site
+}
+
+const (
+	stopGrace = 30 * time.Second
+	// settleTimeout is how long clients and controllers may take to come to rest after the last fault.
+	settleTimeout = 3 * time.Minute
+)
+
+// processes kills, stops and cuts off the processes under a load, for a while.
+func processes(ctx context.Context, o options, random *mathrand.Rand, r *report, out io.Writer) error {
+	fmt.Fprintln(out, "processes are killed and stopped, connections cut and held up")
+	s, err := newSite(ctx, random, r)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	baseline := s.goroutines(ctx)
+
+	loadCtx, cancel := context.WithTimeout(ctx, o.processes+settleTimeout)
+	defer cancel()
+	end := make(chan struct{})
+	done := s.load(loadCtx, o.clients, end)
+	faultErr := s.faults(ctx, o.processes)
+	close(end)
+	<-done
+	settled := s.await(ctx, settleTimeout, func() (bool, error) { return s.history.Settled(ctx, s.admin, local.Namespace) })
+	s.checkLeaks(ctx, baseline)
+	s.endMembers()
+	auditErr := s.readAudit()
+	violations := s.history.Check()
+	if settled != nil && len(violations) == 0 {
+		violations = append(violations, history.Violation{Fault: history.Broken, What: settled.Error()})
+	}
+	r.count(s.history, violations)
+	return errors.Join(faultErr, auditErr)
+}
+
+func newSite(ctx context.Context, random *mathrand.Rand, r *report) (*site, error) {
+	l, stopLocal, err := local.StartForTest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{local: l, history: &history.History{}, proxies: map[string]*proxy{}, http01: &acmeclient.Responder{Keep: true}, report: r, random: random}
+	s.stop = func() {
+		s.endMembers()
+		if s.unwatch != nil {
+			s.unwatch()
+		}
+		for _, p := range s.proxies {
+			p.stop()
+		}
+		if s.stopHTTP != nil {
+			s.stopHTTP()
+		}
+		stopLocal()
+	}
+	if err := s.start(ctx); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *site) start(ctx context.Context) error {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	var err error
+	if s.admin, err = client.NewWithWatch(s.local.Plane().Config(), client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	if s.unwatch, err = s.history.Observe(ctx, s.admin, local.Namespace); err != nil {
+		return err
+	}
+	server, err := s.http01.Serve(s.local.Ports().HTTP01)
+	if err != nil {
+		return err
+	}
+	s.stopHTTP = func() { _ = server.Close() }
+	// From here on each half is a process of its own.
+	s.local.StopOperator()
+	for half, account := range map[string]string{"controller": local.ControllerAccount, "server": local.ServerAccount} {
+		target := func() string { return strings.TrimPrefix(s.local.Plane().URL(), "https://") }
+		if s.proxies[half], err = newProxy(target); err != nil {
+			return err
+		}
+		path := s.kubeconfig(half)
+		if err := s.local.Plane().WriteServiceAccountKubeconfig(ctx, local.Namespace, account, path); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text = []byte(strings.ReplaceAll(string(text), s.local.Plane().URL(), "https://"+s.proxies[half].address()))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	for _, m := range []*member{{name: "controller-0", half: "controller"}, {name: "controller-1", half: "controller"}, {name: "server-0", half: "server"}} {
+		if err := s.addMember(m, "--leader-elect"); err != nil {
+			return err
+		}
+	}
+	for _, m := range s.members {
+		if err := m.awaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) kubeconfig(half string) string { return s.local.Path("proxied-" + half + ".kubeconfig") }
+
+// addMember starts a process for good.
+func (s *site) addMember(m *member, controllerArgs ...string) error {
+	ports, err := local.FreePorts()
+	if err != nil {
+		return err
+	}
+	m.site, m.health, m.pprof = s, ports.ControllerHealth, ports.ServerHealth
+	if m.half == "server" {
+		m.args = s.local.ServerArgs(s.kubeconfig(m.half), m.health)
+	} else {
+		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.half), m.health), controllerArgs...)
+	}
+	m.args = append(m.args, "--pprof-listen", fmt.Sprintf("127.0.0.1:%d", m.pprof))
+	s.members = append(s.members, m)
+	return m.start()
+}
+
+func (m *member) start() error {
+	m.started++
+	var err error
+	m.process, err = process.Start(process.Spec{
+		Name: m.name, Path: m.site.local.Program(), Args: m.args,
+		Log: m.site.local.Path("log", fmt.Sprintf("%s.%d.log", m.name, m.started)),
+	})
+	return err
+}
+
+// revive starts it again where it has ended: a controller that lost the lead ends by itself.
+func (m *member) revive() error {
+	select {
+	case <-m.process.Done():
+		return m.start()
+	default:
+		return nil
+	}
+}
+
+func (m *member) signal(signal syscall.Signal) { _ = syscall.Kill(m.process.PID(), signal) }
+
+func (m *member) awaitReady(ctx context.Context) error {
+	return m.site.await(ctx, time.Minute, func() (bool, error) {
+		if err := m.revive(); err != nil {
+			return false, err
+		}
+		_, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", m.health))
+		return err == nil, err
+	})
+}
+
+func (s *site) endMembers() {
+	for _, m := range s.members {
+		if m.process != nil {
+			m.signal(syscall.SIGCONT)
+			m.process.Stop(stopGrace)
+		}
+	}
+}
+
+func (s *site) await(ctx context.Context, patience time.Duration, condition func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		done, err := condition()
+		if done {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("after %s: %w", patience, err)
+		}
+	}
+}
+
+func get(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, text)
+	}
+	return string(text), err
+}
+
+// goroutines of each member, which have just come up.
+func (s *site) goroutines(ctx context.Context) map[string]int {
+	counts := map[string]int{}
+	for _, m := range s.members {
+		if m.pprof == 0 {
+			continue
+		}
+		text, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=1", m.pprof))
+		var count int
+		if _, scanErr := fmt.Sscanf(text, "goroutine profile: total %d", &count); err == nil && scanErr == nil {
+			counts[m.name] = count
+		}
+	}
+	return counts
+}
+
+// goroutineRoom is how many goroutines more a process may have than when it came up: of connections that are still open,
+// and of controllers, for the one that leads now may not have led then.
+const goroutineRoom = 400
+
+func (s *site) checkLeaks(ctx context.Context, before map[string]int) {
+	var worst string
+	err := s.await(ctx, leakWait, func() (bool, error) {
+		worst = ""
+		for name, count := range s.goroutines(ctx) {
+			if count > before[name]+goroutineRoom {
+				worst = fmt.Sprintf("%s has %d goroutines at rest, and had %d when it came up", name, count, before[name])
+			}
+		}
+		return worst == "", errors.New(worst)
+	})
+	if err != nil {
+		s.report.violated(history.Violation{Fault: history.Broken, What: worst})
+	}
+}
+
+// readAudit takes the audit log from the controllers' logs. The last line of one that was killed may be half a line.
+func (s *site) readAudit() error {
+	logs, err := filepath.Glob(s.local.Path("log", "controller-*.log"))
+	if err != nil {
+		return err
+	}
+	for _, log := range logs {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			var entry struct{ Logger, Msg, Order, Serial string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "certificate issued" && strings.HasSuffix(entry.Logger, "audit") {
+				s.history.Audited(entry.Order, entry.Serial)
+			}
+		}
+	}
+	return nil
+}

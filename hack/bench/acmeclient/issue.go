@@ -145,13 +145,16 @@ func (c *Client) respond(ctx context.Context, url string) error {
 	}
 	for _, challenge := range a.Challenges {
 		if challenge.Type == "http-01" {
-			c.responder.set(challenge.Token, challenge.Token+"."+c.thumb)
+			c.Answer(challenge.Token)
 			_, err := c.call(ctx, challenge.URL, struct{}{}, nil)
 			return err
 		}
 	}
 	return errors.New("no http-01 challenge is offered")
 }
+
+// Answer has the responder answer an http-01 challenge rightly from now on.
+func (c *Client) Answer(token string) { c.responder.set(token, token+"."+c.thumb) }
 
 // until looks again until the state is valid.
 func (c *Client) until(ctx context.Context, look func() (string, error)) error {

@@ -124,7 +124,7 @@ func (c *Client) persist(ctx context.Context, step func() error) error {
 			continue
 		case answered && problem.Status < 500 && problem.Status != http.StatusTooManyRequests:
 			return err
-		case strings.Contains(err.Error(), "certificate"): // no server becomes another one by waiting
+		case !answered && strings.Contains(err.Error(), "x509:"): // no server becomes another one by waiting
 			return err
 		}
 		select {

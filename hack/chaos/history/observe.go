@@ -13,6 +13,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -47,6 +49,9 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 			from = h.drain(ctx, events, from)
 			events.Stop()
 		}
+		if from == "" || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			from = h.relist(ctx, c, list, namespace)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(rewatch):
@@ -54,7 +59,26 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 	}
 }
 
-// drain records what a watch tells, and gives where to go on.
+// relist records what there is, where a watch can't go on: an API server that was killed doesn't know what happened before
+// its own start. What was stored and replaced in the meantime stays unseen.
+func (h *History) relist(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace string) (from string) {
+	list := kind.DeepCopyObject().(client.ObjectList)
+	if c.List(ctx, list, client.InNamespace(namespace)) != nil {
+		return ""
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		return ""
+	}
+	for _, item := range items {
+		if err := h.store(item.(client.Object), false); err != nil {
+			h.Gap(err.Error())
+		}
+	}
+	return list.GetResourceVersion()
+}
+
+// drain records what a watch tells, and gives where to go on: "" where that isn't possible.
 func (h *History) drain(ctx context.Context, events watch.Interface, from string) string {
 	for {
 		select {
@@ -65,8 +89,8 @@ func (h *History) drain(ctx context.Context, events watch.Interface, from string
 				return from
 			}
 			if event.Type == watch.Error {
-				if status, ok := event.Object.(*metav1.Status); ok && (status.Code == 410) {
-					h.Gap("a watch lost its place: " + status.Message)
+				if err := apierrors.FromObject(event.Object); apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+					return ""
 				}
 				return from
 			}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+// A fault is something that happens to a site. It is over when do returns.
+type fault struct {
+	kind string
+	do   func(context.Context, *site) error
+}
+
+var kinds = []fault{
+	{"a controller is killed", killMember("controller")},
+	{"the endpoint is killed", killMember("server")},
+	{"a controller stands still", stopMember("controller")},
+	{"the endpoint stands still", stopMember("server")},
+	{"kube-apiserver is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartAPIServer(ctx) }},
+	{"etcd is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartEtcd(ctx) }},
+	{"kube-apiserver stands still", stopPlane("kube-apiserver")},
+	{"etcd stands still", stopPlane("etcd")},
+	{"the controllers' connections are cut", cut("controller")},
+	{"the endpoint's connections are cut", cut("server")},
+	{"the controllers' connections are slow", slow("controller")},
+	{"the endpoint's connections are slow", slow("server")},
+	{"somebody else writes to the same objects", contend},
+	{"another controller is made to lead", flip},
+	{"two controllers work at once", two},
+}
+
+// faults happen one after the other until the time is over, each kind as often as the others. Then all is as it was.
+func (s *site) faults(ctx context.Context, length time.Duration) error {
+	end := time.Now().Add(length)
+	var errs []error
+	for time.Now().Before(end) && ctx.Err() == nil {
+		deck := slices.Clone(kinds)
+		s.random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		for _, f := range deck {
+			if !time.Now().Before(end) || ctx.Err() != nil {
+				break
+			}
+			s.sleep(ctx, 100*time.Millisecond, 800*time.Millisecond)
+			if err := f.do(ctx, s); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", f.kind, err))
+				continue
+			}
+			s.report.fault(f.kind)
+			errs = append(errs, s.revive())
+		}
+	}
+	for _, m := range s.members {
+		errs = append(errs, m.awaitReady(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *site) revive() error {
+	var errs []error
+	for _, m := range s.members {
+		errs = append(errs, m.revive())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *site) sleep(ctx context.Context, from, to time.Duration) {
+	select {
+	case <-time.After(from + time.Duration(s.random.Int64N(int64(to-from)))):
+	case <-ctx.Done():
+	}
+}
+
+// choose is one of a half's processes.
+func (s *site) choose(half string) *member {
+	var some []*member
+	for _, m := range s.members {
+		if m.half == half {
+			some = append(some, m)
+		}
+	}
+	return some[s.random.IntN(len(some))]
+}
+
+func killMember(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		m := s.choose(half)
+		m.process.Kill()
+		s.sleep(ctx, 0, time.Second)
+		return m.start()
+	}
+}
+
+func stopMember(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		m := s.choose(half)
+		m.signal(syscall.SIGSTOP)
+		s.sleep(ctx, 200*time.Millisecond, 3*time.Second)
+		m.signal(syscall.SIGCONT)
+		return nil
+	}
+}
+
+func stopPlane(name string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		for _, p := range s.local.Plane().Processes() {
+			if p.Name() == name {
+				pid := p.PID()
+				if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+					return err
+				}
+				s.sleep(ctx, 200*time.Millisecond, 2*time.Second)
+				return syscall.Kill(pid, syscall.SIGCONT)
+			}
+		}
+		return errors.New("it doesn't run")
+	}
+}
+
+func cut(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		p := s.proxies[half]
+		p.closed.Store(s.random.IntN(2) == 0)
+		p.cut()
+		s.sleep(ctx, 0, time.Second)
+		p.closed.Store(false)
+		return nil
+	}
+}
+
+func slow(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		p := s.proxies[half]
+		p.delay.Store(int64(10*time.Millisecond) + s.random.Int64N(int64(300*time.Millisecond)))
+		s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
+		p.delay.Store(0)
+		return nil
+	}
+}
+
+// contend writes annotations into all that is unfinished, so that the controllers' writes conflict.
+func contend(ctx context.Context, s *site) error {
+	end := time.Now().Add(time.Second + time.Duration(s.random.Int64N(int64(time.Second))))
+	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
+		var orders v1alpha1.AcmeOrderList
+		var authorizations v1alpha1.AcmeAuthorizationList
+		var accounts v1alpha1.AcmeAccountList
+		for _, list := range []client.ObjectList{&orders, &authorizations, &accounts} {
+			if err := s.admin.List(ctx, list, client.InNamespace(local.Namespace)); err != nil {
+				return err
+			}
+		}
+		var some []client.Object
+		for i := range orders.Items {
+			if orders.Items[i].Status.CertificateID == "" || s.random.IntN(20) == 0 {
+				some = append(some, &orders.Items[i])
+			}
+		}
+		for i := range authorizations.Items {
+			if authorizations.Items[i].Status.Expires == nil {
+				some = append(some, &authorizations.Items[i])
+			}
+		}
+		for i := range accounts.Items {
+			some = append(some, &accounts.Items[i])
+		}
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"chaos":"%d"}}}`, n))
+		for _, object := range some {
+			if err := client.IgnoreNotFound(s.admin.Patch(ctx, object, patch)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flip takes the lead from the controller that has it. It works on until it finds that out, and then ends; the other one
+// begins in the meantime.
+func flip(ctx context.Context, s *site) error {
+	lease := &coordinationv1.Lease{}
+	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "controller.acmeca.dev"}, lease); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	lease.Spec.HolderIdentity, lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = ptr.To("nobody"), nil, ptr.To(int32(1))
+	if err := s.admin.Update(ctx, lease); err != nil {
+		return err
+	}
+	s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
+	return nil
+}
+
+// two has one more controller work for a while, which asks nobody whether it may.
+func two(ctx context.Context, s *site) error {
+	s.unasked++
+	m := &member{name: fmt.Sprintf("controller-unasked-%d", s.unasked), half: "controller"}
+	if err := s.addMember(m); err != nil {
+		return err
+	}
+	s.members = s.members[:len(s.members)-1]
+	err := m.awaitReady(ctx)
+	s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
+	m.process.Kill()
+	return err
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/hack/chaos/history"
+)
+
+// load has clients work until end is closed, and then end their accounts. Each of them goes on through faults until it has
+// what it wants; what it is refused is a violation.
+func (s *site) load(ctx context.Context, clients int, end <-chan struct{}) (done <-chan struct{}) {
+	finished := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range clients {
+		random := mathrand.New(mathrand.NewPCG(s.random.Uint64(), uint64(i))) //nolint:gosec // it is to be repeatable
+		all.Go(func() {
+			if err := s.client(ctx, fmt.Sprintf("client-%d", i), random, end); err != nil {
+				s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("client-%d: %v", i, err)})
+			}
+		})
+	}
+	go func() { all.Wait(); close(finished) }()
+	return finished
+}
+
+// pause keeps the load steady rather than as much as there can be.
+const pause = 20 * time.Millisecond
+
+func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, end <-chan struct{}) error {
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(s.local.CAFile())
+	if err != nil {
+		return err
+	}
+	roots.AppendCertsFromPEM(text)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: random.IntN(2) == 0}
+	defer transport.CloseIdleConnections()
+	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01, 10*time.Millisecond)
+	if err := c.Register(ctx, s.local.DirectoryURL()); err != nil {
+		return fmt.Errorf("registering: %w", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-end:
+			if err := c.Deactivate(ctx); err != nil {
+				return fmt.Errorf("deactivating: %w", err)
+			}
+			return nil
+		case <-time.After(pause):
+		}
+		certificate, err := c.Issue(ctx, key, freshNames(1+random.IntN(2))...)
+		if err != nil {
+			return fmt.Errorf("a certificate: %w", err)
+		}
+		if random.IntN(3) == 0 {
+			if err := c.Revoke(ctx, certificate); err != nil {
+				return fmt.Errorf("a revocation: %w", err)
+			}
+		}
+		if random.IntN(8) == 0 {
+			if err := c.ChangeKey(ctx); err != nil {
+				return fmt.Errorf("another key: %w", err)
+			}
+		}
+		if random.IntN(8) == 0 {
+			contact := fmt.Sprintf("mailto:%d@chaos.test", random.IntN(1000))
+			if err := c.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
+				return fmt.Errorf("another contact: %w", err)
+			}
+		}
+	}
+}
+
+func freshNames(count int) []string {
+	all := make([]string, count)
+	for i := range all {
+		all[i] = freshName()
+	}
+	return all
+}
