@@ -36,8 +36,10 @@ type worker struct {
 	injector *inject.Injector
 	history  *history.History
 	clients  int
-	unwatch  func()
-	crashes  sync.WaitGroup
+	// rotations of its CA: there can't be any number of CAs that were replaced.
+	rotations int
+	unwatch   func()
+	crashes   sync.WaitGroup
 }
 
 func newWorker(ctx context.Context, world *inprocess.World) (*worker, error) {
@@ -220,6 +222,7 @@ func (w *worker) listed(ctx context.Context) error {
 
 // rotate replaces the intermediate.
 func (w *worker) rotate(ctx context.Context) error {
+	w.rotations++
 	before, err := w.Issuer(ctx)
 	if err != nil {
 		return err
@@ -307,6 +310,9 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 // patience bounds a script under one fault.
 const patience = 2 * time.Minute
 
+// maxRotations is how often an operator's CA is replaced; it is replaced no more once 16 old ones are kept.
+const maxRotations = 12
+
 // work runs jobs on an operator of its own, and checks at the end.
 func work(ctx context.Context, world *inprocess.World, queue <-chan job, r *report) error {
 	w, err := newWorker(ctx, world)
@@ -316,6 +322,14 @@ func work(ctx context.Context, world *inprocess.World, queue <-chan job, r *repo
 		return err
 	}
 	for j := range queue {
+		if w.rotations >= maxRotations {
+			r.add(w, w.finish(ctx))
+			if w, err = newWorker(ctx, world); err != nil {
+				for range queue { //nolint:revive // so that who feeds isn't held up
+				}
+				return err
+			}
+		}
 		w.injector.Arm(j.at, j.mode)
 		bounded, cancel := context.WithTimeout(ctx, patience)
 		err := j.script.run(bounded, w)

@@ -129,7 +129,7 @@ func (o *Operator) newEndpoint() *Half {
 		if err != nil {
 			return nil, err
 		}
-		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{DefaultIssuer: o.issuerKey(), Replica: "a", Now: o.Clock.Now})
+		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{DefaultIssuer: o.issuerKey(), Now: o.Clock.Now})
 		if err != nil {
 			return nil, err
 		}

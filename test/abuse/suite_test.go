@@ -1,0 +1,153 @@
+// Package abuse attacks the running endpoint as those do who want it to fall, or to let them in, while a client that does
+// nothing wrong gets its certificates. How long that takes meanwhile is a report entry of each spec; it isn't asserted on,
+// since it is the machine's that the tests run on.
+package abuse
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+func TestAbuse(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Abuse")
+}
+
+var (
+	acmeca    *local.Local
+	kube      client.Client
+	responder = &acmeclient.Responder{Keep: true}
+	roots     = x509.NewCertPool()
+	names     atomic.Int64
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var stop func()
+	var err error
+	acmeca, stop, err = local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	server, err := responder.Serve(acmeca.Ports().HTTP01)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(server.Close)
+	pem, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	kube, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+// Whatever is done to it, the operator is the same process at the end.
+var _ = AfterEach(func() {
+	Expect(processExists(acmeca.OperatorPID())).To(BeTrue(), "the operator has ended")
+	text, err := os.ReadFile(acmeca.OperatorLog())
+	Expect(err).NotTo(HaveOccurred())
+	Expect(string(text)).NotTo(ContainSubstring("panic"))
+})
+
+func processExists(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err == nil
+}
+
+func newKey() *ecdsa.PrivateKey {
+	GinkgoHelper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	return key
+}
+
+func freshName() string { return fmt.Sprintf("n%d.abuse.test", names.Add(1)) }
+
+// from is a client's way to the endpoint from an address of loopback, 127.0.0.1 being the one of those who behave.
+func from(address string) *http.Transport {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	DeferCleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+// Attackers have addresses of their own, as they would have elsewhere.
+const attacker = "127.0.0.66"
+
+// account is one that was registered from an address.
+func account(ctx context.Context, address string) *acmeclient.Client {
+	GinkgoHelper()
+	return accountAt(ctx, address, acmeca.DirectoryURL())
+}
+
+func accountAt(ctx context.Context, address, directory string) *acmeclient.Client {
+	GinkgoHelper()
+	c, err := acmeclient.New(ctx, &http.Client{Transport: from(address), Timeout: 30 * time.Second}, directory, responder, 10*time.Millisecond)
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+// meanwhile has a client that behaves get certificates until the attack is over, at least a few, and reports how long each
+// took.
+func meanwhile(ctx context.Context, attack func()) {
+	GinkgoHelper()
+	behaved := acmeclient.NewPersistent(&http.Client{Transport: from("127.0.0.1"), Timeout: 30 * time.Second}, responder, 10*time.Millisecond)
+	Expect(behaved.Register(ctx, acmeca.DirectoryURL())).To(Succeed())
+	key := newKey()
+	over := make(chan struct{})
+	var attacking sync.WaitGroup
+	attacking.Go(func() {
+		defer GinkgoRecover()
+		defer close(over)
+		attack()
+	})
+	var took []time.Duration
+	for going := true; going || len(took) < 3; {
+		began := time.Now()
+		_, err := behaved.Issue(ctx, key, freshName())
+		Expect(err).NotTo(HaveOccurred(), "a client that behaves, during the attack")
+		took = append(took, time.Since(began).Round(time.Millisecond))
+		select {
+		case <-over:
+			going = false
+		default:
+		}
+	}
+	attacking.Wait()
+	slices.Sort(took)
+	AddReportEntry("issuance meanwhile", fmt.Sprintf("%d certificates, median %s, slowest %s", len(took), took[len(took)/2], took[len(took)-1]))
+}
+
+// residentKiB is the operator's memory.
+func residentKiB() int {
+	GinkgoHelper()
+	text, err := exec.Command("ps", "-o", "rss=", "-p", fmt.Sprint(acmeca.OperatorPID())).Output()
+	Expect(err).NotTo(HaveOccurred())
+	var kib int
+	_, err = fmt.Sscan(string(text), &kib)
+	Expect(err).NotTo(HaveOccurred())
+	return kib
+}
