@@ -109,6 +109,10 @@ fuzz-short: ## Run each fuzz target for two seconds, without the minutes that it
 bench: control-plane ## Measure certificates a second, latency, and what each costs, with a control plane of its own. BENCHFLAGS=-h lists the choices.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/bench $(BENCHFLAGS)
 
+.PHONY: chaos
+chaos: control-plane ## Have processes die, connections break and writes fail under a load, and check what a CA promises. CHAOSFLAGS=-h lists the choices.
+	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/chaos $(CHAOSFLAGS)
+
 ##@ Tools
 
 .PHONY: control-plane
