@@ -149,7 +149,7 @@ var _ = Describe("Floods", func() {
 		}, 200),
 		Entry("of 64 KiB each", func(h *http.Client, base string) (int, error) {
 			return post(h, base+"new-order", strings.NewReader(`{"protected":"`+strings.Repeat("A", 65000)+`","payload":"","signature":"AAAA"}`))
-		}, 400),
+		}, 400, 413),
 		Entry("of deep JSON", func(h *http.Client, base string) (int, error) {
 			return post(h, base+"new-order", strings.NewReader(strings.Repeat("[", 60000)))
 		}, 400),
