@@ -3,6 +3,7 @@ package replicas
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,6 +91,50 @@ var _ = Describe("Three replicas of the endpoint", func() {
 		}
 		Expect(refusals).To(BeEmpty())
 		Expect(ended).To(Equal(clients))
+	}, SpecTimeout(patience))
+
+	It("count together what an issuer limits", func(ctx SpecContext) {
+		const count, tries = 5, 24
+		patchIssuer(ctx, fmt.Sprintf(`{"spec":{"rateLimits":{"newOrders":{"count":%d,"period":"1h"},"newAccounts":{"count":%d,"period":"1h"}}}}`, count, count))
+		DeferCleanup(func(ctx SpecContext) {
+			patchIssuer(ctx, `{"spec":{"rateLimits":null}}`)
+			Eventually(ctx, func() error { // at each of them
+				return errors.Join(inParallel(2*len(service.serving()), func() error {
+					_, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
+					return err
+				})...)
+			}, time.Minute).Should(Succeed())
+		})
+		var clients []*acmeclient.Client
+		register := func() error {
+			c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
+			if err == nil {
+				clients = append(clients, c)
+			}
+			return err
+		}
+		order := func() error {
+			_, err := clients[len(clients)-1].NewOrder(ctx, newName())
+			return err
+		}
+		Eventually(ctx, register, time.Minute).Should(MatchError(ContainSubstring("rateLimited")), "until all know of the limit")
+		clients = clients[:1]
+		// What one stores the others see a moment later, so that each may let one more through.
+		most := count + len(service.serving()) - 1
+		var made int
+		for range tries {
+			if err := order(); err == nil {
+				made++
+			} else {
+				Expect(acmeclient.Is(err, "rateLimited")).To(BeTrue(), "%v", err)
+			}
+		}
+		Expect(made).To(And(BeNumerically(">=", count), BeNumerically("<=", most)))
+		for what, send := range map[string]func() error{"accounts": register, "orders": order} {
+			for range 2 * len(service.serving()) {
+				Expect(send()).To(MatchError(ContainSubstring("rateLimited")), what)
+			}
+		}
 	}, SpecTimeout(patience))
 
 	It("take a nonce once among them", func(ctx SpecContext) {
