@@ -118,7 +118,7 @@ func (s *Server) signingAccount(c *call, kid string) (*v1alpha1.AcmeAccount, *jw
 	if account.Status.JWK == "" {
 		return nil, nil, unknown // not accepted, or a key claim
 	}
-	key, problem := jws.ParseKey([]byte(account.Status.JWK))
+	key, problem := s.keys.Parse(account.Status.JWK)
 	if problem != nil {
 		return nil, nil, problem
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -38,6 +39,7 @@ type Server struct {
 	orders         *store[*v1alpha1.AcmeOrder]
 	authorizations *store[*v1alpha1.AcmeAuthorization]
 	cached         client.Reader
+	keys           jws.KeyCache // of accounts
 	crls           *crls
 	nonces         *nonce.Source
 	turns          turns

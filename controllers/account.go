@@ -48,7 +48,7 @@ func (r *AccountReconciler) Reconcile(ctx context.Context, request ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	account.Status.ObservedGeneration = account.Generation
-	if err := patchStatus(ctx, r.Client, account, base); err != nil {
+	if err := writeStatus(ctx, r.Client, account, base); err != nil {
 		return ctrl.Result{}, err
 	}
 	auditAccountChange(ctx, base, account)

@@ -53,7 +53,7 @@ func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Re
 		expires := authz.ExpiresAt(issuer.Spec.Lifetimes)
 		authz.Status.Expires = &expires
 	}
-	if err := patchStatus(ctx, r.Client, authz, base); err != nil {
+	if err := writeStatus(ctx, r.Client, authz, base); err != nil {
 		return ctrl.Result{}, err
 	}
 	if next != nil {

@@ -7,7 +7,7 @@
 package controllers
 
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch
-// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=patch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=update;patch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts;acmeorders;acmeauthorizations,verbs=delete
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeorders,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;create;update

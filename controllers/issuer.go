@@ -86,7 +86,7 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		issuer.warn("%s", warning)
 	}
 	r.report(object, issuer)
-	if err := patchStatus(ctx, r.Client, object, base); err != nil {
+	if err := writeStatus(ctx, r.Client, object, base); err != nil {
 		return ctrl.Result{}, err
 	}
 	r.announce(object, base)

@@ -233,6 +233,9 @@ func (f *faults) wrap(inner client.WithWatch) client.WithWatch {
 		Apply: func(ctx context.Context, c client.WithWatch, object runtime.ApplyConfiguration, o ...client.ApplyOption) error {
 			return f.unless(func() error { return c.Apply(ctx, object, o...) })
 		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, object client.Object, o ...client.SubResourceUpdateOption) error {
+			return f.unless(func() error { return c.SubResource(sub).Update(ctx, object, o...) })
+		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, o ...client.SubResourcePatchOption) error {
 			return f.unless(func() error { return c.SubResource(sub).Patch(ctx, object, patch, o...) })
 		},

@@ -134,6 +134,12 @@ func (o *operator) client(config *rest.Config, options client.Options) (client.C
 		return nil, err
 	}
 	return interceptor.NewClient(inner, interceptor.Funcs{
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, object client.Object, options ...client.SubResourceUpdateOption) error {
+			if order, ok := object.(*v1alpha1.AcmeOrder); ok && o.note(order) {
+				return errKilled
+			}
+			return c.SubResource(sub).Update(ctx, object, options...)
+		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 			if order, ok := object.(*v1alpha1.AcmeOrder); ok && o.note(order) {
 				return errKilled

@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
 	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
@@ -72,7 +71,7 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := patchStatus(ctx, r.Client, order, base); err != nil {
+	if err := writeStatus(ctx, r.Client, order, base); err != nil {
 		return ctrl.Result{}, err
 	}
 	r.audit(ctx, base, order)
@@ -374,7 +373,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if len(identifiers) > profile.MaxIdentifiers {
 		return ca.Request{}, nil, acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 	}
-	accountKey, problem := jws.ParseKey([]byte(account.Status.JWK))
+	accountKey, problem := accountKeys.Parse(account.Status.JWK)
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}

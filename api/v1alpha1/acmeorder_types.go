@@ -6,25 +6,23 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeOrderSpec is what a client asked for.
+// AcmeOrderSpec is what a client asked for. Where its rules stand is explained at AcmeAuthorizationSpec.
 //
-// +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="issuerRef is immutable"
-// +kubebuilder:validation:XValidation:rule="self.accountRef == oldSelf.accountRef",message="accountRef is immutable"
-// +kubebuilder:validation:XValidation:rule="self.identifiers == oldSelf.identifiers",message="identifiers are immutable"
-// +kubebuilder:validation:XValidation:rule="self.authorizations == oldSelf.authorizations",message="authorizations are immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && (!has(self.notBefore) || self.notBefore == oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter) && (!has(self.notAfter) || self.notAfter == oldSelf.notAfter)",message="notBefore and notAfter are immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile) && (!has(self.profile) || self.profile == oldSelf.profile)",message="profile is immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces) && (!has(self.replaces) || self.replaces == oldSelf.replaces)",message="replaces is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || (has(self.csr) && self.csr == oldSelf.csr)",message="csr is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || (has(self.finalization) && self.finalization == oldSelf.finalization)",message="finalization is set once"
+// +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces)",message="replaces is immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization are set together"
 type AcmeOrderSpec struct {
 	// IssuerRef names the issuer.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="issuerRef is immutable"
 	IssuerRef ObjectRef `json:"issuerRef"`
 
 	// AccountRef names the account that ordered.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="accountRef is immutable"
 	AccountRef ObjectRef `json:"accountRef"`
 
 	// Identifiers that the certificate is to have.
@@ -32,24 +30,29 @@ type AcmeOrderSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="identifiers are immutable"
 	Identifiers []Identifier `json:"identifiers"`
 
 	// NotBefore that the client asked for.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="notBefore and notAfter are immutable"
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
 	// NotAfter that the client asked for.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="notBefore and notAfter are immutable"
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
 	// Profile of the certificate.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="profile is immutable"
 	Profile string `json:"profile,omitempty"`
 
 	// Replaces is the status.certificateID of the certificate that this order renews (RFC 9773 section 5).
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="replaces is immutable"
 	Replaces string `json:"replaces,omitempty"`
 
 	// Authorizations are the names of the AcmeAuthorizations that the order needs, one for each identifier in its order.
@@ -59,16 +62,19 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authorizations are immutable"
 	Authorizations []string `json:"authorizations"`
 
 	// CSR is the PEM of the client's certificate signing request (RFC 2986), set once.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=49152
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="csr is set once"
 	CSR string `json:"csr,omitempty"`
 
 	// Finalization is the request that brought the CSR, set with it.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="finalization is set once"
 	Finalization *Finalization `json:"finalization,omitempty"`
 
 	// Revocation of the certificate. It stands once it has been carried out; a request that was refused can be replaced.

@@ -78,6 +78,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 			return err
 		}
 	}
+	defer calmCollector()()
 	return runAll(ctx, halves)
 }
 

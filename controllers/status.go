@@ -1,0 +1,28 @@
+package controllers
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// writeStatus writes what changed in an object's status since base, unless another has changed the object in between:
+// the resourceVersion makes each decision count once (the conflict is tried again on what is there then).
+func writeStatus(ctx context.Context, c client.Client, object, base client.Object) error {
+	if equality.Semantic.DeepEqual(object, base) {
+		return nil
+	}
+	if isWhole(base) {
+		return c.Status().Update(ctx, object) // which costs the API server less than a patch
+	}
+	return c.Status().Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+// isWhole reports whether the cache has all of an object's status: of an order, it leaves out the certificate.
+func isWhole(object client.Object) bool {
+	order, ok := object.(*v1alpha1.AcmeOrder)
+	return !ok || order.Status.Serial == ""
+}
