@@ -39,7 +39,7 @@ var _ = Describe("What a client doesn't finish", func() {
 
 		clock := testingclock.NewFakeClock(order.CreationTimestamp.Time)
 		recorder := events.NewFakeRecorder(8)
-		orders := &OrderReconciler{Client: admin, Live: admin, Issuers: issuers, CAA: NewCAAChecks(nil, clock, nil), Events: recorder, Clock: clock}
+		orders := &OrderReconciler{Client: admin, Live: admin, Issuers: issuers, CAA: NewCAAChecks(nil, clock, nil), Replacements: &Replacements{}, Events: recorder, Clock: clock}
 		authorizations := &AuthorizationReconciler{Client: admin, Issuers: issuers, Attempts: NewAttempts(nil, clock, nil), Events: recorder, Clock: clock}
 		at := func(after time.Duration) (acme.State, acme.State) {
 			GinkgoHelper()
