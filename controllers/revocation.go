@@ -15,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/api/jws"
 	"github.com/acmeca/acmeca/api/policy/keycheck"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
 )
 
 // revocationPending reports whether somebody asked for the certificate to be revoked, and nobody has decided on it.
@@ -124,6 +125,10 @@ func (r *OrderReconciler) verifyRevokingAccount(ctx context.Context, issuer *Iss
 		if !slices.ContainsFunc(authorizations.Items, covers) {
 			return acme.NewProblem(acme.Unauthorized, "account %s is not authorized for %q", name, id.Value), nil
 		}
+	}
+	// Its word would block a key for others of which it has proved nothing.
+	if order.Spec.Revocation.Reason == int(ca.KeyCompromise) {
+		return acme.NewProblem(acme.BadRevocationReason, "only who ordered the certificate, or has its key, can say that the key is compromised"), nil
 	}
 	return nil, nil
 }

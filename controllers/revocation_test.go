@@ -90,6 +90,15 @@ var _ = Describe("A revocation", func() {
 		Expect(a.Status.State).To(Equal(acme.StateValid))
 	})
 
+	It("is refused to an account that is authorized for all names, where it says of another's key that it is compromised", func(ctx SpecContext) {
+		other := o.registered(ctx)
+		o.prove(ctx, other.authorize(ctx, "a.test"))
+		o.prove(ctx, other.authorize(ctx, "b.test"))
+		request := other.sign(acme.RevokeCertPath, payload(1))
+		revoke(ctx, order, 1, request)
+		expectRefused(ctx, request, "can say that the key is compromised")
+	})
+
 	It("is refused to an account whose proofs are over", func(ctx SpecContext) {
 		other := o.registered(ctx)
 		o.prove(ctx, other.authorize(ctx, "a.test"))

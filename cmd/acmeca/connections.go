@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // connections bound those of a listener: in all, and from one address. A new one beyond that takes the place of the one that
@@ -142,6 +144,9 @@ func (c *connections) rouse(conn *connection) {
 func (c *connections) observe(conn net.Conn, state http.ConnState) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
+	}
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		conn = proxied.Raw()
 	}
 	admitted, ok := conn.(*connection)
 	if !ok {

@@ -44,6 +44,8 @@ func TestCommandLine(t *testing.T) {
 		"a kubeconfig that is none":               {"controller -kubeconfig /nonexistent", "/nonexistent", ""},
 		"the same for the other one":              {"server -kubeconfig /nonexistent", "/nonexistent", ""},
 		"a range that is none":                    {"validator -allow loopback", `--allow "loopback" is not a CIDR`, ""},
+		"a proxy that is none":                    {"server -trusted-proxy localhost", `--trusted-proxy "localhost" is not a CIDR`, ""},
+		"PROXY headers of nobody":                 {"server -proxy-protocol", "--proxy-protocol needs a --trusted-proxy", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer

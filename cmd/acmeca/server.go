@@ -42,6 +42,7 @@ type serverOptions struct {
 	replicas   replicas
 	delay      time.Duration
 	proxies    listFlag
+	proxied    bool
 	qps        float64
 	bounds     bounds
 }
@@ -59,6 +60,7 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	flags.DurationVar(&s.delay, "shutdown-delay", 0, "`time` for which the endpoint goes on serving after it was told to stop, until nobody sends it requests any more")
 	s.replicas.bind(flags)
 	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the endpoint, whose X-Forwarded-For says who a client is; may be given again")
+	flags.BoolVar(&s.proxied, "proxy-protocol", false, "connections from --trusted-proxy, to both ports, begin with a PROXY protocol header that says who the client is, and are refused without")
 	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
 	s.bounds.bind(flags)
 	return func(ctx context.Context) error { return o.runServer(ctx, s) }
@@ -67,6 +69,13 @@ func (o *options) server(flags *flag.FlagSet, prefix string) half {
 func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err := s.bounds.check(); err != nil {
 		return fmt.Errorf("endpoint: %w", err)
+	}
+	proxies, err := parseCIDRs("--trusted-proxy", s.proxies)
+	if err != nil {
+		return err
+	}
+	if s.proxied && len(proxies) == 0 {
+		return errors.New("--proxy-protocol needs a --trusted-proxy: headers of others are not believed")
 	}
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
@@ -89,10 +98,6 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	})
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
-	}
-	proxies, err := s.trustedProxies()
-	if err != nil {
-		return err
 	}
 	nonces, peers, err := s.replicas.source()
 	if err != nil {
@@ -127,18 +132,6 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	return nil
-}
-
-func (s *serverOptions) trustedProxies() ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	for _, text := range s.proxies {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("--trusted-proxy %q is not a CIDR such as 10.0.0.0/8", text)
-		}
-		prefixes = append(prefixes, prefix.Masked())
-	}
-	return prefixes, nil
 }
 
 // listeners serve ACME over TLS, and what has to be had without it over plain HTTP.
@@ -219,10 +212,13 @@ func (l *listeners) end(ctx context.Context, clients *servers) error {
 	return err
 }
 
-// bound bounds the connections of a server.
+// bound bounds the connections of a server, those of proxies too, whose word on who a client is comes after that.
 func (l *listeners) bound(server *http.Server, inner net.Listener) net.Listener {
 	open := newConnections(l.options.bounds.connections, l.options.bounds.connectionsPerClient, l.proxies)
 	server.ConnState = open.observe
+	if l.options.proxied {
+		return proxyProtocol(listener{inner, open}, l.proxies)
+	}
 	return listener{inner, open}
 }
 

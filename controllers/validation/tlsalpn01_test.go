@@ -146,6 +146,7 @@ func TestTLSALPN01Certificates(t *testing.T) {
 		"the name twice":             {extra(dnsSAN("a.test")), wrong("not exactly one")},
 		"an address beside":          {extra(ipSAN("192.0.2.1")), wrong("not exactly one")},
 		"an unknown name beside":     {extra(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 8, Bytes: []byte{42, 3}}), wrong("not exactly one")},
+		"the OID of an early draft":  {extensions(pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 30, 1}, Critical: true, Value: fullDigest}), wrong("no acmeIdentifier")},
 		"no subject names":           {with(func(p *proofCert) { p.sans = nil }), wrong("no subjectAltName")},
 		"no names in the extension":  {rawSAN([]byte{0x30, 0}), wrong("not exactly one")},
 		"bytes after the extension":  {rawSAN([]byte{0x30, 8, 0x82, 6, 'a', '.', 't', 'e', 's', 't', 5, 0}), wrong("malformed subjectAltName")},

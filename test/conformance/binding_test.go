@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws/jwstest"
@@ -168,7 +169,11 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		Expect(kube.Create(ctx, forged)).To(Succeed())
 		until := metav1.NewTime(time.Now().Add(time.Hour))
 		forged.Status = v1alpha1.AcmeAuthorizationStatus{State: acme.StateValid, Expires: &until}
-		Expect(kube.Status().Update(ctx, forged)).To(Succeed())
+		config, err := running.Plane().ServiceAccountConfig(ctx, "acmeca-system", "acmeca-controller")
+		Expect(err).NotTo(HaveOccurred())
+		controllers, err := client.New(config, client.Options{Scheme: kube.Scheme()})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(controllers.Status().Patch(ctx, forged, client.Merge)).To(Succeed())
 		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: fetched.Spec.IssuerRef, AccountRef: fetched.Spec.AccountRef, Profile: "other",
 			Identifiers: []v1alpha1.Identifier{forged.Spec.Identifier}, Authorizations: []string{forged.Name},

@@ -297,6 +297,7 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		b.ready("shared-one.test")
 		expectProblem(b.post(a.base+"revoke-cert", encode(der, 4)), http.StatusForbidden, acme.Unauthorized)
 		b.ready("shared-two.test")
+		expectProblem(b.post(a.base+"revoke-cert", encode(der, 1)), http.StatusBadRequest, acme.BadRevocationReason) // of a key that isn't its own
 		r := b.post(a.base+"revoke-cert", encode(der, 4))
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	})

@@ -52,6 +52,40 @@ var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {
 	})
 })
 
+var _ = Describe("Many accounts that want one key at once", func() {
+	It("leave it to one of them, and each of the others has the key that it had", func() {
+		next := jwstest.NewKey(GinkgoTB(), "ES256")
+		accounts := make([]*account, 6)
+		for i := range accounts {
+			accounts[i] = registered("ES256")
+		}
+		replies := make([]*reply, len(accounts))
+		var wait sync.WaitGroup
+		for i, a := range accounts {
+			wait.Go(func() {
+				defer GinkgoRecover()
+				url := a.base + "key-change"
+				replies[i] = a.post(url, jsonRaw(jwstest.KeyChange(GinkgoTB(), next, a.key, a.url, url)))
+			})
+		}
+		wait.Wait()
+		var winner *account
+		for i, a := range accounts {
+			if replies[i].StatusCode == http.StatusOK {
+				Expect(winner).To(BeNil(), "two accounts have the key")
+				winner = a
+				expectProblem(a.post(a.url, nil), http.StatusBadRequest, acme.Malformed) // the old key is dead
+				continue
+			}
+			Expect(replies[i].StatusCode).To(Equal(http.StatusConflict), "%s", replies[i].body)
+			Expect(a.post(a.url, nil).StatusCode).To(Equal(http.StatusOK))
+		}
+		Expect(winner).NotTo(BeNil())
+		found := (&account{wire: winner.wire, key: next}).register(map[string]any{"onlyReturnExisting": true})
+		Expect(found.Header.Get("Location")).To(Equal(winner.url))
+	})
+})
+
 var _ = Describe("Many registrations of one key at once", func() {
 	It("make one account", func() {
 		first := newAccountKey("ES256")

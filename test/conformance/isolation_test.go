@@ -1,0 +1,81 @@
+package conformance
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// What belongs to an account at one issuer is nothing at another, in the same namespace or in another one, though it is
+// asked for by its right identifier, and with the same key.
+var _ = Describe("What an account has at an issuer", Ordered, func() {
+	var owner *account
+	var o *order
+	var certificate string
+	var der []byte
+	others := map[string]*v1alpha1.AcmeIssuer{}
+
+	BeforeAll(func(ctx SpecContext) {
+		owner = registered("ES256")
+		o, der, _ = owner.issued("isolated.test")
+		certificate = owner.post(o.url, nil).json()["certificate"].(string)
+		others["in the same namespace"] = issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
+		Expect(kube.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "isolation"}})).To(Succeed())
+		elsewhere := &v1alpha1.AcmeIssuer{Spec: others["in the same namespace"].Spec}
+		elsewhere.Namespace, elsewhere.Name = "isolation", "default" // the very name
+		Expect(kube.Create(ctx, elsewhere)).To(Succeed())
+		waitForIssuer(ctx, elsewhere)
+		others["of the same name in another namespace"] = elsewhere
+	})
+
+	for _, place := range []string{"in the same namespace", "of the same name in another namespace"} {
+		// there is a resource's URL at the other issuer.
+		there := func(w *wire, url string) string { return w.base + strings.TrimPrefix(url, owner.base) }
+
+		It("is not there at one "+place+", for the same key either", func() {
+			guest := newAccountAt(others[place])
+			guest.key = owner.key
+			Expect(guest.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated), "an account of its own")
+			Expect(guest.url).NotTo(HaveSuffix(owner.url[strings.LastIndex(owner.url, "/"):]))
+			challenge := o.authorize[0][strings.LastIndex(o.authorize[0], "/")+1:]
+			for _, url := range []string{o.url, o.finalize, o.authorize[0], certificate, owner.base + "chall/" + challenge + ".http-01"} {
+				expectProblem(guest.post(there(guest.wire, url), nil), http.StatusNotFound, acme.Malformed)
+			}
+			for _, url := range []string{owner.url, owner.url + "/orders"} {
+				Expect(guest.post(there(guest.wire, url), nil).StatusCode).To(BeElementOf(http.StatusForbidden, http.StatusNotFound), url)
+			}
+			expectProblem(guest.post(guest.base+"revoke-cert", map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(der)}), http.StatusNotFound, acme.Malformed)
+			Expect(guest.post(guest.url+"/orders", nil).json()["orders"]).To(BeEmpty())
+		})
+
+		It("doesn't let it in at one "+place+" under its own URL", func() {
+			guest := &account{wire: owner.at(others[place]), key: owner.key, url: owner.url}
+			expectProblem(guest.post(guest.base+"new-order", map[string]any{"identifiers": names("isolated.test")}), http.StatusBadRequest, acme.AccountDoesNotExist)
+			guest.url = there(guest.wire, owner.url) // which names no account there
+			expectProblem(guest.post(guest.base+"new-order", map[string]any{"identifiers": names("isolated.test")}), http.StatusBadRequest, acme.AccountDoesNotExist)
+		})
+
+		It("proves nothing at one "+place, func() {
+			guest := newAccountAt(others[place])
+			guest.key = owner.key
+			guest.register(map[string]any{})
+			fresh := guest.newOrder("isolated.test")
+			Expect(fresh.document).To(HaveKeyWithValue("status", "pending"))
+			expectProblem(guest.post(fresh.finalize, map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), "isolated.test")}), http.StatusForbidden, acme.OrderNotReady)
+		})
+	}
+
+	It("is the owner's own all the while", func() {
+		Expect(owner.post(o.url, nil).json()).To(HaveKeyWithValue("status", "valid"))
+		Expect(owner.post(certificate, nil).StatusCode).To(Equal(http.StatusOK))
+	})
+})
