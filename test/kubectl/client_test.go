@@ -47,10 +47,16 @@ func defaultIssuer(ctx context.Context) *v1alpha1.AcmeIssuer {
 	return get[v1alpha1.AcmeIssuer](ctx, "default")
 }
 
-// newIssuer makes an issuer in a namespace of its own, which is like the default one but for what change does, and waits until it is ready.
+// newIssuer makes an issuer in a namespace of its own, which is like the default one but for what change does, and waits
+// until it is ready.
 func newIssuer(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
-	issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(ctx), Name: "ca"}}
+	return issuerNamed(ctx, "ca", change)
+}
+
+func issuerNamed(ctx context.Context, name string, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
+	GinkgoHelper()
+	issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: newNamespace(ctx), Name: name}}
 	defaultIssuer(ctx).Spec.DeepCopyInto(&issuer.Spec)
 	change(&issuer.Spec)
 	Expect(kube.Create(ctx, issuer)).To(Succeed())

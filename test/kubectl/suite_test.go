@@ -51,9 +51,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	acmeca, stop, err = local.StartForTest(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(stop)
-	responder, err = http01.Start(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
+	startResponder()
+	DeferCleanup(func() { responder.Stop() })
 
 	scheme := runtime.NewScheme()
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
@@ -67,6 +66,14 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(os.WriteFile(config, text, 0o600)).To(Succeed())
 	run(ctx, "kubectl", "config", "set-context", "--current", "--namespace", local.Namespace)
 })
+
+// startResponder answers http-01 for every name.
+func startResponder() {
+	GinkgoHelper()
+	var err error
+	responder, err = http01.Start(acmeca.Ports().HTTP01)
+	Expect(err).NotTo(HaveOccurred())
+}
 
 // buildPlugin builds this tree's plugin, with the link that kubectl looks for to complete its arguments.
 func buildPlugin(ctx context.Context) {
@@ -97,7 +104,7 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 		}
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "KUBECONFIG="+config, "ACMECA_HOME="+programs)
+	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "KUBECONFIG="+config)
 	return cmd
 }
 

@@ -56,13 +56,22 @@ func writeYAML(w io.Writer, value any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(text)
+	_, err = io.WriteString(w, strings.Map(visible, string(text)))
 	return err
 }
 
+// visible replaces the marks that change the direction of writing, which YAML's encoder takes for printable. JSON has them
+// as they are.
+func visible(r rune) rune {
+	if unicode.Is(unicode.Cf, r) {
+		return '?'
+	}
+	return r
+}
+
 // escape writes as JSON escapes what encoding/json leaves and a terminal could obey: DEL, the C1 controls, marks that
-// change the direction of writing. In JSON text they stand in strings alone. YAML's
-// encoder escapes by itself, but reads nothing that isn't.
+// change the direction of writing. In JSON text they stand in strings alone. YAML's encoder escapes controls by itself, but
+// reads none that aren't.
 func escape(text string) string {
 	var out strings.Builder
 	for _, r := range text {

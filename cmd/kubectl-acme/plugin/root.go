@@ -96,8 +96,14 @@ alone, it needn't be named.`,
 	return root
 }
 
-// version is that of the module, which `go install` and a release set.
+// released is the version of a release, set by the linker.
+var released string
+
+// version is that of the release, or of the module, which `go install` knows.
 func version() string {
+	if released != "" {
+		return released
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
