@@ -113,6 +113,10 @@ bench: control-plane ## Measure certificates a second, latency, and what each co
 chaos: control-plane ## Have processes die, connections break and writes fail under a load, and check what a CA promises. CHAOSFLAGS=-h lists the choices.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/chaos $(CHAOSFLAGS)
 
+.PHONY: quickstart-picture
+quickstart-picture: control-plane ## Make docs/images/quickstart.svg of a real run (with lego, and the ports of make run free).
+	$(GO) run ./hack/recording docs/images/quickstart.svg
+
 ##@ Tools
 
 .PHONY: control-plane

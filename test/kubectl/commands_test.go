@@ -64,6 +64,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 	It("orders, the newest first, and those that are asked for", func(ctx SpecContext) {
 		newer, _ := issue(ctx, user, "shown.test")
 		all := strings.Fields(plugin(ctx, "orders", "--dns-name", "shown.test", "-o", "name"))
+		Expect(strings.Fields(plugin(ctx, "orders", "-A", "--dns-name", "SHOWN.test.", "-o", "name"))).To(Equal(all))
 		Expect(all).To(ConsistOf("acmeorder.acmeca.dev/"+newer, "acmeorder.acmeca.dev/"+name))
 		Expect(plugin(ctx, "orders", "--dns-name", "www.shown.test")).To(MatchRegexp(`(?m)^%s +valid +shown.test \+1 +default `, name))
 		Expect(plugin(ctx, "orders", "--state", "valid", "-o", "wide")).To(ContainSubstring("shown.test, www.shown.test"))
@@ -148,6 +149,29 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 			continue // to its end
 		}
 		Expect(cmd.Wait()).To(Succeed(), "%s", &out)
+	}, SpecTimeout(2*patience))
+
+	It("colours on a terminal alone, and asks there", func(ctx SpecContext) {
+		if _, err := exec.LookPath("script"); err != nil {
+			Skip("script isn't installed")
+		}
+		terminal := func(stdin string, environment []string, line string) string {
+			GinkgoHelper()
+			cmd := command(ctx, "script", "-qec", line, "/dev/null")
+			cmd.Env = append(cmd.Env, append(environment, "TERM=xterm")...)
+			cmd.Stdin = strings.NewReader(stdin)
+			output, err := cmd.CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), "%s", output)
+			return string(output)
+		}
+		Expect(terminal("", nil, "kubectl acme orders --dns-name shown.test")).To(ContainSubstring("\x1b[32mvalid\x1b[0m"))
+		Expect(terminal("", []string{"NO_COLOR=1"}, "kubectl acme orders --dns-name shown.test")).NotTo(ContainSubstring("\x1b"))
+		Expect(plugin(ctx, "orders", "--dns-name", "shown.test")).NotTo(ContainSubstring("\x1b"))
+
+		asked, _ := issue(ctx, user, "asked.test")
+		Expect(terminal("n\n", nil, "kubectl acme revoke --dns-name asked.test || true")).To(ContainSubstring("nothing was done"))
+		Expect(get[v1alpha1.AcmeOrder](ctx, asked).Spec.Revocation).To(BeNil())
+		Expect(terminal("y\n", nil, "kubectl acme revoke --dns-name asked.test")).To(ContainSubstring("is revoked"))
 	}, SpecTimeout(2*patience))
 
 	It("what it can't do without a right, as the person that flags name", func(ctx SpecContext) {

@@ -102,7 +102,7 @@ func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, 
 		return nil, fmt.Errorf("no order in namespace %q has a certificate with the serial number %s", o.namespace, serial)
 	}
 	if isIdentifier(what) {
-		orders, err := o.ordersFor(ctx, what)
+		orders, err := o.ordersFor(ctx, false, what, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ func isIdentifier(what string) bool {
 
 // identifierOf gives a name or an address in the form that objects have it.
 func identifierOf(what string) (v1alpha1.Identifier, error) {
-	id := acme.Identifier{Type: acme.DNS, Value: what}
+	id := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(what, ".")}
 	if _, err := netip.ParseAddr(what); err == nil {
 		id.Type = acme.IP
 	}
@@ -159,30 +159,41 @@ func identifierOf(what string) (v1alpha1.Identifier, error) {
 	return v1alpha1.Identifier(id), nil
 }
 
-// ordersFor finds the orders for a name, the newest first. There is no index of the names of orders, so all in the namespace are
-// looked through, a page at a time; a selector can leave out most.
-func (o *options) ordersFor(ctx context.Context, name string, opts ...client.ListOption) ([]v1alpha1.AcmeOrder, error) {
+// ordersFor finds the orders for a name, the newest first.
+func (o *options) ordersFor(ctx context.Context, all bool, name string, fields client.MatchingFields) ([]v1alpha1.AcmeOrder, error) {
 	id, err := identifierOf(name)
 	if err != nil {
 		return nil, err
 	}
-	p := o.progress("looking through orders for " + id.Value)
-	defer p.stop()
-	var found []v1alpha1.AcmeOrder
-	visit := func(list *v1alpha1.AcmeOrderList) bool {
-		p.add(len(list.Items))
-		for _, order := range list.Items {
-			if slices.Contains(order.Spec.Identifiers, id) {
-				found = append(found, order)
-			}
-		}
-		return true
-	}
-	if err := pages(ctx, o.kube, visit, append(opts, client.InNamespace(o.namespace))...); err != nil {
+	keys, err := o.mentioning(ctx, all, id.Value, fields)
+	if err != nil {
 		return nil, err
 	}
-	newestFirst(found)
-	return found, nil
+	orders, err := o.fetch(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	orders = slices.DeleteFunc(orders, func(order v1alpha1.AcmeOrder) bool { return !slices.Contains(order.Spec.Identifiers, id) })
+	newestFirst(orders)
+	return orders, nil
+}
+
+// fetch gets orders, but for those that are gone.
+func (o *options) fetch(ctx context.Context, keys []client.ObjectKey) ([]v1alpha1.AcmeOrder, error) {
+	p := o.progress("reading orders")
+	defer p.stop()
+	var orders []v1alpha1.AcmeOrder
+	for _, key := range keys {
+		order := v1alpha1.AcmeOrder{}
+		if err := o.kube.Get(ctx, key, &order); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		orders = append(orders, order)
+		p.add(1)
+	}
+	return orders, nil
 }
 
 func newestFirst(orders []v1alpha1.AcmeOrder) {

@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,42 +87,50 @@ func (f orderFilter) fields() client.MatchingFields {
 	return fields
 }
 
-// newest gives the newest orders that are wanted, and how many more there are. It goes through them a page at a time, and
-// keeps no more than are shown; the text of certificates is kept only where it is asked for.
-func (o *options) newest(ctx context.Context, f orderFilter) (kept []v1alpha1.AcmeOrder, left int, err error) {
-	var id v1alpha1.Identifier
+// newest gives the newest orders that are wanted, and how many more there are. Where there are many, only those that are
+// shown are read in full.
+func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.AcmeOrder, left int, err error) {
 	if f.name != "" {
-		if id, err = identifierOf(f.name); err != nil {
+		if orders, err = o.ordersFor(ctx, f.all, f.name, f.fields()); err != nil {
 			return nil, 0, err
 		}
+		return f.cut(orders)
 	}
-	p := o.progress("listing orders")
-	defer p.stop()
 	opts := []client.ListOption{o.in(f.all)}
 	if fields := f.fields(); len(fields) > 0 {
 		opts = append(opts, fields)
 	}
-	whole := o.output == "json" || o.output == "yaml"
-	visit := func(list *v1alpha1.AcmeOrderList) bool {
+	p := o.progress("listing orders")
+	many := false
+	err = pages(ctx, o.kube, func(list *v1alpha1.AcmeOrderList) bool {
 		p.add(len(list.Items))
-		for _, order := range list.Items {
-			if f.name != "" && !slices.Contains(order.Spec.Identifiers, id) {
-				continue
-			}
-			if !whole {
-				lighten(&order)
-			}
-			kept = append(kept, order)
-		}
-		if newestFirst(kept); f.limit > 0 && len(kept) > f.limit {
-			left += len(kept) - f.limit
-			clear(kept[f.limit:])
-			kept = kept[:f.limit]
-		}
-		return true
+		orders = append(orders, list.Items...)
+		many = f.limit > 0 && list.Continue != ""
+		return !many
+	}, opts...)
+	p.stop()
+	if err != nil {
+		return nil, 0, err
 	}
-	err = pages(ctx, o.kube, visit, opts...)
-	return kept, left, err
+	if !many {
+		newestFirst(orders)
+		return f.cut(orders)
+	}
+	keys, left, err := o.newestKeys(ctx, f.limit, opts)
+	if err != nil {
+		return nil, 0, err
+	}
+	orders, err = o.fetch(ctx, keys)
+	newestFirst(orders)
+	return orders, left, err
+}
+
+// cut leaves the first ones, and counts the others.
+func (f orderFilter) cut(orders []v1alpha1.AcmeOrder) ([]v1alpha1.AcmeOrder, int, error) {
+	if f.limit <= 0 || len(orders) <= f.limit {
+		return orders, 0, nil
+	}
+	return orders[:f.limit], len(orders) - f.limit, nil
 }
 
 // lighten drops what a table doesn't show.

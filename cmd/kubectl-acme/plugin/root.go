@@ -65,6 +65,7 @@ type options struct {
 	yes    bool
 
 	kube      client.WithWatch
+	rest      *rest.Config
 	namespace string
 	now       func() time.Time
 }
@@ -130,6 +131,7 @@ func (o *options) connect() error {
 	if err != nil {
 		return err
 	}
+	o.rest = config
 	o.kube, err = client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper})
 	return err
 }

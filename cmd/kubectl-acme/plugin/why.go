@@ -215,7 +215,7 @@ func (o *options) whyName(ctx context.Context, name string) (diagnose.Diagnosis,
 		return diagnose.Diagnosis{Kind: "Name", Name: name, State: "refused", Cause: err.Error(), Problem: acme.RejectedIdentifier,
 			Advice: "Have the client ask for a name that can be certified"}, nil
 	}
-	orders, err := o.ordersFor(ctx, id.Value)
+	orders, err := o.ordersFor(ctx, false, id.Value, nil)
 	if err != nil {
 		return diagnose.Diagnosis{}, err
 	}

@@ -1,0 +1,181 @@
+// Command recording makes the terminal picture of the quickstart: it runs `make run` with an empty state, has lego obtain a
+// certificate, shows the resources, and draws what was said as an SVG: `go run ./hack/recording docs/images/quickstart.svg`.
+//
+// Nothing in the picture is made up. What is too long is left out, and "..." stands in its place; the temporary
+// directory of the state is shown as .local, where `make run` has it.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/project"
+)
+
+// timeout is for all of it.
+const timeout = 5 * time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: recording FILE.svg")
+		os.Exit(2)
+	}
+	if err := record(ctx, os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "recording:", err)
+		os.Exit(1)
+	}
+}
+
+// recording is what a terminal has shown.
+type recording struct {
+	root, dir string
+	lines     []string
+}
+
+func record(ctx context.Context, file string) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	if err := binaries.Ensure(ctx, os.Stderr, append(binaries.Default, "acmeca", "acmeca-local", "kubectl-acme")...); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "acmeca-recording-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what stays is the system's to clean
+	r := &recording{root: root, dir: dir}
+	if err := r.quickstart(ctx); err != nil {
+		return err
+	}
+	var picture bytes.Buffer
+	draw(&picture, "acmeca: from make run to a certificate", r.lines)
+	return os.WriteFile(file, picture.Bytes(), 0o644)
+}
+
+// quickstart does what a new user would.
+func (r *recording) quickstart(ctx context.Context) error {
+	running, stop, err := r.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	r.prompt("make run")
+	r.show(running, 24)
+
+	environment := []string{"LEGO_CA_CERTIFICATES=" + filepath.Join(r.dir, "ca.crt"), "KUBECONFIG=" + filepath.Join(r.dir, "kubeconfig")}
+	r.prompt("LEGO_CA_CERTIFICATES=.local/ca.crt lego --path .local/lego --server https://127.0.0.1:14000/acme/directory \\")
+	r.lines = append(r.lines, "    --http --http.port :5002 -d hello.test --email you@hello.test --accept-tos run")
+	said, err := r.run(ctx, environment, "lego", "--path", filepath.Join(r.dir, "lego"), "--server", "https://127.0.0.1:14000/acme/directory",
+		"--http", "--http.port", ":5002", "-d", "hello.test", "--email", "you@hello.test", "--accept-tos", "run")
+	if err != nil {
+		return err
+	}
+	r.show(informed(said), 12)
+	for _, command := range []string{
+		"kubectl get acmeorders,acmeauthorizations -n acmeca-system",
+		"kubectl acme status -n acmeca-system",
+		"kubectl acme order hello.test -n acmeca-system",
+	} {
+		words := strings.Fields(command)
+		r.prompt(command)
+		said, err := r.run(ctx, environment, words[0], words[1:]...)
+		if err != nil {
+			return err
+		}
+		r.show(said, 40)
+	}
+	return nil
+}
+
+// ready is what `make run` says last.
+const ready = "Ctrl-C stops everything"
+
+// start runs what `make run` runs, and gives what it says until it is ready.
+func (r *recording) start(ctx context.Context) (said string, stop func(), err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(r.root, "bin", "acmeca-local"), "-stop-with-parent", "-dir", r.dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
+		_ = cmd.Wait()
+	}
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "building ") {
+			continue // of programs that were there
+		}
+		said += lines.Text() + "\n"
+		if strings.Contains(lines.Text(), ready) {
+			go func() { _, _ = io.Copy(io.Discard, output) }() // its last words, and not to block it
+			return said, stop, nil
+		}
+	}
+	stop()
+	return "", nil, errors.Join(lines.Err(), fmt.Errorf("make run ended early:\n%s", said))
+}
+
+// run runs a program with those in bin/ on the PATH.
+func (r *recording) run(ctx context.Context, environment []string, name string, args ...string) (string, error) {
+	if _, err := os.Stat(filepath.Join(r.root, "bin", name)); err == nil {
+		name = filepath.Join(r.root, "bin", name)
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(append(os.Environ(), "PATH="+filepath.Join(r.root, "bin")+":"+os.Getenv("PATH")), environment...)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %v: %w\n%s", name, args, err, output)
+	}
+	return string(output), nil
+}
+
+// informed leaves out what lego says of keys and e-mail between what it does.
+func informed(said string) string {
+	var kept []string
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "[INFO]") || strings.Contains(line, "No key found") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+func (r *recording) prompt(command string) {
+	if len(r.lines) > 0 {
+		r.lines = append(r.lines, "")
+	}
+	r.lines = append(r.lines, prompt+command)
+}
+
+// show adds what a program said, the first lines of it.
+func (r *recording) show(said string, most int) {
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(said, r.dir, ".local")), "\n")
+	if len(lines) > most {
+		lines = append(lines[:most], "...")
+	}
+	r.lines = append(r.lines, lines...)
+}
