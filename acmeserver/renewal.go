@@ -82,7 +82,12 @@ func lifetime(order *v1alpha1.AcmeOrder) time.Duration {
 func (i *issuer) renewal(order *v1alpha1.AcmeOrder, id acme.CertID) (suggested window, early bool) {
 	life := lifetime(order)
 	suggested = ordinary(order, id)
+	// A window that starts no later than the certificate's validity is taken for that of the one before it by cert-manager.
+	first := order.Status.NotBefore.Add(time.Second)
 	sooner := func(start time.Time, length time.Duration) {
+		if before := first.Sub(start); before > 0 {
+			start, length = first, length-before
+		}
 		if start.Before(suggested.Start) {
 			suggested, early = newWindow(start, length), true
 		}

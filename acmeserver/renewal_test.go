@@ -46,6 +46,7 @@ func TestRenewal(t *testing.T) {
 	}{
 		{name: "nothing special", authorities: []*x509.Certificate{own}},
 		{name: "revoked", revokedAt: at(time.Hour), authorities: []*x509.Certificate{own}, early: true, start: issued},
+		{name: "revoked at once, but no earlier than it began", revokedAt: at(-time.Minute), authorities: []*x509.Certificate{own}, early: true, start: issued.Add(time.Second - time.Hour)},
 		{name: "revoked when it was to be renewed anyway", revokedAt: at(80 * 24 * time.Hour), authorities: []*x509.Certificate{own}},
 		{name: "issued before a mistake was mended", before: at(time.Minute), authorities: []*x509.Certificate{own}, early: true, start: issued.Add(time.Minute)},
 		{name: "issued after a mistake was mended, though backdated to before", before: at(0), authorities: []*x509.Certificate{own}},
