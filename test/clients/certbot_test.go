@@ -11,11 +11,12 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 var _ = Describe("certbot", Ordered, func() {
-	needProgram("certbot")
-	needProgram("openssl")
+	programs.Need("certbot", "certbot")
+	programs.Need("openssl", "openssl")
 
 	const name = "hello.test"
 	var dir string
@@ -24,7 +25,7 @@ var _ = Describe("certbot", Ordered, func() {
 		GinkgoHelper()
 		args = append(args, "--non-interactive", "--server", acmeca.DirectoryURL(),
 			"--config-dir", dir, "--work-dir", dir, "--logs-dir", filepath.Join(dir, "logs"))
-		runProgram(ctx, []string{"REQUESTS_CA_BUNDLE=" + acmeca.CAFile()}, "certbot", args...)
+		programs.Run(ctx, []string{"REQUESTS_CA_BUNDLE=" + acmeca.CAFile()}, "certbot", args...)
 	}
 	live := func(file string) string { return filepath.Join(dir, "live", name, file) }
 

@@ -10,11 +10,12 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 var _ = Describe("lego", Ordered, func() {
-	needProgram("lego")
-	needProgram("openssl")
+	programs.Need("lego", "lego")
+	programs.Need("openssl", "openssl")
 
 	const name = "lego.test"
 	var dir string
@@ -23,7 +24,7 @@ var _ = Describe("lego", Ordered, func() {
 		GinkgoHelper()
 		args := append([]string{"--path", dir, "--server", acmeca.DirectoryURL(), "--email", "admin@lego.test", "--accept-tos",
 			"--http", "--http.port", ":" + strconv.Itoa(acmeca.Ports().HTTP01), "--domains", name}, command...)
-		runProgram(ctx, []string{"LEGO_CA_CERTIFICATES=" + acmeca.CAFile()}, "lego", args...)
+		programs.Run(ctx, []string{"LEGO_CA_CERTIFICATES=" + acmeca.CAFile()}, "lego", args...)
 	}
 	chain := func() string { return filepath.Join(dir, "certificates", name+".crt") }
 

@@ -17,10 +17,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 func TestClients(t *testing.T) {
@@ -40,6 +42,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(stop)
 	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -53,33 +56,10 @@ var _ = ReportAfterEach(func(report SpecReport) {
 	}
 })
 
-// needProgram skips the container when a program isn't installed; with ACMECA_REQUIRE_CLIENTS=1 it fails instead.
-func needProgram(program string) {
-	BeforeEach(func() {
-		if _, err := exec.LookPath(program); err == nil {
-			return
-		}
-		message := program + " isn't installed: apt-get install " + program
-		if os.Getenv("ACMECA_REQUIRE_CLIENTS") == "1" {
-			Fail(message)
-		}
-		Skip(message)
-	})
-}
-
-// runProgram runs a program that trusts the issuer's CA, and fails the test with its output when it fails.
-func runProgram(ctx context.Context, environment []string, name string, args ...string) {
-	GinkgoHelper()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), environment...)
-	output, err := cmd.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s %v\n%s", name, args, output)
-}
-
 // opensslVerify has openssl verify a chain, as a stranger to Go's own verification.
 func opensslVerify(ctx context.Context, chainFile, name string) {
 	GinkgoHelper()
-	runProgram(ctx, nil, "openssl", "verify", "-CAfile", acmeca.CAFile(), "-untrusted", chainFile,
+	programs.Run(ctx, nil, "openssl", "verify", "-CAfile", acmeca.CAFile(), "-untrusted", chainFile,
 		"-purpose", "sslserver", "-verify_hostname", name, "-x509_strict", chainFile)
 }
 

@@ -14,12 +14,13 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/test/named"
 )
 
 // One order and one issuer with every challenge there is: bind9 for DNS, nginx for HTTP, a TLS server.
 var _ = Describe("All challenges", Ordered, func() {
 	needPrograms("named", "bind9", "nsupdate", "dnsutils", "nginx", "nginx")
-	var zone *bind
+	var zone *named.Server
 	var web webServer
 	var i issuer
 	var tlsPort string
@@ -27,13 +28,13 @@ var _ = Describe("All challenges", Ordered, func() {
 		if pathOf("named") == "" || pathOf("nginx") == "" {
 			return // the specs say so
 		}
-		zone, web = startBind("all.test"), startWebServer()
+		zone, web = named.Start("all.test"), startWebServer()
 		port := freePort()
 		tlsPort = strconv.Itoa(port)
 		i = newIssuer(ctx, "all", func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Challenges.Types = []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.TLSALPN01, acme.DNSAccount01, acme.DNSPersist01}
 			spec.Policy.IP.Allow = []string{"127.0.0.0/8"}
-			spec.Validation.Resolvers = []string{zone.address()}
+			spec.Validation.Resolvers = []string{zone.Address()}
 			spec.Validation.HTTPPort, spec.Validation.TLSPort = int32(web.port), int32(port)
 			spec.Validation.CAAIdentities = []string{"CA.all.test"}
 		})
@@ -52,7 +53,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		Expect(a.accept(ctx, c, authz)).To(Succeed())
 
 		c, authz = a.challenge(ctx, order, "dns.all.test", "dns-01")
-		zone.addTXT(ctx, "_acme-challenge.dns.all.test", acme.DNS01Digest(a.keyAuthorization(c.Token)))
+		zone.AddTXT(ctx, "_acme-challenge.dns.all.test", acme.DNS01Digest(a.keyAuthorization(c.Token)))
 		Expect(a.accept(ctx, c, authz)).To(Succeed())
 
 		Expect(a.finish(ctx, order, "http.all.test", "tls.all.test", "*.dns.all.test")).To(Succeed())
@@ -87,7 +88,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		order := a.order(ctx, xacme.DomainIDs("*.account.all.test"))
 		c, authz := a.challenge(ctx, order, "account.all.test", "dns-account-01")
 		digest := acme.DNS01Digest(a.keyAuthorization(c.Token))
-		zone.addTXT(ctx, acme.AccountLabel(a.url)+"._acme-challenge.account.all.test", digest)
+		zone.AddTXT(ctx, acme.AccountLabel(a.url)+"._acme-challenge.account.all.test", digest)
 		Expect(a.accept(ctx, c, authz)).To(Succeed())
 		Expect(a.finish(ctx, order, "*.account.all.test")).To(Succeed())
 
@@ -104,7 +105,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		until := time.Now().Add(time.Hour).Unix()
 		uri := acme.HashedAccountURI(meta["accountHashPrefix"].(string), "persist.all.test", thumbprint, a.url)
-		zone.addTXT(ctx, "_validation-persist.persist.all.test", fmt.Sprintf("ca.all.test; accounturi=%s; policy=wildcard; persistUntil=%d", uri, until))
+		zone.AddTXT(ctx, "_validation-persist.persist.all.test", fmt.Sprintf("ca.all.test; accounturi=%s; policy=wildcard; persistUntil=%d", uri, until))
 
 		for n, name := range []string{"persist.all.test", "*.persist.all.test"} {
 			order := a.order(ctx, xacme.DomainIDs(name))
@@ -139,7 +140,7 @@ var _ = Describe("All challenges", Ordered, func() {
 	It("are tried again while a name server or web server comes up, with the last error shown", func(ctx SpecContext) {
 		port := freePort()
 		late := newIssuer(ctx, "late", func(spec *v1alpha1.AcmeIssuerSpec) {
-			spec.Validation.Resolvers = []string{zone.address()}
+			spec.Validation.Resolvers = []string{zone.Address()}
 			spec.Validation.TLSPort = int32(port)
 		})
 		a := register(ctx, late)
@@ -189,16 +190,16 @@ var _ = Describe("A controller that dies while a challenge is processing", func(
 
 // SECURITY.md row 14. The age of a check is tested in controllers; here, one that is missing stands for one that is old.
 var _ = Describe("CAA before issuance", Ordered, func() {
-	needPrograms("named", "bind9", "nsupdate", "dnsutils")
-	var zone *bind
+	named.Need()
+	var zone *named.Server
 	var i issuer
 	BeforeAll(func(ctx SpecContext) {
 		if pathOf("named") == "" {
 			return // the specs say so
 		}
-		zone = startBind("caa.test")
+		zone = named.Start("caa.test")
 		i = newIssuer(ctx, "caa", func(spec *v1alpha1.AcmeIssuerSpec) {
-			spec.Validation.Resolvers = []string{zone.address()}
+			spec.Validation.Resolvers = []string{zone.Address()}
 			spec.Validation.CAAIdentities = []string{"ca.caa.test"}
 		})
 	})
@@ -210,7 +211,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		order := a.order(ctx, xacme.DomainIDs(names...))
 		for _, name := range names {
 			c, authz := a.challenge(ctx, order, name, "dns-01")
-			zone.addTXT(ctx, "_acme-challenge."+name, acme.DNS01Digest(a.keyAuthorization(c.Token)))
+			zone.AddTXT(ctx, "_acme-challenge."+name, acme.DNS01Digest(a.keyAuthorization(c.Token)))
 			Expect(a.accept(ctx, c, authz)).To(Succeed())
 		}
 		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.CAA = v1alpha1.CAAEnforce })
@@ -218,10 +219,10 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 	}
 
 	It("is checked for every name, and one that forbids it ends the order", func(ctx SpecContext) {
-		zone.update(ctx, `add caa.test. 1 CAA 0 issue "ca.caa.test"`)
+		zone.Update(ctx, `add caa.test. 1 CAA 0 issue "ca.caa.test"`)
 		a := register(ctx, i)
 		order := authorized(ctx, a, "a.caa.test", "b.caa.test", "c.caa.test")
-		zone.update(ctx, `add b.caa.test. 1 CAA 0 issue "other.test"`)
+		zone.Update(ctx, `add b.caa.test. 1 CAA 0 issue "other.test"`)
 		err := a.finish(ctx, order, "a.caa.test", "b.caa.test", "c.caa.test")
 		Expect(err).To(MatchError(ContainSubstring(`"b.caa.test" forbid it`)))
 	}, SpecTimeout(time.Minute))
@@ -253,7 +254,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 			}
 		}, "20s", "100ms").Should(Succeed())
 		// The order goes on by itself once somebody can be asked again.
-		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{zone.address()} })
+		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{zone.Address()} })
 		_, err = a.WaitOrder(ctx, order.URI)
 		Expect(err).NotTo(HaveOccurred())
 	}, SpecTimeout(time.Minute))

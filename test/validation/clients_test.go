@@ -12,24 +12,25 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/test/named"
 )
 
 // DNS by RFC 2136, with a bind9 that the client updates and the issuer asks.
 var _ = Describe("A zone with dynamic updates", Ordered, func() {
-	needPrograms("named", "bind9", "nsupdate", "dnsutils")
-	var zone *bind
+	named.Need()
+	var zone *named.Server
 	var i issuer
 	BeforeAll(func(ctx SpecContext) {
 		if pathOf("named") == "" {
 			return // the specs say so
 		}
-		zone = startBind("updates.test")
+		zone = named.Start("updates.test")
 		i = newIssuer(ctx, "updates", func(spec *v1alpha1.AcmeIssuerSpec) {
-			spec.Validation.Resolvers = []string{zone.address()}
+			spec.Validation.Resolvers = []string{zone.Address()}
 			spec.Validation.CAA = v1alpha1.CAAEnforce
 			spec.Validation.CAAIdentities = []string{"ca.updates.test"}
 		})
-		zone.update(ctx, `add updates.test. 1 CAA 0 issue "ca.updates.test"`)
+		zone.Update(ctx, `add updates.test. 1 CAA 0 issue "ca.updates.test"`)
 	})
 
 	Describe("certbot with dns-rfc2136", func() {
@@ -40,7 +41,7 @@ var _ = Describe("A zone with dynamic updates", Ordered, func() {
 			dir := GinkgoT().TempDir()
 			credentials := filepath.Join(dir, "rfc2136.ini")
 			text := fmt.Sprintf("dns_rfc2136_server = 127.0.0.1\ndns_rfc2136_port = %d\ndns_rfc2136_name = %s\ndns_rfc2136_secret = %s\ndns_rfc2136_algorithm = HMAC-SHA256\n",
-				zone.port, tsigName, tsigSecret)
+				zone.Port, named.TSIGName, named.TSIGSecret)
 			Expect(os.WriteFile(credentials, []byte(text), 0o600)).To(Succeed())
 			run(ctx, []string{"REQUESTS_CA_BUNDLE=" + acmeca.CAFile()}, "certbot", "certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email",
 				"--server", i.directory(), "--config-dir", dir, "--work-dir", dir, "--logs-dir", filepath.Join(dir, "logs"),
@@ -54,7 +55,7 @@ var _ = Describe("A zone with dynamic updates", Ordered, func() {
 				c := authz.Status.Challenge
 				Expect(c.Type).To(Equal(acme.DNS01))
 				Expect(c.CAACheckedAt).NotTo(BeNil())
-				Expect(c.Record.Resolver).To(Equal(zone.address()))
+				Expect(c.Record.Resolver).To(Equal(zone.Address()))
 				Expect(c.Record.Records).To(ContainElements(HavePrefix("TXT "), ContainSubstring("ca.updates.test")))
 			}
 		}, SpecTimeout(time.Minute))
@@ -66,10 +67,10 @@ var _ = Describe("A zone with dynamic updates", Ordered, func() {
 		It("gets a certificate for several names by dns-01", func(ctx SpecContext) {
 			dir := GinkgoT().TempDir()
 			run(ctx, []string{
-				"LEGO_CA_CERTIFICATES=" + acmeca.CAFile(), "RFC2136_NAMESERVER=" + zone.address(), "RFC2136_TSIG_ALGORITHM=hmac-sha256.",
-				"RFC2136_TSIG_KEY=" + tsigName, "RFC2136_TSIG_SECRET=" + tsigSecret, "RFC2136_SEQUENCE_INTERVAL=0", "RFC2136_POLLING_INTERVAL=1", "RFC2136_PROPAGATION_TIMEOUT=20",
+				"LEGO_CA_CERTIFICATES=" + acmeca.CAFile(), "RFC2136_NAMESERVER=" + zone.Address(), "RFC2136_TSIG_ALGORITHM=hmac-sha256.",
+				"RFC2136_TSIG_KEY=" + named.TSIGName, "RFC2136_TSIG_SECRET=" + named.TSIGSecret, "RFC2136_SEQUENCE_INTERVAL=0", "RFC2136_POLLING_INTERVAL=1", "RFC2136_PROPAGATION_TIMEOUT=20",
 			}, "lego", "--path", dir, "--server", i.directory(), "--email", "admin@updates.test", "--accept-tos",
-				"--dns", "rfc2136", "--dns.resolvers", zone.address(), "--dns.disable-cp",
+				"--dns", "rfc2136", "--dns.resolvers", zone.Address(), "--dns.disable-cp",
 				"--domains", "lego.updates.test", "--domains", "*.lego.updates.test", "--domains", "other.updates.test", "run")
 			i.verify(readChain(filepath.Join(dir, "certificates", "lego.updates.test.crt")), "lego.updates.test", "*.lego.updates.test", "other.updates.test")
 		}, SpecTimeout(time.Minute))

@@ -11,11 +11,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
@@ -169,22 +167,3 @@ func newKey() *ecdsa.PrivateKey {
 	Expect(err).NotTo(HaveOccurred())
 	return key
 }
-
-// freePort is one of TCP and UDP that nobody uses now.
-func freePort() int {
-	GinkgoHelper()
-	for range 100 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		Expect(err).NotTo(HaveOccurred())
-		packets, err := net.ListenPacket("udp", listener.Addr().String())
-		listener.Close()
-		if err == nil {
-			packets.Close()
-			return listener.Addr().(*net.TCPAddr).Port
-		}
-	}
-	Fail("no port is free for TCP and UDP")
-	return 0
-}
-
-func freePortText() string { return strconv.Itoa(freePort()) }
