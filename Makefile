@@ -88,7 +88,7 @@ lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of
 ##@ Test
 
 .PHONY: test
-test: control-plane build ## Run all tests, those of suites with a control plane and real clients too.
+test: control-plane cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
 	$(GO) run ./hack/gotest -timeout 20m $(TESTFLAGS) ./...
 	$(GO) -C test/rules test -count=1 ./... # what it reads is outside of its module, where the cache doesn't look
 
@@ -122,6 +122,10 @@ quickstart-picture: control-plane ## Make docs/images/quickstart.svg of a real r
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes), unless KUBEBUILDER_ASSETS has them.
 	@$(GO) run ./hack/binaries/build
+
+.PHONY: cert-manager
+cert-manager: ## Build cert-manager's controllers, once (about 3 minutes), for tests.
+	@$(GO) run ./hack/binaries/build cert-manager
 
 .PHONY: controller-manager
 controller-manager: ## Build kube-controller-manager too, for tests that need garbage collection.

@@ -1,13 +1,16 @@
-// Package binaries provides in bin/ the programs of the local control plane, and the operator's own.
+// Package binaries provides in bin/ the programs of the local control plane, cert-manager's controllers, and the operator's
+// own.
 //
-// The control plane's modules and their versions are those of the nested module hack/kubernetes. They take minutes to
-// build, so they are kept in the user's cache directory for other checkouts too, and linked into bin/. Where
-// KUBEBUILDER_ASSETS is set, the programs in that directory are used as they are.
+// The control plane's modules and their versions are those of the nested module hack/kubernetes, cert-manager's those of
+// hack/certmanager. They take minutes to build, so they are kept in the user's cache directory for other checkouts too, and
+// linked into bin/. Where KUBEBUILDER_ASSETS is set, the control plane's programs in that directory are used as they are.
 package binaries
 
 import (
 	"context"
+	"crypto/sha256"
 	"debug/buildinfo"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,21 +23,26 @@ import (
 	"github.com/acmeca/acmeca/hack/project"
 )
 
-// A program of the control plane: the main package it is built from, and that package's module.
+// A program of others: the main package it is built from, the module whose version it has, and the nested module under
+// hack/ that names the version.
 type program struct {
-	name, pkg, module string
+	name, pkg, module, nested string
 }
 
 const (
-	etcdModule       = "go.etcd.io/etcd/server/v3"
-	kubernetesModule = "k8s.io/kubernetes"
+	etcdModule        = "go.etcd.io/etcd/server/v3"
+	kubernetesModule  = "k8s.io/kubernetes"
+	certManagerModule = "github.com/cert-manager/cert-manager"
+
+	controlPlane = "kubernetes" // the nested module
 )
 
 var programs = []program{
-	{"etcd", etcdModule, etcdModule},
-	{"kubectl", kubernetesModule + "/cmd/kubectl", kubernetesModule},
-	{"kube-apiserver", kubernetesModule + "/cmd/kube-apiserver", kubernetesModule},
-	{"kube-controller-manager", kubernetesModule + "/cmd/kube-controller-manager", kubernetesModule},
+	{"etcd", etcdModule, etcdModule, controlPlane},
+	{"kubectl", kubernetesModule + "/cmd/kubectl", kubernetesModule, controlPlane},
+	{"kube-apiserver", kubernetesModule + "/cmd/kube-apiserver", kubernetesModule, controlPlane},
+	{"kube-controller-manager", kubernetesModule + "/cmd/kube-controller-manager", kubernetesModule, controlPlane},
+	{"cert-manager", "github.com/acmeca/acmeca/hack/certmanager", certManagerModule, "certmanager"},
 }
 
 // own are the programs of this source tree. They are built each time, which is quick when nothing has changed.
@@ -68,8 +76,21 @@ func Find(names ...string) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// Ensure builds those of the named programs that are missing in bin/ or are not in the version of
-// hack/kubernetes/go.mod. It writes to progress what it does, at least every few seconds. What KUBEBUILDER_ASSETS has to
+// Path is that of a program in bin/ that is none of the control plane's. It builds nothing.
+func Path(name string) (string, error) {
+	root, err := project.Root()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(root, "bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("build it with `make %s`: %w", name, err)
+	}
+	return path, nil
+}
+
+// Ensure builds those of the named programs that are missing in bin/ or are not in the version that the nested module
+// names. It writes to progress what it does, at least every few seconds. What KUBEBUILDER_ASSETS has to
 // have must be there.
 func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 	root, err := project.Root()
@@ -79,59 +100,58 @@ func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 	b := &builder{
 		ctx:      ctx,
 		root:     root,
-		module:   filepath.Join(root, "hack", "kubernetes"),
 		bin:      filepath.Join(root, "bin"),
 		progress: progress,
+		versions: map[string]string{},
 	}
-	ours, foreign := split(names)
-	if len(foreign) > 0 {
-		if err := b.ensure(foreign); err != nil {
-			return err
-		}
-	}
-	return b.buildOwn(ours)
-}
-
-func split(names []string) (ours, foreign []string) {
+	var ours []string
+	var foreign []program
 	for _, name := range names {
 		if _, ok := own[name]; ok {
 			ours = append(ours, name)
-		} else {
-			foreign = append(foreign, name)
+			continue
 		}
+		p, err := find(name)
+		if err != nil {
+			return err
+		}
+		if p.nested == controlPlane && os.Getenv(assetsVariable) != "" {
+			if _, err := Find(name); err != nil {
+				return err
+			}
+			continue
+		}
+		foreign = append(foreign, p)
 	}
-	return ours, foreign
+	if err := b.ensure(foreign); err != nil {
+		return err
+	}
+	return b.buildOwn(ours)
 }
 
 type builder struct {
 	ctx      context.Context
 	root     string // the source tree's
-	module   string // the directory of the nested module
 	bin      string
 	cache    string
 	progress io.Writer
 	versions map[string]string // of the modules
 }
 
-// ensure provides programs of the control plane.
-func (b *builder) ensure(names []string) error {
-	if os.Getenv(assetsVariable) != "" {
-		_, err := Find(names...)
-		return err
-	}
-	if err := b.readVersions(); err != nil {
-		return err
+// ensure provides programs of others.
+func (b *builder) ensure(wanted []program) error {
+	if len(wanted) == 0 {
+		return nil
 	}
 	if err := b.makeDirectories(); err != nil {
 		return err
 	}
 	var missing []program
-	for _, name := range names {
-		p, err := find(name)
-		if err != nil {
+	for _, p := range wanted {
+		if err := b.readVersion(p); err != nil {
 			return err
 		}
-		if b.current(filepath.Join(b.bin, name), p) {
+		if b.current(filepath.Join(b.bin, p.name), p) {
 			continue
 		}
 		if b.current(b.cached(p), p) {
@@ -154,23 +174,21 @@ func find(name string) (program, error) {
 	return program{}, fmt.Errorf("unknown program %q", name)
 }
 
-// readVersions asks go.mod which versions are wanted.
-func (b *builder) readVersions() error {
-	cmd := exec.CommandContext(b.ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Version}}", etcdModule, kubernetesModule)
-	cmd.Dir = b.module
+// readVersion asks the nested module's go.mod which version is wanted.
+func (b *builder) readVersion(p program) error {
+	cmd := exec.CommandContext(b.ctx, "go", "list", "-m", "-f", "{{.Version}}", p.module)
+	cmd.Dir = b.nested(p)
 	cmd.Stderr = b.progress
 	output, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("reading the versions in %s: %w", b.module, err)
+		return fmt.Errorf("reading the version of %s in %s: %w", p.module, cmd.Dir, err)
 	}
-	b.versions = map[string]string{}
-	for line := range strings.Lines(string(output)) {
-		if path, version, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			b.versions[path] = version
-		}
-	}
+	b.versions[p.module] = strings.TrimSpace(string(output))
 	return nil
 }
+
+// nested is the directory of the nested module that a program is built in.
+func (b *builder) nested(p program) string { return filepath.Join(b.root, "hack", p.nested) }
 
 func (b *builder) makeDirectories() error {
 	cache, err := os.UserCacheDir()
@@ -183,13 +201,38 @@ func (b *builder) makeDirectories() error {
 
 // cached is the path of a program in the user's cache.
 func (b *builder) cached(p program) string {
-	return filepath.Join(b.cache, p.name+"-"+b.versions[p.module])
+	return filepath.Join(b.cache, p.name+"-"+b.versions[p.module]+b.sourceHash(p))
 }
 
-// current says whether the file is that program in the wanted version, by what the Go linker wrote into it.
+// sourceHash tells apart the builds of a program whose main package is in the nested module itself.
+func (b *builder) sourceHash(p program) string {
+	if strings.HasPrefix(p.pkg, p.module) {
+		return ""
+	}
+	hash := sha256.New()
+	for _, name := range []string{"go.mod", "main.go"} {
+		text, err := os.ReadFile(filepath.Join(b.nested(p), name))
+		if err != nil {
+			return "" // which building it will tell
+		}
+		hash.Write(text)
+	}
+	return "-" + hex.EncodeToString(hash.Sum(nil)[:6])
+}
+
+// current says whether the file is that program in the wanted version, by what the Go linker wrote into it. In bin/, a
+// program whose main package is in the nested module has to be the very file that is in the cache.
 func (b *builder) current(path string, p program) bool {
 	info, err := buildinfo.ReadFile(path)
-	return err == nil && info.Path == p.pkg && info.Main.Version == b.versions[p.module]
+	if err != nil || info.Path != p.pkg {
+		return false
+	}
+	if info.Main.Path == p.module {
+		return info.Main.Version == b.versions[p.module]
+	}
+	file, err := os.Stat(path)
+	cached, cacheErr := os.Stat(b.cached(p))
+	return err == nil && cacheErr == nil && os.SameFile(file, cached)
 }
 
 // install puts a cached program into bin/, as a hard link where the file system allows one.

@@ -2,7 +2,6 @@ package binaries
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +21,7 @@ func (b *builder) buildAll(missing []program) error {
 	for _, p := range missing {
 		names = append(names, p.name+" "+b.versions[p.module])
 	}
-	fmt.Fprintf(b.progress, "Building %s from their Go modules. This is done once and takes minutes (5 on 2 cores).\n",
+	fmt.Fprintf(b.progress, "Building %s from their Go modules. This is done once and takes minutes (5 on 2 cores for the control plane).\n",
 		strings.Join(names, ", "))
 	r := newReporter(b.progress)
 	defer r.stop()
@@ -65,45 +64,55 @@ func (b *builder) buildOwn(names []string) error {
 
 // countPackages downloads the modules that the programs need, and counts their packages.
 func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
-	args := []string{"list", "-deps"}
+	packages := map[string]bool{}
 	for _, p := range missing {
-		args = append(args, p.pkg)
+		output, err := b.run(p, r, "list", "-deps", p.pkg)
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(output)) {
+			packages[line] = true
+		}
 	}
-	output, err := b.run(r, args...)
-	return bytes.Count(output, []byte("\n")), err
+	return len(packages), nil
 }
 
 // build compiles one program into the cache. It appears there under its name only when it is complete.
 func (b *builder) build(p program, r *reporter) error {
 	temporary := fmt.Sprintf("%s.%d", b.cached(p), os.Getpid())
 	defer func() { _ = os.Remove(temporary) }() // what a failed build may leave
-	_, err := b.run(r, "build", "-v", "-trimpath", "-ldflags", b.linkerFlags(), "-o", temporary, p.pkg)
+	_, err := b.run(p, r, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", b.linkerFlags(p), "-o", temporary, p.pkg)
 	if err != nil {
 		return err
 	}
 	return os.Rename(temporary, b.cached(p))
 }
 
-// linkerFlags strip debugging tables and, as Kubernetes' own build does, set the version that the programs tell: an API
-// server without one takes itself for v0.0.0 and some clients refuse it.
-func (b *builder) linkerFlags() string {
-	version := b.versions[kubernetesModule]
-	major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	return strings.Join([]string{
-		"-s", "-w",
-		"-X k8s.io/client-go/pkg/version.gitVersion=" + version,
-		"-X k8s.io/component-base/version.gitVersion=" + version,
-		"-X k8s.io/component-base/version.gitMajor=" + major,
-		"-X k8s.io/component-base/version.gitMinor=" + minor,
-	}, " ")
+// linkerFlags strip debugging tables and, as the programs' own builds do, set the version that they tell: an API server
+// without one takes itself for v0.0.0 and some clients refuse it.
+func (b *builder) linkerFlags(p program) string {
+	version := b.versions[p.module]
+	flags := []string{"-s", "-w"}
+	switch p.module {
+	case kubernetesModule:
+		major, rest, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
+		minor, _, _ := strings.Cut(rest, ".")
+		flags = append(flags,
+			"-X k8s.io/client-go/pkg/version.gitVersion="+version,
+			"-X k8s.io/component-base/version.gitVersion="+version,
+			"-X k8s.io/component-base/version.gitMajor="+major,
+			"-X k8s.io/component-base/version.gitMinor="+minor)
+	case certManagerModule:
+		flags = append(flags, "-X "+certManagerModule+"/pkg/util.AppVersion="+version)
+	}
+	return strings.Join(flags, " ")
 }
 
-// run runs the go command in the nested module, for static programs.
-func (b *builder) run(r *reporter, args ...string) ([]byte, error) {
+// run runs the go command in a program's nested module, for static programs.
+func (b *builder) run(p program, r *reporter, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(b.ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return runGo(cmd, b.module, r)
+	return runGo(cmd, b.nested(p), r)
 }
 
 // runGo runs a go command in a directory and returns its output. What it says meanwhile goes to the reporter, and into the
