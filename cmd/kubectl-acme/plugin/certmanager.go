@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -18,6 +19,7 @@ type certManagerRequest struct {
 	ingressClass, gateway        string
 	eabKeyID, eabSecret          string
 	profile                      string
+	caBundle                     string // of who signed the endpoint's certificate
 }
 
 func newCertManagerIssuer(o *options) *cobra.Command {
@@ -34,6 +36,7 @@ func newCertManagerIssuer(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			r.caBundle = o.endpointBundle(ctx, issuer)
 			manifest, err := certManagerIssuer(issuer, r)
 			if err != nil {
 				return err
@@ -84,7 +87,7 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 	}
 	spec := map[string]any{
 		"server":              info.DirectoryURL,
-		"caBundle":            base64.StdEncoding.EncodeToString([]byte(issuer.Status.CABundle)),
+		"caBundle":            base64.StdEncoding.EncodeToString([]byte(r.caBundle)),
 		"privateKeySecretRef": map[string]any{"name": r.name + "-account-key"},
 		"solvers":             []any{map[string]any{"http01": solver}},
 	}
@@ -104,6 +107,23 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 		metadata["namespace"] = r.namespace
 	}
 	return map[string]any{"apiVersion": "cert-manager.io/v1", "kind": r.kind, "metadata": metadata, "spec": map[string]any{"acme": spec}}, nil
+}
+
+// endpointBundle is what a client of the issuer has to trust to reach the endpoint. Its certificate is signed by the CA of the
+// issuer that has the directory's short URL, which needn't be this one. To whoever may not see that one, this one's is the
+// best guess.
+func (o *options) endpointBundle(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {
+	var all v1alpha1.AcmeIssuerList
+	if err := o.kube.List(ctx, &all); err != nil {
+		return issuer.Status.CABundle
+	}
+	for _, other := range all.Items {
+		long := "/" + other.Namespace + "/" + other.Name + "/" + strings.TrimPrefix(acme.DirectoryPath, "/")
+		if url := other.Status.DirectoryURL; url != "" && !strings.HasSuffix(url, long) && other.Status.CABundle != "" {
+			return other.Status.CABundle
+		}
+	}
+	return issuer.Status.CABundle
 }
 
 // solver is how cert-manager answers http-01.

@@ -135,7 +135,7 @@ func TestBindingSecret(t *testing.T) {
 
 func TestCertManagerIssuer(t *testing.T) {
 	var out strings.Builder
-	manifest, err := certManagerIssuer(anIssuer(), certManagerRequest{kind: "ClusterIssuer", ingressClass: "traefik", eabKeyID: "team-a", email: "a@a.test", profile: "short"})
+	manifest, err := certManagerIssuer(anIssuer(), certManagerRequest{kind: "ClusterIssuer", caBundle: "PEM", ingressClass: "traefik", eabKeyID: "team-a", email: "a@a.test", profile: "short"})
 	if err != nil {
 		t.Fatal(err)
 	}
