@@ -1,0 +1,188 @@
+package certmanager
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
+)
+
+// cert-manager's types aren't in this module, so its objects are unstructured here.
+
+func get(ctx context.Context, version, kind, namespace, name string) *unstructured.Unstructured {
+	GinkgoHelper()
+	object := &unstructured.Unstructured{}
+	object.SetAPIVersion(version)
+	object.SetKind(kind)
+	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)).To(Succeed())
+	return object
+}
+
+// field reads a text of an object; "" when it isn't there.
+func field(object *unstructured.Unstructured, path ...string) string {
+	text, _, _ := unstructured.NestedString(object.Object, path...)
+	return text
+}
+
+// conditionIsTrue says whether an object has a condition, and that it is true.
+func conditionIsTrue(object *unstructured.Unstructured, name string) bool {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(condition any) bool {
+		fields, ok := condition.(map[string]any)
+		return ok && fields["type"] == name && fields["status"] == "True"
+	})
+}
+
+// certificate is what a spec wants of cert-manager.
+type certificate struct {
+	name, kind, issuer string
+	dnsNames           []string
+	renewBefore        string
+}
+
+func applyCertificate(ctx context.Context, c certificate) {
+	GinkgoHelper()
+	names := make([]any, len(c.dnsNames))
+	for i, name := range c.dnsNames {
+		names[i] = name
+	}
+	spec := map[string]any{
+		"secretName": c.name + "-tls",
+		"dnsNames":   names,
+		"privateKey": map[string]any{"algorithm": "ECDSA", "size": int64(256)},
+		"issuerRef":  map[string]any{"kind": c.kind, "name": c.issuer},
+	}
+	if c.renewBefore != "" {
+		spec["renewBefore"] = c.renewBefore
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	object.SetAPIVersion("cert-manager.io/v1")
+	object.SetKind("Certificate")
+	object.SetNamespace(team)
+	object.SetName(c.name)
+	Expect(cluster.Create(ctx, object)).To(Succeed())
+}
+
+func deleteCertificate(ctx context.Context, name string) {
+	GinkgoHelper()
+	Expect(cluster.Delete(ctx, get(ctx, "cert-manager.io/v1", "Certificate", team, name))).To(Succeed())
+}
+
+func certificateIsReady(ctx context.Context, name string) bool {
+	GinkgoHelper()
+	return conditionIsTrue(get(ctx, "cert-manager.io/v1", "Certificate", team, name), "Ready")
+}
+
+// certManagerOrders are cert-manager's Orders for a Certificate.
+func certManagerOrders(ctx context.Context, name string) []unstructured.Unstructured {
+	GinkgoHelper()
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion("acme.cert-manager.io/v1")
+	list.SetKind("OrderList")
+	Expect(cluster.List(ctx, list, client.InNamespace(team))).To(Succeed())
+	return slices.DeleteFunc(list.Items, func(order unstructured.Unstructured) bool {
+		return order.GetAnnotations()["cert-manager.io/certificate-name"] != name
+	})
+}
+
+// secretChain is the chain that a Secret of the team has.
+func secretChain(ctx context.Context, name string) []*x509.Certificate {
+	GinkgoHelper()
+	secret := &corev1.Secret{}
+	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: team, Name: name}, secret)).To(Succeed())
+	return parseChain(secret.Data[corev1.TLSCertKey])
+}
+
+func parseChain(text []byte) []*x509.Certificate {
+	GinkgoHelper()
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		chain = append(chain, certificate)
+	}
+	Expect(chain).NotTo(BeEmpty())
+	return chain
+}
+
+// trustedBy is what those trust who trust an AcmeIssuer.
+func trustedBy(ctx context.Context, issuer string) *x509.CertPool {
+	GinkgoHelper()
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM([]byte(acmeIssuer(ctx, issuer).Status.CABundle))).To(BeTrue())
+	return roots
+}
+
+func verify(chain []*x509.Certificate, roots *x509.CertPool, names ...string) {
+	GinkgoHelper()
+	intermediates := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		intermediates.AddCert(certificate)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(chain[0].DNSNames).To(ConsistOf(names))
+}
+
+func acmeIssuer(ctx context.Context, name string) *v1alpha1.AcmeIssuer {
+	GinkgoHelper()
+	issuer := &v1alpha1.AcmeIssuer{}
+	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: name}, issuer)).To(Succeed())
+	return issuer
+}
+
+// changeIssuer edits an AcmeIssuer's spec, and waits until that counts.
+func changeIssuer(ctx context.Context, name string, edit func(*v1alpha1.AcmeIssuerSpec)) {
+	GinkgoHelper()
+	issuer := acmeIssuer(ctx, name)
+	base := issuer.DeepCopy()
+	edit(&issuer.Spec)
+	Expect(cluster.Patch(ctx, issuer, client.MergeFrom(base))).To(Succeed())
+	waitUntilObserved(ctx, name)
+}
+
+// waitUntilObserved waits until the controllers have seen an AcmeIssuer as it is now.
+func waitUntilObserved(ctx context.Context, name string) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		issuer := acmeIssuer(ctx, name)
+		ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
+		g.Expect(ready).NotTo(BeNil())
+		g.Expect(ready.ObservedGeneration).To(Equal(issuer.Generation))
+		g.Expect(ready.Status == "True").To(Equal(!issuer.Spec.Suspend), ready.Message)
+	}, "60s", "50ms").Should(Succeed())
+}
+
+// accountsWith are the AcmeAccounts that have exactly one contact, this one.
+func accountsWith(ctx context.Context, contact string) []v1alpha1.AcmeAccount {
+	GinkgoHelper()
+	var list v1alpha1.AcmeAccountList
+	Expect(cluster.List(ctx, &list, client.InNamespace(local.Namespace))).To(Succeed())
+	return slices.DeleteFunc(list.Items, func(account v1alpha1.AcmeAccount) bool {
+		return !slices.Equal(account.Status.Contact, []string{contact})
+	})
+}
+
+// orderOf is the AcmeOrder that a certificate was issued for.
+func orderOf(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	var list v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &list, client.InNamespace(local.Namespace))).To(Succeed())
+	for _, order := range list.Items {
+		if text := []byte(order.Status.Certificate); len(text) > 0 && parseChain(text)[0].Equal(certificate) {
+			return order
+		}
+	}
+	Fail("no AcmeOrder has the certificate")
+	return v1alpha1.AcmeOrder{}
+}

@@ -1,0 +1,166 @@
+// Package certmanager tests acmeca with the real controllers of cert-manager, on one control plane. What there is of a
+// cluster beside that is played: the network by a proxy (network_test.go), the kubelet by what answers for cert-manager's
+// solver Pods (kubelet_test.go). Its manifests and commands are those of docs/guides/cert-manager.md.
+package certmanager
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/controlplane"
+	"github.com/acmeca/acmeca/hack/process"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/guide"
+	"github.com/acmeca/acmeca/test/named"
+	"github.com/acmeca/acmeca/test/programs"
+)
+
+func TestCertManager(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "cert-manager")
+}
+
+// team is the namespace that wants certificates.
+const team = "team-a"
+
+var (
+	acmeca      *local.Local
+	cluster     client.Client // with every right
+	zone        *named.Server // corp.example, all of whose names are at 127.0.0.1
+	network     *clusterNetwork
+	kubelet     *solverPods
+	certManager *process.Process
+	shell       *guide.Shell
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	program, err := binaries.Path("cert-manager")
+	Expect(err).NotTo(HaveOccurred())
+	if programs.Path("named") == "" {
+		programs.Lack("named isn't installed: apt-get install bind9")
+	}
+	var stop func()
+	acmeca, stop, err = local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+
+	zone = named.Start("corp.example")
+	network = startNetwork()
+	kubelet = startSolverPods()
+	shell = newShell()
+	makeNamespace(ctx, "cert-manager")
+	makeNamespace(ctx, team)
+	serveInCluster(ctx, "default")
+	applyDefinitions(ctx)
+	startCertManager(program)
+})
+
+// When something failed, the last words of both help.
+var _ = ReportAfterEach(func(report SpecReport) {
+	if !report.Failed() || acmeca == nil {
+		return
+	}
+	for name, file := range map[string]string{"acmeca's log": acmeca.OperatorLog(), "cert-manager's log": certManagerLog()} {
+		text, _ := exec.Command("tail", "-n", "40", file).Output()
+		AddReportEntry(name, string(text), ReportEntryVisibilityFailureOrVerbose)
+	}
+	for _, kind := range []string{"clusterissuers,issuers,certificates,orders.acme.cert-manager.io,challenges", "acmeorders,acmeauthorizations"} {
+		text, _ := shell.Command("kubectl get -A -o wide " + kind).CombinedOutput()
+		AddReportEntry(kind, string(text), ReportEntryVisibilityFailureOrVerbose)
+	}
+})
+
+// makeNamespace makes a namespace and the ServiceAccount that Pods in it have, which a cluster's controllers would make.
+func makeNamespace(ctx SpecContext, name string) {
+	GinkgoHelper()
+	meta := metav1.ObjectMeta{Name: name}
+	Expect(client.IgnoreAlreadyExists(cluster.Create(ctx, &corev1.Namespace{ObjectMeta: meta}))).To(Succeed())
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}}
+	Expect(client.IgnoreAlreadyExists(cluster.Create(ctx, account))).To(Succeed())
+}
+
+// serveInCluster has an issuer served under the Service's name, and has it validate names of the zone.
+func serveInCluster(ctx SpecContext, name string) {
+	GinkgoHelper()
+	changeIssuer(ctx, name, func(spec *v1alpha1.AcmeIssuerSpec) {
+		spec.ExternalURLs = []string{"https://" + serviceHost, acmeca.BaseURL()}
+		spec.Validation.Resolvers = []string{zone.Address()}
+		spec.Validation.HTTPPort = int32(acmeca.Ports().HTTP01)
+		spec.Validation.AllowedCIDRs = []string{"127.0.0.0/8"}
+	})
+}
+
+// applyDefinitions applies the CustomResourceDefinitions of the very versions that cert-manager's controllers are built from.
+func applyDefinitions(ctx SpecContext) {
+	GinkgoHelper()
+	gateways := filepath.Join(moduleDir(ctx, "sigs.k8s.io/gateway-api"), "config", "crd", "standard")
+	paths := []string{filepath.Join(moduleDir(ctx, "github.com/cert-manager/cert-manager"), "deploy", "crds")}
+	for _, kind := range []string{"gatewayclasses", "gateways", "httproutes"} {
+		paths = append(paths, filepath.Join(gateways, "gateway.networking.k8s.io_"+kind+".yaml"))
+	}
+	for _, path := range paths {
+		Expect(path).To(Or(BeADirectory(), BeARegularFile()))
+	}
+	objects, err := controlplane.ReadManifests(paths...)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(acmeca.Plane().Apply(ctx, objects...)).To(Succeed())
+}
+
+// moduleDir is where a module is that the nested module hack/certmanager needs.
+func moduleDir(ctx SpecContext, module string) string {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = filepath.Join(root, "hack", "certmanager")
+	output, err := cmd.Output()
+	Expect(err).NotTo(HaveOccurred(), "%s", output)
+	var downloaded struct{ Dir string }
+	Expect(json.Unmarshal(output, &downloaded)).To(Succeed())
+	return downloaded.Dir
+}
+
+func certManagerLog() string {
+	return filepath.Join(filepath.Dir(acmeca.OperatorLog()), "cert-manager.log")
+}
+
+func startCertManager(program string) {
+	GinkgoHelper()
+	var err error
+	certManager, err = process.Start(process.Spec{
+		Name: "cert-manager",
+		Path: program,
+		Args: []string{
+			"--kubeconfig", acmeca.Kubeconfig(),
+			"--dns01-recursive-nameservers", zone.Address(),
+			"--dns01-check-retry-period", "1s",
+			"--certificate-request-minimum-backoff-duration", "1s",
+			"--feature-gates", "ACMEUseARI=true",
+			"--enable-gateway-api",
+		},
+		Env: append(os.Environ(), network.environment()...),
+		Log: certManagerLog(),
+	})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { certManager.Stop(10 * time.Second) })
+}
