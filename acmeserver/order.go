@@ -220,12 +220,15 @@ func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
 	return order, r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "order")
 }
 
-// awaitOrder waits for an order that the controllers are at work on: one that is being issued.
+// awaitOrder waits for an order that the controllers are at work on: one that is being issued, or that can't be any more.
 func (s *Server) awaitOrder(r *signed, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
-	if order.Spec.CSR == "" || finished(order) {
-		return order, nil
+	state, err := s.orderState(r, order)
+	if err != nil || finished(order) || state == acme.StatePending || state == acme.StateReady {
+		return order, err
 	}
-	if err := r.issuing(); err != nil {
+	if err := r.issuing(); err != nil && state == acme.StateInvalid {
+		return order, nil //nolint:nilerr // it stays invalid, whatever becomes of its issuer
+	} else if err != nil {
 		return nil, err // else the client would see "processing" for as long as that lasts, and no reason
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
@@ -283,11 +286,7 @@ func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, e
 	case order.Spec.CSR != "":
 		return acme.StateProcessing, nil
 	}
-	authorized, err := s.authorized(r.Context(), order)
-	if err != nil || !authorized {
-		return acme.StatePending, err
-	}
-	return acme.StateReady, nil
+	return s.authorized(r.Context(), order)
 }
 
 // orderStateNow is the state that a pending order has come to past the cache. The first authorization that isn't valid ends
@@ -306,18 +305,22 @@ func (s *Server) orderStateNow(r *signed, order *v1alpha1.AcmeOrder) (acme.State
 	return acme.StateReady, nil
 }
 
-// authorized reports whether every authorization of an order is valid, as the client would be shown them.
-func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
+// authorized is the state that follows from the authorizations of an order, as the client would be shown them. Where one
+// has ended, the order is invalid before the controllers have written that down: it must not be pending after it was ready.
+func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
+	state := acme.StateReady
 	for _, name := range order.Spec.Authorizations {
 		authz, err := s.authorizations.Get(ctx, types.NamespacedName{Namespace: order.Namespace, Name: name})
-		if err != nil {
-			return false, err
-		}
-		if !s.usable(authz) {
-			return false, nil
+		switch {
+		case err != nil:
+			return acme.StatePending, err
+		case pending(authz):
+			state = acme.StatePending
+		case !s.usable(authz):
+			return acme.StateInvalid, nil
 		}
 	}
-	return true, nil
+	return state, nil
 }
 
 func rfc3339(t metav1.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -247,7 +247,12 @@ type job struct {
 	script script
 	at     inject.Point
 	mode   inject.Mode
+	// lagging is the half whose watches lag meanwhile, if any.
+	lagging string
 }
+
+// lag is by how much.
+const lag = 150 * time.Millisecond
 
 // enumerate has every write fail in every mode. Where there isn't the time for all, it is a choice of them that the seed
 // makes.
@@ -298,8 +303,12 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 		for _, point := range points {
 			for _, mode := range inject.Modes {
 				if mode.Applies(point.Call) {
-					jobs = append(jobs, job{s, point, mode})
+					jobs = append(jobs, job{s, point, mode, ""})
 				}
+			}
+			// Who starts again, and then learns late of what it wrote before.
+			for _, half := range []string{w.Controllers.Name, w.Endpoint.Name} {
+				jobs = append(jobs, job{s, point, inject.CrashAfter, half})
 			}
 		}
 	}
@@ -309,6 +318,13 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 
 // patience bounds a script under one fault.
 const patience = 2 * time.Minute
+
+func (j job) late() string {
+	if j.lagging == "" {
+		return ""
+	}
+	return ", and the watches of the " + j.lagging + " lag"
+}
 
 // maxRotations is how often an operator's CA is replaced; it is replaced no more once 16 old ones are kept.
 const maxRotations = 12
@@ -330,15 +346,17 @@ func work(ctx context.Context, world *inprocess.World, queue <-chan job, r *repo
 				return err
 			}
 		}
+		w.injector.Lag(j.lagging, lag)
 		w.injector.Arm(j.at, j.mode)
 		bounded, cancel := context.WithTimeout(ctx, patience)
 		err := j.script.run(bounded, w)
 		cancel()
 		w.crashes.Wait()
+		w.injector.Lag(j.lagging, 0)
 		_, happened := w.injector.Seen()
 		r.tried(j, happened)
 		if err != nil {
-			r.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: where %s (number %d) %s: %v", j.script.name, j.at.Call, j.at.Nth, j.mode, err)})
+			r.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: where %s (number %d) %s%s: %v", j.script.name, j.at.Call, j.at.Nth, j.mode, j.late(), err)})
 		}
 	}
 	r.add(w, w.finish(ctx))

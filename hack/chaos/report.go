@@ -37,7 +37,7 @@ func (r *report) tried(j job, happened bool) {
 	if !happened {
 		return
 	}
-	r.fault("a write " + string(j.mode))
+	r.fault("a write " + string(j.mode) + j.late())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.enumerated++

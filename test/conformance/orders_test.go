@@ -95,3 +95,15 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 		}
 	})
 })
+
+var _ = Describe("An order that was ready", func() {
+	It("is invalid, and never pending again, once its client has deactivated an authorization (RFC 8555 section 7.1.6)", func() {
+		a := registered("ES256")
+		for range 5 {
+			o := a.ready("undone.test")
+			Expect(a.post(o.authorize[0], map[string]any{"status": "deactivated"}).StatusCode).To(Equal(http.StatusOK))
+			Expect(a.post(o.url, nil).json()).To(HaveKeyWithValue("status", "invalid"))
+			Eventually(func() any { return a.post(o.url, nil).json()["error"] }, "10s").ShouldNot(BeNil())
+		}
+	})
+})

@@ -102,13 +102,14 @@ type session struct {
 	key      *ecdsa.PrivateKey
 	prefix   string
 	jumped   bool
+	shown    map[string]acme.State
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
 
 func newSession(t *rapid.T, operator *inprocess.Operator, responder *acmeclient.Responder, run int) *session {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	s := &session{operator: operator, model: &account{state: acme.StateValid}, prefix: fmt.Sprintf("r%d", run), ctx: ctx, cancel: cancel}
+	s := &session{operator: operator, model: &account{state: acme.StateValid}, shown: map[string]acme.State{}, prefix: fmt.Sprintf("r%d", run), ctx: ctx, cancel: cancel}
 	var err error
 	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -185,21 +186,25 @@ func (s *session) check(t *rapid.T) {
 	}
 }
 
-// await reads a resource until it has a state. Until then it may have those of before, in their order.
+// await reads a resource until it has a state. Until then it may have those of before, in their order; and never one of
+// before what was shown last.
 func (s *session) await(t *rapid.T, url string, want acme.State, before ...acme.State) {
 	t.Helper()
-	last := -1
 	for end := time.Now().Add(patience); ; time.Sleep(look) {
 		var document struct{ Status acme.State }
 		s.ok(t, url, nil, &document)
+		if s.model.state != acme.StateValid {
+			return
+		}
+		last := s.shown[url]
+		s.shown[url] = document.Status
 		if document.Status == want {
 			return
 		}
-		i := slices.Index(before, document.Status)
-		if i < last || i < 0 || time.Now().After(end) {
-			t.Fatalf("%s is %s; the model has %s", url, document.Status, want)
+		now := slices.Index(before, document.Status)
+		if now < 0 || now < slices.Index(before, last) || last == want || time.Now().After(end) {
+			t.Fatalf("%s is %s after it was %q; the model has %s", url, document.Status, last, want)
 		}
-		last = i
 	}
 }
 
@@ -245,6 +250,7 @@ func (s *session) order(t *rapid.T) {
 		o.authorizations = append(o.authorizations, s.authorizationAt(t, url, o.names[i]))
 	}
 	s.model.orders = append(s.model.orders, o)
+	s.shown[o.url] = acme.State(created.Status)
 	if acme.State(created.Status) != o.state() {
 		t.Fatalf("a new order is %s; the model has %s", created.Status, o.state())
 	}
@@ -339,7 +345,7 @@ func (s *session) finalize(t *rapid.T) {
 		s.ok(t, o.finalize, payload, nil)
 		o.csr, o.finished = csr, acme.StateValid
 		var document acmeclient.Order
-		s.await(t, o.url, acme.StateValid, acme.StateProcessing)
+		s.await(t, o.url, acme.StateValid, acme.StatePending, acme.StateReady, acme.StateProcessing)
 		s.ok(t, o.url, nil, &document)
 		o.certificate = document.Certificate
 	case o.csr == csr:

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func request(t *testing.T, method, path string) *http.Request {
@@ -71,5 +72,33 @@ func TestOneWriteFails(t *testing.T) {
 		if mode == CrashAfter && <-crashed != "c" {
 			t.Error("another half crashed")
 		}
+	}
+}
+
+func TestWatchesLag(t *testing.T) {
+	i := &Injector{}
+	const lag = 30 * time.Millisecond
+	watch := func(half string) time.Duration {
+		t.Helper()
+		response, err := i.Intercept(half)(request(t, http.MethodGet, "/apis/acmeca.dev/v1alpha1/acmeorders?watch=true"), func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("event"))}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if n, err := response.Body.Read(make([]byte, 16)); n != 5 || err != nil {
+			t.Errorf("read %d, %v", n, err)
+		}
+		return time.Since(began)
+	}
+	i.Lag("c", lag)
+	if took := watch("c"); took < lag {
+		t.Errorf("an event came after %s", took)
+	}
+	i.Lag("c", 0)
+	watch("c")
+	if i.lagOf("c") != 0 {
+		t.Error("it lags for ever")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Errors that an injector makes.
@@ -20,6 +21,7 @@ type Injector struct {
 	Crash func(half string)
 
 	mu    sync.Mutex
+	lag   map[string]time.Duration
 	seen  []Point
 	count map[Call]int
 	at    Point
@@ -58,9 +60,48 @@ func (i *Injector) note(call Call) Mode {
 	return i.mode
 }
 
+// Lag has a half learn of changes only after a while, from now on, however often it starts again; it reads an old state from
+// its cache until then.
+func (i *Injector) Lag(half string, lag time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.lag == nil {
+		i.lag = map[string]time.Duration{}
+	}
+	i.lag[half] = lag
+}
+
+func (i *Injector) lagOf(half string) time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lag[half]
+}
+
+// laggingBody holds up what a watch tells.
+type laggingBody struct {
+	io.ReadCloser
+	lag func() time.Duration
+}
+
+// Read implements io.Reader.
+func (b laggingBody) Read(into []byte) (int, error) {
+	n, err := b.ReadCloser.Read(into)
+	if lag := b.lag(); lag > 0 {
+		time.Sleep(lag)
+	}
+	return n, err
+}
+
 // Intercept is for the requests of a half.
 func (i *Injector) Intercept(half string) func(*http.Request, func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	return func(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
+		if request.URL.Query().Get("watch") != "" {
+			response, err := next(request)
+			if err == nil {
+				response.Body = laggingBody{response.Body, func() time.Duration { return i.lagOf(half) }}
+			}
+			return response, err
+		}
 		call, counts := callOf(half, request)
 		if !counts {
 			return next(request)
