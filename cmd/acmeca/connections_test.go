@@ -1,11 +1,14 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"testing"
+
+	"github.com/pires/go-proxyproto"
 )
 
 // wire is a connection from an address.
@@ -61,6 +64,22 @@ func TestOneClientIsOneNetworkAndAProxyIsMany(t *testing.T) {
 		_, evicted := c.admit(&wire{from: fmt.Sprintf(from, 2)})
 		if one == nil || (evicted == nil) != alone {
 			t.Errorf("%s: %v had to give way", from, evicted)
+		}
+	}
+}
+
+// What the server tells of is the connection as it sees it: under TLS, and behind a PROXY header.
+func TestConnectionsAreKnownUnderTLSAndBehindAProxy(t *testing.T) {
+	for what, wrap := range map[string]func(net.Conn) net.Conn{
+		"TLS":                    func(conn net.Conn) net.Conn { return tls.Server(conn, &tls.Config{}) },
+		"a PROXY header":         func(conn net.Conn) net.Conn { return proxyproto.NewConn(conn) },
+		"a PROXY header and TLS": func(conn net.Conn) net.Conn { return tls.Server(proxyproto.NewConn(conn), &tls.Config{}) },
+	} {
+		c := newConnections(10, 1, nil)
+		served, _ := c.admit(&wire{from: "192.0.2.1:1"})
+		c.observe(wrap(served), http.StateActive)
+		if other, evicted := c.admit(&wire{from: "192.0.2.1:2"}); other != nil || evicted != nil {
+			t.Errorf("under %s, one that is being served had to give way", what)
 		}
 	}
 }
