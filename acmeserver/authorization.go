@@ -129,7 +129,11 @@ func (s *Server) authorizationOf(r *signed, id string) (*v1alpha1.AcmeAuthorizat
 	if err != nil {
 		return nil, err
 	}
-	return authz, r.owns(authz.Spec.AccountRef, authz.Spec.IssuerRef, "authorization")
+	if err := r.owns(authz.Spec.AccountRef, authz.Spec.IssuerRef, "authorization"); err != nil {
+		return nil, err
+	}
+	s.traced(r.call, authz)
+	return authz, nil
 }
 
 func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthorization) (*answer, error) {

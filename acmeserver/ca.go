@@ -19,7 +19,7 @@ func (s *Server) caPEM(c *call) (*answer, error) {
 	if c.issuer.status.CABundle == "" {
 		return nil, notFound("CA certificate")
 	}
-	return &answer{status: http.StatusOK, raw: []byte(c.issuer.status.CABundle), contentType: "application/x-pem-file", maxAge: caMaxAge}, nil
+	return pemAnswer([]byte(c.issuer.status.CABundle)), nil
 }
 
 // caDER gives the certificate that signs now.
@@ -31,15 +31,27 @@ func (s *Server) caDER(c *call) (*answer, error) {
 }
 
 // caByName gives a certificate that signs or signed, where the certificates that it issued say that it is (RFC 5280 section
-// 4.2.2.1).
+// 4.2.2.1); for people also in PEM, and the roots and the chain.
 func (s *Server) caByName(c *call) (*answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CAPrefix)
-	name, der := strings.CutSuffix(file, acme.CASuffix)
-	i := slices.IndexFunc(c.issuer.authorities, func(a *x509.Certificate) bool { return v1alpha1.CAName(a) == name })
-	if !found || !der || i < 0 {
-		return nil, notFound("CA certificate")
+	if issuing := c.issuer.status.IssuingCertificate; file == chainFile && issuing != nil {
+		return pemAnswer([]byte(issuing.Chain)), nil
 	}
-	return caAnswer(c.issuer.authorities[i]), nil
+	name, inPEM := strings.CutSuffix(file, ".pem")
+	name, der := strings.CutSuffix(name, acme.CASuffix)
+	all := slices.Concat(c.issuer.authorities, c.issuer.roots)
+	i := slices.IndexFunc(all, func(a *x509.Certificate) bool { return v1alpha1.CAName(a) == name })
+	switch {
+	case !found || i < 0 || inPEM == der:
+		return nil, notFound("CA certificate")
+	case inPEM:
+		return pemAnswer(encodePEM(all[i])), nil
+	}
+	return caAnswer(all[i]), nil
+}
+
+func pemAnswer(text []byte) *answer {
+	return &answer{status: http.StatusOK, raw: text, contentType: "application/x-pem-file", maxAge: caMaxAge}
 }
 
 func caAnswer(certificate *x509.Certificate) *answer {

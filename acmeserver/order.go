@@ -35,6 +35,7 @@ type orderDocument struct {
 
 // newOrder makes an order, and the authorizations that it needs (RFC 8555 section 7.4).
 func (s *Server) newOrder(r *signed) (*answer, error) {
+	r.span = s.tracer.Begin(r.route, r.begun)
 	if err := r.issuing(); err != nil {
 		return nil, err
 	}
@@ -95,6 +96,8 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	}
 	order.Namespace, order.Name = r.issuer.key.Namespace, newID()
 	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+	order.Annotations = r.span.Annotated(nil)
+	r.span.Text("acmeca.order", order.Name)
 	if err := s.orders.Create(r.Context(), order); err != nil {
 		return nil, err
 	}
@@ -169,6 +172,7 @@ func (s *Server) authorize(r *signed, identifiers []acme.Identifier, above map[a
 		} else {
 			authz = r.newAuthorization(id)
 		}
+		authz.Annotations = r.span.Annotated(authz.Annotations)
 		names[i] = authz.Name
 		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
 	}
@@ -217,7 +221,11 @@ func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return order, r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "order")
+	if err := r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "order"); err != nil {
+		return nil, err
+	}
+	s.traced(r.call, order)
+	return order, nil
 }
 
 // awaitOrder waits for an order that the controllers are at work on: one that is being issued, or that can't be any more.

@@ -6,10 +6,14 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
 	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -24,6 +28,11 @@ type call struct {
 	query bool
 	// shown is what the client has seen of what replicas show.
 	shown positions
+	// route is the pattern that the path matches, and begun is when the call came.
+	route string
+	begun time.Time
+	// span is this call's part of its order's trace; nil where it has none.
+	span *tracing.Span
 }
 
 func (c *call) url(path string) string { return c.base.URL(path) }
@@ -187,6 +196,11 @@ func (r *signed) owns(owner v1alpha1.ObjectRef, in v1alpha1.ObjectRef, kind stri
 		return acme.NewProblem(acme.Unauthorized, "this %s belongs to another account", kind)
 	}
 	return nil
+}
+
+// traced makes the call a part of the trace that an object belongs to.
+func (s *Server) traced(c *call, object client.Object) {
+	c.span = s.tracer.Continue(object.GetAnnotations(), c.route, c.begun)
 }
 
 // issuing keeps what leads to issuance from an issuer that can't issue.

@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -48,6 +49,7 @@ type Server struct {
 	trustedProxies []netip.Prefix
 	now            func() time.Time
 	metrics        *metrics
+	tracer         *tracing.Tracer
 	mux            *http.ServeMux
 	// reading and serving bound the bodies that are read, and the requests that are worked on.
 	reading, serving *places
@@ -74,6 +76,8 @@ type Options struct {
 	Now func() time.Time
 	// Metrics is where metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer
+	// Tracer follows orders; nil for none.
+	Tracer *tracing.Tracer
 }
 
 // New makes a Server that reads through the cache and writes with the client.
@@ -90,7 +94,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics()}
+	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err
@@ -128,6 +132,7 @@ func (s *Server) routes() *http.ServeMux {
 	post := func(path string, who signer, h func(*signed) (*answer, error)) {
 		handle(path, map[string]handler{http.MethodPost: s.authenticated(who, h)})
 	}
+	mux.Handle("/{$}", s.methods("page", map[string]handler{http.MethodGet: s.page, http.MethodHead: s.page}))
 	getOrPost(acme.DirectoryPath, s.directory)
 	getOrPost(acme.NewNoncePath, s.newNonce)
 	post(acme.NewAccountPath, byKey, s.newAccount)
@@ -175,7 +180,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	c := &call{issuer: issuer, base: issuer.base(r.Host, short), path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
 	inner := r.Clone(context.WithValue(ctx, callKey{}, c))
 	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
-	if !isPlainPath(path) {
+	if path != "" && !isPlainPath(path) {
 		s.other.ServeHTTP(w, inner)
 		return
 	}
@@ -187,7 +192,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func (s *Server) split(path string) (key types.NamespacedName, rest string, short bool) {
 	path = strings.TrimPrefix(path, "/")
 	first, after, _ := strings.Cut(path, "/")
-	if first == "acme" || first == "ca.crt" || first == "ca.der" {
+	if first == "" && after == "" || first == "acme" || first == "ca.crt" || first == "ca.der" {
 		return s.defaultIssuer, path, true
 	}
 	second, rest, _ := strings.Cut(after, "/")
@@ -225,7 +230,7 @@ func (s *Server) methods(route string, handlers map[string]handler) http.Handler
 		var result *answer
 		defer func() { measured.end(begun, result) }()
 		c := r.Context().Value(callKey{}).(*call)
-		c.Request = r
+		c.Request, c.route, c.begun = r, route, begun
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		var err error
@@ -251,6 +256,13 @@ func (s *Server) methods(route string, handlers map[string]handler) http.Handler
 			result.links = append(result.links, link{c.url(acme.DirectoryPath), "index"})
 		}
 		result.write(w)
+		if c.span != nil {
+			c.span.Number("http.response.status_code", result.status)
+			if err != nil {
+				c.span.Fail(string(result.problem))
+			}
+			c.span.End(time.Now())
+		}
 	})
 }
 

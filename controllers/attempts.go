@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
@@ -26,8 +27,9 @@ type Attempts struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
 	wake  chan<- event.GenericEvent
-	// Metrics to count in, if any.
+	// Metrics to count in and Tracer to follow orders with, if any.
 	Metrics *Metrics
+	Tracer  *tracing.Tracer
 
 	mu    sync.Mutex
 	byKey map[types.NamespacedName]*attemptState
@@ -108,7 +110,9 @@ func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1al
 			begun := time.Now()
 			result := issuer.Validator.Validate(ctx, request)
 			if ctx.Err() == nil {
-				a.Metrics.validated(request.Type, result, time.Since(begun))
+				ended := time.Now()
+				a.Metrics.validated(request.Type, result, ended.Sub(begun))
+				a.trace(authz, request, result, number, begun, ended)
 			}
 			return result
 		}
@@ -123,6 +127,21 @@ func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1al
 		return
 	}
 	a.clock.AfterFunc(backoff[min(number-2, len(backoff)-1)], submit)
+}
+
+// trace makes an attempt a part of its order's trace.
+func (a *Attempts) trace(authz *v1alpha1.AcmeAuthorization, request validation.Request, result validation.Result, number int, begun, ended time.Time) {
+	span := a.Tracer.Continue(authz.Annotations, "validate "+string(request.Type), begun)
+	if span == nil {
+		return
+	}
+	span.Text("acmeca.authorization", authz.Name)
+	span.Text("acmeca.identifier", request.Identifier.Value)
+	span.Number("acmeca.attempt", number)
+	if result.Problem != nil {
+		span.Fail(result.Problem.Error())
+	}
+	span.End(ended)
 }
 
 func (a *Attempts) current(key types.NamespacedName, state *attemptState) bool {

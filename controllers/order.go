@@ -20,6 +20,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 )
@@ -47,6 +48,7 @@ type OrderReconciler struct {
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
 	Metrics      *Metrics
+	Tracer       *tracing.Tracer
 }
 
 // Reconcile takes an order one step on.
@@ -66,7 +68,7 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if order.Status.State == acme.StateInvalid || order.Status.State == acme.StateValid && !revocationPending(order) {
 		return ctrl.Result{}, nil
 	}
-	base := order.DeepCopy()
+	base, begun := order.DeepCopy(), time.Now()
 	result, err := r.step(ctx, order)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -76,6 +78,7 @@ func (r *OrderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	}
 	r.audit(ctx, base, order)
 	r.Metrics.order(base, order, r.Clock.Now())
+	r.trace(base, order, begun)
 	return result, nil
 }
 
@@ -86,6 +89,20 @@ func (r *OrderReconciler) audit(ctx context.Context, base, order *v1alpha1.AcmeO
 		account = nil // gone in the meantime
 	}
 	auditOrder(ctx, base, order, account)
+}
+
+// trace makes the end of an order, from the look at it to its being written, a part of its trace.
+func (r *OrderReconciler) trace(base, order *v1alpha1.AcmeOrder, begun time.Time) {
+	if r.Tracer == nil || base.Status.State == order.Status.State || unsettledOrder(order) {
+		return
+	}
+	span := r.Tracer.Continue(order.Annotations, "issue", begun)
+	span.Text("acmeca.order", order.Name)
+	span.Text("acmeca.serial", order.Status.Serial)
+	if order.Status.Problem != nil {
+		span.Fail(order.Status.Problem.ACME().Error())
+	}
+	span.End(time.Now())
 }
 
 // step sets the status that the order has come to, and says when to look again.
@@ -277,7 +294,7 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 		r.fail(order, problem)
 		return nil
 	}
-	certificate, err := r.sign(issuer.Authority, profile, request)
+	certificate, err := r.sign(order, issuer.Authority, profile, request)
 	if err != nil {
 		r.fail(order, certificateProblem(err))
 		return nil
@@ -316,7 +333,7 @@ func (r *OrderReconciler) termsFault(ctx context.Context, issuer *Issuer, accoun
 }
 
 // sign has the certificate made, in the CA's two steps.
-func (r *OrderReconciler) sign(authority *ca.Authority, profile *ca.Profile, request ca.Request) (*x509.Certificate, error) {
+func (r *OrderReconciler) sign(order *v1alpha1.AcmeOrder, authority *ca.Authority, profile *ca.Profile, request ca.Request) (*x509.Certificate, error) {
 	begun := time.Now()
 	prepared, err := authority.Prepare(profile, request)
 	if err != nil {
@@ -324,10 +341,14 @@ func (r *OrderReconciler) sign(authority *ca.Authority, profile *ca.Profile, req
 	}
 	linted := time.Now()
 	certificate, err := authority.Sign(prepared)
-	if err == nil {
-		r.Metrics.made(linted.Sub(begun), time.Since(linted))
+	if err != nil {
+		return nil, err
 	}
-	return certificate, err
+	signed := time.Now()
+	r.Metrics.made(linted.Sub(begun), signed.Sub(linted))
+	r.Tracer.Continue(order.Annotations, "lint", begun).End(linted)
+	r.Tracer.Continue(order.Annotations, "sign", linted).End(signed)
+	return certificate, nil
 }
 
 // keyFault says why a certificate can't have a key that is good by itself.

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
@@ -48,6 +49,8 @@ type Options struct {
 	Concurrency int
 	// Metrics is where metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer
+	// Tracer follows orders; nil for none.
+	Tracer *tracing.Tracer
 	// Clock to decide by; nil for the system's.
 	Clock clock.WithTickerAndDelayedExecution
 }
@@ -140,7 +143,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 
 	attempts := NewAttempts(pool, o.Clock, validated)
-	attempts.Metrics = metrics
+	attempts.Metrics, attempts.Tracer = metrics, o.Tracer
 	authorization := &AuthorizationReconciler{
 		Client: mgr.GetClient(), Issuers: issuers, Attempts: attempts, Events: recorder, Clock: o.Clock,
 	}
@@ -154,7 +157,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 
 	order := &OrderReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient()}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
-		Metrics: metrics,
+		Metrics: metrics, Tracer: o.Tracer,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).

@@ -71,6 +71,11 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 	if err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
+	tracer, stopTracing, err := newTracer(ctx, "acmeca-controller")
+	if err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	defer stopTracing()
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs:        o.urls(),
 		PlainURL:            o.plain(),
@@ -82,6 +87,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		Denied:              denied,
 		Concurrency:         c.concurrency,
 		Metrics:             metrics.Registry,
+		Tracer:              tracer,
 	}); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

@@ -103,8 +103,13 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
+	tracer, stopTracing, err := newTracer(ctx, "acmeca-server")
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
 	if err != nil {

@@ -32,11 +32,13 @@ func TestObservability(t *testing.T) {
 var (
 	acmeca    *local.Local
 	responder *http01.Responder
+	collected *traces
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	var stop func()
 	var err error
+	collected = collectTraces()
 	acmeca, stop, err = local.StartForTest(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(stop)

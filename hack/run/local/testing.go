@@ -38,14 +38,14 @@ func startInTemporary(ctx context.Context, replicas bool) (*Local, func(), error
 func startForTest(ctx context.Context, dir string, replicas bool) (*Local, error) {
 	operator := filepath.Join(dir, "acmeca")
 	ports, err := FreePorts()
-	if err := errors.Join(err, buildOperator(ctx, operator)); err != nil {
+	if err := errors.Join(err, BuildOperator(ctx, operator)); err != nil {
 		return nil, err
 	}
 	return Start(ctx, Options{Dir: dir, Operator: operator, Ports: ports, UnsafeNoFsync: true, Replicas: replicas})
 }
 
-// buildOperator builds the operator into a file of the suite's own, since suites run side by side.
-func buildOperator(ctx context.Context, path string) error {
+// BuildOperator builds the operator into a file of the suite's own, since suites run side by side.
+func BuildOperator(ctx context.Context, path string) error {
 	root, err := project.Root()
 	if err != nil {
 		return err

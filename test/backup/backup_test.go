@@ -1,0 +1,304 @@
+// Package backup runs the commands of docs/guides/backup-and-restore.md, and looks whether what they restore is the CA that
+// was backed up.
+package backup
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/controlplane"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/http01"
+)
+
+func TestBackup(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Backup")
+}
+
+// commands are the shell commands of a section of the guide.
+func commands(section string) string {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	text, err := os.ReadFile(filepath.Join(root, "docs", "guides", "backup-and-restore.md"))
+	Expect(err).NotTo(HaveOccurred())
+	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
+	Expect(found).To(BeTrue())
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	var script strings.Builder
+	for _, block := range regexp.MustCompile("(?s) *```sh\n(.*?)\n *```").FindAllStringSubmatch(rest, -1) {
+		script.WriteString(block[1] + "\n")
+	}
+	Expect(script.String()).NotTo(BeEmpty())
+	return script.String()
+}
+
+// run runs a script as a person does who has a kubeconfig.
+func run(ctx context.Context, dir, kubeconfig, script string) {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	shell := exec.CommandContext(ctx, "sh", "-eu")
+	shell.Dir, shell.Stdin = dir, strings.NewReader(script)
+	shell.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "NAMESPACE="+local.Namespace, "PATH="+filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+	output, err := shell.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%s\n%s", script, output)
+}
+
+func start(ctx context.Context, dir, operator string, ports local.Ports) *local.Local {
+	GinkgoHelper()
+	acmeca, err := local.Start(ctx, local.Options{Dir: dir, Operator: operator, Ports: ports, UnsafeNoFsync: true})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(acmeca.Stop)
+	return acmeca
+}
+
+func clusterOf(acmeca *local.Local) client.Client {
+	GinkgoHelper()
+	scheme := runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	cluster, err := client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	return cluster
+}
+
+// statuses are those of all that clients have made, but for generations, which belong to a cluster.
+func statuses(ctx context.Context, cluster client.Client) map[string]string {
+	GinkgoHelper()
+	found := map[string]string{}
+	note := func(kind, name string, status any) {
+		text, err := json.Marshal(status)
+		Expect(err).NotTo(HaveOccurred())
+		found[kind+" "+name] = regexp.MustCompile(`"observedGeneration":\d+,?`).ReplaceAllString(string(text), "")
+	}
+	var accounts v1alpha1.AcmeAccountList
+	var authorizations v1alpha1.AcmeAuthorizationList
+	var orders v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &accounts)).To(Succeed())
+	Expect(cluster.List(ctx, &authorizations)).To(Succeed())
+	Expect(cluster.List(ctx, &orders)).To(Succeed())
+	for _, o := range accounts.Items {
+		note("account", o.Name, o.Status)
+	}
+	for _, o := range authorizations.Items {
+		note("authorization", o.Name, o.Status)
+	}
+	for _, o := range orders.Items {
+		note("order", o.Name, o.Status)
+	}
+	return found
+}
+
+// secrets are the keys of the CA, as they are stored.
+func secrets(ctx context.Context, cluster client.Client) map[string]map[string][]byte {
+	GinkgoHelper()
+	var list corev1.SecretList
+	Expect(cluster.List(ctx, &list, client.InNamespace(local.Namespace), client.HasLabels{"acmeca.dev/issuer"})).To(Succeed())
+	found := map[string]map[string][]byte{}
+	for _, s := range list.Items {
+		found[s.Name] = s.Data
+	}
+	return found
+}
+
+// A user is an ACME client that knows nothing of the CA's troubles.
+type user struct {
+	acmez.Client
+	account acme.Account
+	roots   *x509.CertPool
+}
+
+func newUser(acmeca *local.Local, solver acmez.Solver) *user {
+	GinkgoHelper()
+	text, err := os.ReadFile(acmeca.CAFile())
+	Expect(err).NotTo(HaveOccurred())
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	return &user{roots: roots, account: acme.Account{TermsOfServiceAgreed: true, Contact: []string{"mailto:ops@backup.test"}, PrivateKey: key}, Client: acmez.Client{
+		Client: &acme.Client{
+			Directory:  acmeca.DirectoryURL(),
+			HTTPClient: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}},
+		},
+		ChallengeSolvers: map[string]acmez.Solver{acme.ChallengeTypeHTTP01: solver},
+	}}
+}
+
+// obtain gets a certificate, which replaces another one if that is given.
+func (u *user) obtain(ctx context.Context, name string, replaces *x509.Certificate) *x509.Certificate {
+	GinkgoHelper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	Expect(err).NotTo(HaveOccurred())
+	csr, err := acmez.NewCSR(key, []string{name})
+	Expect(err).NotTo(HaveOccurred())
+	params, err := acmez.OrderParametersFromCSR(u.account, csr)
+	Expect(err).NotTo(HaveOccurred())
+	params.Replaces = replaces
+	chains, err := u.ObtainCertificate(ctx, params)
+	Expect(err).NotTo(HaveOccurred())
+	var certificates []*x509.Certificate
+	for rest := chains[0].ChainPEM; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		certificates = append(certificates, certificate)
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range certificates[1:] {
+		intermediates.AddCert(c)
+	}
+	_, err = certificates[0].Verify(x509.VerifyOptions{DNSName: name, Roots: u.roots, Intermediates: intermediates})
+	Expect(err).NotTo(HaveOccurred())
+	return certificates[0]
+}
+
+// revoked gives the serial numbers in the CRL that a certificate names, and the CRL's number.
+func revoked(ctx context.Context, certificate *x509.Certificate) (serials []string, number string) {
+	GinkgoHelper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], nil)
+	Expect(err).NotTo(HaveOccurred())
+	response, err := http.DefaultClient.Do(request)
+	Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	der, err := io.ReadAll(response.Body)
+	Expect(err).NotTo(HaveOccurred())
+	list, err := x509.ParseRevocationList(der)
+	Expect(err).NotTo(HaveOccurred(), "%s", der)
+	for _, entry := range list.RevokedCertificateEntries {
+		serials = append(serials, serial(entry.SerialNumber.Bytes()))
+	}
+	return serials, list.Number.String()
+}
+
+func serial(number []byte) string { return hex.EncodeToString(number) }
+
+var _ = Describe("A backup", func() {
+	It("brings the CA, its clients and its revocations to an empty cluster", func(ctx SpecContext) {
+		for _, program := range []string{"jq", "sh"} {
+			if _, err := exec.LookPath(program); err != nil {
+				Skip(program + " isn't installed")
+			}
+		}
+		operator := filepath.Join(GinkgoT().TempDir(), "acmeca")
+		ports, err := local.FreePorts()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(local.BuildOperator(ctx, operator)).To(Succeed())
+		responder, err := http01.Start(ports.HTTP01)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(responder.Stop)
+		backup := GinkgoT().TempDir()
+
+		By("issuing, revoking, and deleting an order that was revoked")
+		before := start(ctx, GinkgoT().TempDir(), operator, ports)
+		cluster := clusterOf(before)
+		u := newUser(before, responder)
+		u.account, err = u.NewAccount(ctx, u.account)
+		Expect(err).NotTo(HaveOccurred())
+		kept, bad, gone := u.obtain(ctx, "kept.backup.test", nil), u.obtain(ctx, "bad.backup.test", nil), u.obtain(ctx, "gone.backup.test", nil)
+		for _, certificate := range []*x509.Certificate{bad, gone} {
+			Expect(u.RevokeCertificate(ctx, u.account, certificate, nil, acme.ReasonSuperseded)).To(Succeed())
+			Eventually(ctx, func() []string { serials, _ := revoked(ctx, certificate); return serials }).WithTimeout(20 * time.Second).
+				Should(ContainElement(serial(certificate.SerialNumber.Bytes())))
+		}
+		deleteOrderOf(ctx, cluster, gone)
+		_, number := revoked(ctx, bad)
+		stored, keys := statuses(ctx, cluster), secrets(ctx, cluster)
+		Expect(stored).To(HaveLen(1 + 3 + 2))
+		authority, err := os.ReadFile(before.CAFile())
+		Expect(err).NotTo(HaveOccurred())
+
+		By("backing up")
+		run(ctx, backup, before.Kubeconfig(), commands("Back up"))
+		before.Stop()
+
+		By("restoring into an empty cluster")
+		dir := GinkgoT().TempDir()
+		plane, err := controlplane.Start(ctx, controlplane.Options{Dir: dir, UnsafeNoFsync: true})
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(plane.Stop)
+		Expect(plane.ApplyProject(ctx, "config/crd/bases")).To(Succeed())
+		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+		Expect(plane.WriteKubeconfig(kubeconfig)).To(Succeed())
+		run(ctx, backup, kubeconfig, commands("Restore"))
+		plane.Stop()
+
+		By("going on there")
+		after := start(ctx, dir, operator, ports)
+		cluster = clusterOf(after)
+		Expect(os.ReadFile(after.CAFile())).To(Equal(authority))
+		Expect(secrets(ctx, cluster)).To(Equal(keys))
+		for name, status := range statuses(ctx, cluster) {
+			Expect(status).To(Equal(stored[name]), name)
+		}
+		Expect(statuses(ctx, cluster)).To(HaveLen(len(stored)))
+
+		for _, certificate := range []*x509.Certificate{bad, gone} {
+			serials, _ := revoked(ctx, certificate)
+			Expect(serials).To(ContainElement(serial(certificate.SerialNumber.Bytes())))
+		}
+		again, err := u.GetAccount(ctx, u.account)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.Location).To(Equal(u.account.Location))
+		Expect(again.Contact).To(Equal(u.account.Contact))
+		renewed := u.obtain(ctx, "kept.backup.test", kept)
+		Expect(renewed.AuthorityKeyId).To(Equal(kept.AuthorityKeyId))
+		Expect(renewed.SerialNumber).NotTo(Equal(kept.SerialNumber))
+
+		By("revoking what was issued before")
+		Expect(u.RevokeCertificate(ctx, u.account, kept, nil, acme.ReasonSuperseded)).To(Succeed())
+		Eventually(ctx, func() []string { serials, _ := revoked(ctx, kept); return serials }).WithTimeout(20 * time.Second).
+			Should(ContainElement(serial(kept.SerialNumber.Bytes())))
+		_, now := revoked(ctx, bad)
+		Expect(len(now) > len(number) || now >= number).To(BeTrue(), fmt.Sprintf("CRL number %s after %s", now, number))
+	}, SpecTimeout(3*time.Minute))
+})
+
+func deleteOrderOf(ctx context.Context, cluster client.Client, certificate *x509.Certificate) {
+	GinkgoHelper()
+	var orders v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &orders)).To(Succeed())
+	for i := range orders.Items {
+		block, _ := pem.Decode([]byte(orders.Items[i].Status.Certificate))
+		if block != nil && bytes.Equal(block.Bytes, certificate.Raw) {
+			Expect(cluster.Delete(ctx, &orders.Items[i])).To(Succeed())
+			Eventually(ctx, func() error { return cluster.Get(ctx, client.ObjectKeyFromObject(&orders.Items[i]), &orders.Items[i]) }).WithTimeout(20 * time.Second).ShouldNot(Succeed())
+			return
+		}
+	}
+	Fail("no order has the certificate")
+}
