@@ -72,10 +72,14 @@ generate: $(BIN)/controller-gen ## Generate Go code from the kinds.
 	$(BIN)/controller-gen object paths=./api/v1alpha1
 
 .PHONY: manifests
-manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and the two roles.
+manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and the two roles, and from config the Helm chart's files and the OLM bundle.
 	$(BIN)/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(BIN)/controller-gen rbac:roleName=acmeca-controller paths=./controllers/... output:rbac:dir=config/rbac/controller
 	$(BIN)/controller-gen rbac:roleName=acmeca-server paths=./acmeserver/... output:rbac:dir=config/rbac/server
+	$(GO) -C hack/packaging run ./generate
+
+.PHONY: bundle
+bundle: manifests ## Generate the OLM bundle.
 
 .PHONY: verify
 verify: $(BIN)/controller-gen ## Check that what is generated is up to date.
@@ -91,6 +95,7 @@ lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of
 test: control-plane cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
 	$(GO) run ./hack/gotest -timeout 20m $(TESTFLAGS) ./...
 	$(GO) -C test/rules test -count=1 ./... # what it reads is outside of its module, where the cache doesn't look
+	$(GO) -C hack/packaging test -count=1 ./...
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane.

@@ -6,10 +6,10 @@ cd "$(dirname "$0")/.."
 
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
-cp -R api config "$before"
+cp -R api config charts bundle "$before"
 make -s generate manifests
 status=0
-for dir in api config; do
+for dir in api config charts bundle; do
 	diff -ru "$before/$dir" "$dir" || status=1
 done
 if [ $status -ne 0 ]; then

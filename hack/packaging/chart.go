@@ -1,0 +1,84 @@
+package packaging
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+)
+
+// chartFiles are what the chart's templates take over from config, by kind, name, and the file for it.
+var chartFiles = [][3]string{
+	{"CustomResourceDefinition", "acmeissuers.acmeca.dev", "crd/acmeissuers.yaml"},
+	{"CustomResourceDefinition", "acmeaccounts.acmeca.dev", "crd/acmeaccounts.yaml"},
+	{"CustomResourceDefinition", "acmeorders.acmeca.dev", "crd/acmeorders.yaml"},
+	{"CustomResourceDefinition", "acmeauthorizations.acmeca.dev", "crd/acmeauthorizations.yaml"},
+	{"ClusterRole", "acmeca-controller", "rbac/controller.yaml"},
+	{"ClusterRole", "acmeca-server", "rbac/server.yaml"},
+	{"ClusterRole", "acmeca-view", "rbac/view.yaml"},
+	{"ClusterRole", "acmeca-edit", "rbac/edit.yaml"},
+	{"Role", "acmeca-controller", "rbac/election.yaml"},
+	{"NetworkPolicy", "acmeca-controller", "network-policy/controller.yaml"},
+	{"NetworkPolicy", "acmeca-server", "network-policy/server.yaml"},
+	{"ValidatingAdmissionPolicy", "endpoint.acmeca.dev", "admission/policy.yaml"},
+}
+
+// GenerateChart writes the chart's files.
+func GenerateChart(root string) error {
+	objects, err := Kustomize(filepath.Join(root, "config", "default"))
+	if err != nil {
+		return err
+	}
+	rules, err := os.ReadFile(filepath.Join(root, "config", "prometheus", "rules.yaml"))
+	if err != nil {
+		return err
+	}
+	files := []file{{"prometheus/rules.yaml", rules}}
+	for _, wanted := range chartFiles {
+		object, err := objects.One(wanted[0], wanted[1])
+		if err != nil {
+			return err
+		}
+		f, err := yamlFile(wanted[2], object.Object)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	return replace(filepath.Join(root, "charts", "acmeca", "files"), files)
+}
+
+// Helm renders the chart as `helm template` does, as the release acmeca in a namespace.
+func Helm(root, namespace string, values map[string]any) (Objects, string, error) {
+	chart, err := loader.Load(filepath.Join(root, "charts", "acmeca"))
+	if err != nil {
+		return nil, "", err
+	}
+	release := chartutil.ReleaseOptions{Name: "acmeca", Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(chart, values, release, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, "", err
+	}
+	rendered, err := engine.Render(chart, all)
+	if err != nil {
+		return nil, "", err
+	}
+	var objects Objects
+	var notes string
+	for _, path := range slices.Sorted(maps.Keys(rendered)) {
+		if filepath.Base(path) == "NOTES.txt" {
+			notes = rendered[path]
+			continue
+		}
+		more, err := parse(rendered[path])
+		if err != nil {
+			return nil, "", err
+		}
+		objects = append(objects, more...)
+	}
+	return objects, notes, nil
+}
