@@ -162,6 +162,11 @@ func TestWatchedNamespacesGetRoleBindingsAlone(t *testing.T) {
 	if want := []string{"pki", "pki", "pki", "team-a", "team-a", "team-b", "team-b"}; !slices.Equal(namespaces, want) {
 		t.Errorf("bindings are in %v", namespaces)
 	}
+	for _, binding := range objects.Kinds("ValidatingAdmissionPolicyBinding") {
+		if _, selected, _ := unstructured.NestedMap(binding.Object, "spec", "matchResources", "namespaceSelector"); !selected {
+			t.Errorf("%s holds in other namespaces, too", binding.GetName())
+		}
+	}
 	for _, deployment := range objects.Kinds("Deployment") {
 		if !slices.Contains(arguments(t, deployment), "--watch-namespaces=pki,team-a,team-b") {
 			t.Errorf("%s runs with %v", deployment.GetName(), arguments(t, deployment))
@@ -194,10 +199,15 @@ func TestNamesAreTheReleasesOwn(t *testing.T) {
 			t.Errorf("%s %s names acmeca-system", object.GetKind(), object.GetName())
 		}
 	}
-	binding := objects.Kinds("ValidatingAdmissionPolicyBinding")[0]
-	ref, _, _ := unstructured.NestedStringMap(binding.Object, "spec", "paramRef")
-	if ref["name"] != "endpoint" || ref["namespace"] != "pki" {
-		t.Errorf("the admission policy is about %v", ref)
+	for _, binding := range objects.Kinds("ValidatingAdmissionPolicyBinding") {
+		ref, _, _ := unstructured.NestedStringMap(binding.Object, "spec", "paramRef")
+		want := "corp-controller"
+		if binding.GetName() == "corp.endpoint.acmeca.dev" {
+			want = "endpoint"
+		}
+		if ref["name"] != want || ref["namespace"] != "pki" {
+			t.Errorf("%s is about %v", binding.GetName(), ref)
+		}
 	}
 	server, err := objects.One("Deployment", "corp-server")
 	if err != nil {
