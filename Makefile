@@ -5,6 +5,8 @@ BIN := bin
 KUBECTL ?= $(BIN)/kubectl
 # The image that `make docker-build` makes and `make deploy` runs.
 IMG ?= acmeca:dev
+# What `make docker-buildx` builds for.
+PLATFORMS ?= linux/amd64,linux/arm64
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 10s
 # More arguments for `go test`, such as TESTFLAGS=-race.
@@ -43,6 +45,22 @@ kubectl-acme-release: ## Build the plugin's archives for VERSION, and the krew m
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for each of PLATFORMS, with an SBOM and its provenance, and push it.
+	docker buildx build --platform $(PLATFORMS) --sbom=true --provenance=mode=max --push -t $(IMG) .
+
+.PHONY: release-binary
+release-binary: ## Build the operator as the image has it, into bin/acmeca-linux-GOARCH.
+	hack/release-binary.sh $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
+
+.PHONY: sbom
+sbom: release-binary $(BIN)/cyclonedx-gomod ## List what the operator is made of, in bin/acmeca.cdx.json (CycloneDX).
+	$(BIN)/cyclonedx-gomod bin -json -noserial -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
+
+.PHONY: reproducible
+reproducible: ## Build the operator twice, in two places and without a cache, and compare. Takes minutes.
+	hack/reproducible.sh
 
 ##@ Use in the cluster of your kubeconfig
 
@@ -142,6 +160,10 @@ $(BIN)/kubectl:
 # The nested module hack/tools names the tools and their versions.
 $(BIN)/controller-gen: hack/tools/go.mod
 	$(GO) -C hack/tools build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+	@touch $@
+
+$(BIN)/cyclonedx-gomod: hack/sbom/go.mod
+	$(GO) -C hack/sbom build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 	@touch $@
 
 $(BIN)/golangci-lint: hack/tools/go.mod
