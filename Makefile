@@ -107,6 +107,10 @@ verify: $(BIN)/controller-gen ## Check that what is generated is up to date.
 lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of imports.
 	$(BIN)/golangci-lint run ./...
 
+.PHONY: supply-chain
+supply-chain: ## Check the modules that are built in, their licences, and known vulnerabilities where their database can be reached.
+	hack/supply-chain.sh
+
 ##@ Test
 
 .PHONY: test
@@ -119,6 +123,10 @@ test: control-plane cert-manager build ## Run all tests, those of suites with a 
 test-unit: ## Run the tests that need no control plane.
 	$(GO) run ./hack/gotest -timeout 5m $(TESTFLAGS) $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... \
 		| grep -v -e acmeca/hack/controlplane -e acmeca/hack/run -e acmeca/test/ | cut -d' ' -f1)
+
+.PHONY: test-pure
+test-pure: ## Run the tests of the pure packages under the race detector, and hold their coverage to 90%.
+	hack/pure.sh
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
