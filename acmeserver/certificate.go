@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/acmeca/acmeca/api/acme"
 )
 
@@ -23,16 +21,17 @@ func (s *Server) certificate(r *signed) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if order.Spec.CSR != "" && order.Status.Certificate == "" {
-		// Another replica may have told the client that there is one.
-		if order, err = s.orders.getLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
+	var text string
+	// Where the order isn't finished here, another replica may have told the client that there is a certificate.
+	if order.Spec.CSR != "" || order.Status.Serial != "" {
+		if text, err = s.texts.of(r.Context(), s.orders, order); err != nil {
 			return nil, err
 		}
 	}
-	if order.Status.Certificate == "" {
+	if text == "" {
 		return nil, notFound("certificate")
 	}
-	all := chains([]byte(order.Status.Certificate), r.issuer.roots)
+	all := chains([]byte(text), r.issuer.roots)
 	chosen := 0
 	if number := r.PathValue("chain"); number != "" {
 		if chosen, err = strconv.Atoi(number); err != nil || chosen < 1 || chosen >= len(all) || number != strconv.Itoa(chosen) {

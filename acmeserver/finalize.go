@@ -29,6 +29,11 @@ func (s *Server) finalize(r *signed) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if finished(order) { // of which the cache has no CSR
+		if order, err = s.orders.getLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
+			return nil, err
+		}
+	}
 	if order.Spec.CSR == "" {
 		if order, err = s.storeCSR(r, order, csr); err != nil {
 			return nil, err

@@ -33,7 +33,6 @@ var (
 
 	ordersByAccount     = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
 	ordersBySerial      = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
-	ordersByCertificate = index[*v1alpha1.AcmeOrder]{"status.certificateID", func(o *v1alpha1.AcmeOrder) string { return o.Status.CertificateID }}
 	ordersByReplaces    = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
@@ -75,7 +74,6 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		accountsByOrigin.add(ctx, c, &v1alpha1.AcmeAccount{}),
 		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
-		ordersByCertificate.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		preAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),

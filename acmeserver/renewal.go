@@ -48,12 +48,12 @@ func (s *Server) renewalInfo(c *call) (*answer, error) {
 
 // orderOfCertificate finds the issuer's order that a certificate was issued for; nil for none.
 func (s *Server) orderOfCertificate(c *call, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
-	found, err := s.orders.List(c.Context(), ordersByCertificate, c.issuer.key.Namespace, id.String())
+	found, err := s.orders.List(c.Context(), ordersBySerial, c.issuer.key.Namespace, v1alpha1.SerialText(id.Serial()))
 	if err != nil {
 		return nil, err
 	}
 	for _, order := range found {
-		if order.Spec.IssuerRef.Name == c.issuer.key.Name && order.Status.NotBefore != nil && order.Status.NotAfter != nil {
+		if order.Status.CertificateID == id.String() && order.Spec.IssuerRef.Name == c.issuer.key.Name && order.Status.NotBefore != nil && order.Status.NotAfter != nil {
 			return order, nil
 		}
 	}

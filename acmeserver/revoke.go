@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"net/http"
 
@@ -44,14 +43,19 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 	if err != nil {
 		return nil, acme.NewProblem(acme.Malformed, "the certificate can't be read")
 	}
-	serial := hex.EncodeToString(certificate.SerialNumber.Bytes())
-	found, err := s.orders.List(r.Context(), ordersBySerial, r.issuer.key.Namespace, serial)
+	found, err := s.orders.List(r.Context(), ordersBySerial, r.issuer.key.Namespace, v1alpha1.SerialText(certificate.SerialNumber))
 	if err != nil {
 		return nil, err
 	}
 	for _, order := range found {
-		block, _ := pem.Decode([]byte(order.Status.Certificate))
-		if order.Spec.IssuerRef.Name != r.issuer.key.Name || block == nil || !bytes.Equal(block.Bytes, der) {
+		if order.Spec.IssuerRef.Name != r.issuer.key.Name {
+			continue
+		}
+		text, err := s.texts.of(r.Context(), s.orders, order)
+		if err != nil {
+			return nil, err
+		}
+		if block, _ := pem.Decode([]byte(text)); block == nil || !bytes.Equal(block.Bytes, der) {
 			continue
 		}
 		if r.account == nil && !keycheck.Equal(certificate.PublicKey, r.key.Public()) {

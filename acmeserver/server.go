@@ -41,6 +41,7 @@ type Server struct {
 	authorizations *store[*v1alpha1.AcmeAuthorization]
 	cached         client.Reader
 	keys           jws.KeyCache // of accounts
+	texts          *Texts
 	crls           *crls
 	nonces         *nonce.Source
 	turns          turns
@@ -72,6 +73,8 @@ type Options struct {
 	// MaxRequests is how many requests are worked on at once, and MaxRequestsPerClient how many of one address; the
 	// defaults where zero.
 	MaxRequests, MaxRequestsPerClient int
+	// Texts is what the cache was made with; nil where it was made with none.
+	Texts *Texts
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 	// Metrics is where metrics are registered; nil for nowhere.
@@ -85,6 +88,9 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Texts == nil {
+		o.Texts = NewTexts()
+	}
 	if err := addIndexes(ctx, c); err != nil {
 		return nil, err
 	}
@@ -94,7 +100,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer}
+	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer, texts: o.Texts}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err

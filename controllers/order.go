@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -433,7 +432,7 @@ func record(order *v1alpha1.AcmeOrder, certificate *x509.Certificate, chainPEM [
 	status.State, status.Problem = acme.StateValid, nil
 	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
 	status.KeyFingerprint, _ = fingerprintOf(certificate.PublicKey) // which is in a certificate, and so can be encoded
-	status.Serial = hex.EncodeToString(certificate.SerialNumber.Bytes())
+	status.Serial = v1alpha1.SerialText(certificate.SerialNumber)
 	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 	status.NotBefore, status.NotAfter = &notBefore, &notAfter
 }

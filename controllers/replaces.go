@@ -29,16 +29,23 @@ func (r *Replacements) Fault(ctx context.Context, order *v1alpha1.AcmeOrder) (*a
 	if order.Spec.Replaces == "" {
 		return nil, nil
 	}
-	replaced, err := r.list(ctx, order, indexCertificate)
+	id, problem := acme.ParseCertID(order.Spec.Replaces)
+	if problem != nil {
+		return problem, nil
+	}
+	replaced, err := r.list(ctx, order, indexCertificate, v1alpha1.SerialText(id.Serial()))
 	if err != nil {
 		return nil, err
 	}
 	for i := range replaced {
+		if replaced[i].Spec.IssuerRef != order.Spec.IssuerRef || replaced[i].Status.CertificateID != order.Spec.Replaces {
+			continue
+		}
 		if problem := policy.Replaces(&replaced[i], order.Spec.AccountRef.Name, order.Names()); problem != nil {
 			return problem, nil
 		}
 	}
-	others, err := r.list(ctx, order, indexReplaces)
+	others, err := r.list(ctx, order, indexReplaces, order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +83,9 @@ func (r *Replacements) Forget(order client.ObjectKey) {
 	maps.DeleteFunc(r.held, func(_, holder client.ObjectKey) bool { return holder == order })
 }
 
-func (r *Replacements) list(ctx context.Context, order *v1alpha1.AcmeOrder, index string) ([]v1alpha1.AcmeOrder, error) {
+func (r *Replacements) list(ctx context.Context, order *v1alpha1.AcmeOrder, index, value string) ([]v1alpha1.AcmeOrder, error) {
 	var orders v1alpha1.AcmeOrderList
-	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{index: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces},
-		client.UnsafeDisableDeepCopy)
+	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy)
 	return orders.Items, err
 }
 

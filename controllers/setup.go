@@ -63,8 +63,8 @@ const (
 	indexUnsettled = "unsettled"
 	// indexCompromised finds by issuer and key orders whose certificates were revoked since others have the key.
 	indexCompromised = "compromised"
-	// indexCertificate finds by issuer the order that a certificate, by its ARI identifier, was issued for, and indexReplaces those
-	// that say that they replace it.
+	// indexCertificate finds by serial number the order that a certificate was issued for, and indexReplaces by issuer and ARI
+	// identifier those that say that they replace it.
 	indexCertificate = "certificate"
 	indexReplaces    = "replaces"
 	// indexRevoked finds revoked orders by issuer and CRL shard.
@@ -79,15 +79,15 @@ func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}: {Transform: stripCertificate},
+			&v1alpha1.AcmeOrder{}: {Transform: compact},
 		},
 	}
 }
 
-// stripCertificate drops the certificate, the largest part of a finished order, which is read only to revoke it.
-func stripCertificate(object any) (any, error) {
+// compact drops what is read past the cache where it is needed again: the certificate and the CSR of a finished order.
+func compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
-		order.ManagedFields, order.Status.Certificate = nil, ""
+		order.Compact()
 	}
 	return object, nil
 }
@@ -260,8 +260,8 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexCertificate, func(o client.Object) []string {
-			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(order.Status.CertificateID != "", order.Spec.IssuerRef.Name+"/"+order.Status.CertificateID)
+			serial := o.(*v1alpha1.AcmeOrder).Status.Serial
+			return onlyIf(serial != "", serial)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexReplaces, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)

@@ -55,6 +55,9 @@ func ParseCertID(text string) (CertID, *Problem) {
 	return CertID{string(authorityKey), string(content)}, nil
 }
 
+// Serial is the certificate's serial number.
+func (c CertID) Serial() *big.Int { return new(big.Int).SetBytes([]byte(c.serial)) }
+
 // IssuedBy reports whether the certificate was signed with the key that has this identifier.
 func (c CertID) IssuedBy(keyID []byte) bool { return c.authorityKey == string(keyID) }
 

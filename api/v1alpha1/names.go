@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"math/big"
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -58,3 +59,6 @@ func (r *SignedRequest) ID() string {
 
 // Digest tells one request to revoke from another.
 func (r *Revocation) Digest() string { return r.Request.Digest() }
+
+// SerialText is a serial number as status.serial has it.
+func SerialText(serial *big.Int) string { return hex.EncodeToString(serial.Bytes()) }

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -81,8 +80,9 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
+	texts := acmeserver.NewTexts()
 	mgr, err := newManager(config, ctrl.Options{
-		Cache:                  o.caches(cache.Options{DefaultTransform: cache.TransformStripManagedFields()}),
+		Cache:                  o.caches(texts.CacheOptions()),
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,
@@ -109,6 +109,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
+		Texts: texts,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
 	})
