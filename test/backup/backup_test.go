@@ -37,7 +37,9 @@ import (
 	"github.com/acmeca/acmeca/hack/controlplane"
 	"github.com/acmeca/acmeca/hack/project"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/guide"
 	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 func TestBackup(t *testing.T) {
@@ -48,19 +50,7 @@ func TestBackup(t *testing.T) {
 // commands are the shell commands of a section of the guide.
 func commands(section string) string {
 	GinkgoHelper()
-	root, err := project.Root()
-	Expect(err).NotTo(HaveOccurred())
-	text, err := os.ReadFile(filepath.Join(root, "docs", "guides", "backup-and-restore.md"))
-	Expect(err).NotTo(HaveOccurred())
-	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
-	Expect(found).To(BeTrue())
-	rest, _, _ = strings.Cut(rest, "\n## ")
-	var script strings.Builder
-	for _, block := range regexp.MustCompile("(?s) *```sh\n(.*?)\n *```").FindAllStringSubmatch(rest, -1) {
-		script.WriteString(block[1] + "\n")
-	}
-	Expect(script.String()).NotTo(BeEmpty())
-	return script.String()
+	return guide.Commands(guide.Section("backup-and-restore.md", section))
 }
 
 // run runs a script as a person does who has a kubeconfig.
@@ -209,10 +199,8 @@ func serial(number []byte) string { return hex.EncodeToString(number) }
 
 var _ = Describe("A backup", func() {
 	It("brings the CA, its clients and its revocations to an empty cluster", func(ctx SpecContext) {
-		for _, program := range []string{"jq", "sh"} {
-			if _, err := exec.LookPath(program); err != nil {
-				Skip(program + " isn't installed")
-			}
+		if programs.Path("jq") == "" {
+			programs.Lack("jq isn't installed: apt-get install jq")
 		}
 		operator := filepath.Join(GinkgoT().TempDir(), "acmeca")
 		ports, err := local.FreePorts()

@@ -14,6 +14,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/net/websocket"
+
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 // browser is a headless Chromium with one tab, driven by the DevTools protocol.
@@ -41,15 +43,9 @@ type message struct {
 // startChromium skips the spec where there is none, unless clients are required.
 func startChromium(ctx context.Context) *browser {
 	GinkgoHelper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("ACMECA_REQUIRE_CLIENTS") != "" {
-			Fail("chromium isn't installed")
-		}
-		Skip("chromium isn't installed")
-	}
+	need("chromium")
 	profile := GinkgoT().TempDir()
-	cmd := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+	cmd := exec.Command(programs.Path("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--hide-scrollbars",
 		"--remote-debugging-port=0", "--remote-allow-origins=http://127.0.0.1", "--user-data-dir="+profile, "about:blank")
 	Expect(cmd.Start()).To(Succeed())
@@ -66,6 +62,7 @@ func startChromium(ctx context.Context) *browser {
 		address = "ws://127.0.0.1:" + port + path
 	}).WithTimeout(startTime).Should(Succeed())
 	b := &browser{waiting: map[int]chan message{}, loaded: make(chan struct{}, 16)}
+	var err error
 	b.connection, err = websocket.Dial(address, "", "http://127.0.0.1")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(b.connection.Close)

@@ -32,6 +32,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 func TestPage(t *testing.T) {
@@ -192,13 +193,18 @@ var _ = Describe("The page", func() {
 		Expect(yaml.Unmarshal([]byte(snippet(page, "traefik")), &traefik)).To(Succeed())
 	})
 
-	DescribeTable("has commands that work", func(ctx SpecContext, program, before, after, result string) {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("ACMECA_REQUIRE_CLIENTS") != "" {
-				Fail(program + " isn't installed")
-			}
-			Skip(program + " isn't installed")
+	It("has a Caddyfile that Caddy takes", func(ctx SpecContext) {
+		need("caddy")
+		for _, url := range []string{acmeca.BaseURL() + "/", otherURL() + "/"} {
+			_, page := fetch(ctx, url)
+			file := filepath.Join(GinkgoT().TempDir(), "Caddyfile")
+			Expect(os.WriteFile(file, []byte(snippet(page, "caddy")), 0o600)).To(Succeed())
+			programs.Run(ctx, nil, "caddy", "adapt", "--config", file, "--adapter", "caddyfile")
 		}
+	}, SpecTimeout(time.Minute))
+
+	DescribeTable("has commands that work", func(ctx SpecContext, program, before, after, result string) {
+		need(program)
 		_, page := fetch(ctx, acmeca.BaseURL()+"/")
 		dir := GinkgoT().TempDir()
 		text, err := os.ReadFile(acmeca.CAFile())
@@ -216,6 +222,13 @@ var _ = Describe("The page", func() {
 		Entry("of lego", SpecTimeout(time.Minute), "lego", "--http ", "--path DIR --http --http.port :PORT ", "certificates/lego.test.crt"),
 	)
 })
+
+func need(program string) {
+	GinkgoHelper()
+	if programs.Path(program) == "" {
+		programs.Lack(program + " isn't installed")
+	}
+}
 
 func fingerprint(certificate *x509.Certificate) string {
 	sum := sha256.Sum256(certificate.Raw)
