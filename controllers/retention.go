@@ -25,7 +25,7 @@ const (
 
 // Retention removes orders and authorizations that were finished long ago (spec.retention). An order stays for as long as
 // its certificate can be revoked, and its finalizer keeps it until a revocation is in the CRL. Accounts stay: clients take
-// the loss of theirs for good.
+// the loss of theirs for good. Claims of keys stay with them.
 type Retention struct {
 	Client client.Client
 	Clock  clock.WithTicker
@@ -60,6 +60,11 @@ func (r *Retention) Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	orphans, err := r.orphanedClaims(ctx)
+	if err != nil {
+		return err
+	}
+	over = append(over, orphans...)
 	pace := rate.NewLimiter(retentionRate, retentionRate)
 	var errs []error
 	for _, object := range over {
@@ -126,6 +131,31 @@ func (r *Retention) over(ctx context.Context, kept func(string, v1alpha1.ObjectR
 		}
 	}
 	return over, nil
+}
+
+// claimGrace is how old a claim is at least before its account is missed.
+const claimGrace = time.Hour
+
+// orphanedClaims lists the claims of keys for accounts that people have removed: without the account nobody can have its key
+// changed, so that the claims keep the keys for nothing.
+func (r *Retention) orphanedClaims(ctx context.Context) ([]client.Object, error) {
+	var accounts v1alpha1.AcmeAccountList
+	if err := r.Client.List(ctx, &accounts, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	there := map[client.ObjectKey]bool{}
+	for i := range accounts.Items {
+		there[client.ObjectKeyFromObject(&accounts.Items[i])] = true
+	}
+	var orphans []client.Object
+	for i := range accounts.Items {
+		claim := &accounts.Items[i]
+		account := client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}
+		if account.Name != "" && !there[account] && claim.DeletionTimestamp == nil && r.Clock.Since(claim.CreationTimestamp.Time) > claimGrace {
+			orphans = append(orphans, claim.DeepCopy())
+		}
+	}
+	return orphans, nil
 }
 
 // orderEnd is when an order was over: its certificate's last second, or its failure, of which the condition tells.

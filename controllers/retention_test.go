@@ -120,4 +120,28 @@ var _ = Describe("Retention", func() {
 		o.Finalizers = nil
 		Expect(admin.Update(ctx, o)).To(Succeed())
 	})
+
+	It("removes the claims of keys for an account that is gone, and no others", func(ctx SpecContext) {
+		account := func(name, claimFor string) *v1alpha1.AcmeAccount {
+			a := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, JWK: "{}", KeyClaimFor: claimFor}}
+			if claimFor == "" {
+				a.Spec.Registration = &v1alpha1.SignedRequest{Protected: "a", Payload: "b", Signature: "c"}
+			}
+			a.Name = name
+			make(ctx, a, func() { a.Status.State = v1alpha1.StateClaim })
+			return a
+		}
+		there, kept, orphaned := account("there", ""), account("kept", "there"), account("orphaned", "gone")
+		sweep := func() {
+			GinkgoHelper()
+			Expect((&Retention{Client: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		}
+		sweep()
+		Expect(gone(ctx, orphaned)).To(BeFalse(), "it may be under way")
+		clock.Step(2 * time.Hour)
+		sweep()
+		Expect(gone(ctx, orphaned)).To(BeTrue())
+		Expect(gone(ctx, kept)).To(BeFalse())
+		Expect(gone(ctx, there)).To(BeFalse())
+	})
 })

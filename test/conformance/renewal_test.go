@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -108,7 +109,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.ExplanationURL).To(BeEmpty())
 	})
 
-	It("has certificates renewed whose root was replaced, and not those of an intermediate with a successor below the same root", func(ctx SpecContext) {
+	It("has certificates renewed whose root was replaced or whose CA was taken away, and not those of an intermediate with a successor below the same root", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "replaced", RootOverlap: ptr.To(metav1.Duration{})}
 		})
@@ -122,16 +123,33 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		}
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})
-		_, old, _ := a.issued("replaced.test")
-		info, _ := a.renewalInfo(certID(old))
-		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+		_, first, _ := a.obtain(ctx, "replaced.test")
+		ordinary, _ := a.renewalInfo(certID(first[0].Raw))
+		Expect(ordinary.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+
+		By("another intermediate below the same root")
 		annotate(ctx, issuer, v1alpha1.RotateIntermediateAnnotation)
 		replaced("replaced Intermediate 2")
-		again, _ := a.renewalInfo(certID(old))
-		Expect(again.SuggestedWindow).To(Equal(info.SuggestedWindow))
+		still, _ := a.renewalInfo(certID(first[0].Raw))
+		Expect(still.SuggestedWindow).To(Equal(ordinary.SuggestedWindow))
+		_, second, _ := a.obtain(ctx, "replaced.test")
+
+		By("the intermediate before taken away")
+		retired := &corev1.Secret{}
+		retired.Namespace, retired.Name = issuer.Namespace, issuer.Name+"-intermediate-"+v1alpha1.CAName(first[1])
+		Expect(kube.Delete(ctx, retired)).To(Succeed())
+		annotate(ctx, issuer, "looked-at")
+		Eventually(func() time.Time {
+			info, _ := a.renewalInfo(certID(first[0].Raw))
+			return info.SuggestedWindow.Start
+		}, "30s").Should(BeTemporally("<=", time.Now()))
+		info, _ := a.renewalInfo(certID(second[0].Raw))
+		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+
+		By("another root")
 		annotate(ctx, issuer, v1alpha1.RotateRootAnnotation)
 		replaced("replaced Intermediate 3")
-		info, _ = a.renewalInfo(certID(old))
+		info, _ = a.renewalInfo(certID(second[0].Raw))
 		Expect(info.SuggestedWindow.Start).To(BeTemporally("<=", time.Now()))
 		_, renewed, _ := a.issued("replaced.test")
 		info, _ = a.renewalInfo(certID(renewed))
