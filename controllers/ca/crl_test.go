@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -127,6 +128,10 @@ func TestFullShardFitsAConfigMap(t *testing.T) {
 		t.Skip("signs a full shard")
 	}
 	c := testCRL()
+	c.URLs = nil
+	for i := range MaxURLs {
+		c.URLs = append(c.URLs, fmt.Sprintf("http://%s.test/%d.crl", strings.Repeat("x", 500), i))
+	}
 	for range MaxEntries {
 		c.Entries = append(c.Entries, testEntry(0, func(e *Entry) { e.Serial = randomSerial() }))
 	}
