@@ -24,7 +24,7 @@ func (s *site) load(ctx context.Context, clients int, end <-chan struct{}) (done
 	finished := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range clients {
-		random := mathrand.New(mathrand.NewPCG(s.random.Uint64(), uint64(i))) //nolint:gosec // it is to be repeatable
+		random := mathrand.New(mathrand.NewPCG(s.random.Uint64(), uint64(i)))
 		all.Go(func() {
 			if err := s.client(ctx, fmt.Sprintf("client-%d", i), random, end); err != nil {
 				s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("client-%d: %v", i, err)})

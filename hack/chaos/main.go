@@ -47,7 +47,7 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer) error {
 	ctrl.SetLogger(logr.Discard())
 	r := newReport(o.seed)
-	random := rand.New(rand.NewPCG(o.seed, 0)) //nolint:gosec // it is to be repeatable
+	random := rand.New(rand.NewPCG(o.seed, 0))
 	var err error
 	if o.enumerate > 0 {
 		err = inProcess(ctx, o, random, r, out)

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -40,7 +41,7 @@ func (h *History) Settled(ctx context.Context, c client.Client, namespace string
 		}
 	}
 	if !h.Listed() {
-		return false, fmt.Errorf("a revocation is in no CRL")
+		return false, errors.New("a revocation is in no CRL")
 	}
 	return true, nil
 }
