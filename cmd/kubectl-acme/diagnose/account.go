@@ -135,6 +135,12 @@ func Refused(r Refusal) Diagnosis {
 	return d
 }
 
+// NoName tells of what can't be a name in a certificate.
+func NoName(name string, why error) Diagnosis {
+	return Diagnosis{Kind: "Name", Name: name, State: "refused", Problem: acme.RejectedIdentifier, Cause: why.Error(),
+		Advice: "Have the client ask for a name that can be certified"}
+}
+
 // Name tells of a name that there is no order and no authorization for, so that it was refused, or never asked for.
 func Name(name string, issuers []v1alpha1.AcmeIssuer) Diagnosis {
 	d := Diagnosis{Kind: "Name", Name: name, State: "unknown", Cause: "there is no order and no authorization for it"}

@@ -43,11 +43,10 @@ var unfinishedStates = []acme.State{acme.StatePending, acme.StateReady, acme.Sta
 
 func (o *options) watch(ctx context.Context, f orderFilter) error {
 	w := &watcher{options: o, filter: f, live: isTerminal(o.Out), shown: map[client.ObjectKey]v1alpha1.AcmeOrder{}}
-	err := w.run(ctx)
-	if ctx.Err() != nil {
-		return nil // Ctrl-C is how it ends
+	if err := w.run(ctx); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil // Ctrl-C is how it ends
 }
 
 const (

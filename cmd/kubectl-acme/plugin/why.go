@@ -11,7 +11,6 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/diagnose"
 )
@@ -212,8 +211,7 @@ func (o *options) facts(ctx context.Context, issuer, account string) (diagnose.F
 func (o *options) whyName(ctx context.Context, name string) (diagnose.Diagnosis, error) {
 	id, err := identifierOf(name)
 	if err != nil {
-		return diagnose.Diagnosis{Kind: "Name", Name: name, State: "refused", Cause: err.Error(), Problem: acme.RejectedIdentifier,
-			Advice: "Have the client ask for a name that can be certified"}, nil
+		return diagnose.NoName(name, err), nil //nolint:nilerr // it is the answer
 	}
 	orders, err := o.ordersFor(ctx, false, id.Value, nil)
 	if err != nil {
