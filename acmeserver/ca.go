@@ -85,7 +85,7 @@ func (s *Server) Plain() http.Handler {
 		begun := found.measured.begin()
 		var result *answer
 		defer func() { found.measured.end(begun, result) }()
-		issuer, err := s.issuers.get(r.Context(), key)
+		issuer, err := s.issuerFor(r.Context(), key, path)
 		if err == nil {
 			result, err = found.answer(&call{Request: r, issuer: issuer, path: path})
 		}

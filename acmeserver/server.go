@@ -42,6 +42,7 @@ type Server struct {
 	cached         client.Reader
 	keys           jws.KeyCache // of accounts
 	texts          *Texts
+	former         *formerIssuers
 	crls           *crls
 	nonces         *nonce.Source
 	turns          turns
@@ -100,7 +101,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer, texts: o.Texts}
+	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, former: newFormerIssuers(live), crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer, texts: o.Texts}
 	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
 		return nil, err
@@ -176,7 +177,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	key, path, short := s.split(r.URL.EscapedPath())
 	ctx := logf.IntoContext(r.Context(), logf.FromContext(r.Context()).WithValues("issuer", key))
 	allowBrowsers(w.Header())
-	issuer, err := s.issuers.get(ctx, key)
+	issuer, err := s.issuerFor(ctx, key, path)
 	if err != nil {
 		begun, result := s.metrics.other.begin(), fail(ctx, err)
 		result.write(w)

@@ -19,7 +19,9 @@ import (
 
 // AuthorizationReconciler decides whether an account controls a name.
 type AuthorizationReconciler struct {
-	Client   client.Client
+	Client client.Client
+	// Live reads past the cache, where an outdated answer would do harm.
+	Live     client.Reader
 	Issuers  *Issuers
 	Attempts *Attempts
 	Events   events.EventRecorder
@@ -41,7 +43,7 @@ func (r *AuthorizationReconciler) Reconcile(ctx context.Context, request ctrl.Re
 	}
 	issuer, ok := r.Issuers.Get(authz.Namespace, authz.Spec.IssuerRef.Name)
 	if !ok {
-		return ctrl.Result{}, nil // the issuer's becoming ready wakes its authorizations
+		return ctrl.Result{}, r.withoutIssuer(ctx, authz)
 	}
 	base := authz.DeepCopy()
 	result, next, err := r.step(ctx, issuer, authz)
@@ -104,6 +106,25 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 		return again, nil, nil
 	}
 	return again, r.validate(ctx, issuer, account, authz), nil
+}
+
+// withoutIssuer ends a pending authorization whose issuer is gone. Otherwise the issuer's becoming ready wakes it.
+func (r *AuthorizationReconciler) withoutIssuer(ctx context.Context, authz *v1alpha1.AcmeAuthorization) error {
+	if authz.Status.State != acme.StatePending {
+		return nil
+	}
+	if ending, err := isEnding(ctx, r.Client, r.Live, authz.Namespace, authz.Spec.IssuerRef.Name); err != nil || !ending {
+		return err
+	}
+	base := authz.DeepCopy()
+	now := metav1.NewTime(r.Clock.Now())
+	authz.Status.State, authz.Status.Expires = acme.StateInvalid, &now
+	authz.Status.Problem = v1alpha1.ProblemFrom(issuerDeleted(authz.Spec.IssuerRef).About(authz.Authorized()))
+	return writeStatus(ctx, r.Client, authz, base)
+}
+
+func issuerDeleted(issuer v1alpha1.ObjectRef) *acme.Problem {
+	return acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", issuer.Name)
 }
 
 // expire ends an authorization whose time is over (RFC 8555 section 7.1.6).

@@ -37,6 +37,7 @@ type IssuerReconciler struct {
 	Trust        Trust
 	Blocked      *BlockedKeys
 	Issuers      *Issuers
+	Lists        *RevocationListReconciler
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
 	ExternalURLs []string
@@ -62,10 +63,13 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 		if err := client.IgnoreNotFound(err); err != nil {
 			return ctrl.Result{}, err
 		}
-		r.Issuers.remove(request.NamespacedName)
-		r.Metrics.forget(request.NamespacedName)
-		r.wake(ctx, request) // what is under way has to end
-		return ctrl.Result{}, r.Trust.Withdraw(ctx, request.NamespacedName)
+		return ctrl.Result{}, r.forget(ctx, request.NamespacedName)
+	}
+	if object.DeletionTimestamp != nil {
+		return r.end(ctx, object)
+	}
+	if err := r.keepForEnd(ctx, object); err != nil {
+		return ctrl.Result{}, err
 	}
 	base := object.DeepCopy()
 	known, _ := r.Issuers.Revoking(request.Namespace, request.Name)

@@ -250,8 +250,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 	})
 
 	It("outlive the issuer, and are found by one that is made again", func(ctx SpecContext) {
-		Expect(admin.Delete(ctx, w.issuer(ctx))).To(Succeed())
-		Expect(w.try(ctx)).To(Succeed())
+		w.delete(ctx)
 		_, loaded := w.reconciler.Issuers.Revoking(w.namespace, "ca")
 		Expect(loaded).To(BeFalse())
 		again := &v1alpha1.AcmeIssuer{Spec: selfSigned(v1alpha1.SelfSignedCA{})}

@@ -39,6 +39,8 @@ type Issuer struct {
 	Warning string
 	// fault keeps the issuer from issuing; it may have an Authority all the same, to revoke with.
 	fault *fault
+	// ending is set where the issuer is being deleted: what it publishes is its last.
+	ending bool
 }
 
 func (i *Issuer) warn(format string, args ...any) {
@@ -92,6 +94,20 @@ func (i *Issuer) authorityOf(shard string) *ca.Authority {
 // authorities are all CAs of the issuer, the one that issues first.
 func (i *Issuer) authorities() []*ca.Authority {
 	return append([]*ca.Authority{i.Authority}, i.Retired...)
+}
+
+// shards are the names of all CRL shards; none of no issuer.
+func (i *Issuer) shards() []string {
+	if i == nil {
+		return nil
+	}
+	var names []string
+	for _, authority := range i.authorities() {
+		for number := range max(i.Spec.CRL.Shards, 1) {
+			names = append(names, v1alpha1.CRLShardName(authority.Certificate(), number))
+		}
+	}
+	return names
 }
 
 // Issuers holds the issuers, for the controllers of what belongs to them. The issuer controller alone writes it.

@@ -54,9 +54,10 @@ func selfSigned(ca v1alpha1.SelfSignedCA) v1alpha1.AcmeIssuerSpec {
 // restart puts a controller that remembers nothing in the place of the one before.
 func (w *issuerWorld) restart() {
 	c := w.faults.client()
+	blocked := &BlockedKeys{Client: c}
 	w.reconciler = &IssuerReconciler{
 		Client: c, Authorities: Authorities{Client: c, Events: w.events, Clock: w.clock}, Issuers: &Issuers{}, Events: w.events, Clock: w.clock,
-		Trust: Trust{Client: c}, Blocked: &BlockedKeys{Client: c}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
+		Trust: Trust{Client: c}, Blocked: blocked, Lists: &RevocationListReconciler{Client: c, Blocked: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
 	}
 }
 
@@ -89,6 +90,17 @@ func (w *issuerWorld) edit(ctx context.Context, change func(*v1alpha1.AcmeIssuer
 	issuer := w.issuer(ctx)
 	change(issuer)
 	Expect(admin.Update(ctx, issuer)).To(Succeed())
+}
+
+// delete deletes the issuer, and has the controller take the steps that its end takes.
+func (w *issuerWorld) delete(ctx context.Context) {
+	GinkgoHelper()
+	issuer := w.issuer(ctx)
+	Expect(admin.Delete(ctx, issuer)).To(Succeed())
+	for range 3 {
+		Expect(w.try(ctx)).To(Succeed())
+	}
+	Expect(admin.Get(ctx, w.key(), issuer)).To(MatchError(ContainSubstring("not found")))
 }
 
 func (w *issuerWorld) annotate(ctx context.Context, name, value string) {
@@ -217,7 +229,17 @@ func (f *faults) unless(write func() error) error {
 	return write()
 }
 
-func (f *faults) client() client.WithWatch { return f.wrap(admin) }
+// client has none of what caches find by an index, which the API server doesn't know.
+func (f *faults) client() client.WithWatch {
+	return f.wrap(interceptor.NewClient(admin, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+			if options := (&client.ListOptions{}).ApplyOptions(o); options.FieldSelector != nil {
+				return nil
+			}
+			return c.List(ctx, list, o...)
+		},
+	}))
+}
 
 func (f *faults) wrap(inner client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(inner, interceptor.Funcs{

@@ -192,6 +192,15 @@ func (o *operator) issuer(ctx context.Context) *v1alpha1.AcmeIssuer {
 	return fresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "ca"}})
 }
 
+// deleteIssuer deletes the issuer, and waits until it is gone.
+func (o *operator) deleteIssuer(ctx context.Context) {
+	GinkgoHelper()
+	issuer := o.issuer(ctx)
+	Expect(admin.Delete(ctx, issuer)).To(Succeed())
+	Eventually(ctx, func() error { return admin.Get(ctx, client.ObjectKeyFromObject(issuer), &v1alpha1.AcmeIssuer{}) }).
+		WithTimeout(patience).Should(MatchError(ContainSubstring("not found")))
+}
+
 // edit changes the issuer as a person does, and waits until the controllers have taken that up.
 func (o *operator) edit(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()

@@ -157,14 +157,17 @@ func (r *OrderReconciler) step(ctx context.Context, order *v1alpha1.AcmeOrder) (
 
 // withoutIssuer ends an order whose issuer is gone, and leaves one whose issuer can't issue just now to wait for it.
 func (r *OrderReconciler) withoutIssuer(ctx context.Context, order *v1alpha1.AcmeOrder) error {
-	issuer := &v1alpha1.AcmeIssuer{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}, issuer)
-	if apierrors.IsNotFound(err) {
-		r.fail(order, acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", order.Spec.IssuerRef.Name))
-		return nil
-	}
+	ending, err := isEnding(ctx, r.Client, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
 	if err != nil {
 		return err
+	}
+	if ending {
+		r.fail(order, issuerDeleted(order.Spec.IssuerRef))
+		return nil
+	}
+	issuer := &v1alpha1.AcmeIssuer{}
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}, issuer); err != nil {
+		return client.IgnoreNotFound(err)
 	}
 	// After a restart the issuer may just not be loaded yet, which is over in a moment.
 	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); order.Spec.CSR != "" && ready != nil && ready.Status == metav1.ConditionFalse {

@@ -245,7 +245,7 @@ var _ = Describe("An order", func() {
 		revoked := c.readyOrder(ctx, "b.test")
 		c.finalize(ctx, revoked)
 		expectIssued(ctx, revoked)
-		Expect(admin.Delete(ctx, o.issuer(ctx))).To(Succeed())
+		o.deleteIssuer(ctx)
 		revoke(ctx, revoked, 1, nil)
 		Consistently(ctx, func() any { return fresh(ctx, revoked).Status.RevokedAt }).WithTimeout(500 * time.Millisecond).Should(BeNil())
 		Expect(admin.Delete(ctx, revoked)).To(Succeed())

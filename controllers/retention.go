@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
@@ -19,16 +21,20 @@ const (
 	retentionPeriod = 10 * time.Minute
 	// retentionRate is how many are removed a second, so that clients aren't held up by the clearing away.
 	retentionRate = 20
-	// defaultRetention is for what belonged to an issuer that is gone; it is the default of spec.retention.orders.
-	defaultRetention = 720 * time.Hour
+	// keptOrders and keptAccounts are for what belonged to an issuer that is gone; they are the defaults of spec.retention.
+	keptOrders   = 720 * time.Hour
+	keptAccounts = 8760 * time.Hour
+	// claimGrace is how old the claim of a key for no account is at least when it is removed: it may be under way.
+	claimGrace = time.Hour
 )
 
-// Retention removes orders and authorizations that were finished long ago (spec.retention). An order stays for as long as
-// its certificate can be revoked, and its finalizer keeps it until a revocation is in the CRL. Accounts stay: clients take
-// the loss of theirs for good. Claims of keys stay with them.
+// Retention removes what was over long ago (spec.retention): orders, authorizations, and accounts that aren't used any more.
+// An order stays for as long as its certificate can be revoked, and its finalizer keeps it until a revocation is in the CRL.
 type Retention struct {
 	Client client.Client
-	Clock  clock.WithTicker
+	// Live reads past the cache, where an outdated answer would do harm.
+	Live  client.Reader
+	Clock clock.WithTicker
 }
 
 // NeedLeaderElection is true: one replica clears away.
@@ -52,70 +58,78 @@ func (r *Retention) Start(ctx context.Context) error {
 
 // Sweep removes what is over now.
 func (r *Retention) Sweep(ctx context.Context) error {
-	kept, err := r.keptFor(ctx)
-	if err != nil {
-		return err
+	s := &sweeping{Retention: r, now: r.Clock.Now(), pace: rate.NewLimiter(retentionRate, retentionRate), uses: map[client.ObjectKey]*use{}}
+	err := s.run(ctx)
+	if s.removed > 0 {
+		logf.FromContext(ctx).Info("what was over has been removed", "number", s.removed)
 	}
-	over, err := r.over(ctx, kept)
-	if err != nil {
-		return err
-	}
-	orphans, err := r.orphanedClaims(ctx)
-	if err != nil {
-		return err
-	}
-	over = append(over, orphans...)
-	pace := rate.NewLimiter(retentionRate, retentionRate)
-	var errs []error
-	for _, object := range over {
-		if err := pace.Wait(ctx); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
-		uid := object.GetUID()
-		errs = append(errs, client.IgnoreNotFound(r.Client.Delete(ctx, object, client.Preconditions{UID: &uid})))
-	}
-	if len(over) > 0 {
-		logf.FromContext(ctx).Info("finished objects removed", "number", len(over))
-	}
-	return errors.Join(errs...)
+	return err
 }
 
-// keptFor gives how long what belongs to an issuer is kept.
-func (r *Retention) keptFor(ctx context.Context) (func(namespace string, issuer v1alpha1.ObjectRef) time.Duration, error) {
+// sweeping is one going through all there is.
+type sweeping struct {
+	*Retention
+	now     time.Time
+	pace    *rate.Limiter
+	kept    map[client.ObjectKey]v1alpha1.Retention // by issuer
+	uses    map[client.ObjectKey]*use               // by account
+	removed int
+	errs    []error
+}
+
+// use is what an account has used itself for: when the newest object was made of those that stay, and of those that go.
+type use struct{ staying, going time.Time }
+
+func (s *sweeping) run(ctx context.Context) error {
 	var issuers v1alpha1.AcmeIssuerList
-	if err := r.Client.List(ctx, &issuers); err != nil {
-		return nil, err
-	}
-	periods := map[client.ObjectKey]time.Duration{}
-	for i := range issuers.Items {
-		periods[client.ObjectKeyFromObject(&issuers.Items[i])] = issuers.Items[i].Spec.Retention.Orders.Duration
-	}
-	return func(namespace string, issuer v1alpha1.ObjectRef) time.Duration {
-		if period := periods[client.ObjectKey{Namespace: namespace, Name: issuer.Name}]; period > 0 {
-			return period
+	var orders v1alpha1.AcmeOrderList
+	var authorizations v1alpha1.AcmeAuthorizationList
+	var accounts v1alpha1.AcmeAccountList
+	for _, list := range []client.ObjectList{&issuers, &orders, &authorizations, &accounts} {
+		if err := s.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return err
 		}
-		return defaultRetention
-	}, nil
+	}
+	s.kept = map[client.ObjectKey]v1alpha1.Retention{}
+	for i := range issuers.Items {
+		s.kept[client.ObjectKeyFromObject(&issuers.Items[i])] = issuers.Items[i].Spec.Retention
+	}
+	over := s.over(orders.Items, authorizations.Items)
+	s.noteUses(ctx, accounts.Items)
+	for _, object := range over {
+		s.remove(ctx, object)
+	}
+	for i := range accounts.Items {
+		s.account(ctx, &accounts.Items[i])
+	}
+	return errors.Join(append(s.errs, ctx.Err())...)
 }
 
-// over lists what was finished longer ago than it is kept.
-func (r *Retention) over(ctx context.Context, kept func(string, v1alpha1.ObjectRef) time.Duration) ([]client.Object, error) {
-	var orders v1alpha1.AcmeOrderList
-	if err := r.Client.List(ctx, &orders, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+// retention is how long what belongs to an issuer is kept.
+func (s *sweeping) retention(namespace string, issuer v1alpha1.ObjectRef) (orders, accounts time.Duration) {
+	kept := s.kept[client.ObjectKey{Namespace: namespace, Name: issuer.Name}]
+	orders, accounts = kept.Orders.Duration, kept.Accounts.Duration
+	if orders <= 0 {
+		orders = keptOrders
 	}
-	var authorizations v1alpha1.AcmeAuthorizationList
-	if err := r.Client.List(ctx, &authorizations, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+	if accounts <= 0 {
+		accounts = keptAccounts
 	}
-	now := r.Clock.Now()
+	return orders, accounts
+}
+
+// over lists the orders and authorizations that were finished longer ago than they are kept.
+func (s *sweeping) over(orders []v1alpha1.AcmeOrder, authorizations []v1alpha1.AcmeAuthorization) []client.Object {
 	var over []client.Object
 	needed := map[client.ObjectKey]bool{}
-	for i := range orders.Items {
-		order := &orders.Items[i]
-		if end, ended := orderEnd(order); ended && order.DeletionTimestamp == nil && now.After(end.Add(kept(order.Namespace, order.Spec.IssuerRef))) {
+	for i := range orders {
+		order := &orders[i]
+		kept, _ := s.retention(order.Namespace, order.Spec.IssuerRef)
+		end, ended := orderEnd(order)
+		ended = ended && s.now.After(end.Add(kept))
+		s.used(order, order.Spec.AccountRef, ended)
+		if ended && order.DeletionTimestamp == nil {
 			over = append(over, order.DeepCopy())
-			continue
 		}
 		if unsettledOrder(order) {
 			for _, name := range order.Spec.Authorizations {
@@ -123,39 +137,101 @@ func (r *Retention) over(ctx context.Context, kept func(string, v1alpha1.ObjectR
 			}
 		}
 	}
-	for i := range authorizations.Items {
-		authz := &authorizations.Items[i]
+	for i := range authorizations {
+		authz := &authorizations[i]
+		kept, _ := s.retention(authz.Namespace, authz.Spec.IssuerRef)
 		end, ended := authorizationEnd(authz)
-		if ended && !needed[client.ObjectKeyFromObject(authz)] && now.After(end.Add(kept(authz.Namespace, authz.Spec.IssuerRef))) {
+		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(end.Add(kept))
+		s.used(authz, authz.Spec.AccountRef, ended)
+		if ended {
 			over = append(over, authz.DeepCopy())
 		}
 	}
-	return over, nil
+	return over
 }
 
-// claimGrace is how old a claim is at least before its account is missed.
-const claimGrace = time.Hour
+// used notes that an account made an object, which goes or stays.
+func (s *sweeping) used(object client.Object, account v1alpha1.ObjectRef, going bool) {
+	key := client.ObjectKey{Namespace: object.GetNamespace(), Name: account.Name}
+	u := s.uses[key]
+	if u == nil {
+		u = &use{}
+		s.uses[key] = u
+	}
+	newest := &u.staying
+	if going {
+		newest = &u.going
+	}
+	if made := object.GetCreationTimestamp().Time; made.After(*newest) {
+		*newest = made
+	}
+}
 
-// orphanedClaims lists the claims of keys for accounts that people have removed: without the account nobody can have its key
-// changed, so that the claims keep the keys for nothing.
-func (r *Retention) orphanedClaims(ctx context.Context) ([]client.Object, error) {
-	var accounts v1alpha1.AcmeAccountList
-	if err := r.Client.List(ctx, &accounts, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
-	}
-	there := map[client.ObjectKey]bool{}
-	for i := range accounts.Items {
-		there[client.ObjectKeyFromObject(&accounts.Items[i])] = true
-	}
-	var orphans []client.Object
-	for i := range accounts.Items {
-		claim := &accounts.Items[i]
-		account := client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}
-		if account.Name != "" && !there[account] && claim.DeletionTimestamp == nil && r.Clock.Since(claim.CreationTimestamp.Time) > claimGrace {
-			orphans = append(orphans, claim.DeepCopy())
+// noteUses writes down when accounts were used last, where the object that tells of it goes. That is rare: an account in use
+// has newer ones.
+func (s *sweeping) noteUses(ctx context.Context, accounts []v1alpha1.AcmeAccount) {
+	for i := range accounts {
+		u := s.uses[client.ObjectKeyFromObject(&accounts[i])]
+		if u == nil || !u.going.After(u.staying) || accounts[i].Status.LastUsed != nil && !u.going.After(accounts[i].Status.LastUsed.Time) {
+			continue
+		}
+		if s.pace.Wait(ctx) != nil {
+			return
+		}
+		account := accounts[i].DeepCopy()
+		account.Status.LastUsed = &metav1.Time{Time: u.going}
+		if err := writeStatus(ctx, s.Client, account, &accounts[i]); client.IgnoreNotFound(err) != nil {
+			s.errs = append(s.errs, err)
+			u.staying = u.going // it isn't known, so the account stays for now
 		}
 	}
-	return orphans, nil
+}
+
+// account removes an account that isn't used any more, and what claims a key for an account that is gone. A claim stays for
+// as long as its account: whoever has a key that was given up, perhaps because it was stolen, could register with it again,
+// and use what names it, such as a record of dns-persist-01.
+func (s *sweeping) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
+	_, kept := s.retention(account.Namespace, account.Spec.IssuerRef)
+	last := account.CreationTimestamp.Time
+	if account.Status.LastUsed != nil && account.Status.LastUsed.After(last) {
+		last = account.Status.LastUsed.Time
+	}
+	u := s.uses[client.ObjectKeyFromObject(account)]
+	switch {
+	case account.DeletionTimestamp != nil:
+	case account.Spec.KeyClaimFor != "":
+		if s.now.After(last.Add(claimGrace)) && s.lacksAccount(ctx, account) {
+			s.remove(ctx, account)
+		}
+	case account.Status.State == acme.StateRevoked: // by a person, who can remove it too
+	case u == nil && s.now.After(last.Add(kept)):
+		s.remove(ctx, account)
+	}
+}
+
+// lacksAccount reports whether the account is gone that a key is claimed for.
+func (s *sweeping) lacksAccount(ctx context.Context, claim *v1alpha1.AcmeAccount) bool {
+	for _, reader := range []client.Reader{s.Client, s.Live} {
+		if err := reader.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}, &v1alpha1.AcmeAccount{}); !apierrors.IsNotFound(err) {
+			return false
+		}
+	}
+	return true
+}
+
+// remove deletes an object, if it is still as it was seen, in its turn.
+func (s *sweeping) remove(ctx context.Context, object client.Object) {
+	if s.pace.Wait(ctx) != nil {
+		return
+	}
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	err := s.Client.Delete(ctx, object, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	switch {
+	case err == nil:
+		s.removed++
+	case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err): // else it has changed, and is looked at again
+		s.errs = append(s.errs, err)
+	}
 }
 
 // orderEnd is when an order was over: its certificate's last second, or its failure, of which the condition tells.

@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
@@ -28,7 +29,7 @@ var _ = Describe("Retention", func() {
 		clock = testingclock.NewFakeClock(now)
 		issuer := &v1alpha1.AcmeIssuer{Spec: v1alpha1.AcmeIssuerSpec{
 			CA:        v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}},
-			Retention: v1alpha1.Retention{Orders: metav1.Duration{Duration: time.Hour}},
+			Retention: v1alpha1.Retention{Orders: metav1.Duration{Duration: time.Hour}, Accounts: metav1.Duration{Duration: 24 * time.Hour}},
 		}}
 		issuer.Namespace, issuer.Name = namespace, "ca"
 		Expect(admin.Create(ctx, issuer)).To(Succeed())
@@ -63,6 +64,26 @@ var _ = Describe("Retention", func() {
 		make(ctx, a, func() { a.Status = v1alpha1.AcmeAuthorizationStatus{State: state, Expires: &at} })
 		return a
 	}
+	account := func(ctx SpecContext, name string, state acme.State, edit ...func(*v1alpha1.AcmeAccount)) *v1alpha1.AcmeAccount {
+		GinkgoHelper()
+		a := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, JWK: "{}"}}
+		a.Name = name
+		for _, change := range edit {
+			change(a)
+		}
+		if a.Spec.KeyClaimFor == "" {
+			a.Spec.Registration = &v1alpha1.SignedRequest{Protected: "e30", Signature: "AA"}
+		}
+		make(ctx, a, func() { a.Status.State = state })
+		return a
+	}
+	claimFor := func(name string) func(*v1alpha1.AcmeAccount) {
+		return func(a *v1alpha1.AcmeAccount) { a.Spec.KeyClaimFor = name }
+	}
+	sweep := func(ctx SpecContext) {
+		GinkgoHelper()
+		Expect((&Retention{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+	}
 	gone := func(ctx SpecContext, object client.Object) bool {
 		GinkgoHelper()
 		err := admin.Get(ctx, client.ObjectKeyFromObject(object), object)
@@ -96,7 +117,7 @@ var _ = Describe("Retention", func() {
 			authorization(ctx, "authz-needed", acme.StateValid, old),
 			authorization(ctx, "authz-good", acme.StateValid, now.Add(time.Hour)),
 		}
-		Expect((&Retention{Client: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		Expect((&Retention{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
 		for _, object := range over {
 			Expect(gone(ctx, object)).To(BeTrue(), object.GetName())
 		}
@@ -105,7 +126,7 @@ var _ = Describe("Retention", func() {
 		}
 
 		clock.Step(3 * time.Hour)
-		Expect((&Retention{Client: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		Expect((&Retention{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
 		Expect(gone(ctx, kept[1])).To(BeTrue(), "the certificate has expired since")
 		Expect(gone(ctx, kept[2])).To(BeFalse(), "an unfinished order ends first, by expiring")
 	})
@@ -114,34 +135,75 @@ var _ = Describe("Retention", func() {
 		o := order(ctx, "revoked", "authz", valid(now.Add(-2*time.Hour)))
 		o.Finalizers = []string{v1alpha1.RevocationFinalizer}
 		Expect(admin.Update(ctx, o)).To(Succeed())
-		Expect((&Retention{Client: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		Expect((&Retention{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
 		Expect(gone(ctx, o)).To(BeFalse())
 		Expect(o.DeletionTimestamp).NotTo(BeNil())
 		o.Finalizers = nil
 		Expect(admin.Update(ctx, o)).To(Succeed())
 	})
 
-	It("removes the claims of keys for an account that is gone, and no others", func(ctx SpecContext) {
-		account := func(name, claimFor string) *v1alpha1.AcmeAccount {
-			a := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, JWK: "{}", KeyClaimFor: claimFor}}
-			if claimFor == "" {
-				a.Spec.Registration = &v1alpha1.SignedRequest{Protected: "a", Payload: "b", Signature: "c"}
-			}
-			a.Name = name
-			make(ctx, a, func() { a.Status.State = v1alpha1.StateClaim })
-			return a
-		}
-		there, kept, orphaned := account("there", ""), account("kept", "there"), account("orphaned", "gone")
-		sweep := func() {
-			GinkgoHelper()
-			Expect((&Retention{Client: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
-		}
-		sweep()
-		Expect(gone(ctx, orphaned)).To(BeFalse(), "it may be under way")
+	It("removes accounts that nobody has used for longer than they are kept", func(ctx SpecContext) {
+		unused, deactivated := account(ctx, "unused", acme.StateValid), account(ctx, "deactivated", acme.StateDeactivated)
+		revoked, busy := account(ctx, "revoked", acme.StateRevoked), account(ctx, "a", acme.StateValid)
+		order(ctx, "good", "authz", valid(now.Add(1000*time.Hour)))
+		clock.Step(23 * time.Hour)
+		sweep(ctx)
+		Expect(gone(ctx, unused)).To(BeFalse())
 		clock.Step(2 * time.Hour)
-		sweep()
-		Expect(gone(ctx, orphaned)).To(BeTrue())
-		Expect(gone(ctx, kept)).To(BeFalse())
-		Expect(gone(ctx, there)).To(BeFalse())
+		sweep(ctx)
+		Expect(gone(ctx, unused)).To(BeTrue())
+		Expect(gone(ctx, deactivated)).To(BeTrue())
+		Expect(gone(ctx, revoked)).To(BeFalse(), "a person's ban lasts")
+		Expect(gone(ctx, busy)).To(BeFalse(), "it has an order")
+	})
+
+	It("counts from when an account was used last, of which the last object tells before it goes", func(ctx SpecContext) {
+		a := account(ctx, "a", acme.StateValid)
+		old := order(ctx, "old", "authz-1", valid(now.Add(30*time.Hour)))
+		recent := order(ctx, "recent", "authz-2", valid(now.Add(60*time.Hour)))
+		clock.Step(35 * time.Hour)
+		sweep(ctx)
+		Expect(gone(ctx, old)).To(BeTrue())
+		Expect(gone(ctx, a)).To(BeFalse())
+		Expect(a.Status.LastUsed).To(BeNil(), "a newer order tells of it")
+		clock.Step(35 * time.Hour)
+		sweep(ctx)
+		Expect(gone(ctx, recent)).To(BeTrue())
+		Expect(gone(ctx, a)).To(BeFalse(), "only now it is seen to be unused")
+		Expect(a.Status.LastUsed.Time).To(BeTemporally("~", recent.CreationTimestamp.Time, 0))
+
+		a.Status.LastUsed = &metav1.Time{Time: clock.Now().Add(-23 * time.Hour)}
+		Expect(admin.Status().Update(ctx, a)).To(Succeed())
+		sweep(ctx)
+		Expect(gone(ctx, a)).To(BeFalse())
+		clock.Step(2 * time.Hour)
+		sweep(ctx)
+		Expect(gone(ctx, a)).To(BeTrue())
+	})
+
+	It("lets claims of keys go after their account, and not before", func(ctx SpecContext) {
+		a := account(ctx, "a", acme.StateValid)
+		claim, orphan := account(ctx, "claim", v1alpha1.StateClaim, claimFor("a")), account(ctx, "orphan", v1alpha1.StateClaim, claimFor("nobody"))
+		sweep(ctx)
+		Expect(gone(ctx, orphan)).To(BeFalse(), "what it is for may not be seen yet")
+		clock.Step(25 * time.Hour)
+		order(ctx, "good", "authz", valid(now.Add(1000*time.Hour)))
+		sweep(ctx)
+		Expect(gone(ctx, orphan)).To(BeTrue())
+		Expect(gone(ctx, claim)).To(BeFalse())
+		Expect(admin.Delete(ctx, a)).To(Succeed())
+		sweep(ctx)
+		Expect(gone(ctx, claim)).To(BeTrue())
+	})
+
+	It("leaves what has changed since it was looked at", func(ctx SpecContext) {
+		a := account(ctx, "unused", acme.StateValid)
+		stale := a.DeepCopy()
+		a.Annotations = map[string]string{"changed": "yes"}
+		Expect(admin.Update(ctx, a)).To(Succeed())
+		s := &sweeping{Retention: &Retention{Client: admin, Live: admin, Clock: clock}, pace: rate.NewLimiter(rate.Inf, 1)}
+		s.remove(ctx, stale)
+		Expect(s.errs).To(BeEmpty())
+		Expect(gone(ctx, a)).To(BeFalse())
 	})
 })

@@ -87,14 +87,18 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 		return ctrl.Result{}, "", err
 	}
 	now := r.Clock.Now()
-	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 && wait <= crlInterval { // not where the clock was set back
+	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 && wait <= crlInterval && !issuer.ending { // not where the clock was set back
 		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
 	}
 	revoked, err := r.revoked(ctx, request)
 	if err != nil {
 		return ctrl.Result{}, "", err
 	}
-	next, due := nextCRL(last, revoked, now, issuer.Spec.CRL.Lifetime.Duration, issuer.crlURL(request.Shard))
+	end := now.Add(issuer.Spec.CRL.Lifetime.Duration)
+	if issuer.ending {
+		end = authority.NotAfter() // nobody signs another one, and it is good until the last certificate has expired
+	}
+	next, due := nextCRL(last, revoked, now, end, issuer.crlURL(request.Shard), issuer.ending)
 	if due > 0 {
 		_, err := r.release(ctx, request, last.crl)
 		return ctrl.Result{RequeueAfter: min(due, crlCheck)}, nearlyFull(last.crl), err
@@ -112,6 +116,20 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 	})
 	_, err = r.release(ctx, request, &next)
 	return ctrl.Result{RequeueAfter: crlInterval}, nearlyFull(&next), err
+}
+
+// publishLast publishes the last CRL of each shard of an issuer that ends. It is done when there is nothing more to publish.
+func (r *RevocationListReconciler) publishLast(ctx context.Context, key client.ObjectKey, issuer *Issuer) (done bool, err error) {
+	done = true
+	for _, shard := range issuer.shards() {
+		request := ShardRequest{Namespace: key.Namespace, Issuer: key.Name, Shard: shard}
+		result, _, err := r.publish(ctx, request, issuer, issuer.authorityOf(shard))
+		if err != nil {
+			return false, err
+		}
+		done = done && result.RequeueAfter > crlInterval // which is what follows when one was published
+	}
+	return done, nil
 }
 
 func nearlyFull(crl *ca.CRL) string {
@@ -135,8 +153,8 @@ func (r *RevocationListReconciler) abandoned(ctx context.Context, request ShardR
 //
 // Numbers are seconds since 1970, so that they rise even where a ConfigMap was lost, and a step above the last one where
 // the clock was set back.
-func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime time.Duration, url string) (ca.CRL, time.Duration) {
-	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: now.Add(lifetime), URLs: []string{url}}
+func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (ca.CRL, time.Duration) {
+	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: []string{url}}
 	if last.crl == nil {
 		next.Entries = ca.Carry(nil, time.Time{}, revoked)
 		return next, 0
@@ -148,8 +166,9 @@ func nextCRL(last *publishedCRL, revoked []ca.Entry, now time.Time, lifetime tim
 	next.URLs = urls(next.URLs, last.crl.URLs)
 	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
 	shortened := last.crl.NextUpdate.After(next.NextUpdate)
+	unfinished := final && last.crl.NextUpdate.Before(end.Truncate(time.Second))
 	moved := !slices.Contains(last.crl.URLs, url)
-	if last.configMap != nil && now.Before(renew) && !shortened && !moved && !hasNew(last.crl.Entries, next.Entries) {
+	if last.configMap != nil && now.Before(renew) && !shortened && !unfinished && !moved && !hasNew(last.crl.Entries, next.Entries) {
 		return ca.CRL{}, renew.Sub(now)
 	}
 	return next, 0

@@ -120,9 +120,10 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	accountsOf, authorizationsOf, ordersOf, listsOf := make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent), make(chan event.GenericEvent)
 	concurrency := controller.Options{MaxConcurrentReconciles: o.Concurrency}
 
+	lists := &RevocationListReconciler{Client: mgr.GetClient(), Issuers: issuers, Blocked: blocked, Clock: o.Clock}
 	issuer := &IssuerReconciler{
 		Client: mgr.GetClient(), Authorities: Authorities{Client: mgr.GetClient(), Events: recorder, Clock: o.Clock}, Issuers: issuers, Events: recorder, Clock: o.Clock,
-		Trust: Trust{Client: mgr.GetClient()}, Blocked: blocked, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
+		Trust: Trust{Client: mgr.GetClient()}, Blocked: blocked, Lists: lists, ExternalURLs: o.ExternalURLs, PlainURL: o.PlainURL, DefaultIssuer: o.DefaultIssuer,
 		Protected: o.Protected, Denied: o.Denied, Hosts: validation.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{accountsOf, authorizationsOf, ordersOf, listsOf}, Metrics: metrics,
 	}
@@ -145,7 +146,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	attempts := NewAttempts(pool, o.Clock, validated)
 	attempts.Metrics, attempts.Tracer = metrics, o.Tracer
 	authorization := &AuthorizationReconciler{
-		Client: mgr.GetClient(), Issuers: issuers, Attempts: attempts, Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Attempts: attempts, Events: recorder, Clock: o.Clock,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
@@ -168,7 +169,6 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return fmt.Errorf("order controller: %w", err)
 	}
 
-	lists := &RevocationListReconciler{Client: mgr.GetClient(), Issuers: issuers, Blocked: blocked, Clock: o.Clock}
 	if err := builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
 		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
 		WatchesRawSource(source.TypedChannel(listsOf, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(issuers)))).
@@ -189,7 +189,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
-	return mgr.Add(&Retention{Client: mgr.GetClient(), Clock: o.Clock})
+	return mgr.Add(&Retention{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock})
 }
 
 // shardOfRevoked maps a revoked order to its CRL shard.
@@ -209,11 +209,8 @@ func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest
 			return nil
 		}
 		var requests []ShardRequest
-		for _, authority := range issuer.authorities() {
-			for number := range max(issuer.Spec.CRL.Shards, 1) {
-				shard := v1alpha1.CRLShardName(authority.Certificate(), number)
-				requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
-			}
+		for _, shard := range issuer.shards() {
+			requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
 		}
 		return requests
 	}

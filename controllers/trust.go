@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/x509"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
 )
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=patch
@@ -71,6 +73,19 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 	return t.Client.Apply(ctx, corev1ac.ConfigMap(name, object.Namespace).
 		WithLabels(map[string]string{issuerLabel: object.Name}).
 		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
+}
+
+// Remain has the endpoint serve what it has to of an issuer that goes.
+func (t Trust) Remain(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) error {
+	var authorities []*x509.Certificate
+	for _, authority := range issuer.authorities() {
+		authorities = append(authorities, authority.Certificate())
+	}
+	return t.Client.Apply(ctx, corev1ac.ConfigMap(v1alpha1.FormerConfigMap(object.Name), object.Namespace).
+		WithLabels(map[string]string{issuerLabel: object.Name}).
+		WithData(map[string]string{
+			v1alpha1.TrustField: string(issuer.Bundle), v1alpha1.AuthoritiesField: string(ca.EncodeCertificates(authorities...)),
+		}), applyOptions...)
 }
 
 func (t Trust) clusterTrustBundle(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) error {

@@ -113,8 +113,7 @@ var _ = Describe("The roots of an issuer", func() {
 
 		optIn(ctx, true)
 		w.reconcile(ctx)
-		Expect(admin.Delete(ctx, w.issuer(ctx))).To(Succeed())
-		Expect(w.try(ctx)).To(Succeed())
+		w.delete(ctx)
 		_, err = bundle(ctx)
 		Expect(err).To(MatchError(apierrors.IsNotFound, "IsNotFound"), "after the issuer")
 		Expect(configMap(ctx).Data).To(HaveKeyWithValue("ca.crt", good.Status.CABundle))

@@ -141,6 +141,10 @@ type AcmeAccountStatus struct {
 	// +kubebuilder:validation:items:MaxLength=26
 	HandledRequests []string `json:"handledRequests,omitempty"`
 
+	// LastUsed is when the account last made an order or authorization, of those that have been removed since.
+	// +optional
+	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
+
 	// ObservedGeneration is the generation of the spec whose requests have been looked at.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`

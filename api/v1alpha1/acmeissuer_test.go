@@ -52,6 +52,8 @@ var _ = Describe("An AcmeIssuer", func() {
 		Expect(spec.Lifetimes.PendingAuthorization.Hours()).To(Equal(168.0))
 		Expect(spec.Lifetimes.Authorization.Hours()).To(Equal(168.0))
 		Expect(spec.Retention.Orders.Hours()).To(Equal(720.0))
+		Expect(spec.Retention.Accounts.Hours()).To(Equal(8760.0))
+		Expect(spec.DeletionPolicy).To(Equal(v1alpha1.DeletionRetain))
 		Expect(spec.Suspend).To(BeFalse())
 	})
 
@@ -136,6 +138,8 @@ var _ = Describe("An AcmeIssuer", func() {
 		Entry("orders of seconds", `{"spec": {"lifetimes": {"order": "1s"}}}`, "must be from 1m to 8760h"),
 		Entry("pending authorizations of seconds", `{"spec": {"lifetimes": {"pendingAuthorization": "1s"}}}`, "must be from 1m to 8760h"),
 		Entry("authorizations of years", `{"spec": {"lifetimes": {"authorization": "8761h"}}}`, "must be from 1m to 8760h"),
+		Entry("a retention of accounts that is shorter than an order", `{"spec": {"retention": {"accounts": "59m"}}}`, "must be from 1h to 87600h"),
+		Entry("another deletion policy", `{"spec": {"deletionPolicy": "Orphan"}}`, "Unsupported value"),
 		Entry("a retention of seconds", `{"spec": {"retention": {"orders": "1s"}}}`, "must be from 1m to 87600h"),
 		Entry("an external URL without TLS", `{"spec": {"externalURLs": ["http://acme.corp.example"]}}`, "spec.externalURLs[0]"),
 		Entry("an external URL with a slash at its end", `{"spec": {"externalURLs": ["https://acme.corp.example/"]}}`, "spec.externalURLs[0]"),

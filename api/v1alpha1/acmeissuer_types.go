@@ -82,10 +82,31 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*$`
 	ExternalURLs []string `json:"externalURLs,omitempty"`
 
+	// DeletionPolicy says what becomes of the CA's Secrets and of the CRLs when the issuer is deleted. With Retain they stay,
+	// and an issuer that is made again under the name goes on with them.
+	// +optional
+	// +kubebuilder:default=Retain
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
 	// Suspend stops all that leads to issuance; what was issued can still be revoked, and CRLs are served.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
+
+// DeletionPolicy says what becomes of what the operator made for an issuer.
+// +kubebuilder:validation:Enum=Retain;Delete
+type DeletionPolicy string
+
+// The values of DeletionPolicy.
+const (
+	// DeletionRetain leaves it: certificates that were issued stay as good as they were, and CRLs go on being served.
+	DeletionRetain DeletionPolicy = "Retain"
+	// DeletionDelete has Kubernetes delete it after the issuer: Secrets with keys that the operator made, the roots, the CRLs.
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
+// IssuerFinalizer keeps an issuer until its orders have ended, and its last CRLs are published.
+const IssuerFinalizer = "acmeca.dev/issuer"
 
 // CertificateAuthority is where the signing key comes from.
 // +kubebuilder:validation:ExactlyOneOf=selfSigned;secretRef
@@ -600,6 +621,13 @@ type Retention struct {
 	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	Orders metav1.Duration `json:"orders,omitzero"`
+
+	// Accounts are removed when they haven't ordered or authorized anything for this long, and nothing of theirs is left that
+	// Orders keeps. Their clients have to register again then. An account that a person revoked stays.
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
+	Accounts metav1.Duration `json:"accounts,omitzero"`
 }
 
 // RateLimits bound what clients may make (RFC 8555 section 6.6). What counts is what is stored, so that they hold for all
@@ -732,6 +760,8 @@ const (
 	ReasonDegraded = "Degraded"
 	// ReasonSuspended : spec.suspend is set.
 	ReasonSuspended = "Suspended"
+	// ReasonDeleting : the issuer is being deleted, and ends what is under way.
+	ReasonDeleting = "Deleting"
 	// ReasonInvalidSpec : the message names the field of spec that can't be acted on.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonSecretUnavailable : a Secret that spec.validation names is absent or broken; the message says which.

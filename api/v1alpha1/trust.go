@@ -17,3 +17,10 @@ func TrustSigner(namespace, issuer string) string {
 func TrustBundle(namespace, issuer string) string {
 	return GroupVersion.Group + ":" + namespace + "." + issuer + ":ca"
 }
+
+// FormerConfigMap is the name of the ConfigMap that says, after an issuer was deleted, what is still to be served of it: its
+// roots under TrustField, and under AuthoritiesField the CA certificates that signed, the last one first.
+func FormerConfigMap(issuer string) string { return issuer + "-former" }
+
+// AuthoritiesField is a field of a FormerConfigMap.
+const AuthoritiesField = "authorities.crt"

@@ -176,6 +176,20 @@ var _ = Describe("The controllers' ServiceAccount", func() {
 		Expect(writeSpec(ctx, controller, authorization, map[string]any{"deactivation": map[string]any{}})).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
+	It("can't change more of an issuer than its finalizer", func(ctx SpecContext) {
+		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
+		Expect(issuer.Finalizers).To(ContainElement(v1alpha1.IssuerFinalizer))
+		Expect(writeSpec(ctx, controller, issuer, map[string]any{"suspend": true})).To(MatchError(ContainSubstring("may not change what was asked for")))
+		for _, metadata := range []string{
+			`{"annotations": {"acmeca.dev/rotate-root": "now"}}`, `{"labels": {"mine": "yes"}}`, `{"finalizers": ["acmeca.dev/issuer", "acmeca.dev/mine"]}`,
+			`{"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "a"}]}`,
+		} {
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": `+metadata+`}`))
+			Expect(controller.Patch(ctx, issuer.DeepCopy(), patch)).To(MatchError(Or(ContainSubstring("may not change what was asked for"), ContainSubstring("of finalizers, the controllers have"))), metadata)
+		}
+		Expect(controller.Delete(ctx, issuer.DeepCopy())).To(beForbidden())
+	}, SpecTimeout(specPatience))
+
 	It("can't list Secrets, whose names it has to know", func(ctx SpecContext) {
 		Expect(controller.List(ctx, &corev1.SecretList{}, client.InNamespace(local.Namespace))).To(beForbidden())
 	}, SpecTimeout(specPatience))

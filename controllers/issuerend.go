@@ -1,0 +1,204 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=patch
+
+const (
+	// endPeriod is how often an issuer that is being deleted is looked at.
+	endPeriod = 200 * time.Millisecond
+	// awaitEnd is for how long one waits for what keeps its last CRLs from being published.
+	awaitEnd = 5 * time.Minute
+)
+
+// keepForEnd puts the finalizer on an issuer, so that it doesn't go before its last CRLs are published.
+func (r *IssuerReconciler) keepForEnd(ctx context.Context, object *v1alpha1.AcmeIssuer) error {
+	before := object.DeepCopy()
+	if !controllerutil.AddFinalizer(object, v1alpha1.IssuerFinalizer) {
+		return nil
+	}
+	return r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// end takes the steps of an issuer that is being deleted: nothing is issued any more; what is under way ends, and
+// revocations that were asked for are carried out; then the last CRLs are published, or all is handed to the garbage
+// collector where the issuer wants that. Accounts stay in any case.
+func (r *IssuerReconciler) end(ctx context.Context, object *v1alpha1.AcmeIssuer) (ctrl.Result, error) {
+	key := client.ObjectKeyFromObject(object)
+	if !controllerutil.ContainsFinalizer(object, v1alpha1.IssuerFinalizer) {
+		return ctrl.Result{}, r.forget(ctx, key) // others have a finalizer of theirs on it
+	}
+	issuer, err := r.ending(ctx, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	again := ctrl.Result{RequeueAfter: endPeriod}
+	late := r.Clock.Since(object.DeletionTimestamp.Time) > awaitEnd
+	if left, err := r.underWay(ctx, key); err != nil || left && !late {
+		return again, err
+	}
+	done, err := r.leave(ctx, object, issuer)
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // where nothing can be made any more
+	case err != nil && late:
+		r.Events.Eventf(object, nil, "Warning", "LastCRLMissing", "Delete", "the issuer is gone without its last CRLs: %s", acme.Printable(err.Error(), 500))
+	case err != nil || !done:
+		return again, err
+	}
+	before := object.DeepCopy()
+	controllerutil.RemoveFinalizer(object, v1alpha1.IssuerFinalizer)
+	if err := r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.forget(ctx, key)
+}
+
+// leave publishes what an issuer leaves behind, unless that is to be deleted. It is done when there is nothing more to do.
+func (r *IssuerReconciler) leave(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) (done bool, err error) {
+	if object.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
+		return true, r.handOver(ctx, object, issuer)
+	}
+	if issuer == nil {
+		return true, nil
+	}
+	if done, err = r.Lists.publishLast(ctx, client.ObjectKeyFromObject(object), issuer); err != nil || !done {
+		return false, err
+	}
+	return true, r.Trust.Remain(ctx, object, issuer)
+}
+
+// ending has the other controllers know that an issuer ends, and gives it; nil where it has no CA that could sign.
+func (r *IssuerReconciler) ending(ctx context.Context, object *v1alpha1.AcmeIssuer) (*Issuer, error) {
+	key := client.ObjectKeyFromObject(object)
+	known, ok := r.Issuers.Revoking(key.Namespace, key.Name)
+	switch {
+	case ok && known.ending:
+		return known, nil
+	case !ok && object.Status.IssuingCertificate == nil:
+		r.wake(ctx, ctrl.Request{NamespacedName: key})
+		return nil, nil // it has never issued
+	case !ok:
+		var err error
+		if known, err = r.load(ctx, object, nil); err != nil {
+			return nil, err
+		}
+	}
+	issuer := *known
+	issuer.ending, issuer.fault = true, &fault{reason: v1alpha1.ReasonDeleting, message: "the issuer is being deleted"}
+	base := object.DeepCopy()
+	r.report(object, &issuer)
+	if err := writeStatus(ctx, r.Client, object, base); err != nil {
+		return nil, err
+	}
+	if issuer.Authority == nil {
+		r.Issuers.remove(key)
+		r.wake(ctx, ctrl.Request{NamespacedName: key})
+		return nil, nil
+	}
+	r.Issuers.set(key, &issuer)
+	r.wake(ctx, ctrl.Request{NamespacedName: key})
+	return &issuer, nil
+}
+
+// underWay reports whether something of an issuer hasn't come to its end.
+func (r *IssuerReconciler) underWay(ctx context.Context, key client.ObjectKey) (bool, error) {
+	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{indexUnsettled: key.Name}, client.UnsafeDisableDeepCopy}
+	var orders v1alpha1.AcmeOrderList
+	if err := r.Client.List(ctx, &orders, of...); err != nil || len(orders.Items) > 0 {
+		return len(orders.Items) > 0, err
+	}
+	var authorizations v1alpha1.AcmeAuthorizationList
+	if err := r.Client.List(ctx, &authorizations, of...); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(authorizations.Items, func(a v1alpha1.AcmeAuthorization) bool { return a.Status.State == acme.StatePending }), nil
+}
+
+// forget ends what is known of an issuer that is gone.
+func (r *IssuerReconciler) forget(ctx context.Context, key client.ObjectKey) error {
+	r.Issuers.remove(key)
+	r.Metrics.forget(key)
+	r.wake(ctx, ctrl.Request{NamespacedName: key}) // what is under way has to end
+	return r.Trust.Withdraw(ctx, key)
+}
+
+// handOver makes the issuer the owner of what the operator made for it, so that Kubernetes deletes that after it. The
+// operator itself can't delete Secrets.
+func (r *IssuerReconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) error {
+	for _, name := range r.secretsOf(ctx, object) {
+		if err := r.own(ctx, object, &corev1.Secret{}, name); err != nil {
+			return err
+		}
+	}
+	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name), object.Name + blockedSuffix}
+	for _, shard := range issuer.shards() {
+		configMaps = append(configMaps, v1alpha1.CRLConfigMap(object.Name, shard))
+	}
+	for _, name := range configMaps {
+		if err := r.own(ctx, object, &corev1.ConfigMap{}, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// secretsOf are the names of the Secrets that the operator makes for an issuer.
+func (r *IssuerReconciler) secretsOf(ctx context.Context, object *v1alpha1.AcmeIssuer) []string {
+	names := []string{object.Name + rootSuffix, object.Name + serialSuffix, object.Name + intermediateSuffix}
+	intermediate := &corev1.Secret{}
+	if r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Name + intermediateSuffix}, intermediate) == nil {
+		for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
+			names = append(names, object.Name+intermediateSuffix+"-"+id)
+		}
+	}
+	return names
+}
+
+// own makes the issuer the owner of an object, if that is the operator's.
+func (r *IssuerReconciler) own(ctx context.Context, issuer *v1alpha1.AcmeIssuer, object client.Object, name string) error {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
+	if apierrors.IsNotFound(err) || err == nil && object.GetLabels()[issuerLabel] != issuer.Name {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := controllerutil.SetOwnerReference(issuer, object, r.Client.Scheme()); err != nil {
+		return err
+	}
+	if err := r.Client.Update(ctx, object); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("spec.deletionPolicy: %w", err)
+	}
+	return nil
+}
+
+// isEnding reports whether an issuer is gone, or being deleted. The cache is asked first: it is asked for everything that
+// waits for an issuer.
+func isEnding(ctx context.Context, cached, live client.Reader, namespace, name string) (bool, error) {
+	for _, reader := range []client.Reader{cached, live} {
+		issuer := &v1alpha1.AcmeIssuer{}
+		err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, issuer)
+		if client.IgnoreNotFound(err) != nil {
+			return false, err
+		}
+		if err == nil && issuer.DeletionTimestamp == nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
