@@ -99,6 +99,24 @@ var _ = Describe("cert-manager", Ordered, func() {
 		}, "60s", "100ms").Should(Succeed())
 	}, SpecTimeout(2*time.Minute))
 
+	It("renews when renewBefore says so, where it doesn't ask when to", func(ctx SpecContext) {
+		certManager.Stop(certManagerGrace)
+		startCertManager("ACMEUseARI=false")
+		DeferCleanup(func() {
+			certManager.Stop(certManagerGrace)
+			startCertManager("ACMEUseARI=true")
+		})
+		want(ctx, clusterIssuer, "before", "before.corp.example")
+		waitForCertificates(ctx, "before")
+		first := secretChain(ctx, "before-tls")[0]
+		soon := time.Until(first.NotAfter).Truncate(time.Second) - 2*time.Second
+		shell.Run(ctx, fmt.Sprintf(`kubectl -n %s patch certificate before --type=merge -p '{"spec":{"renewBefore":%q}}'`, team, soon))
+		Eventually(func(g Gomega) {
+			g.Expect(secretChain(ctx, "before-tls")[0].SerialNumber).NotTo(Equal(first.SerialNumber))
+		}, "60s", "100ms").Should(Succeed())
+		deleteCertificate(ctx, "before") // which it would renew again and again
+	}, SpecTimeout(2*time.Minute))
+
 	It("gets a hundred certificates at once, across a restart of acmeca", func(ctx SpecContext) {
 		const count = 100
 		var names []string

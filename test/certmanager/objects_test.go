@@ -47,7 +47,6 @@ func conditionIsTrue(object *unstructured.Unstructured, name string) bool {
 type certificate struct {
 	name, kind, issuer string
 	dnsNames           []string
-	renewBefore        string
 }
 
 func applyCertificate(ctx context.Context, c certificate) {
@@ -61,9 +60,6 @@ func applyCertificate(ctx context.Context, c certificate) {
 		"dnsNames":   names,
 		"privateKey": map[string]any{"algorithm": "ECDSA", "size": int64(256)},
 		"issuerRef":  map[string]any{"kind": c.kind, "name": c.issuer},
-	}
-	if c.renewBefore != "" {
-		spec["renewBefore"] = c.renewBefore
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
 	object.SetAPIVersion("cert-manager.io/v1")

@@ -49,12 +49,11 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	program, err := binaries.Path("cert-manager")
-	Expect(err).NotTo(HaveOccurred())
 	if programs.Path("named") == "" {
 		programs.Lack("named isn't installed: apt-get install bind9")
 	}
 	var stop func()
+	var err error
 	acmeca, stop, err = local.StartForTest(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(stop)
@@ -72,7 +71,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	makeNamespace(ctx, team)
 	serveInCluster(ctx, "default")
 	applyDefinitions(ctx)
-	startCertManager(program)
+	startCertManager("ACMEUseARI=true")
+	DeferCleanup(func() { certManager.Stop(certManagerGrace) })
 })
 
 // When something failed, the last words of both help.
@@ -144,9 +144,12 @@ func certManagerLog() string {
 	return filepath.Join(filepath.Dir(acmeca.OperatorLog()), "cert-manager.log")
 }
 
-func startCertManager(program string) {
+const certManagerGrace = 10 * time.Second
+
+func startCertManager(featureGates string) {
 	GinkgoHelper()
-	var err error
+	program, err := binaries.Path("cert-manager")
+	Expect(err).NotTo(HaveOccurred())
 	certManager, err = process.Start(process.Spec{
 		Name: "cert-manager",
 		Path: program,
@@ -155,12 +158,11 @@ func startCertManager(program string) {
 			"--dns01-recursive-nameservers", zone.Address(),
 			"--dns01-check-retry-period", "1s",
 			"--certificate-request-minimum-backoff-duration", "1s",
-			"--feature-gates", "ACMEUseARI=true",
+			"--feature-gates", featureGates,
 			"--enable-gateway-api",
 		},
 		Env: append(os.Environ(), network.environment()...),
 		Log: certManagerLog(),
 	})
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { certManager.Stop(10 * time.Second) })
 }
