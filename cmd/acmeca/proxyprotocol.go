@@ -16,9 +16,7 @@ func proxyProtocol(listener net.Listener, trusted []netip.Prefix) net.Listener {
 	return &proxyproto.Listener{
 		Listener: listener, ReadHeaderTimeout: readHeaderTimeout, ValidateHeader: overTCP,
 		ConnPolicy: func(ends proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-			peer, err := netip.ParseAddrPort(ends.Upstream.String())
-			isProxy := func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap().WithZone("")) }
-			if err != nil || !slices.ContainsFunc(trusted, isProxy) {
+			if !isFrom(ends.Upstream, trusted) {
 				return proxyproto.SKIP, nil
 			}
 			return proxyproto.REQUIRE, nil
@@ -32,4 +30,9 @@ func overTCP(header *proxyproto.Header) error {
 		return errors.New("the PROXY header is not of a TCP connection")
 	}
 	return nil
+}
+
+func isFrom(remote net.Addr, ranges []netip.Prefix) bool {
+	peer, err := netip.ParseAddrPort(remote.String())
+	return err == nil && slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap().WithZone("")) })
 }
