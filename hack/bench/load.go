@@ -5,11 +5,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,114 +16,168 @@ import (
 	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 )
 
-// Load is what a number of clients got done, each as fast as it was served (a closed loop).
+// Load is what a number of clients got done.
 type Load struct {
-	Clients      int     `json:"clients"`
-	Names        int     `json:"names"`
+	// Of tells what was measured.
+	Of      string `json:"of"`
+	Clients int    `json:"clients"`
+	Names   int    `json:"names"`
+	// Replicas of the endpoint; absent for another server.
+	Replicas int `json:"replicas,omitempty"`
+	// Offered is how many certificates a second were asked for, whatever the server took (an open loop); absent where each
+	// client asks as soon as it has been served (a closed loop).
+	Offered      float64 `json:"offeredPerSecond,omitempty"`
 	Seconds      float64 `json:"seconds"`
 	Certificates int     `json:"certificates"`
 	Failures     int     `json:"failures"`
+	FirstFailure string  `json:"firstFailure,omitempty"`
 	Rate         float64 `json:"certificatesPerSecond"`
 	P50          float64 `json:"p50Milliseconds"`
 	P99          float64 `json:"p99Milliseconds"`
 	Requests     float64 `json:"requestsPerCertificate"`
+	// Processor time a certificate, of the load generator itself.
+	ClientCPU float64 `json:"clientCPUMillisecondsPerCertificate"`
 	// Of our own control plane and operator; absent for another server.
 	Writes      float64 `json:"apiWritesPerCertificate,omitempty"`
 	Reads       float64 `json:"apiReadsPerCertificate,omitempty"`
 	OperatorCPU float64 `json:"operatorCPUMillisecondsPerCertificate,omitempty"`
+	PlaneCPU    float64 `json:"controlPlaneCPUMillisecondsPerCertificate,omitempty"`
 }
 
-type target struct {
-	directory string
-	roots     *x509.CertPool
-	responder *acmeclient.Responder
-	poll      time.Duration
-}
-
-func (t target) httpClient() *http.Client {
-	return &http.Client{
-		Timeout: time.Minute,
-		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: t.roots}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4,
-		},
-	}
+// A task is a load to run.
+type task struct {
+	of             string
+	clients, names int
+	// renew has each client renew one certificate again and again, and else ask for new names.
+	renew bool
+	// rate of certificates a second to ask for; 0 for as many as the clients get.
+	rate float64
 }
 
 var serial atomic.Int64
 
-// run has clients issue certificates of a number of names for a while, after one each that doesn't count.
-func (t target) run(ctx context.Context, clients, names int, length time.Duration, measured func() (stop func() usage)) (Load, error) {
+// worker is a client and the certificate that it has last got.
+type worker struct {
+	*acmeclient.Client
+	names []string
+	der   []byte
+}
+
+// issue gets the next certificate.
+func (w *worker) issue(ctx context.Context, key *ecdsa.PrivateKey, t task) (err error) {
+	if t.renew && w.der != nil {
+		w.der, err = w.Renew(ctx, key, w.der, w.names...)
+		return err
+	}
+	w.names = freshNames(t.names)
+	w.der, err = w.Issue(ctx, key, w.names...)
+	return err
+}
+
+// run has clients issue certificates for a while, after one each that doesn't count.
+func (t target) run(ctx context.Context, do task, length time.Duration, measured func() (stop func() usage)) (Load, error) {
+	load := Load{Of: do.of, Clients: do.clients, Names: do.names, Offered: do.rate, Replicas: len(t.addresses)}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return Load{}, err
+		return load, err
 	}
-	workers := make([]*acmeclient.Client, clients)
+	workers, err := t.workers(ctx, do, key)
+	if err != nil {
+		return load, err
+	}
+	before := requests(workers)
+	stop := measured()
+	start := time.Now()
+	done := do.drive(ctx, workers, key, start, length)
+	load.Seconds = time.Since(start).Seconds()
+	used := stop()
+	load.Failures, load.Certificates = done.failures, len(done.latencies)
+	if done.first != nil {
+		load.FirstFailure = done.first.Error()
+	}
+	if load.Certificates == 0 {
+		return load, fmt.Errorf("no certificate was issued: %w", done.first)
+	}
+	slices.Sort(done.latencies)
+	n := float64(load.Certificates)
+	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / n }
+	load.Rate = n / load.Seconds
+	load.P50, load.P99 = percentile(done.latencies, 50), percentile(done.latencies, 99)
+	load.Requests = float64(requests(workers)-before) / n
+	load.Writes, load.Reads = used.writes/n, used.reads/n
+	load.OperatorCPU, load.PlaneCPU, load.ClientCPU = each(used.operator), each(used.plane), each(used.self)
+	return load, ctx.Err()
+}
+
+func (t target) workers(ctx context.Context, do task, key *ecdsa.PrivateKey) ([]*worker, error) {
+	workers := make([]*worker, do.clients)
+	errs := make([]error, do.clients)
 	var warm sync.WaitGroup
-	errs := make([]error, clients)
 	for i := range workers {
 		warm.Go(func() {
-			if workers[i], errs[i] = acmeclient.New(ctx, t.httpClient(), t.directory, t.responder, t.poll); errs[i] == nil {
-				_, errs[i] = workers[i].Issue(ctx, key, freshNames(1)...)
+			workers[i] = &worker{}
+			if workers[i].Client, errs[i] = acmeclient.New(ctx, t.httpClient(), t.directory, t.responder, t.poll); errs[i] == nil {
+				errs[i] = workers[i].issue(ctx, key, task{names: 1})
 			}
 		})
 	}
 	warm.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return Load{}, err
-	}
+	return workers, errors.Join(errs...)
+}
 
-	var mu sync.Mutex
-	var latencies []time.Duration
-	var firstFailure error
-	load := Load{Clients: clients, Names: names}
-	before := 0
+func requests(workers []*worker) (sum int) {
 	for _, w := range workers {
-		before += w.Requests
+		sum += w.Requests
 	}
-	stop := measured()
-	start := time.Now()
+	return sum
+}
+
+// outcome of a load.
+type outcome struct {
+	mu        sync.Mutex
+	latencies []time.Duration
+	failures  int
+	first     error
+}
+
+func (o *outcome) add(latency time.Duration, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case err == nil:
+		o.latencies = append(o.latencies, latency)
+	case o.first == nil:
+		o.first = err
+		fallthrough
+	default:
+		o.failures++
+	}
+}
+
+// drive has the workers issue until the time is over. In an open loop, a certificate's latency counts from when it was to be
+// asked for, also where no client was free then.
+func (t task) drive(ctx context.Context, workers []*worker, key *ecdsa.PrivateKey, start time.Time, length time.Duration) *outcome {
+	var o outcome
 	var work sync.WaitGroup
+	var next atomic.Int64
 	for _, w := range workers {
 		work.Go(func() {
-			for time.Since(start) < length && ctx.Err() == nil {
+			for ctx.Err() == nil {
 				began := time.Now()
-				_, err := w.Issue(ctx, key, freshNames(names)...)
-				mu.Lock()
-				if err != nil {
-					load.Failures++
-					firstFailure = cmpError(firstFailure, err)
-				} else {
-					latencies = append(latencies, time.Since(began))
+				if t.rate > 0 {
+					began = start.Add(time.Duration(float64(next.Add(1)-1) / t.rate * float64(time.Second)))
+					time.Sleep(time.Until(began))
 				}
-				mu.Unlock()
+				if began.Sub(start) >= length {
+					return
+				}
+				err := w.issue(ctx, key, t)
+				o.add(time.Since(began), err)
 			}
 		})
 	}
 	work.Wait()
-	load.Seconds = time.Since(start).Seconds()
-	used := stop()
-	load.Certificates = len(latencies)
-	if load.Certificates == 0 {
-		return load, fmt.Errorf("no certificate was issued: %w", firstFailure)
-	}
-	slices.Sort(latencies)
-	n := float64(load.Certificates)
-	after := 0
-	for _, w := range workers {
-		after += w.Requests
-	}
-	load.Rate = n / load.Seconds
-	load.P50, load.P99 = percentile(latencies, 50), percentile(latencies, 99)
-	load.Requests = float64(after-before) / n
-	load.Writes, load.Reads, load.OperatorCPU = used.writes/n, used.reads/n, used.cpu.Seconds()*1000/n
-	return load, ctx.Err()
-}
-
-func cmpError(first, err error) error {
-	if first != nil {
-		return first
-	}
-	return err
+	return &o
 }
 
 func freshNames(count int) []string {
@@ -136,6 +188,8 @@ func freshNames(count int) []string {
 	return names
 }
 
+// percentile is the nearest-rank one, in milliseconds.
 func percentile(sorted []time.Duration, p int) float64 {
-	return float64(sorted[min(len(sorted)*p/100, len(sorted)-1)]) / float64(time.Millisecond)
+	rank := int(math.Ceil(float64(len(sorted)) * float64(p) / 100))
+	return float64(sorted[max(rank, 1)-1]) / float64(time.Millisecond)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -10,22 +9,19 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/acmeca/acmeca/hack/bench/acmeclient"
-	"github.com/acmeca/acmeca/hack/run/local"
 )
 
 type options struct {
-	directory, ca string
-	http01        int
-	clients       []int
-	length, poll  time.Duration
-	jsonFile      string
+	directory, ca   string
+	http01          int
+	length, poll    time.Duration
+	orders, revoked int
+	jsonFile, chart string
+	from            string
 }
 
 func main() {
@@ -33,19 +29,14 @@ func main() {
 	flag.StringVar(&o.directory, "directory", "", "`URL` of another server's directory; without it an acmeca of its own is started")
 	flag.StringVar(&o.ca, "ca", "", "PEM `file` with the roots of that server's TLS certificate")
 	flag.IntVar(&o.http01, "http01-port", 5002, "`port` on which that server tries http-01")
-	clients := flag.String("clients", "1,16,64", "`numbers` of clients to run one after the other")
-	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` that each number of clients runs")
+	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` that each load runs")
 	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before a client's second look at what isn't finished; it doubles with each")
+	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 leaves it out")
+	flag.IntVar(&o.revoked, "revoked", 10_000, "`number` of them that are revoked, in one shard of the CRL")
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
+	flag.StringVar(&o.chart, "chart", "", "SVG `file` to draw the figures in")
+	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show, instead of a run")
 	flag.Parse()
-	for text := range strings.SplitSeq(*clients, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			fmt.Fprintf(os.Stderr, "bench: -clients: %q is not a number above 0\n", text)
-			os.Exit(2)
-		}
-		o.clients = append(o.clients, n)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -55,100 +46,144 @@ func main() {
 	}
 }
 
-// Report is what a run measured.
-type Report struct {
-	Time  time.Time `json:"time"`
-	Loads []Load    `json:"loads"`
-	// RawWrites is how many of the same kind of write the control plane took a second from 64 writers, before the loads.
-	RawWrites float64 `json:"rawWritesPerSecond,omitempty"`
+func run(ctx context.Context, o options, out io.Writer) error {
+	var report Report
+	var err error
+	if o.from != "" {
+		var data []byte
+		if data, err = os.ReadFile(o.from); err == nil {
+			err = json.Unmarshal(data, &report)
+		}
+	} else {
+		report, err = measure(ctx, o, out)
+	}
+	if err != nil {
+		return err
+	}
+	report.print(out)
+	if o.chart != "" {
+		err = os.WriteFile(o.chart, report.chart(), 0o644)
+	}
+	if o.jsonFile != "" {
+		data, marshalErr := json.MarshalIndent(report, "", "  ")
+		err = errors.Join(err, marshalErr, os.WriteFile(o.jsonFile, append(data, '\n'), 0o644))
+	}
+	return err
 }
 
-func run(ctx context.Context, o options, out io.Writer) error {
-	report := Report{Time: time.Now().UTC().Truncate(time.Second)}
-	t := target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}
-	ca, port := o.ca, o.http01
-	var p *plane
-	if o.directory == "" {
-		fmt.Fprintln(out, "starting a control plane and acmeca")
-		l, stop, err := local.StartForTest(ctx)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		t.directory, ca, port = l.DirectoryURL(), l.CAFile(), l.Ports().HTTP01
-		if p, err = newPlane(l.Plane().Config(), l.OperatorPID()); err != nil {
-			return err
-		}
-		if report.RawWrites, err = p.rawRate(ctx, 64, o.length); err != nil {
-			return err
-		}
+// measure runs all loads one after the other.
+func measure(ctx context.Context, o options, out io.Writer) (Report, error) {
+	b := &bench{options: o, out: out, target: target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}}
+	b.report.Time = time.Now().UTC().Truncate(time.Second)
+	if o.directory != "" {
+		return b.report, b.measureOther(ctx)
 	}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return err
-		}
-		t.roots = x509.NewCertPool()
-		if !t.roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s holds no certificate", ca)
-		}
+	fmt.Fprintln(out, "starting a control plane and acmeca")
+	var stop func()
+	var err error
+	if b.plane, stop, err = startPlane(ctx); err != nil {
+		return b.report, err
 	}
-	server, err := t.responder.Serve(port)
+	defer stop()
+	err = b.measureOurs(ctx)
+	return b.report, err
+}
+
+// bench is a run.
+type bench struct {
+	options options
+	out     io.Writer
+	target  target
+	plane   *plane // nil for another server
+	report  Report
+}
+
+// closed are the loads by which servers are compared.
+var closed = []task{
+	{of: "new names", clients: 1, names: 1},
+	{of: "new names", clients: 16, names: 1},
+	{of: "new names", clients: 64, names: 1},
+	{of: "many names", clients: 1, names: 100},
+}
+
+func (b *bench) measureOther(ctx context.Context) error {
+	var err error
+	if b.target.roots, err = readRoots(b.options.ca); err != nil {
+		return err
+	}
+	server, err := b.target.responder.Serve(b.options.http01)
 	if err != nil {
 		return err
 	}
 	defer server.Close()
+	return b.loads(ctx, closed...)
+}
 
-	var measureErr error
-	measured := func() func() usage {
-		if p == nil {
-			return func() usage { return usage{} }
-		}
-		stop := p.measure(ctx)
-		return func() usage {
-			u, err := stop()
-			measureErr = errors.Join(measureErr, err)
-			return u
-		}
+func (b *bench) measureOurs(ctx context.Context) error {
+	p := b.plane
+	var err error
+	if b.target.roots, err = readRoots(p.local.CAFile()); err != nil {
+		return err
 	}
-	for _, c := range []struct{ clients, names int }{{0, 1}, {1, 100}} {
-		numbers := o.clients
-		if c.clients != 0 {
-			numbers = []int{c.clients}
-		}
-		for _, n := range numbers {
-			load, err := t.run(ctx, n, c.names, o.length, measured)
-			if err := errors.Join(err, measureErr); err != nil {
-				return err
-			}
-			report.Loads = append(report.Loads, load)
-			fmt.Fprintf(out, "%d clients, %d names: %.1f certificates/s\n", n, c.names, load.Rate)
-		}
-	}
-	report.print(out)
-	if o.jsonFile == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(report, "", "  ")
+	b.target.directory = p.local.DirectoryURL()
+	server, err := b.target.responder.Serve(p.local.Ports().HTTP01)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.jsonFile, append(data, '\n'), 0o644)
+	defer server.Close()
+	if b.report.RawWrites, err = p.rawRate(ctx, 64, b.options.length); err != nil {
+		return err
+	}
+	if err := b.loads(ctx, closed...); err != nil {
+		return err
+	}
+	most := b.report.find("new names", 16, 1).Rate
+	if err := b.loads(ctx,
+		task{of: "renewals", clients: 16, names: 1, renew: true},
+		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: most / 2},
+	); err != nil {
+		return err
+	}
+	for replicas := 2; replicas <= 3; replicas++ {
+		if err := p.startReplicas(ctx, replicas); err != nil {
+			return err
+		}
+		if err := b.loads(ctx, task{of: "new names", clients: 16, names: 1}); err != nil {
+			return err
+		}
+	}
+	if b.options.orders == 0 {
+		return nil
+	}
+	if b.report.Scale, err = p.scale(ctx, b.target, b.options.orders, b.options.revoked, b.out); err != nil {
+		return err
+	}
+	// The very same without those orders ran before; what was issued meanwhile is stored too.
+	return b.loads(ctx, task{of: "many stored", clients: 1, names: 1}, task{of: "many stored", clients: 16, names: 1})
 }
 
-func (r Report) print(out io.Writer) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\nclients\tnames\tcertificates/s\tp50 ms\tp99 ms\tfailed\trequests each\tAPI writes each\tAPI reads each\toperator CPU ms each\tof raw writes\t")
-	for _, l := range r.Loads {
-		share := "-"
-		if r.RawWrites > 0 {
-			share = fmt.Sprintf("%.2f", l.Rate*l.Writes/r.RawWrites)
+// loads runs loads one after the other.
+func (b *bench) loads(ctx context.Context, tasks ...task) error {
+	for _, do := range tasks {
+		if b.plane != nil {
+			b.target.addresses = b.plane.addresses()
 		}
-		fmt.Fprintf(w, "%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t\n",
-			l.Clients, l.Names, l.Rate, l.P50, l.P99, l.Failures, l.Requests, l.Writes, l.Reads, l.OperatorCPU, share)
+		var measureErr error
+		load, err := b.target.run(ctx, do, b.options.length, func() func() usage {
+			if b.plane == nil {
+				return func() usage { return usage{} }
+			}
+			stop := b.plane.measure(ctx)
+			return func() (u usage) {
+				u, measureErr = stop()
+				return u
+			}
+		})
+		if err := errors.Join(err, measureErr); err != nil {
+			return fmt.Errorf("%s, %d clients: %w", do.of, do.clients, err)
+		}
+		b.report.Loads = append(b.report.Loads, load)
+		fmt.Fprintf(b.out, "%s, %d clients, %d names: %.1f certificates/s\n", do.of, do.clients, do.names, load.Rate)
 	}
-	w.Flush()
-	if r.RawWrites > 0 {
-		fmt.Fprintf(out, "raw writes of the control plane, 64 writers: %.0f/s\n", r.RawWrites)
-	}
+	return nil
 }

@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,29 +17,130 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/run/local"
 )
 
-// plane watches what a control plane and an operator do for a load.
+// plane is an acmeca of our own: a control plane, the controllers, and replicas of the endpoint, each a process.
 type plane struct {
-	config   *rest.Config
+	local    *local.Local
 	client   *kubernetes.Clientset
-	operator int // process id
+	objects  client.Client // with every right
+	replicas []*local.Replica
+	// pprof addresses of the controllers and of the first replica.
+	controllers, endpoint string
 }
 
 // usage is what was used since a moment.
 type usage struct {
-	writes, reads float64
-	cpu           time.Duration
+	writes, reads         float64
+	operator, plane, self time.Duration // of the processors
 }
 
-func newPlane(config *rest.Config, operator int) (*plane, error) {
-	client, err := kubernetes.NewForConfig(config)
-	return &plane{config: config, client: client, operator: operator}, err
+// startPlane starts one with a replica of the endpoint.
+func startPlane(ctx context.Context) (*plane, func(), error) {
+	controllers, endpoint, err := twoAddresses()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, stop, err := local.StartForTestWithReplicas(ctx, "--pprof-listen", controllers)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &plane{local: l, controllers: controllers, endpoint: endpoint}
+	if err := p.connect(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return p, stop, nil
+}
+
+func (p *plane) connect(ctx context.Context) error {
+	config := p.local.Plane().Config()
+	scheme := runtime.NewScheme()
+	err := v1alpha1.AddToScheme(scheme)
+	if err != nil {
+		return err
+	}
+	if p.client, err = kubernetes.NewForConfig(config); err != nil {
+		return err
+	}
+	if p.objects, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	return p.startReplicas(ctx, 1)
+}
+
+// startReplicas has so many replicas serve. The first one can be asked for its memory.
+func (p *plane) startReplicas(ctx context.Context, count int) error {
+	for len(p.replicas) < count {
+		var args []string
+		if len(p.replicas) == 0 {
+			args = []string{"--pprof-listen", p.endpoint}
+		}
+		r, err := p.local.StartReplica(ctx, args...)
+		if err != nil {
+			return err
+		}
+		p.replicas = append(p.replicas, r)
+	}
+	return nil
+}
+
+func (p *plane) stopReplicas() {
+	for _, r := range p.replicas {
+		r.Stop()
+	}
+	p.replicas = nil
+}
+
+func (p *plane) addresses() []string {
+	var all []string
+	for _, r := range p.replicas {
+		all = append(all, r.Address)
+	}
+	return all
+}
+
+// twoAddresses are free ones on loopback.
+func twoAddresses() (string, string, error) {
+	var addresses [2]string
+	for i := range addresses {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", "", err
+		}
+		defer listener.Close() // at the end, so that they differ
+		addresses[i] = listener.Addr().String()
+	}
+	return addresses[0], addresses[1], nil
+}
+
+var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
+
+// heapOf is what a process with a pprof address holds on its heap, in bytes, once garbage is collected.
+func heapOf(ctx context.Context, address string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/debug/pprof/heap?gc=1&debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	match := heapAlloc.FindSubmatch(text)
+	if match == nil {
+		return 0, fmt.Errorf("http://%s tells nothing of the heap", address)
+	}
+	return strconv.ParseFloat(string(match[1]), 64)
 }
 
 // measure begins to count; the result counts up to when it is called.
@@ -46,11 +151,14 @@ func (p *plane) measure(ctx context.Context) func() (usage, error) {
 		if beforeErr != nil {
 			err = beforeErr
 		}
-		return usage{after.writes - before.writes, after.reads - before.reads, after.cpu - before.cpu}, err
+		return usage{
+			after.writes - before.writes, after.reads - before.reads,
+			after.operator - before.operator, after.plane - before.plane, after.self - before.self,
+		}, err
 	}
 }
 
-// total reads the API server's own counters of requests for our kinds and the operator's processor time.
+// total reads the API server's own counters of requests for our kinds, and the processor time of all processes.
 func (p *plane) total(ctx context.Context) (usage, error) {
 	var u usage
 	text, err := p.client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
@@ -73,8 +181,27 @@ func (p *plane) total(ctx context.Context) (usage, error) {
 			u.writes += value
 		}
 	}
-	u.cpu, err = processorTime(p.operator)
-	return u, err
+	operator := []int{p.local.OperatorPID()}
+	for _, r := range p.replicas {
+		operator = append(operator, r.PID())
+	}
+	var planes []int
+	for _, child := range p.local.Plane().Processes() {
+		planes = append(planes, child.PID())
+	}
+	for _, of := range []struct {
+		pids []int
+		into *time.Duration
+	}{{operator, &u.operator}, {planes, &u.plane}, {[]int{os.Getpid()}, &u.self}} {
+		for _, pid := range of.pids {
+			used, err := processorTime(pid)
+			if err != nil {
+				return u, err
+			}
+			*of.into += used
+		}
+	}
+	return u, nil
 }
 
 // clockTick is what /proc counts in (sysconf(_SC_CLK_TCK), 100 on every Linux that Go runs on).
@@ -96,16 +223,6 @@ func processorTime(pid int) (time.Duration, error) {
 
 // rawRate is how many authorizations a second so many writers can store, and do nothing else: what bounds all.
 func (p *plane) rawRate(ctx context.Context, writers int, length time.Duration) (float64, error) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return 0, err
-	}
-	config := rest.CopyConfig(p.config)
-	config.QPS = -1
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return 0, err
-	}
 	var written atomic.Int64
 	var failed atomic.Value
 	var work sync.WaitGroup
@@ -122,7 +239,7 @@ func (p *plane) rawRate(ctx context.Context, writers int, length time.Duration) 
 						Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("t", 43)}},
 					},
 				}
-				if err := c.Create(ctx, authz); err != nil {
+				if err := p.objects.Create(ctx, authz); err != nil {
 					failed.Store(err)
 					return
 				}

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/acmeca/acmeca/api/acme"
 )
 
 // Order is an order as its client sees it.
@@ -35,7 +37,20 @@ var errInvalid = errors.New("it became invalid")
 
 // Issue gets a certificate for names, in DER.
 func (c *Client) Issue(ctx context.Context, certificateKey *ecdsa.PrivateKey, names ...string) ([]byte, error) {
-	o, err := c.NewOrder(ctx, names...)
+	return c.issue(ctx, "", certificateKey, names)
+}
+
+// Renew gets a certificate for the names of one that it has, and says that it replaces that (RFC 9773 section 5).
+func (c *Client) Renew(ctx context.Context, certificateKey *ecdsa.PrivateKey, der []byte, names ...string) ([]byte, error) {
+	old, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return c.issue(ctx, acme.NewCertID(old.AuthorityKeyId, old.SerialNumber).String(), certificateKey, names)
+}
+
+func (c *Client) issue(ctx context.Context, replaces string, certificateKey *ecdsa.PrivateKey, names []string) ([]byte, error) {
+	o, err := c.newOrder(ctx, replaces, names)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +65,20 @@ func (c *Client) Issue(ctx context.Context, certificateKey *ecdsa.PrivateKey, na
 
 // NewOrder asks for a certificate for names.
 func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) {
+	return c.newOrder(ctx, "", names)
+}
+
+func (c *Client) newOrder(ctx context.Context, replaces string, names []string) (*Order, error) {
 	var identifiers []map[string]string
 	for _, n := range names {
 		identifiers = append(identifiers, map[string]string{"type": "dns", "value": n})
 	}
+	payload := map[string]any{"identifiers": identifiers}
+	if replaces != "" {
+		payload["replaces"] = replaces
+	}
 	o := &Order{}
-	header, err := c.call(ctx, c.Directory.NewOrder, map[string]any{"identifiers": identifiers}, o)
+	header, err := c.call(ctx, c.Directory.NewOrder, payload, o)
 	if err != nil {
 		return nil, err
 	}

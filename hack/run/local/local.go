@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Dir           string    // its state, kept across restarts
 	Operator      string    // the operator's program
+	OperatorArgs  []string  // for the operator, besides its own
 	IssuerFile    string    // the AcmeIssuer to serve, and what it needs; "" for a built-in one
 	Ports         Ports     // on 127.0.0.1
 	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests

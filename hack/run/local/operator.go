@@ -67,7 +67,7 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	l.operator, err = process.Start(process.Spec{
 		Name: "acmeca",
 		Path: l.options.Operator,
-		Args: l.operatorArgs(),
+		Args: append(l.operatorArgs(), l.options.OperatorArgs...),
 		Log:  l.path("log", "acmeca.log"),
 		PID:  l.pidFile(),
 	})

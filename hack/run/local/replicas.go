@@ -21,8 +21,8 @@ const (
 
 // Replica is one of several processes that serve ACME, as a Pod of the endpoint would.
 type Replica struct {
-	// Address that it serves ACME on.
-	Address string
+	// Address that it serves ACME on, and PlainAddress without TLS.
+	Address, PlainAddress string
 
 	local   *Local
 	health  int
@@ -30,8 +30,8 @@ type Replica struct {
 }
 
 // StartReplica starts another replica of the endpoint, beside those that there are, and waits until it is ready. It needs
-// Options.Replicas.
-func (l *Local) StartReplica(ctx context.Context) (*Replica, error) {
+// Options.Replicas. It gets the arguments besides its own.
+func (l *Local) StartReplica(ctx context.Context, args ...string) (*Replica, error) {
 	if !l.options.Replicas {
 		return nil, errors.New("the endpoint is in the operator's own process, without replicas")
 	}
@@ -48,11 +48,11 @@ func (l *Local) StartReplica(ctx context.Context) (*Replica, error) {
 		_ = listener.Close()
 	}
 	name := "replica-" + strconv.Itoa(ports[0])
-	r := &Replica{Address: address(ports[0]), local: l, health: ports[2]}
+	r := &Replica{Address: address(ports[0]), PlainAddress: address(ports[1]), local: l, health: ports[2]}
 	var err error
 	r.process, err = process.Start(process.Spec{
 		Name: name, Path: l.options.Operator, Log: l.path("log", name+".log"),
-		Args: []string{
+		Args: append([]string{
 			"server",
 			"--kubeconfig", l.serverKubeconfig(),
 			"--namespace", Namespace,
@@ -60,7 +60,7 @@ func (l *Local) StartReplica(ctx context.Context) (*Replica, error) {
 			"--external-url", l.BaseURL(),
 			"--plain-url", "http://" + address(l.options.Ports.HTTP),
 			"--listen", r.Address,
-			"--plain-listen", address(ports[1]),
+			"--plain-listen", r.PlainAddress,
 			"--health-listen", address(r.health),
 			"--tls-dir", l.TLSDir(),
 			"--replica-dir", l.path("replicas"),
@@ -68,7 +68,7 @@ func (l *Local) StartReplica(ctx context.Context) (*Replica, error) {
 			"--replica-listen", address(ports[3]),
 			"--replica-linger", replicaLinger.String(),
 			"--shutdown-delay", replicaDelay.String(),
-		},
+		}, args...),
 	})
 	if err != nil {
 		return nil, err
@@ -101,6 +101,9 @@ func (r *Replica) Ready(ctx context.Context) bool {
 	ready, _ := r.local.healthy(ctx, address(r.health)+"/readyz")
 	return ready
 }
+
+// PID is its process id.
+func (r *Replica) PID() int { return r.process.PID() }
 
 // Stop asks it to end, and returns when it has.
 func (r *Replica) Stop() {

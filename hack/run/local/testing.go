@@ -13,21 +13,24 @@ import (
 
 // StartForTest starts an acmeca of its own for a test suite: this tree's operator, with free ports and an empty state in a
 // temporary directory, which the returned function stops and removes.
-func StartForTest(ctx context.Context) (*Local, func(), error) { return startInTemporary(ctx, false) }
-
-// StartForTestWithReplicas is StartForTest without the endpoint, of which StartReplica starts replicas. The operator's URLs
-// are on Ports().HTTPS all the same, where the test has to listen and choose among replicas.
-func StartForTestWithReplicas(ctx context.Context) (*Local, func(), error) {
-	return startInTemporary(ctx, true)
+func StartForTest(ctx context.Context) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{})
 }
 
-func startInTemporary(ctx context.Context, replicas bool) (*Local, func(), error) {
+// StartForTestWithReplicas is StartForTest without the endpoint, of which StartReplica starts replicas. The operator's URLs
+// are on Ports().HTTPS all the same, where the test has to listen and choose among replicas. The controllers get the
+// arguments besides their own.
+func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs})
+}
+
+func startInTemporary(ctx context.Context, options Options) (*Local, func(), error) {
 	dir, err := os.MkdirTemp("", "acmeca-test-")
 	if err != nil {
 		return nil, nil, err
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // what stays is the system's to clean
-	l, err := startForTest(ctx, dir, replicas)
+	l, err := startForTest(ctx, dir, options)
 	if err != nil {
 		remove()
 		return nil, nil, err
@@ -35,13 +38,14 @@ func startInTemporary(ctx context.Context, replicas bool) (*Local, func(), error
 	return l, func() { l.Stop(); remove() }, nil
 }
 
-func startForTest(ctx context.Context, dir string, replicas bool) (*Local, error) {
+func startForTest(ctx context.Context, dir string, options Options) (*Local, error) {
 	operator := filepath.Join(dir, "acmeca")
 	ports, err := FreePorts()
 	if err := errors.Join(err, BuildOperator(ctx, operator)); err != nil {
 		return nil, err
 	}
-	return Start(ctx, Options{Dir: dir, Operator: operator, Ports: ports, UnsafeNoFsync: true, Replicas: replicas})
+	options.Dir, options.Operator, options.Ports, options.UnsafeNoFsync = dir, operator, ports, true
+	return Start(ctx, options)
 }
 
 // BuildOperator builds the operator into a file of the suite's own, since suites run side by side.

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func aReport() Report {
+	return Report{
+		RawWrites: 1000,
+		Loads: []Load{
+			{Of: "new names", Clients: 1, Names: 1, Rate: 40, P50: 25, Writes: 6, Requests: 6},
+			{Of: "new names", Clients: 16, Names: 1, Rate: 90, P50: 150},
+			{Of: "new names", Clients: 64, Names: 1, Rate: 100, P50: 600, P99: 1200, Writes: 6, OperatorCPU: 4},
+			{Of: "new names", Clients: 16, Names: 1, Replicas: 3, Rate: 1},
+			{Of: "many names", Clients: 1, Names: 100, P50: 500},
+		},
+	}
+}
+
+func TestTargets(t *testing.T) {
+	for _, g := range aReport().targets() {
+		if !g.met {
+			t.Errorf("%s: %s is not %s", g.what, g.got(), g.want)
+		}
+	}
+	slow := aReport()
+	for i := range slow.Loads {
+		l := &slow.Loads[i]
+		l.Rate, l.Writes, l.Reads, l.Requests, l.OperatorCPU = l.Rate/10, l.Writes+2, 1, l.Requests+3, 9
+		l.P99 *= 10
+		if l.Clients == 1 {
+			l.P50 *= float64(2 * l.Names)
+		}
+	}
+	slow.Scale = &Scale{EndpointBytes: 2000, ControllerBytes: 2000, StartSeconds: 20, RevocationSeconds: 3}
+	slow.Loads = append(slow.Loads, Load{Of: "many stored", Clients: 1, Names: 1, P50: 1000}, Load{Of: "many stored", Clients: 16, Names: 1, Rate: 1})
+	for _, g := range slow.targets() {
+		if g.met {
+			t.Errorf("%s: %s counts as %s", g.what, g.got(), g.want)
+		}
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	var sorted []time.Duration
+	for i := range 200 {
+		sorted = append(sorted, time.Duration(i+1)*time.Millisecond)
+	}
+	for p, want := range map[int]float64{50: 100, 99: 198, 100: 200} {
+		if got := percentile(sorted, p); got != want {
+			t.Errorf("percentile %d is %v, not %v", p, got, want)
+		}
+	}
+}
+
+func TestChartIsXML(t *testing.T) {
+	decoder := xml.NewDecoder(strings.NewReader(string(aReport().chart())))
+	for {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+)
+
+// reference is what another server did under the same kind of load, on a machine of the same kind with two processors.
+type reference struct {
+	name  string
+	color string
+	rates map[int]float64 // certificates a second by clients
+	p50   map[int]float64 // milliseconds
+}
+
+var references = []reference{
+	{"step-ca v0.30.2, Badger", "#c2410c", map[int]float64{1: 20, 16: 83, 64: 86}, map[int]float64{1: 46, 16: 188, 64: 683}},
+	{"Pebble v2.10.1, nothing on disk", "#6b7280", map[int]float64{1: 26, 16: 205}, map[int]float64{1: 38, 16: 74}},
+}
+
+const (
+	chartWidth, panelHeight = 720, 260
+	plotLeft, plotHeight    = 60, 180
+	barWidth                = 44
+)
+
+// chart draws rates and latencies beside those of other servers.
+func (r Report) chart() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="13">`+"\n", chartWidth, 2*panelHeight+40)
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`+"\n")
+	ours := reference{name: "acmeca", color: "#1d4ed8", rates: map[int]float64{}, p50: map[int]float64{}}
+	for _, clients := range []int{1, 16, 64} {
+		load := r.find("new names", clients, 1)
+		ours.rates[clients], ours.p50[clients] = load.Rate, load.P50
+	}
+	all := append([]reference{ours}, references...)
+	panel(&b, 0, "certificates a second (more is better)", all, func(s reference) map[int]float64 { return s.rates })
+	panel(&b, panelHeight, "median latency in ms, order to download (less is better)", all, func(s reference) map[int]float64 { return s.p50 })
+	x := plotLeft
+	for _, s := range all {
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d" fill="#111827">%s</text>`+"\n",
+			x, 2*panelHeight+14, s.color, x+18, 2*panelHeight+25, s.name)
+		x += 30 + 8*len(s.name)
+	}
+	b.WriteString("</svg>\n")
+	return b.Bytes()
+}
+
+// panel draws groups of bars, one for each number of clients.
+func panel(b *bytes.Buffer, top int, title string, servers []reference, value func(reference) map[int]float64) {
+	most := 1.0
+	for _, s := range servers {
+		for _, v := range value(s) {
+			most = math.Max(most, v)
+		}
+	}
+	bottom := top + 40 + plotHeight
+	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="600" fill="#111827">%s</text>`+"\n", plotLeft, top+24, title)
+	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#9ca3af"/>`+"\n", plotLeft, bottom, chartWidth-20, bottom)
+	x := plotLeft + 20
+	for _, clients := range []int{1, 16, 64} {
+		start := x
+		for _, s := range servers {
+			v, ok := value(s)[clients]
+			if !ok || v == 0 {
+				continue
+			}
+			height := int(v / most * plotHeight)
+			fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" fill="%s"/>`+"\n", x, bottom-height, barWidth, height, s.color)
+			fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" font-size="11" fill="#111827">%.0f</text>`+"\n", x+barWidth/2, bottom-height-4, v)
+			x += barWidth + 6
+		}
+		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" fill="#111827">%d clients</text>`+"\n", (start+x)/2, bottom+18, clients)
+		x += 50
+	}
+}

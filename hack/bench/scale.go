@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+)
+
+// Scale is what so many stored orders change.
+type Scale struct {
+	Orders int `json:"orders"`
+	// StartSeconds from starting the controllers, and then the endpoint, until both are ready and the issuer is.
+	StartSeconds float64 `json:"startToReadySeconds"`
+	// Memory on the heap for each stored order, in bytes.
+	ControllerBytes float64 `json:"controllerBytesPerOrder"`
+	EndpointBytes   float64 `json:"endpointBytesPerOrder"`
+	// Revoked certificates in the shard into which one more was revoked, and the time until its CRL, fetched over HTTP,
+	// listed it.
+	Revoked           int     `json:"revokedInShard"`
+	RevocationSeconds float64 `json:"revocationToCRLSeconds"`
+}
+
+// scale stops the operator, stores orders, starts it again, and measures.
+func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io.Writer) (*Scale, error) {
+	like, err := p.issued(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heap := func() (controllers, endpoint float64, err error) {
+		controllers, err1 := heapOf(ctx, p.controllers)
+		endpoint, err2 := heapOf(ctx, p.endpoint)
+		return controllers, endpoint, errors.Join(err1, err2)
+	}
+	if err := p.restart(ctx); err != nil { // so that nothing but what is stored is held
+		return nil, err
+	}
+	controllersBefore, endpointBefore, err := heap()
+	if err != nil {
+		return nil, err
+	}
+	p.stopReplicas()
+	p.local.StopOperator()
+	fmt.Fprintf(out, "storing %d orders\n", orders)
+	if err := p.seed(ctx, like, orders, revoked, like.Status.CRL); err != nil {
+		return nil, err
+	}
+	s := &Scale{Orders: orders, Revoked: revoked}
+	start := time.Now()
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	s.StartSeconds = time.Since(start).Seconds()
+	controllers, endpoint, err := heap()
+	if err != nil {
+		return nil, err
+	}
+	s.ControllerBytes, s.EndpointBytes = (controllers-controllersBefore)/float64(orders), (endpoint-endpointBefore)/float64(orders)
+	t.addresses = p.addresses()
+	took, err := p.revocation(ctx, t, like.Status.CRL)
+	s.RevocationSeconds = took.Seconds()
+	return s, err
+}
+
+func (p *plane) restart(ctx context.Context) error {
+	p.stopReplicas()
+	p.local.StopOperator()
+	return p.start(ctx)
+}
+
+func (p *plane) start(ctx context.Context) error {
+	if err := p.local.StartOperator(ctx); err != nil {
+		return err
+	}
+	return p.startReplicas(ctx, 1)
+}
+
+// mostTries bounds how many certificates are issued to find one in a shard.
+const mostTries = 64
+
+// revocation revokes a certificate of a shard and waits until its CRL over HTTP lists it.
+func (p *plane) revocation(ctx context.Context, t target, shard string) (time.Duration, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return 0, err
+	}
+	c, err := acmeclient.New(ctx, t.httpClient(), t.directory, t.responder, t.poll)
+	if err != nil {
+		return 0, err
+	}
+	for range mostTries {
+		der, err := c.Issue(ctx, key, freshNames(1)...)
+		if err != nil {
+			return 0, err
+		}
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			return 0, err
+		}
+		var found v1alpha1.AcmeOrderList
+		if err := p.objects.List(ctx, &found, client.MatchingFields{"status.serial": v1alpha1.SerialText(certificate.SerialNumber)}); err != nil {
+			return 0, err
+		}
+		if len(found.Items) == 1 && found.Items[0].Status.CRL == shard && len(certificate.CRLDistributionPoints) > 0 {
+			return p.revoke(ctx, c, certificate)
+		}
+	}
+	return 0, fmt.Errorf("none of %d certificates belongs to shard %s", mostTries, shard)
+}
+
+func (p *plane) revoke(ctx context.Context, c *acmeclient.Client, certificate *x509.Certificate) (time.Duration, error) {
+	start := time.Now()
+	if err := c.Revoke(ctx, certificate.Raw); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		listed, err := p.lists(ctx, certificate)
+		if err != nil {
+			return 0, err
+		}
+		if listed {
+			return time.Since(start), nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, errors.New("the CRL doesn't list a revoked certificate")
+		}
+	}
+}
+
+// lists reports whether the CRL that a certificate names lists it.
+func (p *plane) lists(ctx context.Context, certificate *x509.Certificate) (bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], nil)
+	if err != nil {
+		return false, err
+	}
+	request.URL.Host = p.replicas[0].PlainAddress
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	der, err := io.ReadAll(response.Body)
+	if err != nil {
+		return false, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return false, fmt.Errorf("%s: %s", certificate.CRLDistributionPoints[0], response.Status)
+	}
+	crl, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return false, err
+	}
+	for _, entry := range crl.RevokedCertificateEntries {
+		if entry.SerialNumber.Cmp(certificate.SerialNumber) == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// seeded orders have an account of each hundredth of them.
+const ordersAnAccount = 100
+
+// seed stores copies of an order that was issued, as if so many others had been issued before. Those in a shard are revoked.
+func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, shard string) error {
+	now := time.Now()
+	return p.local.Plane().Seed(ctx, func(yield func(string, []byte) bool) {
+		for i := range count {
+			order := like.DeepCopy()
+			order.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AcmeOrder"}
+			order.Name = fmt.Sprintf("seeded%014d", i)
+			order.UID = types.UID(fmt.Sprintf("%08x-0000-4000-8000-%012x", i, now.UnixNano()&0xffffffffffff))
+			order.ResourceVersion = ""
+			order.Spec.AccountRef.Name = fmt.Sprintf("seeded%018d", i/ordersAnAccount)
+			order.Spec.Identifiers[0].Value = fmt.Sprintf("s%d.bench.test", i)
+			order.Spec.Authorizations[0] = order.Name
+			order.Status.Serial = fmt.Sprintf("01%030x", i)
+			order.Status.CertificateID = like.Status.CertificateID[:28] + fmt.Sprintf("%022d", i)
+			if i < revoked {
+				at := metav1.NewTime(now.Truncate(time.Second))
+				order.Spec.Revocation, order.Status.RevokedAt, order.Status.CRL = &v1alpha1.Revocation{}, &at, shard
+				order.Status.Revocation = &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest()}
+			}
+			value, err := json.Marshal(order)
+			if err != nil || !yield("acmeca.dev/acmeorders/"+order.Namespace+"/"+order.Name, value) {
+				return // our own type marshals
+			}
+		}
+	})
+}
+
+// issued gives an order with a certificate.
+func (p *plane) issued(ctx context.Context) (*v1alpha1.AcmeOrder, error) {
+	var orders v1alpha1.AcmeOrderList
+	if err := p.objects.List(ctx, &orders, client.MatchingFields{"status.state": string(acme.StateValid)}, client.Limit(1)); err != nil {
+		return nil, err
+	}
+	if len(orders.Items) == 0 {
+		return nil, fmt.Errorf("there is no order with a certificate")
+	}
+	return &orders.Items[0], nil
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+)
+
+// target is the server that is measured.
+type target struct {
+	directory string
+	roots     *x509.CertPool
+	responder *acmeclient.Responder
+	poll      time.Duration
+	// addresses of the replicas that requests go to in turn, wherever URLs point to; none for where URLs point to.
+	addresses []string
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil // the system's
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", file)
+	}
+	return roots, nil
+}
+
+// httpClient is a client's way to the server: a connection of its own to each replica.
+func (t target) httpClient() *http.Client {
+	transport := func(address string) http.RoundTripper {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: t.roots}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4}
+		if address != "" {
+			tr.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, address)
+			}
+		}
+		return tr
+	}
+	turns := &inTurn{}
+	for _, address := range t.addresses {
+		turns.all = append(turns.all, transport(address))
+	}
+	if len(turns.all) == 0 {
+		turns.all = []http.RoundTripper{transport("")}
+	}
+	return &http.Client{Timeout: time.Minute, Transport: turns}
+}
+
+// inTurn sends each request the next way.
+type inTurn struct {
+	all  []http.RoundTripper
+	next atomic.Uint64
+}
+
+func (t *inTurn) RoundTrip(request *http.Request) (*http.Response, error) {
+	if len(t.all) == 0 {
+		return nil, errors.New("there is no way to the server")
+	}
+	return t.all[t.next.Add(1)%uint64(len(t.all))].RoundTrip(request)
+}

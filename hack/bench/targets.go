@@ -1,0 +1,64 @@
+package main
+
+import "fmt"
+
+// goal is a figure that is aimed at, and what came of it.
+type goal struct {
+	what, want string
+	measured   float64
+	format     string
+	met        bool
+}
+
+func (g goal) got() string { return fmt.Sprintf(g.format, g.measured) }
+
+func (g goal) verdict() string {
+	if g.met {
+		return "met"
+	}
+	return "missed"
+}
+
+// targets compares a run with what is aimed at. The rates to beat are those of step-ca v0.30.2 with Badger, driven by the
+// same kind of load on the same kind of machine.
+func (r Report) targets() []goal {
+	one, some, many := r.find("new names", 1, 1), r.find("new names", 16, 1), r.find("new names", 64, 1)
+	hundred := r.find("many names", 1, 100)
+	below := func(what, want string, measured, limit float64, format string) goal {
+		return goal{what, want, measured, format, measured < limit}
+	}
+	above := func(what, want string, measured, limit float64, format string) goal {
+		return goal{what, want, measured, format, measured >= limit}
+	}
+	goals := []goal{
+		below("API writes for a certificate with one name", "7 at most, 6 wanted", one.Writes, 7.005, "%.2f"),
+		below("API reads for it", "0", one.Reads, 0.005, "%.2f"),
+		below("requests of a client for it", "8 or fewer", one.Requests, 8.005, "%.2f"),
+		above("certificates/s x writes each / raw writes/s, 64 clients", "0.6 or more", r.share(many), 0.6, "%.2f"),
+		below("p50 latency, 1 client", "below 38 ms", one.P50, 38, "%.1f ms"),
+		above("certificates/s, 16 clients", "above 83", some.Rate, 83, "%.1f"),
+		above("certificates/s, 64 clients", "above 86", many.Rate, 86, "%.1f"),
+		below("p99 / p50, 64 clients", "below 5", ratio(many.P99, many.P50), 5, "%.2f"),
+		below("operator CPU for a certificate, 64 clients", "below 5 ms", many.OperatorCPU, 5, "%.2f ms"),
+		below("100 names in one order / one name, p50, 1 client", "below 25", ratio(hundred.P50, one.P50), 25, "%.1f"),
+	}
+	if s := r.Scale; s != nil {
+		stored := fmt.Sprintf("with %d orders stored: ", s.Orders)
+		goals = append(goals,
+			above(stored+"rate / rate before, 16 clients", "0.9 or more", ratio(r.find("many stored", 16, 1).Rate, some.Rate), 0.9, "%.2f"),
+			below(stored+"p50 / p50 before, 1 client", "1.1 or less", ratio(r.find("many stored", 1, 1).P50, one.P50), 1.1, "%.2f"),
+			below("memory of the endpoint for a stored order", "below 1 KiB", s.EndpointBytes, 1024, "%.0f bytes"),
+			below("memory of the controllers for a stored order", "below 1.5 KiB", s.ControllerBytes, 1536, "%.0f bytes"),
+			below(stored+"start to ready", "below 15 s", s.StartSeconds, 15, "%.1f s"),
+			below(fmt.Sprintf("revocation to CRL over HTTP, %d revoked in the shard", s.Revoked), "below 2 s", s.RevocationSeconds, 2, "%.2f s"),
+		)
+	}
+	return goals
+}
+
+func ratio(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
