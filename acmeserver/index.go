@@ -32,7 +32,6 @@ var (
 	}}
 
 	ordersByAccount  = index[*v1alpha1.AcmeOrder]{"spec.accountRef.name", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
-	ordersBySerial   = index[*v1alpha1.AcmeOrder]{"status.serial", func(o *v1alpha1.AcmeOrder) string { return o.Status.Serial }}
 	ordersByReplaces = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
@@ -73,7 +72,6 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		accountsByThumbprint.add(ctx, c, &v1alpha1.AcmeAccount{}),
 		accountsByOrigin.add(ctx, c, &v1alpha1.AcmeAccount{}),
 		ordersByAccount.add(ctx, c, &v1alpha1.AcmeOrder{}),
-		ordersBySerial.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.add(ctx, c, &v1alpha1.AcmeOrder{}),
 		preAuthorizationsByAccount.add(ctx, c, &v1alpha1.AcmeAuthorization{}),

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"math/big"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -48,16 +52,24 @@ func (s *Server) renewalInfo(c *call) (*answer, error) {
 
 // orderOfCertificate finds the issuer's order that a certificate was issued for; nil for none.
 func (s *Server) orderOfCertificate(c *call, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
-	found, err := s.orders.List(c.Context(), ordersBySerial, c.issuer.key.Namespace, v1alpha1.SerialText(id.Serial()))
-	if err != nil {
+	order, err := s.orderWithSerial(c, id.Serial())
+	if err != nil || order == nil || order.Status.CertificateID != id.String() || order.Status.NotBefore == nil || order.Status.NotAfter == nil {
 		return nil, err
 	}
-	for _, order := range found {
-		if order.Status.CertificateID == id.String() && order.Spec.IssuerRef.Name == c.issuer.key.Name && order.Status.NotBefore != nil && order.Status.NotAfter != nil {
-			return order, nil
-		}
+	return order, nil
+}
+
+// orderWithSerial finds the issuer's order whose certificate has a serial number; nil for none.
+func (s *Server) orderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeOrder, error) {
+	name, found := s.serials.Find(c.issuer.key.Namespace, v1alpha1.SerialText(number))
+	if !found {
+		return nil, nil
 	}
-	return nil, nil
+	order, err := s.orders.getCached(c.Context(), types.NamespacedName{Namespace: c.issuer.key.Namespace, Name: name})
+	if err != nil || order.Spec.IssuerRef.Name != c.issuer.key.Name {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return order, nil
 }
 
 // How often clients ask whether a certificate is to be renewed early: 48 times in its life, but no oftener than each

@@ -43,27 +43,24 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 	if err != nil {
 		return nil, acme.NewProblem(acme.Malformed, "the certificate can't be read")
 	}
-	found, err := s.orders.List(r.Context(), ordersBySerial, r.issuer.key.Namespace, v1alpha1.SerialText(certificate.SerialNumber))
+	order, err := s.orderWithSerial(r.call, certificate.SerialNumber)
 	if err != nil {
 		return nil, err
 	}
-	for _, order := range found {
-		if order.Spec.IssuerRef.Name != r.issuer.key.Name {
-			continue
-		}
-		text, err := s.texts.of(r.Context(), s.orders, order)
-		if err != nil {
-			return nil, err
-		}
-		if block, _ := pem.Decode([]byte(text)); block == nil || !bytes.Equal(block.Bytes, der) {
-			continue
-		}
-		if r.account == nil && !keycheck.Equal(certificate.PublicKey, r.key.Public()) {
-			return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
-		}
-		return order, nil
+	if order == nil {
+		return nil, notFound("certificate")
 	}
-	return nil, notFound("certificate")
+	text, err := s.texts.of(r.Context(), s.orders, order)
+	if err != nil {
+		return nil, err
+	}
+	if block, _ := pem.Decode([]byte(text)); block == nil || !bytes.Equal(block.Bytes, der) {
+		return nil, notFound("certificate")
+	}
+	if r.account == nil && !keycheck.Equal(certificate.PublicKey, r.key.Public()) {
+		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
+	}
+	return order, nil
 }
 
 func (s *Server) storeRevocation(r *signed, order *v1alpha1.AcmeOrder, reason int) (*answer, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/api/serial"
 	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -42,6 +43,7 @@ type Server struct {
 	cached         client.Reader
 	keys           jws.KeyCache // of accounts
 	texts          *Texts
+	serials        serial.Index // of orders
 	former         *formerIssuers
 	crls           *crls
 	nonces         *nonce.Source
@@ -107,7 +109,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		return nil, err
 	}
 	if s.orders, err = newStore(ctx, c, live, "order", func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} },
-		func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }); err != nil {
+		func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }, s.serials.Handler()); err != nil {
 		return nil, err
 	}
 	if s.authorizations, err = newStore(ctx, c, live, "authorization", func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },

@@ -52,7 +52,8 @@ type store[T client.Object] struct {
 	nextGone int
 }
 
-func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.Client, kind string, empty func() T, emptyList func() client.ObjectList) (*store[T], error) {
+// newStore makes a store. What is first hears of a change before those who wait for it.
+func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.Client, kind string, empty func() T, emptyList func() client.ObjectList, first ...toolscache.ResourceEventHandler) (*store[T], error) {
 	s := &store[T]{
 		cached: c, live: live, kind: kind, empty: empty, emptyList: emptyList,
 		reads: make(chan struct{}, maxLiveReads), awaiting: make(chan struct{}, maxAwaiting),
@@ -63,10 +64,25 @@ func newStore[T client.Object](ctx context.Context, c cache.Cache, live client.C
 		return nil, err
 	}
 	s.position.informer, _ = informer.(versioned)
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { s.observed(object) },
-		UpdateFunc: func(_, object any) { s.observed(object) },
-		DeleteFunc: func(object any) { s.deleted(object) },
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(object any, initial bool) {
+			for _, f := range first {
+				f.OnAdd(object, initial)
+			}
+			s.observed(object)
+		},
+		UpdateFunc: func(before, object any) {
+			for _, f := range first {
+				f.OnUpdate(before, object)
+			}
+			s.observed(object)
+		},
+		DeleteFunc: func(object any) {
+			for _, f := range first {
+				f.OnDelete(object)
+			}
+			s.deleted(object)
+		},
 	})
 	return s, err
 }

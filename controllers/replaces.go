@@ -9,6 +9,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/policy"
+	"github.com/acmeca/acmeca/api/serial"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -17,6 +18,8 @@ import (
 type Replacements struct {
 	// Client reads from the cache.
 	Client client.Reader
+	// Serials finds orders in it.
+	Serials *serial.Index
 
 	mu sync.Mutex
 	// held are orders that are being issued, by what they replace, until the cache shows how that ended.
@@ -33,19 +36,16 @@ func (r *Replacements) Fault(ctx context.Context, order *v1alpha1.AcmeOrder) (*a
 	if problem != nil {
 		return problem, nil
 	}
-	replaced, err := r.list(ctx, order, indexCertificate, v1alpha1.SerialText(id.Serial()))
+	replaced, err := r.certified(ctx, order, id)
 	if err != nil {
 		return nil, err
 	}
-	for i := range replaced {
-		if replaced[i].Spec.IssuerRef != order.Spec.IssuerRef || replaced[i].Status.CertificateID != order.Spec.Replaces {
-			continue
-		}
-		if problem := policy.Replaces(&replaced[i], order.Spec.AccountRef.Name, order.Names()); problem != nil {
+	if replaced != nil {
+		if problem := policy.Replaces(replaced, order.Spec.AccountRef.Name, order.Names()); problem != nil {
 			return problem, nil
 		}
 	}
-	others, err := r.list(ctx, order, indexReplaces, order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
+	others, err := r.others(ctx, order)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +83,25 @@ func (r *Replacements) Forget(order client.ObjectKey) {
 	maps.DeleteFunc(r.held, func(_, holder client.ObjectKey) bool { return holder == order })
 }
 
-func (r *Replacements) list(ctx context.Context, order *v1alpha1.AcmeOrder, index, value string) ([]v1alpha1.AcmeOrder, error) {
+// certified is the order of the same issuer that a certificate was issued for; nil for none.
+func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
+	name, found := r.Serials.Find(order.Namespace, v1alpha1.SerialText(id.Serial()))
+	if !found {
+		return nil, nil
+	}
+	replaced := &v1alpha1.AcmeOrder{}
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, replaced)
+	if err != nil || replaced.Spec.IssuerRef != order.Spec.IssuerRef || replaced.Status.CertificateID != id.String() {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return replaced, nil
+}
+
+// others are the orders that replace the same certificate, this one among them.
+func (r *Replacements) others(ctx context.Context, order *v1alpha1.AcmeOrder) ([]v1alpha1.AcmeOrder, error) {
 	var orders v1alpha1.AcmeOrderList
-	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy)
+	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{indexReplaces: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces},
+		client.UnsafeDisableDeepCopy)
 	return orders.Items, err
 }
 

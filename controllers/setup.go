@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/serial"
 	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
@@ -63,10 +64,8 @@ const (
 	indexUnsettled = "unsettled"
 	// indexCompromised finds by issuer and key orders whose certificates were revoked since others have the key.
 	indexCompromised = "compromised"
-	// indexCertificate finds by serial number the order that a certificate was issued for, and indexReplaces by issuer and ARI
-	// identifier those that say that they replace it.
-	indexCertificate = "certificate"
-	indexReplaces    = "replaces"
+	// indexReplaces finds by issuer and ARI identifier the orders that say that they replace a certificate.
+	indexReplaces = "replaces"
 	// indexRevoked finds revoked orders by issuer and CRL shard.
 	indexRevoked = "revoked"
 )
@@ -113,6 +112,14 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	})); err != nil {
 		return err
 	}
+	serials := &serial.Index{}
+	orderInformer, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.AcmeOrder{})
+	if err != nil {
+		return err
+	}
+	if _, err := orderInformer.AddEventHandler(serials.Handler()); err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder("acmeca-controller")
 	metrics := NewMetrics()
 	issuers, blocked := &Issuers{}, &BlockedKeys{Client: mgr.GetClient()}
@@ -157,7 +164,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 
 	order := &OrderReconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient()}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient(), Serials: serials}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
 		Metrics: metrics, Tracer: o.Tracer,
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
@@ -255,10 +262,6 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			order := o.(*v1alpha1.AcmeOrder)
 			key := order.CompromisedKey()
 			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
-		}},
-		{&v1alpha1.AcmeOrder{}, indexCertificate, func(o client.Object) []string {
-			serial := o.(*v1alpha1.AcmeOrder).Status.Serial
-			return onlyIf(serial != "", serial)
 		}},
 		{&v1alpha1.AcmeOrder{}, indexReplaces, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
