@@ -51,7 +51,7 @@ func newWorker(ctx context.Context, world *inprocess.World) (*worker, error) {
 	}
 	w.Operator = operator
 	for _, half := range []*inprocess.Half{operator.Controllers, operator.Endpoint} {
-		half.Intercept(w.injector.Intercept(half.Name))
+		half.Intercept(w.injector.Intercept(half.Name)) //nolint:bodyclose // there is no response yet
 	}
 	if w.unwatch, err = w.history.Observe(ctx, world.Admin, operator.Namespace); err != nil {
 		operator.Stop()

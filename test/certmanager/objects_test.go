@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,11 +73,6 @@ func applyCertificate(ctx context.Context, c certificate) {
 func deleteCertificate(ctx context.Context, name string) {
 	GinkgoHelper()
 	Expect(cluster.Delete(ctx, get(ctx, "cert-manager.io/v1", "Certificate", team, name))).To(Succeed())
-}
-
-func certificateIsReady(ctx context.Context, name string) bool {
-	GinkgoHelper()
-	return conditionIsTrue(get(ctx, "cert-manager.io/v1", "Certificate", team, name), "Ready")
 }
 
 // certManagerOrders are cert-manager's Orders for a Certificate.
@@ -155,7 +151,11 @@ func waitUntilObserved(ctx context.Context, name string) {
 		ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
 		g.Expect(ready).NotTo(BeNil())
 		g.Expect(ready.ObservedGeneration).To(Equal(issuer.Generation))
-		g.Expect(ready.Status == "True").To(Equal(!issuer.Spec.Suspend), ready.Message)
+		want := metav1.ConditionTrue
+		if issuer.Spec.Suspend {
+			want = metav1.ConditionFalse
+		}
+		g.Expect(ready.Status).To(Equal(want), ready.Message)
 	}, "60s", "50ms").Should(Succeed())
 }
 

@@ -221,8 +221,18 @@ var _ = Describe("Three replicas of the endpoint", func() {
 			_, err := c.NewOrder(ctx, newName())
 			return acmeclient.Is(err, "serverInternal") && strings.Contains(err.Error(), "503") && strings.Contains(err.Error(), "suspended")
 		}
-		// Each in turn: once for all of them, and twice again.
-		Eventually(ctx, func() bool { return refused() && refused() && refused() }, time.Minute).Should(BeTrue())
+		// Each in turn, until all have heard of it; and then twice again.
+		everywhere := func(want bool) func() bool {
+			return func() bool {
+				for range service.serving() {
+					if refused() != want {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		Eventually(ctx, everywhere(true), time.Minute).Should(BeTrue())
 		for range 2 * len(service.serving()) {
 			Expect(refused()).To(BeTrue())
 		}
@@ -230,7 +240,7 @@ var _ = Describe("Three replicas of the endpoint", func() {
 		Expect(c.Revoke(ctx, certificate)).To(Succeed(), "revocation goes on")
 
 		suspend(ctx, false)
-		Eventually(ctx, func() bool { return !refused() && !refused() && !refused() }, time.Minute).Should(BeTrue())
+		Eventually(ctx, everywhere(false), time.Minute).Should(BeTrue())
 		Expect(c.Prove(ctx, running)).To(Succeed(), "a running order waits")
 		Expect(c.Finalize(ctx, running, leafKey, names...)).To(Succeed())
 	}, SpecTimeout(patience))

@@ -14,7 +14,6 @@ import (
 var (
 	needPrograms = programs.Need
 	lacking      = programs.Lack
-	required     = programs.Required
 	pathOf       = programs.Path
 	run          = programs.Run
 	freePort     = programs.FreePort

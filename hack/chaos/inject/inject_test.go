@@ -58,7 +58,7 @@ func TestOneWriteFails(t *testing.T) {
 			})
 		}
 		for n := 1; n <= 3; n++ {
-			response, err := do()
+			response, err := do() //nolint:bodyclose // of a string
 			switch {
 			case n != 2 && (err != nil || response.StatusCode != http.StatusOK):
 				t.Errorf("%s: write %d failed: %v", mode, n, err)
@@ -80,7 +80,7 @@ func TestWatchesLag(t *testing.T) {
 	const lag = 30 * time.Millisecond
 	watch := func(half string) time.Duration {
 		t.Helper()
-		response, err := i.Intercept(half)(request(t, http.MethodGet, "/apis/acmeca.dev/v1alpha1/acmeorders?watch=true"), func(*http.Request) (*http.Response, error) {
+		response, err := i.Intercept(half)(request(t, http.MethodGet, "/apis/acmeca.dev/v1alpha1/acmeorders?watch=true"), func(*http.Request) (*http.Response, error) { //nolint:bodyclose // of a string
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("event"))}, nil
 		})
 		if err != nil {
