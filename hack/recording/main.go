@@ -24,14 +24,12 @@ import (
 	"github.com/acmeca/acmeca/hack/project"
 )
 
-// timeout is for all of it.
+// timeout is for what is recorded, once everything is built.
 const timeout = 5 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: recording FILE.svg")
 		os.Exit(2)
@@ -56,6 +54,8 @@ func record(ctx context.Context, file string) error {
 	if err := binaries.Ensure(ctx, os.Stderr, append(binaries.Default, "acmeca", "acmeca-local", "kubectl-acme")...); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	dir, err := os.MkdirTemp("", "acmeca-recording-")
 	if err != nil {
 		return err
@@ -173,7 +173,7 @@ func (r *recording) prompt(command string) {
 
 // show adds what a program said, the first lines of it.
 func (r *recording) show(said string, most int) {
-	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(said, r.dir, ".local")), "\n")
+	lines := strings.Split(strings.Trim(strings.ReplaceAll(said, r.dir, ".local"), "\n"), "\n")
 	if len(lines) > most {
 		lines = append(lines[:most], "...")
 	}
