@@ -96,11 +96,15 @@ manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and t
 	$(BIN)/controller-gen rbac:roleName=acmeca-server paths=./acmeserver/... output:rbac:dir=config/rbac/server
 	$(GO) -C hack/packaging run ./generate
 
+.PHONY: api-reference
+api-reference: $(BIN)/crd-ref-docs ## Generate docs/reference/api.md from the kinds.
+	$(BIN)/crd-ref-docs --log-level ERROR --source-path api/v1alpha1 --max-depth 15 --config hack/apireference/config.yaml --renderer markdown --output-path docs/reference/api.md
+
 .PHONY: bundle
 bundle: manifests ## Generate the OLM bundle.
 
 .PHONY: verify
-verify: $(BIN)/controller-gen ## Check that what is generated is up to date.
+verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Check that what is generated is up to date.
 	hack/verify.sh
 
 .PHONY: lint
@@ -168,6 +172,10 @@ $(BIN)/kubectl:
 # The nested module hack/tools names the tools and their versions.
 $(BIN)/controller-gen: hack/tools/go.mod
 	$(GO) -C hack/tools build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+	@touch $@
+
+$(BIN)/crd-ref-docs: hack/apireference/go.mod
+	$(GO) -C hack/apireference build -o $(CURDIR)/$@ github.com/elastic/crd-ref-docs
 	@touch $@
 
 $(BIN)/cyclonedx-gomod: hack/sbom/go.mod

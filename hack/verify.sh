@@ -6,14 +6,14 @@ cd "$(dirname "$0")/.."
 
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
-cp -R api config charts bundle "$before"
-make -s generate manifests
+cp -R api config charts bundle docs/reference "$before"
+make -s generate manifests api-reference
 status=0
-for dir in api config charts bundle; do
-	diff -ru "$before/$dir" "$dir" || status=1
+for dir in api config charts bundle docs/reference; do
+	diff -ru "$before/${dir##*/}" "$dir" || status=1
 done
 if [ $status -ne 0 ]; then
-	echo "verify: the above was out of date: commit what \`make generate manifests\` has made" >&2
+	echo "verify: the above was out of date: commit what \`make generate manifests api-reference\` has made" >&2
 fi
 if ! go mod tidy -diff; then
 	echo "verify: go.mod or go.sum is out of date: run \`go mod tidy\`" >&2

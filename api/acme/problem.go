@@ -50,6 +50,9 @@ var problemTypes = []ProblemType{
 	UserActionRequired,
 }
 
+// ProblemTypes are all of them.
+func ProblemTypes() []ProblemType { return slices.Clone(problemTypes) }
+
 // Registered reports whether a type is one of those above.
 func (t ProblemType) Registered() bool { return slices.Contains(problemTypes, t) }
 
