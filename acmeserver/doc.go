@@ -6,6 +6,6 @@
 // CA keys, validation or issuance, and never imports the controllers.
 package acmeserver
 
-// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=get;list;watch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=list;watch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get

@@ -6,10 +6,13 @@
 // wrote those with nothing. Issuance and validation themselves are in the pure packages ca and validation below.
 package controllers
 
-// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=get;list;watch
-// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=update;patch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=list;watch
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders,verbs=get
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers/status;acmeaccounts/status;acmeorders/status;acmeauthorizations/status,verbs=update
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeorders/status,verbs=patch
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeaccounts;acmeorders;acmeauthorizations,verbs=delete
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeorders,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=acmeca-system
+// +kubebuilder:rbac:groups="",resources=events,verbs=create,namespace=acmeca-system

@@ -60,7 +60,7 @@ var _ = Describe("The endpoint's ServiceAccount", func() {
 			"acmeaccounts [create get list patch watch]",
 			"acmeauthorizations [create get list patch watch]",
 			"acmeorders [create get list patch watch]",
-			"acmeissuers [get list watch]",
+			"acmeissuers [list watch]",
 			"configmaps [get]",
 		))
 	}, SpecTimeout(specPatience))

@@ -1,0 +1,284 @@
+package install
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	xacme "golang.org/x/crypto/acme"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/process"
+	"github.com/acmeca/acmeca/test/http01"
+)
+
+var loopback = []net.IP{net.IPv4(127, 0, 0, 1)}
+
+// renamed puts everything into another namespace, under other names.
+const renamed = `
+namespace: pki
+namePrefix: corp-
+resources: [ROOT/config/default]
+`
+
+// In this order, since the first one finds a cluster without anything.
+var _ = Describe("kubectl apply", Ordered, func() {
+	Describe("of an installation under names of its own", renamedInstallation)
+	Describe("of an installation for some namespaces", watchingInstallation)
+})
+
+func renamedInstallation() {
+	var (
+		i         *installation
+		responder *http01.Responder
+		leader    *process.Process
+	)
+	BeforeAll(func(ctx SpecContext) {
+		i = newInstallation(ctx, GinkgoT().TempDir(), "pki", renamed)
+		var err error
+		responder, err = http01.Start(i.ports.HTTP01)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(responder.Stop)
+		// Its policies would hold for the other installation's controllers, too.
+		DeferCleanup(func(ctx SpecContext) {
+			kubectl(ctx, "delete", "validatingadmissionpolicybindings", "corp-controllers.acmeca.dev", "corp-endpoint.acmeca.dev", "corp-status.acmeca.dev")
+		})
+	})
+
+	AfterEach(func() {
+		if CurrentSpecReport().Failed() {
+			for _, running := range i.running {
+				AddReportEntry("the end of "+running.LogFile(), running.LogTail(40))
+			}
+		}
+	})
+
+	It("says its namespace everywhere", func() {
+		for _, object := range i.objects {
+			text, err := object.MarshalJSON()
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(text)).NotTo(ContainSubstring("acmeca-system"), "%s %s", object.GetKind(), object.GetName())
+		}
+	})
+
+	It("is taken by the API server, tried and in earnest, without a warning", func(ctx SpecContext) {
+		// A dry run doesn't make the namespace that the rest is to be in.
+		kubectl(ctx, "apply", "-k", root+"/config/namespace")
+		Expect(kubectl(ctx, "apply", "--dry-run=server", "-k", root+"/config/default")).NotTo(ContainSubstring("Warning: "))
+		chart := filepath.Join(i.dir, "chart.yaml")
+		Expect(os.WriteFile(chart, renderChart(ctx, "acmeca-system"), 0o600)).To(Succeed())
+		Expect(kubectl(ctx, "apply", "--dry-run=server", "-f", chart)).NotTo(ContainSubstring("Warning: "))
+		Expect(kubectl(ctx, "apply", "--server-side", "-k", i.dir)).NotTo(ContainSubstring("Warning: "))
+		kubectl(ctx, "wait", "--for=condition=Established", "--timeout=1m", "-f", root+"/config/crd/bases")
+		for _, samples := range []string{"/config/samples", "/config/samples/by-the-endpoint"} {
+			Expect(kubectl(ctx, "apply", "--server-side", "--dry-run=server", "-k", root+samples)).NotTo(ContainSubstring("Warning: "))
+		}
+	}, SpecTimeout(5*time.Minute))
+
+	It("has Pods that a restricted namespace takes", func(ctx SpecContext) {
+		for _, component := range []string{"controller", "server"} {
+			template := i.deployment(component).Spec.Template
+			pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+			pod.Namespace, pod.Name = i.namespace, component
+			Expect(person.Create(ctx, pod, client.DryRunAll)).To(Succeed())
+			Expect(pod.Spec.Priority).To(HaveValue(BeNumerically(">", 0)))
+			pod.ResourceVersion, pod.UID, pod.Spec.Priority = "", "", nil
+			pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr.To(true)
+			Expect(person.Create(ctx, pod, client.DryRunAll)).To(MatchError(ContainSubstring(`violates PodSecurity "restricted:latest"`)))
+		}
+	}, SpecTimeout(time.Minute))
+
+	It("issues, revokes and replaces its CA's key with the rights of its ServiceAccounts", func(ctx SpecContext) {
+		leader = i.startControllers(ctx, "leader", i.ports.ControllerHealth)
+		i.applyIssuer(ctx, i.issuer, map[string]any{"trust": map[string]any{"clusterTrustBundle": true}})
+		i.awaitIssuer(ctx, i.issuer)
+		// What starts from here on lists what there is, as where the API server doesn't stream it to who watches.
+		i.env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false")
+		i.startServer(ctx)
+		c := i.client(ctx, i.issuer)
+		certificate := obtain(ctx, c, responder)
+		Expect(c.RevokeCert(ctx, nil, certificate.Raw, 0)).To(Succeed())
+		Eventually(ctx, func() (string, error) { return i.crl(certificate.CRLDistributionPoints[0]) }).ShouldNot(BeEmpty())
+		Expect(c.AccountKeyRollover(ctx, newKey())).To(Succeed())
+
+		bundles := kubectl(ctx, "get", "clustertrustbundles", "-o", "name")
+		Expect(bundles).NotTo(BeEmpty())
+		i.applyIssuer(ctx, i.issuer, nil)
+		Eventually(ctx, func() string { return kubectl(ctx, "get", "clustertrustbundles", "-o", "name") }).ShouldNot(Equal(bundles))
+
+		chain := func() string {
+			return kubectl(ctx, "get", "acmeissuer", "-n", i.issuer.Namespace, i.issuer.Name, "-o", "jsonpath={.status.issuingCertificate.chain}")
+		}
+		before := chain()
+		kubectl(ctx, "annotate", "acmeissuer", "-n", i.issuer.Namespace, i.issuer.Name, v1alpha1.RotateIntermediateAnnotation+"=1")
+		Eventually(ctx, chain).ShouldNot(Equal(before))
+		Expect(c.DeactivateReg(ctx)).To(Succeed())
+	}, SpecTimeout(5*time.Minute))
+
+	It("keeps the endpoint within bounds by the admission policy", func(ctx SpecContext) {
+		config, err := plane.ServiceAccountConfig(ctx, i.namespace, i.serviceAccount("server"))
+		Expect(err).NotTo(HaveOccurred())
+		endpoint, err := client.New(config, client.Options{Scheme: person.Scheme()})
+		Expect(err).NotTo(HaveOccurred())
+		var orders v1alpha1.AcmeOrderList
+		Expect(person.List(ctx, &orders, client.InNamespace(i.namespace))).To(Succeed())
+		Expect(orders.Items).NotTo(BeEmpty())
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["acmeca.dev/mine"]}}`))
+		// A dry run, since the audit log is to show nothing that was refused.
+		err = endpoint.Patch(ctx, &orders.Items[0], patch, client.DryRunAll)
+		Expect(err).To(MatchError(ContainSubstring("the endpoint may not set")))
+	}, SpecTimeout(time.Minute))
+
+	It("knows nothing of what isn't there, and lets a revoked order go that somebody deletes", func(ctx SpecContext) {
+		c := i.client(ctx, i.issuer)
+		base := strings.TrimSuffix(i.directory(i.issuer), acme.DirectoryPath)
+		_, err := c.GetOrder(ctx, base+acme.OrderPath("another"))
+		Expect(err).To(MatchError(HavePrefix("404 ")))
+		_, err = c.GetAuthorization(ctx, base+acme.AuthorizationPath("another"))
+		Expect(err).To(MatchError(HavePrefix("404 ")))
+		c.KID = xacme.KeyID(base + acme.AccountPath("another"))
+		_, err = c.GetOrder(ctx, base+acme.OrderPath("another"))
+		Expect(err).To(MatchError(ContainSubstring("accountDoesNotExist")))
+		kubectl(ctx, "delete", "acmeorders", "-n", i.namespace, "--all")
+	}, SpecTimeout(time.Minute))
+
+	It("answers what was made by hand and makes no sense with a problem", func(ctx SpecContext) {
+		issuer, nobody := v1alpha1.ObjectRef{Name: i.issuer.Name}, v1alpha1.ObjectRef{Name: "nobody"}
+		byHand := metav1.ObjectMeta{Namespace: i.namespace, Name: "by-hand"}
+		Expect(person.Create(ctx, &v1alpha1.AcmeAuthorization{ObjectMeta: byHand, Spec: v1alpha1.AcmeAuthorizationSpec{
+			IssuerRef: issuer, AccountRef: nobody, Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "by-hand.test"},
+			Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("a", 43)}},
+		}})).To(Succeed())
+		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: byHand, Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: issuer, AccountRef: nobody, Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "another.test"}}, Authorizations: []string{"by-hand"},
+		}})).To(Succeed())
+		Eventually(ctx, func() string {
+			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, "by-hand", "-o", "jsonpath={.status.state} {.status.problem.detail}")
+		}).Should(MatchRegexp("^invalid .+by-hand"))
+		account := i.unsignedAccount()
+		Expect(person.Create(ctx, account)).To(Succeed())
+		Eventually(ctx, func() bool {
+			return apierrors.IsNotFound(person.Get(ctx, client.ObjectKeyFromObject(account), account))
+		}).Should(BeTrue())
+	}, SpecTimeout(time.Minute))
+
+	It("has one Event of what it tells again and again, since its verdict can't be written", func(ctx SpecContext) {
+		policy := filepath.Join(i.dir, "policy.yaml")
+		Expect(os.WriteFile(policy, []byte(noVerdicts), 0o600)).To(Succeed())
+		kubectl(ctx, "apply", "-f", policy)
+		Eventually(ctx, func() map[right]bool {
+			// It is refused and removed as above until the API server minds the policy.
+			Expect(client.IgnoreAlreadyExists(person.Create(ctx, i.unsignedAccount()))).To(Succeed())
+			return used(requestsOf(i.user("controller")))
+		}).Should(HaveKey(right{"events.k8s.io", "events", "patch"}))
+		kubectl(ctx, "delete", "-f", policy)
+		Eventually(ctx, func() bool {
+			account := i.unsignedAccount()
+			return apierrors.IsNotFound(person.Get(ctx, client.ObjectKeyFromObject(account), account))
+		}).Should(BeTrue())
+	}, SpecTimeout(time.Minute))
+
+	It("goes on when the leader of its controllers is killed, and removes what is over", func(ctx SpecContext) {
+		follower := i.startControllers(ctx, "follower", i.ports.DNS)
+		Eventually(ctx, func() error {
+			response, err := http.Get("http://" + i.address(i.ports.DNS) + "/healthz")
+			if err != nil {
+				return err
+			}
+			return response.Body.Close()
+		}).Should(Succeed())
+		long := metav1.NewTime(time.Now().Add(-20 * 365 * 24 * time.Hour).Truncate(time.Second))
+		i.setStatus(ctx, &v1alpha1.AcmeAuthorization{}, "by-hand", `{"expires": "`+long.UTC().Format(time.RFC3339)+`"}`)
+		i.setStatus(ctx, &v1alpha1.AcmeOrder{}, "by-hand", `{"conditions": [{"type": "Ready", "status": "False", "reason": "Restored", "message": "from a backup", "lastTransitionTime": "`+long.UTC().Format(time.RFC3339)+`"}]}`)
+		leader.Kill()
+		obtain(ctx, i.client(ctx, i.issuer), responder)
+		for _, object := range []client.Object{&v1alpha1.AcmeOrder{}, &v1alpha1.AcmeAuthorization{}} {
+			Eventually(ctx, func() bool {
+				return apierrors.IsNotFound(person.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: "by-hand"}, object))
+			}).Should(BeTrue())
+		}
+		Expect(follower.Done()).NotTo(BeClosed())
+	}, SpecTimeout(3*time.Minute))
+
+	It("has no right that nothing needs, and was refused nothing", func() {
+		Expect(append(i.excesses("server"), i.excesses("controller")...)).To(BeEmpty())
+	})
+}
+
+// noVerdicts lets nobody write the status of an account.
+const noVerdicts = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: no-verdicts}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [acmeca.dev], apiVersions: ["*"], operations: [UPDATE], resources: [acmeaccounts/status]}
+  validations: [{expression: "false"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: no-verdicts}
+spec: {policyName: no-verdicts, validationActions: [Deny]}
+`
+
+// unsignedAccount has a registration that nobody has signed, so that it would only be in the way of who has the key.
+func (i *installation) unsignedAccount() *v1alpha1.AcmeAccount {
+	return &v1alpha1.AcmeAccount{
+		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "by-hand"},
+		Spec: v1alpha1.AcmeAccountSpec{
+			IssuerRef: v1alpha1.ObjectRef{Name: i.issuer.Name}, JWK: "{}",
+			Registration: &v1alpha1.SignedRequest{Protected: "e30", Payload: "e30", Signature: "AAAA"},
+		},
+	}
+}
+
+// crl fetches a CRL by its URL.
+func (i *installation) crl(url string) (string, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", nil
+	}
+	return response.Header.Get("Content-Type"), nil
+}
+
+// renderChart gives the Helm chart's objects.
+func renderChart(ctx SpecContext, namespace string) []byte {
+	GinkgoHelper()
+	cmd := exec.CommandContext(ctx, "go", "-C", "hack/packaging", "run", "./template", namespace)
+	cmd.Dir = root
+	cmd.Stderr = GinkgoWriter
+	output, err := cmd.Output()
+	Expect(err).NotTo(HaveOccurred())
+	return output
+}
+
+// setStatus writes a status as somebody does who restores a backup.
+func (i *installation) setStatus(ctx SpecContext, object client.Object, name, status string) {
+	GinkgoHelper()
+	object.SetNamespace(i.namespace)
+	object.SetName(name)
+	config := plane.Config()
+	config.Impersonate = rest.ImpersonationConfig{UserName: "person", Groups: []string{"system:masters", "acmeca.dev:restore"}}
+	restorer, err := client.New(config, client.Options{Scheme: person.Scheme()})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(restorer.Status().Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(`{"status": `+status+`}`)))).To(Succeed())
+}
