@@ -169,6 +169,12 @@ func renamedInstallation() {
 		Eventually(ctx, func() string {
 			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, "by-hand", "-o", "jsonpath={.status.state} {.status.problem.detail}")
 		}).Should(MatchRegexp("^invalid .+by-hand"))
+		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "astray"}, Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: nobody, AccountRef: nobody, Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "another.test"}}, Authorizations: []string{"by-hand"},
+		}})).To(Succeed())
+		Eventually(ctx, func() string {
+			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, "astray", "-o", "jsonpath={.status.state} {.status.problem.detail}")
+		}).Should(HavePrefix(`invalid the issuer "nobody" was deleted`))
 		account := i.unsignedAccount()
 		Expect(person.Create(ctx, account)).To(Succeed())
 		Eventually(ctx, func() bool {
