@@ -152,6 +152,12 @@ func (b *bench) measureOurs(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.sharded(ctx); err != nil {
+		return err
+	}
+	if err := p.restart(ctx); err != nil {
+		return err
+	}
 	if b.options.orders == 0 {
 		return nil
 	}

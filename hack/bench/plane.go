@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/process"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
 
@@ -30,6 +30,7 @@ type plane struct {
 	client   *kubernetes.Clientset
 	objects  client.Client // with every right
 	replicas []*local.Replica
+	shards   []*process.Process // controllers, in place of the operator's own
 	// pprof addresses of the controllers and of the first replica.
 	controllers, endpoint string
 }
@@ -42,10 +43,14 @@ type usage struct {
 
 // startPlane starts one with a replica of the endpoint.
 func startPlane(ctx context.Context) (*plane, func(), error) {
-	controllers, endpoint, err := twoAddresses()
-	if err != nil {
-		return nil, nil, err
+	var ports [2]int
+	for i := range ports {
+		var err error
+		if ports[i], err = freePort(); err != nil {
+			return nil, nil, err
+		}
 	}
+	controllers, endpoint := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	l, stop, err := local.StartForTestWithReplicas(ctx, "--pprof-listen", controllers)
 	if err != nil {
 		return nil, nil, err
@@ -103,20 +108,6 @@ func (p *plane) addresses() []string {
 		all = append(all, r.Address)
 	}
 	return all
-}
-
-// twoAddresses are free ones on loopback.
-func twoAddresses() (string, string, error) {
-	var addresses [2]string
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer listener.Close() // at the end, so that they differ
-		addresses[i] = listener.Addr().String()
-	}
-	return addresses[0], addresses[1], nil
 }
 
 var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
@@ -182,6 +173,12 @@ func (p *plane) total(ctx context.Context) (usage, error) {
 		}
 	}
 	operator := []int{p.local.OperatorPID()}
+	if len(p.shards) > 0 {
+		operator = nil
+	}
+	for _, controllers := range p.shards {
+		operator = append(operator, controllers.PID())
+	}
 	for _, r := range p.replicas {
 		operator = append(operator, r.PID())
 	}

@@ -18,11 +18,21 @@ import (
 // target is the server that is measured.
 type target struct {
 	directory string
-	roots     *x509.CertPool
-	responder *acmeclient.Responder
-	poll      time.Duration
+	// directories that clients use in turn; none for that one.
+	directories []string
+	roots       *x509.CertPool
+	responder   *acmeclient.Responder
+	poll        time.Duration
 	// addresses of the replicas that requests go to in turn, wherever URLs point to; none for where URLs point to.
 	addresses []string
+}
+
+// directoryOf is what the client with a number uses.
+func (t target) directoryOf(number int) string {
+	if len(t.directories) == 0 {
+		return t.directory
+	}
+	return t.directories[number%len(t.directories)]
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
