@@ -52,6 +52,9 @@ func (r Report) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.what, t.want, t.got(), t.verdict())
 	}
 	_ = w.Flush()
+	if r.Scale != nil {
+		fmt.Fprintf(out, "an order takes %d bytes in etcd\n", r.Scale.StoredBytes)
+	}
 	for _, l := range r.Loads {
 		if l.FirstFailure != "" {
 			fmt.Fprintf(out, "%s, %d clients: the first failure was: %s\n", l.Of, l.Clients, l.FirstFailure)

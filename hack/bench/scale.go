@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ import (
 // Scale is what so many stored orders change.
 type Scale struct {
 	Orders int `json:"orders"`
+	// StoredBytes of one in etcd.
+	StoredBytes int `json:"storedBytesPerOrder"`
 	// StartSeconds from starting the controllers, and then the endpoint, until both are ready and the issuer is.
 	StartSeconds float64 `json:"startToReadySeconds"`
 	// Memory on the heap for each stored order, in bytes.
@@ -53,7 +56,11 @@ func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io
 	if err := p.seed(ctx, like, orders, revoked, like.Status.CRL); err != nil {
 		return nil, err
 	}
-	s := &Scale{Orders: orders, Revoked: revoked}
+	stored, err := json.Marshal(like)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scale{Orders: orders, Revoked: revoked, StoredBytes: len(stored)}
 	start := time.Now()
 	if err := p.start(ctx); err != nil {
 		return nil, err
