@@ -98,6 +98,7 @@ var _ = Describe("An order", func() {
 			authorizations[i].Status.Problem = &v1alpha1.Problem{Type: acme.DNSProblem, Detail: "no such name"}
 			Expect(admin.Status().Update(ctx, authorizations[i])).To(Succeed())
 		}
+		o.restart() // so that both are known before the order is
 		problem := expectFailed(ctx, c.order(ctx, authorizations...))
 		Expect(problem.Type).To(Equal(acme.Compound))
 		Expect(problem.Detail).To(Equal("2 of 3 identifiers were not authorized"))

@@ -3,6 +3,8 @@
 package conformance
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -45,4 +47,20 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	responder, err = serveHTTP01(running.Ports().HTTP01)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(responder.Close)
+})
+
+// What the operator said to itself tells more of a failure than what it told the client.
+var _ = AfterEach(func() {
+	if !CurrentSpecReport().Failed() {
+		return
+	}
+	log, err := os.ReadFile(running.OperatorLog())
+	Expect(err).NotTo(HaveOccurred())
+	var errors []string
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, `"level":"error"`) {
+			errors = append(errors, line)
+		}
+	}
+	AddReportEntry("the operator's last errors", strings.Join(errors[max(0, len(errors)-5):], ""))
 })
