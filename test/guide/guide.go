@@ -2,6 +2,7 @@
 package guide
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -99,8 +100,10 @@ func Commands(blocks []Block) string {
 	return commands
 }
 
-// Shell runs commands of guides, at the root of the source tree.
+// Shell runs commands of guides.
 type Shell struct {
+	// Dir is where; the root of the source tree without it.
+	Dir string
 	// Environment is added to the test's own.
 	Environment []string
 	// Here replaces what a guide says of the reader's site, such as a host, with what it is in the test.
@@ -115,7 +118,7 @@ func (s *Shell) command(ctx context.Context, text string) *exec.Cmd {
 		text = s.Here.Replace(text)
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", text)
-	cmd.Dir = root()
+	cmd.Dir = cmp.Or(s.Dir, root())
 	cmd.Env = append(os.Environ(), s.Environment...)
 	return cmd
 }

@@ -1,0 +1,112 @@
+package docs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/guide"
+	"github.com/acmeca/acmeca/test/programs"
+)
+
+func TestWhatIsTyped(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "What a reader types")
+}
+
+const (
+	startTime = 3 * time.Minute // with the building of two programs
+	readTime  = 2 * time.Minute // for a page
+)
+
+var _ = Describe("What a reader types", Ordered, func() {
+	var reader *guide.Shell
+	BeforeAll(func(ctx SpecContext) { reader = atATerminal(ctx) }, NodeTimeout(startTime))
+	programs.Need("lego", "lego", "certbot", "certbot", "openssl", "openssl")
+
+	It("of the README gets certificates, and shows what came of it", func(ctx SpecContext) {
+		for _, block := range guide.Section("../../README.md", "Try it") {
+			if !strings.Contains(block.Text, "make run") { // which has been done
+				reader.Run(ctx, guide.Commands([]guide.Block{block}))
+			}
+		}
+	}, SpecTimeout(readTime))
+
+	It("of the quickstart does what it says, one after the other", func(ctx SpecContext) {
+		commands := ""
+		for _, heading := range []string{"A certificate", "What happened", "One that fails", "Revoke"} {
+			commands += guide.Commands(guide.Section("../quickstart.md", heading))
+		}
+		said := reader.Run(ctx, commands)
+		Expect(said).To(ContainSubstring("hello.test.crt: OK"))
+		_, why, _ := strings.Cut(said, "Could not obtain certificates")
+		Expect(why).To(ContainSubstring(`"nobody.invalid" doesn't exist`))
+		Expect(why).To(ContainSubstring("Create the A or AAAA record of nobody.invalid"))
+		Expect(said).To(ContainSubstring("revoked"))
+	}, SpecTimeout(readTime))
+
+	It("of the guide to external accounts makes keys that clients can use, and takes them back", func(ctx SpecContext) {
+		issuer := guide.File(guide.Section("external-accounts.md", "An issuer that asks for it"), "yaml")
+		reader.Run(ctx, "kubectl apply -f - <<'YAML'\n"+issuer+"YAML\nkubectl wait --for=condition=Ready acmeissuer/teams --timeout=60s\n")
+		said := reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "A key")))
+		Expect(said).To(MatchRegexp(`team-a +`))
+		said = reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "A team leaves"))+"kubectl acme eab list teams\n")
+		Expect(said).To(ContainSubstring("team-b"))
+	}, SpecTimeout(readTime))
+
+	It("of the guide to a CA of one's own has the issuer sign with it", func(ctx SpecContext) {
+		said := reader.Run(ctx, guide.Commands(guide.Section("bring-your-own-ca.md", "An intermediate"))+
+			guide.Commands(guide.Section("bring-your-own-ca.md", "The Secret and the issuer")))
+		root, err := os.ReadFile(filepath.Join(reader.Dir, "root.crt"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(said).To(ContainSubstring(strings.TrimSpace(string(root))), "kubectl acme trust prints the root")
+	}, SpecTimeout(readTime))
+})
+
+// atATerminal is a shell as a reader has it: in the source tree, with acmeca running by `make run`. It is another acmeca, with
+// ports and a state of its own, in a directory that looks like the tree.
+func atATerminal(ctx context.Context) *guide.Shell {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	assets, err := binaries.Find("kubectl")
+	Expect(err).NotTo(HaveOccurred())
+	acmeca, stop, err := local.StartForTest(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+
+	tree := GinkgoT().TempDir()
+	bin := filepath.Join(tree, "bin")
+	Expect(os.Mkdir(bin, 0o755)).To(Succeed())
+	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, "kubectl-acme"), "./cmd/kubectl-acme")
+	build.Dir = root
+	output, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%s", output)
+	for from, to := range map[string]string{
+		filepath.Join(assets, "kubectl"): "bin/kubectl", acmeca.Path(): ".local", filepath.Join(root, "config"): "config",
+	} {
+		Expect(os.Symlink(from, filepath.Join(tree, to))).To(Succeed())
+	}
+	ports, usual := acmeca.Ports(), local.DefaultPorts
+	return &guide.Shell{
+		Dir:         tree,
+		Environment: []string{"KUBECONFIG=" + acmeca.Kubeconfig(), "PATH=" + bin + ":" + os.Getenv("PATH")},
+		Here: strings.NewReplacer(
+			fmt.Sprintf("127.0.0.1:%d", usual.HTTPS), fmt.Sprintf("127.0.0.1:%d", ports.HTTPS),
+			fmt.Sprintf(":%d", usual.HTTP01), fmt.Sprintf(":%d", ports.HTTP01),
+			fmt.Sprintf("--http-01-port %d", usual.HTTP01), fmt.Sprintf("--http-01-port %d", ports.HTTP01),
+			"make kubectl-acme\n", "", // which is there
+		),
+	}
+}
