@@ -89,7 +89,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 	It("nothing raw of what a client wrote", func(ctx SpecContext) {
 		o := order(ctx, user, "evil.test")
 		patch := `{"status":{"state":"invalid","problem":{"type":"caa","detail":"\u001b[2J\u009b31m\u202eevil"}}}`
-		run(ctx, "kubectl", "patch", "acmeorder", nameOf(o.URI), "--subresource", "status", "--type", "merge", "-p", patch)
+		patchStatus(ctx, nameOf(o.URI), patch)
 		for _, args := range [][]string{{"order", nameOf(o.URI)}, {"orders", "-o", "wide"}, {"why", "evil.test"}, {"orders", "-o", "json"}, {"orders", "-o", "yaml"}, {"why", "evil.test", "-o", "yaml"}} {
 			said := plugin(ctx, args...)
 			Expect(said).To(ContainSubstring("evil"))
@@ -407,7 +407,9 @@ func haveCertManager(ctx context.Context) bool {
 	Expect(json.Unmarshal(output, &module)).To(Succeed())
 	for _, crd := range []string{"clusterissuers", "issuers"} {
 		run(ctx, "kubectl", "apply", "--server-side", "-f", filepath.Join(module.Dir, "deploy", "crds", "cert-manager.io_"+crd+".yaml"))
-		run(ctx, "kubectl", "wait", "--for", "condition=Established", "--timeout", "60s", "crd/"+crd+".cert-manager.io")
+		Eventually(ctx, func() error { // one that is just made has no conditions to wait for
+			return command(ctx, "kubectl", "wait", "--for", "condition=Established", "--timeout", "60s", "crd/"+crd+".cert-manager.io").Run()
+		}).WithTimeout(patience).Should(Succeed())
 	}
 	return true
 }

@@ -102,7 +102,7 @@ var _ = Describe("kubectl acme why", func() {
 
 		Entry("of an order that expired", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			name := nameOf(order(ctx, registered(ctx, defaultIssuer(ctx)), "late.test").URI)
-			run(ctx, "kubectl", "patch", "acmeorder", name, "--subresource", "status", "--type", "merge", "-p", `{"status":{"expires":"2020-01-01T00:00:00Z"}}`)
+			patchStatus(ctx, name, `{"status":{"expires":"2020-01-01T00:00:00Z"}}`)
 			return local.Namespace, name
 		}), "was not finished before it expired", "spec.lifetimes.order"),
 
