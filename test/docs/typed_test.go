@@ -72,6 +72,18 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(said).To(ContainSubstring(strings.TrimSpace(string(root))), "kubectl acme trust prints the root")
 	}, SpecTimeout(readTime))
+
+	It("of the guide to the certificate authority takes the root away, and has everything renewed", func(ctx SpecContext) {
+		reader.Run(ctx, guide.Commands(guide.Section("certificate-authority.md", "Keys")))
+		reader.Run(ctx, "openssl genpkey -algorithm ed25519 | openssl pkey -pubout -out key.pub\n"+guide.Commands(guide.Section("certificate-authority.md", "A compromised CA")))
+		said := reader.Run(ctx, "kubectl get acmeissuer default -o jsonpath='{.spec.renewalInfo.renewIssuedBefore} {.status.conditions[?(@.type==\"Ready\")].reason}'\n"+
+			"kubectl get secret default-root --ignore-not-found\n")
+		Expect(said).To(MatchRegexp(`^\d{4}-\d\d-\d\dT[0-9:]+Z Ready$`))
+	}, SpecTimeout(readTime))
+
+	It("of the guide to installing makes the first issuer", func(ctx SpecContext) {
+		reader.Run(ctx, guide.Commands(guide.Section("install.md", "The first issuer")))
+	}, SpecTimeout(readTime))
 })
 
 // atATerminal is a shell as a reader has it: in the source tree, with acmeca running by `make run`. It is another acmeca, with
