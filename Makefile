@@ -64,13 +64,11 @@ reproducible: ## Build the operator twice, in two places and without a cache, an
 
 ##@ Use in the cluster of your kubeconfig
 
+# A definition that was just made has no conditions to wait for, which kubectl takes for an error.
 .PHONY: install
 install: $(BIN)/kubectl ## Install the CustomResourceDefinitions.
 	$(KUBECTL) apply --server-side -k config/crd
-	@for try in 1 2 3 4 5; do \
-		$(KUBECTL) wait --for=condition=Established --timeout=1m -f config/crd/bases && exit 0; \
-		sleep 1; `# one that is just made has no conditions to wait for` \
-	done; exit 1
+	@for try in 1 2 3 4 5; do $(KUBECTL) wait --for=condition=Established --timeout=1m -f config/crd/bases && exit 0; sleep 1; done; exit 1
 
 .PHONY: uninstall
 uninstall: $(BIN)/kubectl ## Remove the CustomResourceDefinitions, and with them every issuer, account, order and authorization.
