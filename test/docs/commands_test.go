@@ -102,6 +102,7 @@ func pluginCommand() *cobra.Command {
 // flagsOfOthers are those of other programs that the documents name, with the program.
 var flagsOfOthers = map[string]string{
 	"accept-tos": "lego", "agree-tos": "certbot", "standalone": "certbot", "webroot": "certbot", "set": "helm",
+	"http": "lego", "tls": "lego", "dns": "lego", "eab": "lego", "days": "lego",
 	"acme-http01-solver-nameservers": "cert-manager", "dns01-recursive-nameservers": "cert-manager",
 	"enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
 }

@@ -56,6 +56,14 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(ContainSubstring("revoked"))
 	}, SpecTimeout(readTime))
 
+	It("of the guide to lego gets a certificate, keeps it, and revokes it", func(ctx SpecContext) {
+		commands := func(heading string) string { return guide.Commands(guide.Section("lego.md", heading)) }
+		reader.Run(ctx, commands("A certificate"))
+		Expect(reader.Run(ctx, commands("Renewal"))).To(ContainSubstring("no renewal"))
+		reader.Run(ctx, commands("Revocation"))
+		Expect(reader.Run(ctx, "kubectl acme -n acmeca-system why www.test")).To(ContainSubstring("revoked"))
+	}, SpecTimeout(readTime))
+
 	It("of the guide to external accounts makes keys that clients can use, and takes them back", func(ctx SpecContext) {
 		issuer := guide.File(guide.Section("external-accounts.md", "An issuer that asks for it"), "yaml")
 		reader.Run(ctx, "kubectl apply -f - <<'YAML'\n"+issuer+"YAML\nkubectl wait --for=condition=Ready acmeissuer/teams --timeout=60s\n")
@@ -119,6 +127,8 @@ func atATerminal(ctx context.Context) *guide.Shell {
 			fmt.Sprintf(":%d", usual.HTTP01), fmt.Sprintf(":%d", ports.HTTP01),
 			fmt.Sprintf("--http-01-port %d", usual.HTTP01), fmt.Sprintf("--http-01-port %d", ports.HTTP01),
 			"make kubectl-acme\n", "", // which is there
+			"https://acme.corp.example", acmeca.BaseURL(), "www.corp.example", "www.test",
+			"/etc/acmeca/ca.crt", acmeca.CAFile(), "/var/lib/lego", ".local/guide", ":80 ", fmt.Sprintf(":%d ", ports.HTTP01),
 		),
 	}
 }
