@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -24,7 +25,7 @@ type Scale struct {
 	Orders int `json:"orders"`
 	// StoredBytes of one in etcd.
 	StoredBytes int `json:"storedBytesPerOrder"`
-	// StartSeconds from starting the controllers, and then the endpoint, until both are ready and the issuer is.
+	// StartSeconds from starting the controllers and the endpoint until both are ready and the issuer is.
 	StartSeconds float64 `json:"startToReadySeconds"`
 	// Memory on the heap for each stored order, in bytes.
 	ControllerBytes float64 `json:"controllerBytesPerOrder"`
@@ -84,11 +85,12 @@ func (p *plane) restart(ctx context.Context) error {
 	return p.start(ctx)
 }
 
+// start starts both halves at once, as a cluster does.
 func (p *plane) start(ctx context.Context) error {
-	if err := p.local.StartOperator(ctx); err != nil {
-		return err
-	}
-	return p.startReplicas(ctx, 1)
+	var both errgroup.Group
+	both.Go(func() error { return p.local.StartOperator(ctx) })
+	both.Go(func() error { return p.startReplicas(ctx, 1) })
+	return both.Wait()
 }
 
 // mostTries bounds how many certificates are issued to find one in a shard.
