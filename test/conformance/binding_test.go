@@ -173,7 +173,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		Expect(err).NotTo(HaveOccurred())
 		controllers, err := client.New(config, client.Options{Scheme: kube.Scheme()})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.Status().Patch(ctx, forged, client.Merge)).To(Succeed())
+		Expect(controllers.Status().Update(ctx, forged)).To(Succeed())
 		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: fetched.Spec.IssuerRef, AccountRef: fetched.Spec.AccountRef, Profile: "other",
 			Identifiers: []v1alpha1.Identifier{forged.Spec.Identifier}, Authorizations: []string{forged.Name},

@@ -44,7 +44,11 @@ type message struct {
 func startChromium(ctx context.Context) *browser {
 	GinkgoHelper()
 	need("chromium")
-	profile := GinkgoT().TempDir()
+	profile, err := os.MkdirTemp("", "acmeca-chromium-")
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(func() { // once the last of its children has ended
+		Eventually(func() error { return os.RemoveAll(profile) }).WithTimeout(startTime).Should(Succeed())
+	})
 	cmd := exec.Command(programs.Path("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors", "--hide-scrollbars",
 		"--remote-debugging-port=0", "--remote-allow-origins=http://127.0.0.1", "--user-data-dir="+profile, "about:blank")
@@ -62,7 +66,6 @@ func startChromium(ctx context.Context) *browser {
 		address = "ws://127.0.0.1:" + port + path
 	}).WithTimeout(startTime).Should(Succeed())
 	b := &browser{waiting: map[int]chan message{}, loaded: make(chan struct{}, 16)}
-	var err error
 	b.connection, err = websocket.Dial(address, "", "http://127.0.0.1")
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(b.connection.Close)
