@@ -4,6 +4,8 @@ package programs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -109,6 +111,13 @@ func Accepts(address string) func() error {
 	}
 }
 
+// The ports that FreePort chooses from lie below those that systems give to outgoing connections (from 32768 on Linux), one
+// of which could take it before the program does that it is for.
+const (
+	firstFreePort = 20000
+	lastFreePort  = 32000
+)
+
 // FreePort is one of TCP and UDP that nobody uses now.
 func FreePort() int {
 	GinkgoHelper()
@@ -123,7 +132,7 @@ func FreePort() int {
 }
 
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstFreePort+rand.IntN(lastFreePort-firstFreePort)))
 	if err != nil {
 		return 0, err
 	}
