@@ -175,23 +175,29 @@ func (s *Server) existingAccount(r *signed, name types.NamespacedName) (*answer,
 	return r.accountAnswer(http.StatusOK, account), nil
 }
 
-// verdict waits until the controllers have accepted or refused a registration.
+// verdict waits until the controllers have accepted or refused a registration. They remove what they refuse, which may be over
+// before this begins to wait.
 func (s *Server) verdict(ctx context.Context, account *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
 	ctx, cancel := context.WithTimeout(ctx, awaitVerdict)
 	defer cancel()
 	pending := func(a *v1alpha1.AcmeAccount) bool { return a.Status.State == acme.StatePending || a.Status.State == "" }
-	account, err := s.accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !pending(a) })
+	judged, err := s.accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !pending(a) })
+	if isNotFound(err) {
+		last, known := s.accounts.Last(account.UID)
+		if !known || last.Status.State != acme.StateInvalid {
+			return nil, unavailable("the account was removed meanwhile; try again")
+		}
+		judged, err = last, nil
+	}
 	switch {
-	case isNotFound(err):
-		return nil, unavailable("the account was removed meanwhile; try again")
 	case err != nil:
 		return nil, err
-	case pending(account):
+	case pending(judged):
 		return nil, unavailable("the account has not been verified yet; try again")
-	case account.Status.State == acme.StateInvalid:
-		return nil, handled(account.Status.Problem)
+	case judged.Status.State == acme.StateInvalid:
+		return nil, handled(judged.Status.Problem)
 	}
-	return account, nil
+	return judged, nil
 }
 
 // handled makes an error of what the controllers said of a request.

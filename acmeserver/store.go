@@ -47,8 +47,9 @@ type store[T client.Object] struct {
 	// newer holds objects that this replica has seen in answers and that the cache hasn't come up to.
 	newer   map[types.NamespacedName]T
 	waiters map[types.NamespacedName]map[chan T]struct{}
-	// gone are the objects that were removed last, in a ring: an answer about one may come after the news that it is gone.
-	gone     [rememberedRemovals]types.UID
+	// gone are the objects that were removed last, in a ring, as they were then: an answer about one may come after the news
+	// that it is gone.
+	gone     []T
 	nextGone int
 }
 
@@ -159,7 +160,7 @@ func (s *store[T]) AwaitGone(ctx context.Context, key types.NamespacedName) erro
 	ctx, cancel := context.WithTimeout(ctx, awaitRemoval)
 	defer cancel()
 	_, err := s.Await(ctx, key, func(T) bool { return false })
-	if isNotFound(err) || apierrors.IsNotFound(err) {
+	if isNotFound(err) {
 		return nil
 	}
 	if err == nil {
@@ -169,7 +170,7 @@ func (s *store[T]) AwaitGone(ctx context.Context, key types.NamespacedName) erro
 }
 
 // Await gives the object as soon as it is done, or as it is when the context ends. It returns at once where too many wait.
-// The error is a 404 where the object is removed meanwhile.
+// The error is a 404 where the object isn't there, or is removed meanwhile.
 func (s *store[T]) Await(ctx context.Context, key types.NamespacedName, done func(T) bool) (T, error) {
 	changes := make(chan T, 8)
 	s.mu.Lock()
@@ -181,6 +182,9 @@ func (s *store[T]) Await(ctx context.Context, key types.NamespacedName, done fun
 	defer s.stopWaiting(key, changes)
 
 	object, err := s.getCached(ctx, key)
+	if apierrors.IsNotFound(err) {
+		return object, notFound(s.kind)
+	}
 	if err != nil || done(object) {
 		return object, err
 	}
@@ -223,7 +227,7 @@ func (s *store[T]) saw(object T) {
 	key := client.ObjectKeyFromObject(object)
 	kept := object.DeepCopyObject().(T)
 	s.mu.Lock()
-	removed := kept.GetUID() != "" && slices.Contains(s.gone[:], kept.GetUID())
+	_, removed := s.removed(kept.GetUID())
 	if before, ok := s.newer[key]; !removed && (!ok || older(before, kept)) {
 		s.newer[key] = kept
 	}
@@ -276,14 +280,42 @@ func (s *store[T]) deleted(event any) {
 		key := client.ObjectKeyFromObject(object)
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.remember(object)
+		if kept, ok := s.newer[key]; ok && kept.GetUID() != object.GetUID() {
+			return // another one of its name was made since
+		}
 		delete(s.newer, key)
-		s.gone[s.nextGone] = object.GetUID()
-		s.nextGone = (s.nextGone + 1) % len(s.gone)
 		for waiter := range s.waiters[key] {
 			close(waiter)
 		}
 		delete(s.waiters, key)
 	}
+}
+
+// remember notes a removal. s.mu is held.
+func (s *store[T]) remember(object T) {
+	if len(s.gone) < rememberedRemovals {
+		s.gone = append(s.gone, object)
+		return
+	}
+	s.gone[s.nextGone] = object
+	s.nextGone = (s.nextGone + 1) % len(s.gone)
+}
+
+// removed gives one of the objects that were removed last. s.mu is held.
+func (s *store[T]) removed(uid types.UID) (last T, ok bool) {
+	i := slices.IndexFunc(s.gone, func(object T) bool { return uid != "" && object.GetUID() == uid })
+	if i < 0 {
+		return last, false
+	}
+	return s.gone[i], true
+}
+
+// Last gives an object as it was when it was removed, while that is remembered.
+func (s *store[T]) Last(uid types.UID) (T, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removed(uid)
 }
 
 // older reports whether a is an older state of an object than b.

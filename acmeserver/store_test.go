@@ -117,8 +117,8 @@ func TestStoreForgetsWhatWasDeletedBeforeItsAnswerCame(t *testing.T) {
 	s, _, _ := newTestStore()
 	order := orderAt("10", acme.StatePending)
 	order.UID = "uid"
-	s.deleted(orderAt("11", acme.StateInvalid)) // another one of its name
 	s.saw(order)
+	s.deleted(orderAt("11", acme.StateInvalid)) // another one of its name
 	if _, err := s.getCached(t.Context(), orderKey); err != nil {
 		t.Errorf("what the cache is behind with: %v", err)
 	}
@@ -128,6 +128,18 @@ func TestStoreForgetsWhatWasDeletedBeforeItsAnswerCame(t *testing.T) {
 	s.saw(order)
 	if _, err := s.getCached(t.Context(), orderKey); !apierrors.IsNotFound(err) {
 		t.Errorf("what is gone: %v", err)
+	}
+	if _, err := s.Await(t.Context(), orderKey, finished); !isNotFound(err) {
+		t.Errorf("waiting for what is gone: %v", err)
+	}
+	if last, known := s.Last("uid"); !known || last.Status.State != acme.StateInvalid {
+		t.Errorf("what was decided before it went: %v", last)
+	}
+	for range rememberedRemovals {
+		s.deleted(orderAt("13", acme.StateInvalid))
+	}
+	if _, known := s.Last("uid"); known || len(s.gone) != rememberedRemovals {
+		t.Errorf("remembers %d removals", len(s.gone))
 	}
 }
 

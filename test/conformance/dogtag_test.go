@@ -14,9 +14,9 @@ import (
 
 // What the clients of Dogtag's and FreeIPA's ACME responder do, at the paths that they know, seen by the client and in the
 // resources.
-var _ = Describe("Clients of Dogtag", Ordered, func() {
+var _ = Describe("Clients of Dogtag", func() {
 	var a *account
-	var enrolled []byte
+	BeforeEach(func() { a = newAccountKey("RS256") })
 	stored := func(ctx SpecContext) *v1alpha1.AcmeAccount {
 		GinkgoHelper()
 		object := &v1alpha1.AcmeAccount{}
@@ -29,8 +29,15 @@ var _ = Describe("Clients of Dogtag", Ordered, func() {
 		return a.postWithKey(a.base+"new-acct", map[string]any{"onlyReturnExisting": true})
 	}
 
+	// created has the account made, at Dogtag's path.
+	created := func() {
+		GinkgoHelper()
+		r := a.postWithKey(a.base+"new-acct", map[string]any{"contact": []string{"mailto:admin@example.com"}, "termsOfServiceAgreed": true})
+		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
+		a.url = r.Header.Get("Location")
+	}
+
 	It("find the directory below /acme", func() {
-		a = newAccountKey("RS256")
 		Expect(a.base).To(HaveSuffix("/acme/"))
 		Expect(strings.Count(strings.TrimPrefix(a.base, "https://"), "/")).To(Equal(2), "at the root of the server")
 		Expect(a.get("directory").json()).To(HaveKeyWithValue("newOrder", a.base+"new-order"))
@@ -38,22 +45,21 @@ var _ = Describe("Clients of Dogtag", Ordered, func() {
 
 	It("create an account", func(ctx SpecContext) {
 		expectProblem(find(), http.StatusBadRequest, acme.AccountDoesNotExist)
-		r := a.postWithKey(a.base+"new-acct", map[string]any{"contact": []string{"mailto:admin@example.com"}, "termsOfServiceAgreed": true})
-		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
-		a.url = r.Header.Get("Location")
+		created()
 		Expect(stored(ctx).Status.State).To(Equal(acme.StateValid))
 		Expect(stored(ctx).Status.Contact).To(ConsistOf("mailto:admin@example.com"))
 	})
 
 	It("enrol with a new account", func(ctx SpecContext) {
-		o, der, _ := a.issued("new.dogtag.test")
-		enrolled = der
+		created()
+		o, _, _ := a.issued("new.dogtag.test")
 		object := &v1alpha1.AcmeOrder{}
 		fetch(ctx, o.url, object)
 		Expect(object.Status.State).To(Equal(acme.StateValid))
 	})
 
 	It("enrol with an existing account, several names at once", func() {
+		created()
 		r := find()
 		Expect(r.StatusCode).To(Equal(http.StatusOK))
 		Expect(r.Header.Get("Location")).To(Equal(a.url))
@@ -62,6 +68,7 @@ var _ = Describe("Clients of Dogtag", Ordered, func() {
 	})
 
 	It("enrol with an authorization that they had before", func() {
+		created()
 		r := a.newAuthz("dns", "before.dogtag.test")
 		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
 		a.prove(r.Header.Get("Location"))
@@ -71,6 +78,8 @@ var _ = Describe("Clients of Dogtag", Ordered, func() {
 	})
 
 	It("revoke with the account's key, and with the certificate's", func() {
+		created()
+		_, enrolled, _ := a.issued("revoked.dogtag.test")
 		certificate := func(der []byte) map[string]any {
 			return map[string]any{"certificate": jwstest.Encode(GinkgoTB(), der)}
 		}
@@ -81,12 +90,14 @@ var _ = Describe("Clients of Dogtag", Ordered, func() {
 	})
 
 	It("update an account", func(ctx SpecContext) {
+		created()
 		r := a.post(a.url, map[string]any{"contact": []string{"mailto:other@example.com"}})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 		Expect(stored(ctx).Status.Contact).To(ConsistOf("mailto:other@example.com"))
 	})
 
 	It("unregister an account, with which its pending orders end, and the record stays", func(ctx SpecContext) {
+		created()
 		pending := a.newOrder("pending.dogtag.test")
 		r := a.post(a.url, map[string]any{"status": "deactivated"})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
