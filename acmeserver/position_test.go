@@ -2,12 +2,18 @@ package acmeserver
 
 import (
 	"context"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // wantOrders is the context of a request whose client was shown orders up to a version elsewhere.
@@ -103,6 +109,40 @@ func TestAWatchThatIsAsFarIsWaitedForOnce(t *testing.T) {
 		began := time.Now()
 		if !s.position.reach(wantOrders(t, 9), "order") || time.Since(began) != 0 {
 			t.Error("it is waited for again")
+		}
+	})
+}
+
+// Who has a certificate from another replica can revoke it, or ask about it, at this one at once.
+func TestACertificateThatAnotherReplicaShowedIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serverWithStores()
+		var cached *shelf
+		s.orders, cached, _ = newTestStore()
+		c := &call{issuer: &issuer{key: types.NamespacedName{Namespace: orderKey.Namespace, Name: "ca"}}}
+		find := func() (*v1alpha1.AcmeOrder, error) {
+			c.Request = httptest.NewRequestWithContext(wantOrders(t, 7), http.MethodPost, "/", nil)
+			return s.orderWithSerial(c, big.NewInt(0xabc))
+		}
+		if order, err := find(); order != nil || err == nil || problemOf(t.Context(), err).Status != http.StatusServiceUnavailable {
+			t.Errorf("where the cache stays behind: %v, %v", order, err)
+		}
+		found := make(chan *v1alpha1.AcmeOrder)
+		go func() {
+			order, err := find()
+			if err != nil {
+				t.Error(err)
+			}
+			found <- order
+		}()
+		synctest.Wait()
+		fresh := orderAt("7", acme.StateValid)
+		fresh.Spec.IssuerRef.Name, fresh.Status.Serial = "ca", v1alpha1.SerialText(big.NewInt(0xabc))
+		cached.put(fresh)
+		s.serials.Handler().OnAdd(fresh, false)
+		s.orders.observed(fresh)
+		if order := <-found; order == nil {
+			t.Error("it isn't found")
 		}
 	})
 }

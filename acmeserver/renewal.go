@@ -59,10 +59,15 @@ func (s *Server) orderOfCertificate(c *call, id acme.CertID) (*v1alpha1.AcmeOrde
 	return order, nil
 }
 
-// orderWithSerial finds the issuer's order whose certificate has a serial number; nil for none.
+// orderWithSerial finds the issuer's order whose certificate has a serial number; nil for none. The client may have got the
+// certificate from another replica a moment ago.
 func (s *Server) orderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeOrder, error) {
+	current := s.orders.position.reach(c.Context(), s.orders.kind)
 	name, found := s.serials.Find(c.issuer.key.Namespace, v1alpha1.SerialText(number))
-	if !found {
+	switch {
+	case !found && !current:
+		return nil, unavailable("the certificate isn't known here yet; try again")
+	case !found:
 		return nil, nil
 	}
 	order, err := s.orders.getCached(c.Context(), types.NamespacedName{Namespace: c.issuer.key.Namespace, Name: name})
