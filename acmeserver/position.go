@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -65,13 +66,35 @@ func (s *Server) newNonceFor(c *call) string {
 }
 
 // follow has a request see what was shown where its nonce comes from. That holds for a nonce which can't be redeemed too:
-// any replica's was made by a replica.
+// any replica's was made by a replica. A nonce of this replica's own may pass on what others have shown, of kinds that nothing
+// was read of since.
 func (s *Server) follow(c *call, n *nonce.Nonce) {
-	if s.nonces.Own(n) {
-		return
+	if shown := positionsIn(n.Note); s.nonces.Own(n) {
+		c.shown = s.others.upTo(shown)
+	} else {
+		s.others.raise(shown)
+		c.shown = shown
 	}
-	c.shown = positionsIn(n.Note)
 	c.Request = c.WithContext(context.WithValue(c.Context(), positionsKey{}, c.shown))
+}
+
+// othersPositions are the newest positions that came in nonces of other replicas. What this replica has written itself is
+// beyond them, and needs no wait: it is known before the cache has it.
+type othersPositions [len(positions{})]atomic.Uint64
+
+func (o *othersPositions) raise(p positions) {
+	for i := range o {
+		for now := o[i].Load(); now < p[i] && !o[i].CompareAndSwap(now, p[i]); now = o[i].Load() {
+		}
+	}
+}
+
+// upTo gives the part of an own nonce's positions that can come from others.
+func (o *othersPositions) upTo(p positions) positions {
+	for i := range o {
+		p[i] = min(p[i], o[i].Load())
+	}
+	return p
 }
 
 // redeem uses up a nonce, at the replica that made it.

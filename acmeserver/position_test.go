@@ -113,6 +113,49 @@ func TestAWatchThatIsAsFarIsWaitedForOnce(t *testing.T) {
 	})
 }
 
+// The first request after one to another replica may read other kinds than the next one, whose nonce is this replica's own.
+func TestAnOwnNoncePassesOnWhatAnotherReplicaShowed(t *testing.T) {
+	here, there := serverWithStores(), serverWithStores()
+	keys := nonce.NewKeys()
+	if err := keys.Set(make([]byte, 32)); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for _, s := range []*Server{here, there} {
+		if s.nonces, err = nonce.NewSource(keys, "192.0.2.1:1", time.Now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := func(text string) positions {
+		t.Helper()
+		n, err := here.nonces.Open(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &call{Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)}
+		here.follow(c, n)
+		p := positions{}
+		for i, kind := range followedKinds {
+			p[i] = wanted(c.Context(), kind)
+		}
+		return p
+	}
+	// On its own writes this replica waits for nothing.
+	here.orders.position.wrote(orderAt("8", acme.StatePending))
+	own := here.newNonceFor(&call{})
+	if got := wants(own); got != (positions{}) {
+		t.Errorf("its own nonce wants %v", got)
+	}
+	foreign := there.nonces.New(positions{3, 5, 9}.note())
+	if got := wants(foreign); got != (positions{3, 5, 9}) {
+		t.Errorf("another's nonce wants %v", got)
+	}
+	next := here.newNonceFor(&call{shown: positions{3, 5, 9}})
+	if got := wants(next); got != (positions{3, 5, 9}) {
+		t.Errorf("the own nonce after that wants %v", got)
+	}
+}
+
 // Who has a certificate from another replica can revoke it, or ask about it, at this one at once.
 func TestACertificateThatAnotherReplicaShowedIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

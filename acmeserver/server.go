@@ -43,6 +43,7 @@ type Server struct {
 	cached         client.Reader
 	keys           jws.KeyCache // of accounts
 	texts          *Texts
+	others         othersPositions
 	serials        serial.Index // of orders
 	former         *formerIssuers
 	crls           *crls

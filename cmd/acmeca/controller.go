@@ -86,6 +86,7 @@ func (o *options) runController(ctx context.Context, c *controllerOptions) error
 		Protected:           apiServerAddresses(),
 		Denied:              denied,
 		Concurrency:         c.concurrency,
+		Clock:               newClock(),
 		Metrics:             metrics.Registry,
 		Tracer:              tracer,
 	}); err != nil {

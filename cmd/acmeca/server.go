@@ -111,7 +111,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
 		Texts:         texts,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
-		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient,
+		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient, Now: newClock().Now,
 	})
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)

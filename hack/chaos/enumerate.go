@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -249,6 +251,7 @@ type job struct {
 	mode   inject.Mode
 	// lagging is the half whose watches lag meanwhile, if any.
 	lagging string
+	tries   int
 }
 
 // lag is by how much.
@@ -256,33 +259,69 @@ const lag = 150 * time.Millisecond
 
 // enumerate has every write fail in every mode. Where there isn't the time for all, it is a choice of them that the seed
 // makes.
-func enumerate(ctx context.Context, world *inprocess.World, o options, random *mathrand.Rand, r *report) error {
+func enumerate(ctx context.Context, world *inprocess.World, o options, random *mathrand.Rand, r *report, out io.Writer) error {
 	jobs, err := plan(ctx, world, r)
 	if err != nil {
 		return err
 	}
+	atRest := runtime.NumGoroutine()
 	random.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
 	r.enumerable = len(jobs)
-	queue := make(chan job)
+	b := &backlog{jobs: jobs, end: time.Now().Add(o.enumerate)}
 	var all sync.WaitGroup
 	errs := make([]error, workers)
 	for i := range workers {
-		all.Go(func() { errs[i] = work(ctx, world, queue, r) })
+		all.Go(func() { errs[i] = work(ctx, world, b, r) })
 	}
-	end := time.After(o.enumerate)
-feeding:
-	for _, j := range jobs {
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	for tick := time.NewTicker(progressEvery); ; {
 		select {
-		case queue <- j:
-		case <-end:
-			break feeding
-		case <-ctx.Done():
-			break feeding
+		case <-tick.C:
+			fmt.Fprintf(out, "%s: %d of %d faults have happened\n", time.Since(b.end.Add(-o.enumerate)).Round(time.Second), r.happened(), len(jobs))
+			continue
+		case <-done:
+			tick.Stop()
 		}
+		break
 	}
-	close(queue)
-	all.Wait()
+	checkLeaks(atRest, r)
 	return errors.Join(append(errs, ctx.Err())...)
+}
+
+const progressEvery = 30 * time.Second
+
+// maxTries is how often a fault is tried. Its write may not come: which ones there are depends on who is quicker.
+const maxTries = 4
+
+// backlog is what is to be tried.
+type backlog struct {
+	mu   sync.Mutex
+	jobs []job
+	end  time.Time
+}
+
+// next gives a job, or none where there is none left, or no time.
+func (b *backlog) next() (job, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.jobs) == 0 || time.Now().After(b.end) {
+		return job{}, false
+	}
+	j := b.jobs[0]
+	b.jobs = b.jobs[1:]
+	j.tries++
+	return j, true
+}
+
+// again puts back a job whose write didn't come, to be tried after all others.
+func (b *backlog) again(j job) {
+	if j.tries == maxTries {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.jobs = append(b.jobs, j)
 }
 
 // plan runs each script once without a fault, and notes the writes.
@@ -303,12 +342,12 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 		for _, point := range points {
 			for _, mode := range inject.Modes {
 				if mode.Applies(point.Call) {
-					jobs = append(jobs, job{s, point, mode, ""})
+					jobs = append(jobs, job{script: s, at: point, mode: mode})
 				}
 			}
 			// Who starts again, and then learns late of what it wrote before.
 			for _, half := range []string{w.Controllers.Name, w.Endpoint.Name} {
-				jobs = append(jobs, job{s, point, inject.CrashAfter, half})
+				jobs = append(jobs, job{script: s, at: point, mode: inject.CrashAfter, lagging: half})
 			}
 		}
 	}
@@ -330,19 +369,19 @@ func (j job) late() string {
 const maxRotations = 12
 
 // work runs jobs on an operator of its own, and checks at the end.
-func work(ctx context.Context, world *inprocess.World, queue <-chan job, r *report) error {
+func work(ctx context.Context, world *inprocess.World, b *backlog, r *report) error {
 	w, err := newWorker(ctx, world)
 	if err != nil {
-		for range queue { //nolint:revive // so that who feeds isn't held up
-		}
 		return err
 	}
-	for j := range queue {
+	for ctx.Err() == nil {
+		j, ok := b.next()
+		if !ok {
+			break
+		}
 		if w.rotations >= maxRotations {
 			r.add(w, w.finish(ctx))
 			if w, err = newWorker(ctx, world); err != nil {
-				for range queue { //nolint:revive // so that who feeds isn't held up
-				}
 				return err
 			}
 		}
@@ -355,6 +394,9 @@ func work(ctx context.Context, world *inprocess.World, queue <-chan job, r *repo
 		w.injector.Lag(j.lagging, 0)
 		_, happened := w.injector.Seen()
 		r.tried(j, happened)
+		if !happened {
+			b.again(j)
+		}
 		if err != nil {
 			r.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: where %s (number %d) %s%s: %v", j.script.name, j.at.Call, j.at.Nth, j.mode, j.late(), err)})
 		}

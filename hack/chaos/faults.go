@@ -25,20 +25,24 @@ type fault struct {
 
 var kinds = []fault{
 	{"a controller is killed", killMember("controller")},
-	{"the endpoint is killed", killMember("server")},
+	{"a replica of the endpoint is killed", killMember("server")},
+	{"all replicas of the endpoint are killed", killAll("server")},
+	{"a replica of the endpoint ends, and another begins", replaceMember("server")},
 	{"a controller stands still", stopMember("controller")},
-	{"the endpoint stands still", stopMember("server")},
+	{"a replica of the endpoint stands still", stopMember("server")},
 	{"kube-apiserver is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartAPIServer(ctx) }},
 	{"etcd is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartEtcd(ctx) }},
 	{"kube-apiserver stands still", stopPlane("kube-apiserver")},
 	{"etcd stands still", stopPlane("etcd")},
 	{"the controllers' connections are cut", cut("controller")},
-	{"the endpoint's connections are cut", cut("server")},
+	{"the connections of a replica of the endpoint are cut", cut("server")},
 	{"the controllers' connections are slow", slow("controller")},
-	{"the endpoint's connections are slow", slow("server")},
+	{"the connections of a replica of the endpoint are slow", slow("server")},
 	{"somebody else writes to the same objects", contend},
 	{"another controller is made to lead", flip},
 	{"two controllers work at once", two},
+	{"a controller's clock jumps", jump("controller")},
+	{"the clock of a replica of the endpoint jumps", jump("server")},
 }
 
 // faults happen one after the other until the time is over, each kind as often as the others. Then all is as it was.
@@ -82,14 +86,20 @@ func (s *site) sleep(ctx context.Context, from, to time.Duration) {
 	}
 }
 
-// choose is one of a half's processes.
-func (s *site) choose(half string) *member {
+// of are a half's processes.
+func (s *site) of(half string) []*member {
 	var some []*member
 	for _, m := range s.members {
 		if m.half == half {
 			some = append(some, m)
 		}
 	}
+	return some
+}
+
+// choose is one of a half's processes.
+func (s *site) choose(half string) *member {
+	some := s.of(half)
 	return some[s.random.IntN(len(some))]
 }
 
@@ -128,9 +138,36 @@ func stopPlane(name string) func(context.Context, *site) error {
 	}
 }
 
+func killAll(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		some := s.of(half)
+		for _, m := range some {
+			m.process.Kill()
+		}
+		s.sleep(ctx, 0, time.Second)
+		var errs []error
+		for _, m := range some {
+			errs = append(errs, m.start())
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// replaceMember ends a process as an update does.
+func replaceMember(half string) func(context.Context, *site) error {
+	return func(_ context.Context, s *site) error {
+		m := s.choose(half)
+		m.process.Stop(stopGrace)
+		return m.start()
+	}
+}
+
+// proxyOf is the one of a half's proxies that is chosen.
+func (s *site) proxyOf(half string) *proxy { return s.proxies[s.choose(half).proxy] }
+
 func cut(half string) func(context.Context, *site) error {
 	return func(ctx context.Context, s *site) error {
-		p := s.proxies[half]
+		p := s.proxyOf(half)
 		p.closed.Store(s.random.IntN(2) == 0)
 		p.cut()
 		s.sleep(ctx, 0, time.Second)
@@ -141,11 +178,37 @@ func cut(half string) func(context.Context, *site) error {
 
 func slow(half string) func(context.Context, *site) error {
 	return func(ctx context.Context, s *site) error {
-		p := s.proxies[half]
+		p := s.proxyOf(half)
 		p.delay.Store(int64(10*time.Millisecond) + s.random.Int64N(int64(300*time.Millisecond)))
 		s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
 		p.delay.Store(0)
 		return nil
+	}
+}
+
+// Clocks jump by a little, which nothing may come of, or by much, by which orders may fail. All stays below the life of
+// what is issued, so that nothing ends early but for that.
+const (
+	littleJump = 20 * time.Second
+	largeJump  = 2 * time.Hour
+)
+
+// jump sets the clock of one process forward or back, and right again after a while.
+func jump(half string) func(context.Context, *site) error {
+	return func(ctx context.Context, s *site) error {
+		m := s.choose(half)
+		far := largeJump
+		if s.random.IntN(2) == 0 {
+			far = littleJump
+		}
+		by := time.Duration(s.random.Int64N(2*int64(far))) - far
+		if by.Abs() > littleJump {
+			s.clocks.Add(1)
+			defer s.clocks.Add(1)
+		}
+		err := m.setClock(by)
+		s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
+		return errors.Join(err, m.setClock(0))
 	}
 }
 
@@ -203,7 +266,7 @@ func flip(ctx context.Context, s *site) error {
 // two has one more controller work for a while, which asks nobody whether it may.
 func two(ctx context.Context, s *site) error {
 	s.unasked++
-	m := &member{name: fmt.Sprintf("controller-unasked-%d", s.unasked), half: "controller"}
+	m := &member{name: fmt.Sprintf("controller-unasked-%d", s.unasked), half: "controller", proxy: "controller"}
 	if err := s.addMember(m); err != nil {
 		return err
 	}

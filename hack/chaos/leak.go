@@ -1,23 +1,34 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"runtime"
+	"runtime/pprof"
 	"time"
+
+	"github.com/acmeca/acmeca/hack/chaos/history"
 )
 
 const (
-	// leakRoom is what the runtime and libraries keep for themselves, however many operators there were.
-	leakRoom = 10
-	leakWait = 20 * time.Second
+	// leakWait is for what ends by itself after a while, such as connections that are kept for the next request.
+	leakWait = 2 * time.Minute
 	leakLook = 50 * time.Millisecond
 )
 
-// leaked is how many goroutines there are more than before, once those that are about to end have had the time to.
-func leaked(before int) int {
+// checkLeaks holds that operators which have ended leave nothing behind: there are no more goroutines than after the one
+// that was there first.
+func checkLeaks(before int, r *report) {
 	for end := time.Now().Add(leakWait); ; time.Sleep(leakLook) {
-		left := runtime.NumGoroutine() - before - leakRoom
-		if left <= 0 || time.Now().After(end) {
-			return max(0, left)
+		left := runtime.NumGoroutine() - before
+		if left <= 0 {
+			return
+		}
+		if time.Now().After(end) {
+			var stacks bytes.Buffer
+			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+			r.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%d goroutines are left of operators that have ended, of these:\n%s", left, stacks.String())})
+			return
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -20,14 +21,15 @@ import (
 
 // load has clients work until end is closed, and then end their accounts. Each of them goes on through faults until it has
 // what it wants; what it is refused is a violation.
-func (s *site) load(ctx context.Context, clients int, end <-chan struct{}) (done <-chan struct{}) {
+func (s *site) load(ctx context.Context, name string, clients int, end <-chan struct{}) (done <-chan struct{}) {
 	finished := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range clients {
 		random := mathrand.New(mathrand.NewPCG(s.random.Uint64(), uint64(i)))
 		all.Go(func() {
-			if err := s.client(ctx, fmt.Sprintf("client-%d", i), random, end); err != nil {
-				s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("client-%d: %v", i, err)})
+			name := fmt.Sprintf("%s-%d", name, i)
+			if err := s.client(ctx, name, random, end); err != nil {
+				s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: %v", name, err)})
 			}
 		})
 	}
@@ -45,7 +47,11 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 		return err
 	}
 	roots.AppendCertsFromPEM(text)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: random.IntN(2) == 0}
+	// One client in two goes to another replica with each request, the others once their connection has ended.
+	transport := &http.Transport{
+		DialContext: s.service.dial, DisableKeepAlives: random.IntN(2) == 0,
+		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: random.IntN(2) == 0,
+	}
 	defer transport.CloseIdleConnections()
 	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01, 10*time.Millisecond)
 	if err := c.Register(ctx, s.local.DirectoryURL()); err != nil {
@@ -64,7 +70,13 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 			return nil
 		case <-time.After(pause):
 		}
+		clocks := s.clocks.Load()
 		certificate, err := c.Issue(ctx, key, freshNames(1+random.IntN(2))...)
+		failed := errors.Is(err, acmeclient.ErrInvalid) || acmeclient.Is(err, "orderNotReady") // at the first or a later look
+		if failed && (clocks%2 == 1 || s.clocks.Load() != clocks) {
+			s.spoilt.Add(1)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("a certificate: %w", err)
 		}

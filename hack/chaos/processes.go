@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,14 +27,15 @@ import (
 	"github.com/acmeca/acmeca/hack/run/local"
 )
 
-// site is a whole acmeca in processes: etcd, kube-apiserver, two controllers of which one leads, and the endpoint, with a
-// proxy between each half and the API server.
+// site is a whole acmeca in processes: etcd, kube-apiserver, two controllers of which one leads, and two replicas of the
+// endpoint, with a proxy between the controllers and the API server, and between each replica and it.
 type site struct {
 	local    *local.Local
 	admin    client.WithWatch
 	history  *history.History
 	members  []*member
-	proxies  map[string]*proxy // by half
+	service  *service
+	proxies  map[string]*proxy
 	http01   *acmeclient.Responder
 	unwatch  func()
 	stopHTTP func()
@@ -40,11 +43,25 @@ type site struct {
 	report   *report
 	random   *mathrand.Rand
 	unasked  int // controllers that worked beside the one that leads
+	// clocks counts each time that a clock is set far from right, and right again: one is wrong while it is odd.
+	clocks atomic.Int64
+	// spoilt are the orders that failed by one.
+	spoilt atomic.Int64
 }
+
+// replicas of the endpoint.
+const replicas = 2
+
+// clockTag builds an operator whose clock can be set, and clockFile is the variable with the file for that.
+const (
+	clockTag  = "acmeca_clock"
+	clockFile = "ACMECA_CLOCK_FILE"
+)
 
 // A member is a process of the operator's, which is started again when it has ended.
 type member struct {
 	name, half string
+	proxy      string // the name of its proxy
 	args       []string
 	health     int
 	pprof      int
@@ -67,17 +84,19 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 		return err
 	}
 	defer s.stop()
-	baseline := s.goroutines(ctx)
-
+	before, err := s.atRest(ctx)
+	if err != nil {
+		return err
+	}
 	loadCtx, cancel := context.WithTimeout(ctx, o.processes+settleTimeout)
 	defer cancel()
 	end := make(chan struct{})
-	done := s.load(loadCtx, o.clients, end)
+	done := s.load(loadCtx, "client", o.clients, end)
 	faultErr := s.faults(ctx, o.processes)
 	close(end)
 	<-done
 	settled := s.await(ctx, settleTimeout, func() (bool, error) { return s.history.Settled(ctx, s.admin, local.Namespace) })
-	s.checkLeaks(ctx, baseline)
+	s.checkLeaks(ctx, before)
 	s.endMembers()
 	auditErr := s.readAudit()
 	violations := s.history.Check()
@@ -85,15 +104,16 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 		violations = append(violations, history.Violation{Fault: history.Broken, What: settled.Error()})
 	}
 	r.count(s.history, violations)
+	r.connections, r.spoilt = s.service.connections(), int(s.spoilt.Load())
 	return errors.Join(faultErr, auditErr)
 }
 
 func newSite(ctx context.Context, random *mathrand.Rand, r *report) (*site, error) {
-	l, stopLocal, err := local.StartForTest(ctx)
+	l, stopLocal, err := local.StartForTestWithTags(ctx, clockTag)
 	if err != nil {
 		return nil, err
 	}
-	s := &site{local: l, history: &history.History{}, proxies: map[string]*proxy{}, http01: &acmeclient.Responder{Keep: true}, report: r, random: random}
+	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{}, http01: &acmeclient.Responder{Keep: true}, report: r, random: random}
 	s.stop = func() {
 		s.endMembers()
 		if s.unwatch != nil {
@@ -133,26 +153,21 @@ func (s *site) start(ctx context.Context) error {
 	s.stopHTTP = func() { _ = server.Close() }
 	// From here on each half is a process of its own.
 	s.local.StopOperator()
-	for half, account := range map[string]string{"controller": local.ControllerAccount, "server": local.ServerAccount} {
-		target := func() string { return strings.TrimPrefix(s.local.Plane().URL(), "https://") }
-		if s.proxies[half], err = newProxy(target); err != nil {
-			return err
-		}
-		path := s.kubeconfig(half)
-		if err := s.local.Plane().WriteServiceAccountKubeconfig(ctx, local.Namespace, account, path); err != nil {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		text = []byte(strings.ReplaceAll(string(text), s.local.Plane().URL(), "https://"+s.proxies[half].address()))
-		if err := os.WriteFile(path, text, 0o600); err != nil {
+	if err := s.addProxy(ctx, "controller", local.ControllerAccount); err != nil {
+		return err
+	}
+	for i := range 2 {
+		m := &member{name: fmt.Sprintf("controller-%d", i), half: "controller", proxy: "controller"}
+		if err := s.addMember(m, "--leader-elect"); err != nil {
 			return err
 		}
 	}
-	for _, m := range []*member{{name: "controller-0", half: "controller"}, {name: "controller-1", half: "controller"}, {name: "server-0", half: "server"}} {
-		if err := s.addMember(m, "--leader-elect"); err != nil {
+	for i := range replicas {
+		name := fmt.Sprintf("server-%d", i)
+		if err := s.addProxy(ctx, name, local.ServerAccount); err != nil {
+			return err
+		}
+		if err := s.addMember(&member{name: name, half: "server", proxy: name}, "--replica-linger", "500ms"); err != nil {
 			return err
 		}
 	}
@@ -164,21 +179,44 @@ func (s *site) start(ctx context.Context) error {
 	return nil
 }
 
-func (s *site) kubeconfig(half string) string { return s.local.Path("proxied-" + half + ".kubeconfig") }
+// addProxy puts a proxy before the API server, and writes the kubeconfig that leads there.
+func (s *site) addProxy(ctx context.Context, name, account string) error {
+	p, err := newProxy(func() string { return strings.TrimPrefix(s.local.Plane().URL(), "https://") })
+	if err != nil {
+		return err
+	}
+	s.proxies[name] = p
+	path := s.kubeconfig(name)
+	if err := s.local.Plane().WriteServiceAccountKubeconfig(ctx, local.Namespace, account, path); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text = []byte(strings.ReplaceAll(string(text), s.local.Plane().URL(), "https://"+p.address()))
+	return os.WriteFile(path, text, 0o600)
+}
 
-// addMember starts a process for good.
-func (s *site) addMember(m *member, controllerArgs ...string) error {
+func (s *site) kubeconfig(proxy string) string {
+	return s.local.Path("proxied-" + proxy + ".kubeconfig")
+}
+
+// addMember starts a process for good. The arguments come after its own.
+func (s *site) addMember(m *member, args ...string) error {
 	ports, err := local.FreePorts()
 	if err != nil {
 		return err
 	}
-	m.site, m.health, m.pprof = s, ports.ControllerHealth, ports.ServerHealth
+	m.site, m.health, m.pprof = s, ports.ControllerHealth, ports.Metrics
 	if m.half == "server" {
-		m.args = s.local.ServerArgs(s.kubeconfig(m.half), m.health)
+		own := local.ReplicaPorts{HTTPS: ports.HTTPS, HTTP: ports.HTTP, Health: m.health, Peers: ports.ServerHealth}
+		m.args = s.local.ReplicaArgs(s.kubeconfig(m.proxy), own)
+		s.service.replicas = append(s.service.replicas, fmt.Sprintf("127.0.0.1:%d", own.HTTPS))
 	} else {
-		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.half), m.health), controllerArgs...)
+		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.proxy), m.health), "--server-replica-secret", local.ReplicaSecret)
 	}
-	m.args = append(m.args, "--pprof-listen", fmt.Sprintf("127.0.0.1:%d", m.pprof))
+	m.args = slices.Concat(m.args, args, []string{"--pprof-listen", fmt.Sprintf("127.0.0.1:%d", m.pprof)})
 	s.members = append(s.members, m)
 	return m.start()
 }
@@ -187,10 +225,17 @@ func (m *member) start() error {
 	m.started++
 	var err error
 	m.process, err = process.Start(process.Spec{
-		Name: m.name, Path: m.site.local.Program(), Args: m.args,
+		Name: m.name, Path: m.site.local.Program(), Args: m.args, Env: append(os.Environ(), clockFile+"="+m.clock()),
 		Log: m.site.local.Path("log", fmt.Sprintf("%s.%d.log", m.name, m.started)),
 	})
 	return err
+}
+
+func (m *member) clock() string { return m.site.local.Path(m.name + ".clock") }
+
+// setClock sets its clock ahead of the system's.
+func (m *member) setClock(ahead time.Duration) error {
+	return os.WriteFile(m.clock(), []byte(ahead.String()), 0o600)
 }
 
 // revive starts it again where it has ended: a controller that lost the lead ends by itself.
@@ -255,42 +300,6 @@ func get(ctx context.Context, url string) (string, error) {
 		err = fmt.Errorf("%s: %s: %s", url, response.Status, text)
 	}
 	return string(text), err
-}
-
-// goroutines of each member, which have just come up.
-func (s *site) goroutines(ctx context.Context) map[string]int {
-	counts := map[string]int{}
-	for _, m := range s.members {
-		if m.pprof == 0 {
-			continue
-		}
-		text, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=1", m.pprof))
-		var count int
-		if _, scanErr := fmt.Sscanf(text, "goroutine profile: total %d", &count); err == nil && scanErr == nil {
-			counts[m.name] = count
-		}
-	}
-	return counts
-}
-
-// goroutineRoom is how many goroutines more a process may have than when it came up: of connections that are still open,
-// and of controllers, for the one that leads now may not have led then.
-const goroutineRoom = 400
-
-func (s *site) checkLeaks(ctx context.Context, before map[string]int) {
-	var worst string
-	err := s.await(ctx, leakWait, func() (bool, error) {
-		worst = ""
-		for name, count := range s.goroutines(ctx) {
-			if count > before[name]+goroutineRoom {
-				worst = fmt.Sprintf("%s has %d goroutines at rest, and had %d when it came up", name, count, before[name])
-			}
-		}
-		return worst == "", errors.New(worst)
-	})
-	if err != nil {
-		s.report.violated(history.Violation{Fault: history.Broken, What: worst})
-	}
 }
 
 // readAudit takes the audit log from the controllers' logs. The last line of one that was killed may be half a line.

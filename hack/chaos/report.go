@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 
@@ -18,9 +19,14 @@ type report struct {
 	faults map[string]int // by kind
 	// points are the writes of the scripts, enumerable the faults at them, enumerated those that happened.
 	points, enumerable, enumerated int
-	requests                       int
-	certificates, revocations      int
-	violations                     []history.Violation
+	// absent are those whose write didn't come, however often they were tried.
+	absent   []string
+	requests int
+	// connections that each replica of the endpoint had, and spoilt the orders that failed by a clock that was far from right.
+	connections               []string
+	spoilt                    int
+	certificates, revocations int
+	violations                []history.Violation
 }
 
 func newReport(seed uint64) *report { return &report{seed: seed, faults: map[string]int{}} }
@@ -35,12 +41,24 @@ func (r *report) fault(kind string) {
 // tried counts a fault that was to happen at a chosen write.
 func (r *report) tried(j job, happened bool) {
 	if !happened {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if j.tries == maxTries {
+			r.absent = append(r.absent, fmt.Sprintf("%s (number %d) of %q, which %s%s", j.at.Call, j.at.Nth, j.script.name, j.mode, j.late()))
+		}
 		return
 	}
 	r.fault("a write " + string(j.mode) + j.late())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.enumerated++
+}
+
+// happened is how many of the chosen faults have.
+func (r *report) happened() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.enumerated
 }
 
 func (r *report) violated(v history.Violation) {
@@ -65,6 +83,9 @@ func (r *report) count(h *history.History, violations []history.Violation) {
 }
 
 func (r *report) print(out io.Writer) {
+	for _, what := range r.absent {
+		fmt.Fprintln(out, "didn't come:", what)
+	}
 	counts := map[history.Fault]int{}
 	for _, v := range r.violations {
 		fmt.Fprintln(out, "VIOLATION", v)
@@ -76,7 +97,12 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "fault: %s\t%d\n", kind, r.faults[kind])
 	}
 	fmt.Fprintf(w, "faults at chosen writes, of those there are\t%d of %d (%d writes)\n", r.enumerated, r.enumerable, r.points)
+	fmt.Fprintf(w, "faults whose write didn't come in %d tries\t%d\n", maxTries, len(r.absent))
 	fmt.Fprintf(w, "requests answered\t%d\n", r.requests)
+	if len(r.connections) > 0 {
+		fmt.Fprintf(w, "connections to each replica of the endpoint\t%s\n", strings.Join(r.connections, ", "))
+		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.spoilt)
+	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)
 	fmt.Fprintf(w, "revocations\t%d\n", r.revocations)
 	fmt.Fprintf(w, "lost\t%d\n", counts[history.Lost])

@@ -29,11 +29,25 @@ type Authorization struct {
 	Challenges []Challenge
 }
 
-// Challenge is a challenge as its client sees it.
-type Challenge struct{ Type, URL, Token, Status string }
+// errors are why challenges failed.
+func (a Authorization) errors() string {
+	var all string
+	for _, challenge := range a.Challenges {
+		if challenge.Error != nil {
+			all += fmt.Sprintf("; %s: %s", challenge.Type, challenge.Error)
+		}
+	}
+	return all
+}
 
-// errInvalid is the end of an order or authorization that can't be valid any more.
-var errInvalid = errors.New("it became invalid")
+// Challenge is a challenge as its client sees it.
+type Challenge struct {
+	Type, URL, Token, Status string
+	Error                    json.RawMessage
+}
+
+// ErrInvalid is the end of an order or authorization that can't be valid any more.
+var ErrInvalid = errors.New("it became invalid")
 
 // Issue gets a certificate for names, in DER.
 func (c *Client) Issue(ctx context.Context, certificateKey *ecdsa.PrivateKey, names ...string) ([]byte, error) {
@@ -94,12 +108,13 @@ func (c *Client) Prove(ctx context.Context, o *Order) error {
 		}
 	}
 	for _, a := range o.Authorizations {
+		var state Authorization
 		if err := c.until(ctx, func() (string, error) {
-			var state Authorization
+			state = Authorization{}
 			_, err := c.call(ctx, a, nil, &state)
 			return state.Status, err
 		}); err != nil {
-			return fmt.Errorf("%s: %w", a, err)
+			return fmt.Errorf("%s: %w%s", a, err, state.errors())
 		}
 	}
 	return nil
@@ -189,7 +204,7 @@ func (c *Client) until(ctx context.Context, look func() (string, error)) error {
 		case state == "valid":
 			return nil
 		case state == "invalid":
-			return errInvalid
+			return ErrInvalid
 		}
 		select {
 		case <-time.After(wait):

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -288,18 +289,23 @@ func (c *checker) checkAnswers() {
 		kind   Kind
 		id     string
 	}
-	last := map[resource]string{}
+	// last is what was told last; shown is what each client has to be shown from then on.
+	last, shown := map[resource]string{}, map[resource]string{}
 	revoked := map[string]bool{}
 	for _, r := range c.revocations {
 		revoked[r.serial] = true
 	}
 	for _, answer := range c.Answers {
 		key := resource{answer.Client, answer.Kind, answer.ID}
-		before, known := last[key]
+		before, known := shown[key]
 		if answer.State != "" {
-			last[key] = answer.State
+			last[key], shown[key] = answer.State, answer.State
 		}
 		switch {
+		case answer.Kind == Loss:
+			if c.Several {
+				maps.DeleteFunc(shown, func(r resource, _ string) bool { return r.client == answer.Client })
+			}
 		case answer.State == "":
 			if known && !c.removed(answer) {
 				c.report(Lost, "%s was told that there is no %s %s, after it was %q", answer.Client, answer.Kind, answer.ID, before)

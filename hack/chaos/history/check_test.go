@@ -254,6 +254,23 @@ func TestViolationsAreFound(t *testing.T) {
 	}
 }
 
+// Who goes on at another replica without the nonce of the last answer may be shown less.
+func TestALossBreaksTheThreadWhereThereAreSeveralReplicas(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		h := world(t)
+		h.Several = several
+		h.Answers = append(h.Answers, Answer{"d", Challenge, "za.http-01", "processing"}, Answer{Client: "c", Kind: Loss}, Answer{"d", Challenge, "za.http-01", "processing"},
+			Answer{Client: "d", Kind: Loss}, Answer{"d", Challenge, "za.http-01", "pending"}, Answer{"d", Challenge, "za.http-01", "processing"})
+		if found := h.Check(); (len(found) == 0) != several {
+			t.Errorf("several %v: %v", several, found)
+		}
+		h.Answers = append(h.Answers, Answer{"d", Challenge, "za.http-01", "pending"})
+		if len(h.Check()) == 0 {
+			t.Error("what was shown after the loss is undone")
+		}
+	}
+}
+
 func TestWhatRetentionRemovedIsNotLost(t *testing.T) {
 	h := world(t)
 	order := h.Orders[len(h.Orders)-1].Object

@@ -18,6 +18,9 @@ type History struct {
 	Answers        []Answer
 	// Issued are the lines "certificate issued" of the audit log.
 	Issued []Issued
+	// Several says that the endpoint has several replicas. A client that lost an answer lost the nonce in it too, which says
+	// what it was shown before, and may be shown less by the next replica for a moment (docs/decisions/0091).
+	Several bool
 	// Gaps are what could not be recorded; with any of them a check says nothing.
 	Gaps []string
 
@@ -66,6 +69,8 @@ const (
 	Account       Kind = "account"
 	Certificate   Kind = "certificate"
 	Revocation    Kind = "revocation"
+	// Loss is no resource: an answer didn't reach the client.
+	Loss Kind = "loss"
 )
 
 func (h *History) add(change func()) {

@@ -38,11 +38,13 @@ func (l *listener) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	response, err := l.inner.RoundTrip(request)
 	if err != nil {
+		l.lost()
 		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
+		l.lost()
 		return nil, err
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
@@ -51,6 +53,10 @@ func (l *listener) RoundTrip(request *http.Request) (*http.Response, error) {
 		l.history.Answers = append(l.history.Answers, l.answers(request, sent, response, body)...)
 	})
 	return response, nil
+}
+
+func (l *listener) lost() {
+	l.history.add(func() { l.history.Answers = append(l.history.Answers, Answer{Client: l.client, Kind: Loss}) })
 }
 
 // document is what of all documents is of interest.

@@ -5,10 +5,13 @@ func (l *Local) ControllerArgs(kubeconfig string, health int) []string {
 	return append(l.commonArgs("controller", kubeconfig, health), "--server-tls-secret", serverSecret)
 }
 
-// ServerArgs are what the endpoint is run with as a process of its own.
-func (l *Local) ServerArgs(kubeconfig string, health int) []string {
-	return append(l.commonArgs("server", kubeconfig, health),
-		"--listen", address(l.options.Ports.HTTPS), "--plain-listen", address(l.options.Ports.HTTP), "--tls-dir", l.path("tls"))
+// ReplicaArgs are what a replica of the endpoint is run with as a process of its own.
+func (l *Local) ReplicaArgs(kubeconfig string, ports ReplicaPorts) []string {
+	return append(l.commonArgs("server", kubeconfig, ports.Health),
+		"--listen", address(ports.HTTPS), "--plain-listen", address(ports.HTTP), "--tls-dir", l.TLSDir(),
+		"--replica-dir", l.path("replicas"), "--replica-address", "127.0.0.1", "--replica-listen", address(ports.Peers),
+		"--replica-linger", replicaLinger.String(), "--shutdown-delay", replicaDelay.String(),
+	)
 }
 
 func (l *Local) commonArgs(half, kubeconfig string, health int) []string {
@@ -29,8 +32,9 @@ func (l *Local) Program() string { return l.options.Operator }
 // Path is that of a file or directory in the state.
 func (l *Local) Path(elements ...string) string { return l.path(elements...) }
 
-// ServiceAccounts of the two halves, in Namespace.
+// Names in Namespace: the ServiceAccounts of the two halves, and the Secret with what the endpoint's replicas share.
 const (
 	ControllerAccount = controllerAccount
 	ServerAccount     = serverAccount
+	ReplicaSecret     = replicaSecret
 )

@@ -33,19 +33,33 @@ const (
 )
 
 // FreePorts chooses ports that nobody uses now, for tests that run side by side.
-func FreePorts() (Ports, error) {
-	var p Ports
-	for _, port := range []*int{
-		&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.Metrics, &p.DNS, &p.HTTP01, &p.TLSALPN01,
-	} {
+func FreePorts() (p Ports, err error) {
+	err = chooseFree(&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.Metrics, &p.DNS, &p.HTTP01, &p.TLSALPN01)
+	return p, err
+}
+
+// ReplicaPorts are those of a replica of the endpoint.
+type ReplicaPorts struct {
+	HTTPS, HTTP, Health int
+	Peers               int // where other replicas ask about nonces
+}
+
+// FreeReplicaPorts chooses ports that nobody uses now.
+func FreeReplicaPorts() (p ReplicaPorts, err error) {
+	err = chooseFree(&p.HTTPS, &p.HTTP, &p.Health, &p.Peers)
+	return p, err
+}
+
+func chooseFree(ports ...*int) error {
+	for _, port := range ports {
 		listener, err := listenOnFreePort()
 		if err != nil {
-			return Ports{}, err
+			return err
 		}
 		defer listener.Close() // at the end, so that they are all different
 		*port = listener.Addr().(*net.TCPAddr).Port
 	}
-	return p, nil
+	return nil
 }
 
 func listenOnFreePort() (listener net.Listener, err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -35,40 +34,14 @@ func (l *Local) StartReplica(ctx context.Context, args ...string) (*Replica, err
 	if !l.options.Replicas {
 		return nil, errors.New("the endpoint is in the operator's own process, without replicas")
 	}
-	var ports [4]int // of ACME, plain HTTP, health, other replicas
-	var held []net.Listener
-	for i := range ports {
-		listener, err := listenOnFreePort()
-		if err != nil {
-			return nil, err
-		}
-		ports[i], held = listener.Addr().(*net.TCPAddr).Port, append(held, listener)
+	ports, err := FreeReplicaPorts()
+	if err != nil {
+		return nil, err
 	}
-	for _, listener := range held { // at the end, so that they are all different
-		_ = listener.Close()
-	}
-	name := "replica-" + strconv.Itoa(ports[0])
-	r := &Replica{Address: address(ports[0]), PlainAddress: address(ports[1]), local: l, health: ports[2]}
-	var err error
+	name := "replica-" + strconv.Itoa(ports.HTTPS)
+	r := &Replica{Address: address(ports.HTTPS), PlainAddress: address(ports.HTTP), local: l, health: ports.Health}
 	r.process, err = process.Start(process.Spec{
-		Name: name, Path: l.options.Operator, Log: l.path("log", name+".log"),
-		Args: append([]string{
-			"server",
-			"--kubeconfig", l.serverKubeconfig(),
-			"--namespace", Namespace,
-			"--default-issuer", keyOf(l.issuer),
-			"--external-url", l.BaseURL(),
-			"--plain-url", "http://" + address(l.options.Ports.HTTP),
-			"--listen", r.Address,
-			"--plain-listen", r.PlainAddress,
-			"--health-listen", address(r.health),
-			"--tls-dir", l.TLSDir(),
-			"--replica-dir", l.path("replicas"),
-			"--replica-address", "127.0.0.1",
-			"--replica-listen", address(ports[3]),
-			"--replica-linger", replicaLinger.String(),
-			"--shutdown-delay", replicaDelay.String(),
-		}, args...),
+		Name: name, Path: l.options.Operator, Log: l.path("log", name+".log"), Args: append(l.ReplicaArgs(l.serverKubeconfig(), ports), args...),
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/acmeca/acmeca/hack/project"
 )
@@ -24,13 +25,18 @@ func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*L
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs})
 }
 
-func startInTemporary(ctx context.Context, options Options) (*Local, func(), error) {
+// StartForTestWithTags is StartForTestWithReplicas with an operator that is built with a build tag.
+func StartForTestWithTags(ctx context.Context, tags string, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs}, "-tags", tags)
+}
+
+func startInTemporary(ctx context.Context, options Options, buildArgs ...string) (*Local, func(), error) {
 	dir, err := os.MkdirTemp("", "acmeca-test-")
 	if err != nil {
 		return nil, nil, err
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // what stays is the system's to clean
-	l, err := startForTest(ctx, dir, options)
+	l, err := startForTest(ctx, dir, options, buildArgs)
 	if err != nil {
 		remove()
 		return nil, nil, err
@@ -38,23 +44,24 @@ func startInTemporary(ctx context.Context, options Options) (*Local, func(), err
 	return l, func() { l.Stop(); remove() }, nil
 }
 
-func startForTest(ctx context.Context, dir string, options Options) (*Local, error) {
+func startForTest(ctx context.Context, dir string, options Options, buildArgs []string) (*Local, error) {
 	operator := filepath.Join(dir, "acmeca")
 	ports, err := FreePorts()
-	if err := errors.Join(err, BuildOperator(ctx, operator)); err != nil {
+	if err := errors.Join(err, BuildOperator(ctx, operator, buildArgs...)); err != nil {
 		return nil, err
 	}
 	options.Dir, options.Operator, options.Ports, options.UnsafeNoFsync = dir, operator, ports, true
 	return Start(ctx, options)
 }
 
-// BuildOperator builds the operator into a file of the suite's own, since suites run side by side.
-func BuildOperator(ctx context.Context, path string) error {
+// BuildOperator builds the operator into a file of the suite's own, since suites run side by side. The arguments are go
+// build's.
+func BuildOperator(ctx context.Context, path string, args ...string) error {
 	root, err := project.Root()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/acmeca")
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", path}, args, []string{"./cmd/acmeca"})...)
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the operator: %w\n%s", err, output)
