@@ -23,7 +23,31 @@ func dialFrom(address string, port int) (net.Conn, error) {
 	return dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 }
 
+// clientHello is the first message of a TLS connection that asks for protocols.
+func clientHello(protocols ...string) []byte {
+	GinkgoHelper()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	go func() {
+		_ = tls.Client(theirs, &tls.Config{ServerName: "127.0.0.1", RootCAs: roots, NextProtos: protocols}).Handshake()
+	}() // it gets no answer
+	hello := make([]byte, 16<<10)
+	n, err := ours.Read(hello)
+	Expect(err).NotTo(HaveOccurred())
+	return hello[:n]
+}
+
+// endsByItself reports whether the other side ends a connection before its deadline.
+func endsByItself(conn net.Conn) bool {
+	_, err := io.Copy(io.Discard, conn)
+	var timeout net.Error
+	return !errors.As(err, &timeout) || !timeout.Timeout()
+}
+
 var _ = Describe("Connections", func() {
+	BeforeEach(leaveNothing)
+
 	It("that are idle, ten thousand of them, keep nobody out", func(ctx SpecContext) {
 		var limit unix.Rlimit
 		Expect(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)).To(Succeed())
@@ -47,8 +71,9 @@ var _ = Describe("Connections", func() {
 		})
 	}, SpecTimeout(3*time.Minute))
 
-	It("that send a header, or a body, byte by byte keep nobody out, and are ended (slowloris)", func(ctx SpecContext) {
+	It("that stand still in the handshake, or send a header, or a body, byte by byte keep nobody out, and are ended (slowloris)", func(ctx SpecContext) {
 		const slow = 300
+		hello := clientHello("acme-tls/1", "h2")
 		meanwhile(ctx, func() {
 			var ended atomic.Int32
 			var all sync.WaitGroup
@@ -57,6 +82,14 @@ var _ = Describe("Connections", func() {
 					raw, err := dialFrom(attacker, acmeca.Ports().HTTPS)
 					if err != nil {
 						ended.Add(1)
+						return
+					}
+					if i%3 == 0 {
+						defer raw.Close()
+						_ = raw.SetDeadline(time.Now().Add(time.Minute))
+						if _, err := raw.Write(hello); err != nil || endsByItself(raw) {
+							ended.Add(1)
+						}
 						return
 					}
 					conn := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
@@ -82,9 +115,7 @@ var _ = Describe("Connections", func() {
 							}
 						}
 					}()
-					_, err = io.Copy(io.Discard, conn)
-					var timeout net.Error
-					if !errors.As(err, &timeout) || !timeout.Timeout() {
+					if endsByItself(conn) {
 						ended.Add(1)
 					}
 				})
@@ -96,6 +127,8 @@ var _ = Describe("Connections", func() {
 })
 
 var _ = Describe("Floods", func() {
+	BeforeEach(leaveNothing)
+
 	flood := func(ctx context.Context, length time.Duration, send func(*http.Client, int) (int, error)) map[int]int {
 		answers := map[int]int{}
 		var mu sync.Mutex

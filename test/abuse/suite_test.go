@@ -44,13 +44,17 @@ var (
 	responder = &acmeclient.Responder{Keep: true}
 	roots     = x509.NewCertPool()
 	names     atomic.Int64
+	// pprofAddress is where the operator tells what it is at.
+	pprofAddress string
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	logf.SetLogger(GinkgoLogr)
 	var stop func()
-	var err error
-	acmeca, stop, err = local.StartForTest(ctx)
+	ports, err := local.FreePorts()
+	Expect(err).NotTo(HaveOccurred())
+	pprofAddress = fmt.Sprintf("127.0.0.1:%d", ports.Metrics)
+	acmeca, stop, err = local.StartForTest(ctx, "--server-pprof-listen", pprofAddress)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(stop)
 	server, err := responder.Serve(acmeca.Ports().HTTP01)
@@ -64,7 +68,30 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	kube, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
+	meanwhile(ctx, func() {}) // what the first certificates start is there from now on
 })
+
+// goroutines of the operator.
+func goroutines() int {
+	GinkgoHelper()
+	response, err := http.Get("http://" + pprofAddress + "/debug/pprof/goroutine?debug=1")
+	Expect(err).NotTo(HaveOccurred())
+	defer response.Body.Close()
+	var count int
+	_, err = fmt.Fscanf(response.Body, "goroutine profile: total %d", &count)
+	Expect(err).NotTo(HaveOccurred())
+	return count
+}
+
+// leaveNothing has a spec leave the operator with no more goroutines than it had, once the spec's own connections are closed.
+func leaveNothing() {
+	GinkgoHelper()
+	http.DefaultClient.CloseIdleConnections()
+	before := goroutines()
+	DeferCleanup(func() {
+		Eventually(goroutines).WithTimeout(2*time.Minute).WithPolling(100*time.Millisecond).Should(BeNumerically("<=", before), "goroutines that are left of a spec")
+	})
+}
 
 // Whatever is done to it, the operator is the same process at the end.
 var _ = AfterEach(func() {

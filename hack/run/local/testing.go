@@ -13,9 +13,9 @@ import (
 )
 
 // StartForTest starts an acmeca of its own for a test suite: this tree's operator, with free ports and an empty state in a
-// temporary directory, which the returned function stops and removes.
-func StartForTest(ctx context.Context) (*Local, func(), error) {
-	return startInTemporary(ctx, Options{})
+// temporary directory, which the returned function stops and removes. The operator gets the arguments besides its own.
+func StartForTest(ctx context.Context, operatorArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{OperatorArgs: operatorArgs})
 }
 
 // StartForTestWithReplicas is StartForTest without the endpoint, of which StartReplica starts replicas. The operator's URLs
