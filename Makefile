@@ -9,8 +9,12 @@ IMG ?= acmeca:dev
 PLATFORMS ?= linux/amd64,linux/arm64
 # How long `make fuzz` spends on each target.
 FUZZTIME ?= 10s
-# More arguments for `go test`, such as TESTFLAGS=-race.
+# More arguments for `go test`.
 TESTFLAGS ?=
+# RACE=1 has `make test` build the tests, and the operators that they start, with the race detector; a race ends a program. It
+# takes several times as long, and minutes more to compile, once.
+RACE ?=
+RACING := $(if $(filter 1,$(RACE)),GOFLAGS="$(GOFLAGS) -race" GORACE=halt_on_error=1)
 
 .PHONY: help
 help: ## Show this help.
@@ -120,7 +124,7 @@ supply-chain: ## Check the modules that are built in, their licences, and known 
 
 .PHONY: test
 test: control-plane cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
-	$(GO) run ./hack/gotest -timeout 20m $(TESTFLAGS) ./...
+	$(RACING) $(GO) run ./hack/gotest -timeout $(if $(RACING),60m,20m) $(TESTFLAGS) ./...
 	$(GO) -C test/rules test -count=1 ./... # what it reads is outside of its module, where the cache doesn't look
 	$(GO) -C hack/packaging test -count=1 ./...
 
