@@ -95,7 +95,12 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 		return ctrl.Result{}, nil, err
 	}
 	if authz.Spec.Deactivation != nil {
-		problem := verifyDeactivation(issuer, account, authz.Spec.Deactivation, acme.AuthorizationPath(authz.Name))
+		_, problem, err := verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem {
+			return verifyDeactivation(issuer, a, authz.Spec.Deactivation, acme.AuthorizationPath(authz.Name))
+		})
+		if err != nil {
+			return ctrl.Result{}, nil, err
+		}
 		if problem == nil {
 			authz.Status.State = endedBy(authz.Spec.Deactivation)
 			return ctrl.Result{}, nil, nil
@@ -105,7 +110,8 @@ func (r *AuthorizationReconciler) step(ctx context.Context, issuer *Issuer, auth
 	if authz.Spec.Response == nil || authz.Status.State == acme.StateValid || issuer.Spec.Suspend {
 		return again, nil, nil
 	}
-	return again, r.validate(ctx, issuer, account, authz), nil
+	next, err = r.validate(ctx, issuer, account, authz)
+	return again, next, err
 }
 
 // withoutIssuer ends a pending authorization whose issuer is gone. Otherwise the issuer's becoming ready wakes it.
@@ -140,19 +146,23 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 
 // validate takes up what came of the challenge that the client chose, and gives what has it tried, for the first time or
 // again.
-func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) (next func()) {
+func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) (next func(), err error) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
-	if problem := verifyResponse(issuer, account, authz); problem != nil {
+	account, problem, err := verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyResponse(issuer, a, authz) })
+	if err != nil {
+		return nil, err
+	}
+	if problem != nil {
 		r.refused(ctx, authz, "Response", problem)
 		r.fail(issuer, authz, challenge, problem)
-		return nil
+		return nil, nil
 	}
 	key := client.ObjectKeyFromObject(authz)
 	start := func() { r.Attempts.Start(key, issuer, account, authz) }
 	attempt, ok := r.Attempts.Take(key, authz.UID)
 	if !ok {
-		return start
+		return start, nil
 	}
 	challenge.Attempts = attempt.Number
 	challenge.Record = recordFrom(attempt.Result.Record)
@@ -175,9 +185,9 @@ func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, 
 		// A transient failure: shown, and tried again while the challenge stays "processing" (RFC 8555 section 8.2).
 		challenge.Problem = v1alpha1.ProblemFrom(attempt.Result.Problem)
 		authz.Status.Challenge = challenge
-		return start
+		return start, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // fail ends an authorization, and the challenge where one was tried.

@@ -279,7 +279,11 @@ func (r *OrderReconciler) issue(ctx context.Context, issuer *Issuer, order *v1al
 	if err != nil || account == nil {
 		return err
 	}
-	if problem := verifyFinalization(issuer, account, order); problem != nil {
+	account, problem, err := verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyFinalization(issuer, a, order) })
+	if err != nil {
+		return err
+	}
+	if problem != nil {
 		r.Events.Eventf(order, nil, "Warning", "FinalizationRefused", "Finalize", "%s", problem.Error())
 		r.fail(order, problem)
 		return nil

@@ -2,8 +2,11 @@ package controllers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/jws"
@@ -44,6 +47,24 @@ func verifyAccountRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, request
 		return nil, problem
 	}
 	return message, nil
+}
+
+// verified runs a verification with the account that the cache has, and once more with the one that is stored, where that is
+// newer and the first one failed: accounts come by another watch than what they sign, so the cache may not have come to the key
+// that an account has changed to a moment ago. It gives the account that was looked at last.
+func verified(ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
+	problem := verify(account)
+	if problem == nil {
+		return account, nil, nil
+	}
+	now := &v1alpha1.AcmeAccount{}
+	if err := live.Get(ctx, client.ObjectKeyFromObject(account), now); err != nil {
+		return account, problem, client.IgnoreNotFound(err)
+	}
+	if now.ResourceVersion == account.ResourceVersion {
+		return account, problem, nil
+	}
+	return now, verify(now), nil
 }
 
 // signedFor verifies that a message was meant for one of the paths of the issuer.

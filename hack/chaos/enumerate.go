@@ -324,20 +324,21 @@ func (b *backlog) again(j job) {
 	b.jobs = append(b.jobs, j)
 }
 
-// plan runs each script once without a fault, and notes the writes.
+// plan runs each script once without a fault, each on an operator of its own, and notes the writes.
 func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error) {
-	w, err := newWorker(ctx, world)
-	if err != nil {
-		return nil, err
-	}
 	var jobs []job
 	for _, s := range scripts {
+		w, err := newWorker(ctx, world)
+		if err != nil {
+			return nil, err
+		}
 		w.injector.Arm(inject.Point{}, "")
 		if err := s.run(ctx, w); err != nil {
 			w.finish(ctx)
 			return nil, fmt.Errorf("%s, without a fault: %w", s.name, err)
 		}
 		points, _ := w.injector.Seen()
+		r.add(w, w.finish(ctx))
 		r.points += len(points)
 		for _, point := range points {
 			for _, mode := range inject.Modes {
@@ -351,7 +352,6 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 			}
 		}
 	}
-	r.add(w, w.finish(ctx))
 	return jobs, nil
 }
 
@@ -379,7 +379,8 @@ func work(ctx context.Context, world *inprocess.World, b *backlog, r *report) er
 		if !ok {
 			break
 		}
-		if w.rotations >= maxRotations {
+		// Some writes come in the first life of an operator alone, such as that of the first CRL.
+		if w.rotations >= maxRotations || j.tries > 1 {
 			r.add(w, w.finish(ctx))
 			if w, err = newWorker(ctx, world); err != nil {
 				return err
