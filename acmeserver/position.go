@@ -69,11 +69,14 @@ func (s *Server) newNonceFor(c *call) string {
 // any replica's was made by a replica. A nonce of this replica's own may pass on what others have shown, of kinds that nothing
 // was read of since.
 func (s *Server) follow(c *call, n *nonce.Nonce) {
-	if shown := positionsIn(n.Note); s.nonces.Own(n) {
-		c.shown = s.others.upTo(shown)
+	c.shown = positionsIn(n.Note)
+	if s.nonces.Own(n) {
+		c.shown = s.others.upTo(c.shown)
 	} else {
-		s.others.raise(shown)
-		c.shown = shown
+		s.others.raise(c.shown)
+	}
+	if c.shown == (positions{}) {
+		return // there are no others
 	}
 	c.Request = c.WithContext(context.WithValue(c.Context(), positionsKey{}, c.shown))
 }
