@@ -63,7 +63,7 @@ sbom: release-binary $(BIN)/cyclonedx-gomod ## List what the operator is made of
 	$(BIN)/cyclonedx-gomod bin -json -noserial -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: reproducible
-reproducible: ## Build the operator twice, in two places and without a cache, and compare. Takes minutes.
+reproducible: ## Build the operator and the plugin in two places, in one without a cache, and compare. Takes minutes.
 	hack/reproducible.sh
 
 ##@ Use in the cluster of your kubeconfig
