@@ -103,7 +103,7 @@ manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and t
 
 .PHONY: api-reference
 api-reference: $(BIN)/crd-ref-docs ## Generate docs/reference/api.md from the kinds.
-	$(BIN)/crd-ref-docs --log-level ERROR --source-path api/v1alpha1 --max-depth 15 --config hack/apireference/config.yaml --renderer markdown --output-path docs/reference/api.md
+	$(BIN)/crd-ref-docs --log-level ERROR --source-path api/v1alpha1 --max-depth 15 --config hack/apireference/config.yaml --templates-dir hack/apireference/templates --renderer markdown --output-path docs/reference/api.md
 
 .PHONY: bundle
 bundle: manifests ## Generate the OLM bundle.

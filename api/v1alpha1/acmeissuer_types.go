@@ -483,14 +483,6 @@ type EgressProxy struct {
 	// SecretRef names a kubernetes.io/basic-auth Secret with username and password for the proxy.
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
-
-	// Retired names kubernetes.io/tls Secrets of CAs that issued certificates here before. They go on signing CRLs for
-	// those. The operator remembers by itself the intermediates that it has made.
-	// +optional
-	// +listType=map
-	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=16
-	Retired []ObjectRef `json:"retired,omitempty"`
 }
 
 // Perspective is a validator at another place of the network.
