@@ -2,13 +2,18 @@ package packaging
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	scorecard "github.com/operator-framework/api/pkg/apis/scorecard/v1alpha3"
 	"github.com/operator-framework/api/pkg/manifests"
 	"github.com/operator-framework/api/pkg/operators/v1alpha1"
 	"github.com/operator-framework/api/pkg/validation"
 	interfaces "github.com/operator-framework/api/pkg/validation/interfaces"
+	"sigs.k8s.io/yaml"
 )
 
 func bundle(t *testing.T) *manifests.Bundle {
@@ -36,9 +41,13 @@ func TestTheBundleIsValid(t *testing.T) {
 	}
 }
 
+// What the scorecard's tests ask of samples and descriptors, which run in a cluster alone.
 func TestTheBundleHasSamplesAndDescriptorsOfEveryKind(t *testing.T) {
 	bundle := bundle(t)
-	var samples []struct{ Kind string }
+	var samples []struct {
+		Kind string
+		Spec map[string]any
+	}
 	if err := json.Unmarshal([]byte(bundle.CSV.Annotations["alm-examples"]), &samples); err != nil {
 		t.Fatal(err)
 	}
@@ -47,12 +56,82 @@ func TestTheBundleHasSamplesAndDescriptorsOfEveryKind(t *testing.T) {
 		t.Errorf("it has %d kinds and %d definitions", len(owned), len(bundle.V1CRDs))
 	}
 	for _, kind := range owned {
-		if !slices.ContainsFunc(samples, func(s struct{ Kind string }) bool { return s.Kind == kind.Kind }) {
+		if len(kind.Resources) == 0 || len(kind.StatusDescriptors) == 0 {
+			t.Errorf("%s lacks resources or descriptors of its status", kind.Kind)
+		}
+		fields := map[string]bool{}
+		for _, sample := range samples {
+			if sample.Kind == kind.Kind {
+				for field := range sample.Spec {
+					fields[field] = true
+				}
+			}
+		}
+		if len(fields) == 0 {
 			t.Errorf("there is no sample of %s", kind.Kind)
 		}
-		if len(kind.SpecDescriptors) == 0 || len(kind.StatusDescriptors) == 0 {
-			t.Errorf("%s lacks descriptors", kind.Kind)
+		for field := range fields {
+			if !slices.ContainsFunc(kind.SpecDescriptors, func(d v1alpha1.SpecDescriptor) bool { return d.Path == field }) {
+				t.Errorf("%s has no descriptor of %s, which a sample has", kind.Kind, field)
+			}
 		}
+	}
+}
+
+// Whoever looks at the image sees its labels, and whoever looks into it the annotations.
+func TestTheBundleImageSaysWhatItsMetadataSays(t *testing.T) {
+	var metadata struct{ Annotations map[string]string }
+	decode(t, "metadata/annotations.yaml", &metadata)
+	text, err := os.ReadFile(root(t) + "/bundle/bundle.Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		switch words := strings.Fields(line); words[0] {
+		case "LABEL":
+			key, value, _ := strings.Cut(words[1], "=")
+			labels[key] = value
+		case "COPY":
+			if _, err := os.Stat(root(t) + "/bundle/" + words[1]); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if diff := cmp.Diff(metadata.Annotations, labels); diff != "" {
+		t.Errorf("annotations -, labels +:\n%s", diff)
+	}
+}
+
+func TestTheScorecardIsConfigured(t *testing.T) {
+	var config scorecard.Configuration
+	decode(t, "tests/scorecard/config.yaml", &config)
+	if config.APIVersion != scorecard.GroupVersion.String() || config.Kind != "Configuration" {
+		t.Errorf("it is a %s %s", config.APIVersion, config.Kind)
+	}
+	var tests []string
+	images := map[string]bool{}
+	for _, stage := range config.Stages {
+		for _, test := range stage.Tests {
+			tests, images[test.Image] = append(tests, test.Entrypoint[len(test.Entrypoint)-1]), true
+		}
+	}
+	if slices.Sort(tests); len(images) != 1 || !slices.Equal(tests, []string{
+		"basic-check-spec", "olm-bundle-validation", "olm-crds-have-resources", "olm-crds-have-validation", "olm-spec-descriptors", "olm-status-descriptors",
+	}) {
+		t.Errorf("it has the tests %v, of %v", tests, images)
+	}
+}
+
+// decode reads a file of the bundle, all of whose fields have to be known.
+func decode(t *testing.T, name string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(root(t) + "/bundle/" + name)
+	if err == nil {
+		err = yaml.UnmarshalStrict(text, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
 	}
 }
 
