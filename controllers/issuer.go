@@ -68,8 +68,8 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	if object.DeletionTimestamp != nil {
 		return r.end(ctx, object)
 	}
-	if err := r.keepForEnd(ctx, object); err != nil {
-		return ctrl.Result{}, err
+	if added, err := r.keepForEnd(ctx, object); added || err != nil {
+		return ctrl.Result{}, err // that change brings it here again: one more now would look like another's to what follows on it
 	}
 	base := object.DeepCopy()
 	known, _ := r.Issuers.Revoking(request.Namespace, request.Name)

@@ -253,9 +253,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		w.delete(ctx)
 		_, loaded := w.reconciler.Issuers.Revoking(w.namespace, "ca")
 		Expect(loaded).To(BeFalse())
-		again := &v1alpha1.AcmeIssuer{Spec: selfSigned(v1alpha1.SelfSignedCA{})}
-		again.Namespace, again.Name = w.namespace, "ca"
-		Expect(admin.Create(ctx, again)).To(Succeed())
+		w.create(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		Expect(w.reconcile(ctx).Status.IssuingCertificate).To(Equal(good.Status.IssuingCertificate))
 	})
 

@@ -26,13 +26,13 @@ const (
 	awaitEnd = 5 * time.Minute
 )
 
-// keepForEnd puts the finalizer on an issuer, so that it doesn't go before its last CRLs are published.
-func (r *IssuerReconciler) keepForEnd(ctx context.Context, object *v1alpha1.AcmeIssuer) error {
+// keepForEnd puts the finalizer on an issuer that lacks it, so that it doesn't go before its last CRLs are published.
+func (r *IssuerReconciler) keepForEnd(ctx context.Context, object *v1alpha1.AcmeIssuer) (added bool, err error) {
 	before := object.DeepCopy()
 	if !controllerutil.AddFinalizer(object, v1alpha1.IssuerFinalizer) {
-		return nil
+		return false, nil
 	}
-	return r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	return true, r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
 
 // end takes the steps of an issuer that is being deleted: nothing is issued any more; what is under way ends, and

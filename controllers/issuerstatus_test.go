@@ -147,9 +147,8 @@ var _ = Describe("An issuer's status", func() {
 	It("says that its namespace can't be served", func(ctx SpecContext) {
 		Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "acme"}})).To(Succeed())
 		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
-		issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: "acme", Name: "ca"}, Spec: selfSigned(v1alpha1.SelfSignedCA{})}
-		Expect(admin.Create(ctx, issuer)).To(Succeed())
 		w.namespace = "acme"
+		w.create(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		Expect(readyOf(w.reconcile(ctx)).Message).To(HavePrefix("metadata.namespace"))
 	})
 

@@ -39,11 +39,17 @@ type issuerWorld struct {
 func newIssuerWorld(ctx SpecContext, spec v1alpha1.AcmeIssuerSpec) *issuerWorld {
 	GinkgoHelper()
 	w := &issuerWorld{namespace: newNamespace(ctx), clock: testingclock.NewFakeClock(time.Now().Truncate(time.Second)), faults: &faults{}, events: &recordedEvents{}}
-	issuer := &v1alpha1.AcmeIssuer{Spec: spec}
-	issuer.Namespace, issuer.Name = w.namespace, "ca"
-	Expect(admin.Create(ctx, issuer)).To(Succeed())
+	w.create(ctx, spec)
 	w.restart()
 	return w
+}
+
+// create makes the issuer, with the finalizer that it gets first.
+func (w *issuerWorld) create(ctx context.Context, spec v1alpha1.AcmeIssuerSpec) {
+	GinkgoHelper()
+	issuer := &v1alpha1.AcmeIssuer{Spec: spec}
+	issuer.Namespace, issuer.Name, issuer.Finalizers = w.namespace, "ca", []string{v1alpha1.IssuerFinalizer}
+	Expect(admin.Create(ctx, issuer)).To(Succeed())
 }
 
 // selfSigned is a CA that the operator makes.

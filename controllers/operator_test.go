@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -45,6 +46,8 @@ type operator struct {
 	signed map[string][]string
 	// failing has every write of an order's status fail.
 	failing bool
+	// conflicts are the writes that met another's change.
+	conflicts []string
 }
 
 const (
@@ -127,7 +130,7 @@ func (o *operator) cacheOptions() cache.Options {
 	return options
 }
 
-// client notes what the controllers write into orders, and has that fail where it is to.
+// client notes what the controllers write into orders, and has that fail where it is to; and conflicts.
 func (o *operator) client(config *rest.Config, options client.Options) (client.Client, error) {
 	inner, err := client.NewWithWatch(config, options)
 	if err != nil {
@@ -138,7 +141,10 @@ func (o *operator) client(config *rest.Config, options client.Options) (client.C
 			if order, ok := object.(*v1alpha1.AcmeOrder); ok && o.note(order) {
 				return errKilled
 			}
-			return c.SubResource(sub).Update(ctx, object, options...)
+			return o.noteConflict(object, c.SubResource(sub).Update(ctx, object, options...))
+		},
+		Update: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.UpdateOption) error {
+			return o.noteConflict(object, c.Update(ctx, object, options...))
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
 			if order, ok := object.(*v1alpha1.AcmeOrder); ok && o.note(order) {
@@ -156,6 +162,15 @@ func (o *operator) note(order *v1alpha1.AcmeOrder) (fail bool) {
 		o.signed[order.Name] = append(o.signed[order.Name], order.Status.Certificate)
 	}
 	return o.failing
+}
+
+func (o *operator) noteConflict(object client.Object, err error) error {
+	if apierrors.IsConflict(err) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.conflicts = append(o.conflicts, object.GetName())
+	}
+	return err
 }
 
 // fail has writes into orders fail from now on, or not any more.

@@ -11,7 +11,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 const (
@@ -38,26 +37,7 @@ type ReplicaSecret struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
 	Secret client.ObjectKey
-	Clock  clock.WithTicker
-}
-
-// NeedLeaderElection is true: one replica of the controllers makes them.
-func (r *ReplicaSecret) NeedLeaderElection() bool { return true }
-
-// Start keeps the Secret until the context ends.
-func (r *ReplicaSecret) Start(ctx context.Context) error {
-	ticker := r.Clock.NewTicker(replicaSecretCheck)
-	defer ticker.Stop()
-	for {
-		if err := r.Ensure(ctx); err != nil && ctx.Err() == nil {
-			logf.FromContext(ctx).Error(err, "the secrets of the endpoint's replicas can't be kept; it is tried again", "secret", r.Secret)
-		}
-		select {
-		case <-ticker.C():
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	Clock  clock.PassiveClock
 }
 
 // Ensure makes the secrets, or moves on to the next one where that is due.

@@ -34,26 +34,7 @@ type Retention struct {
 	Client client.Client
 	// Live reads past the cache, where an outdated answer would do harm.
 	Live  client.Reader
-	Clock clock.WithTicker
-}
-
-// NeedLeaderElection is true: one replica clears away.
-func (r *Retention) NeedLeaderElection() bool { return true }
-
-// Start clears away now and then until the context ends.
-func (r *Retention) Start(ctx context.Context) error {
-	ticker := r.Clock.NewTicker(retentionPeriod)
-	defer ticker.Stop()
-	for {
-		if err := r.Sweep(ctx); err != nil && ctx.Err() == nil {
-			logf.FromContext(ctx).Error(err, "not everything that is over could be removed; it is tried again")
-		}
-		select {
-		case <-ticker.C():
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	Clock clock.PassiveClock
 }
 
 // Sweep removes what is over now.

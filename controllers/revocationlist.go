@@ -49,6 +49,9 @@ type RevocationListReconciler struct {
 	Blocked *BlockedKeys
 	Clock   clock.PassiveClock
 
+	// ending is held while a shard of an issuer that ends is looked at, which the issuer's controller does too.
+	ending sync.Mutex
+
 	mu        sync.Mutex
 	published map[ShardRequest]*publishedCRL
 }
@@ -82,6 +85,10 @@ func (r *RevocationListReconciler) Reconcile(ctx context.Context, request ShardR
 
 // publish makes the next CRL where one is due. The warning is for a person.
 func (r *RevocationListReconciler) publish(ctx context.Context, request ShardRequest, issuer *Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
+	if issuer.ending {
+		r.ending.Lock()
+		defer r.ending.Unlock()
+	}
 	last, err := r.read(ctx, request, authority.Certificate())
 	if err != nil {
 		return ctrl.Result{}, "", err

@@ -137,7 +137,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if o.ServerTLSSecret.Name != "" {
 		issuer.ServerTLS = &ServerCertificate{Client: mgr.GetClient(), Secret: o.ServerTLSSecret, Names: o.ServerNames, Clock: o.Clock}
 	}
-	if err := ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(issuer); err != nil {
+	if err := ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(unlessChanged(issuer)); err != nil {
 		return fmt.Errorf("issuer controller: %w", err)
 	}
 
@@ -146,7 +146,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	if err := ctrl.NewControllerManagedBy(mgr).Named("account").For(&v1alpha1.AcmeAccount{}).
 		WatchesRawSource(source.Channel(accountsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAccountList{}))).
-		WithOptions(concurrency).Complete(account); err != nil {
+		WithOptions(concurrency).Complete(unlessChanged(account)); err != nil {
 		return fmt.Errorf("account controller: %w", err)
 	}
 
@@ -159,7 +159,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
 		WatchesRawSource(source.Channel(validated, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(authorizationsOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{}))).
-		WithOptions(concurrency).Complete(authorization); err != nil {
+		WithOptions(concurrency).Complete(unlessChanged(authorization)); err != nil {
 		return fmt.Errorf("authorization controller: %w", err)
 	}
 
@@ -172,18 +172,19 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeOrderList{})).
 		WatchesRawSource(source.Channel(rechecked, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(ordersOf, unsettled(mgr.GetClient(), &v1alpha1.AcmeOrderList{}))).
-		WithOptions(concurrency).Complete(order); err != nil {
+		WithOptions(concurrency).Complete(unlessChanged(order)); err != nil {
 		return fmt.Errorf("order controller: %w", err)
 	}
 
 	if err := builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
 		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
 		WatchesRawSource(source.TypedChannel(listsOf, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(issuers)))).
-		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: o.Concurrency}).Complete(lists); err != nil {
+		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: o.Concurrency}).Complete(unlessChanged(lists)); err != nil {
 		return fmt.Errorf("revocation list controller: %w", err)
 	}
 	if o.ServerReplicaSecret.Name != "" {
-		if err := mgr.Add(&ReplicaSecret{Client: mgr.GetClient(), Secret: o.ServerReplicaSecret, Clock: o.Clock}); err != nil {
+		secrets := &ReplicaSecret{Client: mgr.GetClient(), Secret: o.ServerReplicaSecret, Clock: o.Clock}
+		if err := mgr.Add(regularly(o.Clock, replicaSecretCheck, fmt.Sprintf("the Secret %s of the endpoint's replicas can't be kept", secrets.Secret), secrets.Ensure)); err != nil {
 			return err
 		}
 	}
@@ -196,7 +197,8 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
-	return mgr.Add(&Retention{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock})
+	retention := &Retention{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock}
+	return mgr.Add(regularly(o.Clock, retentionPeriod, "not everything that is over could be removed", retention.Sweep))
 }
 
 // shardOfRevoked maps a revoked order to its CRL shard.
