@@ -20,6 +20,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/freeport"
 	"github.com/acmeca/acmeca/hack/process"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
@@ -44,11 +45,8 @@ type usage struct {
 // startPlane starts one with a replica of the endpoint.
 func startPlane(ctx context.Context) (*plane, func(), error) {
 	var ports [2]int
-	for i := range ports {
-		var err error
-		if ports[i], err = freePort(); err != nil {
-			return nil, nil, err
-		}
+	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {
+		return nil, nil, err
 	}
 	controllers, endpoint := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	l, stop, err := local.StartForTestWithReplicas(ctx, "--pprof-listen", controllers)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/freeport"
 	"github.com/acmeca/acmeca/hack/process"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
@@ -41,8 +41,8 @@ func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (director
 		}
 	}()
 	for i, watched := range namespaces {
-		health, err := freePort()
-		if err != nil {
+		var health int
+		if err := freeport.Choose(&health); err != nil {
 			return nil, stop, err
 		}
 		name := fmt.Sprintf("controllers-%d", i)
@@ -98,14 +98,6 @@ func (p *plane) shardDirectory(ctx context.Context, namespace string) (string, e
 			return "", fmt.Errorf("the issuer in %s isn't ready: %v", namespace, issuer.Status.Conditions)
 		}
 	}
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }
 
 // sharded measures the shards' issuers with one process of controllers for both, and with one for each.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/hack/freeport"
 	"github.com/acmeca/acmeca/hack/process"
 )
 
@@ -161,7 +162,7 @@ func (p *Plane) startOn(port *int, start func() error) error {
 		if !errors.As(err, &taken) {
 			return err
 		}
-		if *port, err = freePort(); err != nil {
+		if err := freeport.Choose(port); err != nil {
 			return err
 		}
 		if err := p.ports.save(p.path("ports.json")); err != nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/acmeca/acmeca/hack/freeport"
 )
 
 // lock makes the directory and takes it for this process. The kernel lets go of it when the process ends, however it
@@ -43,12 +45,11 @@ func choosePorts(file string) (ports, error) {
 	if text, err := os.ReadFile(file); err == nil {
 		_ = json.Unmarshal(text, &p) // a damaged file is as good as none
 	}
-	var err error
 	for _, port := range []*int{&p.Etcd, &p.APIServer} {
 		if free(*port) {
 			continue
 		}
-		if *port, err = freePort(); err != nil {
+		if err := freeport.Choose(port); err != nil {
 			return p, err
 		}
 	}
@@ -73,13 +74,4 @@ func free(port int) bool {
 	}
 	listener.Close()
 	return true
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

@@ -3,9 +3,6 @@ package programs
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +12,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/hack/freeport"
 )
 
 // Need skips a container when one of its programs isn't installed; with ACMECA_REQUIRE_CLIENTS=1 it fails instead. Each is
@@ -111,34 +110,9 @@ func Accepts(address string) func() error {
 	}
 }
 
-// The ports that FreePort chooses from lie below those that systems give to outgoing connections (from 32768 on Linux), one
-// of which could take it before the program does that it is for.
-const (
-	firstFreePort = 20000
-	lastFreePort  = 32000
-)
-
 // FreePort is one of TCP and UDP that nobody uses now.
-func FreePort() int {
+func FreePort() (port int) {
 	GinkgoHelper()
-	for range 100 {
-		port, err := freePort()
-		if err == nil {
-			return port
-		}
-	}
-	Fail("no port is free for TCP and UDP")
-	return 0
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstFreePort+rand.IntN(lastFreePort-firstFreePort)))
-	if err != nil {
-		return 0, err
-	}
-	packets, err := net.ListenPacket("udp", listener.Addr().String())
-	if err != nil {
-		return 0, errors.Join(err, listener.Close())
-	}
-	return listener.Addr().(*net.TCPAddr).Port, errors.Join(packets.Close(), listener.Close())
+	Expect(freeport.Choose(&port)).To(Succeed())
+	return port
 }

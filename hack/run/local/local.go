@@ -11,8 +11,11 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/controlplane"
 	"github.com/acmeca/acmeca/hack/process"
 )
@@ -83,7 +86,11 @@ func (l *Local) start(ctx context.Context) error {
 	if err := l.plane.Apply(ctx, objects...); err != nil {
 		return err
 	}
-	if l.client, err = client.New(l.plane.Config(), client.Options{}); err != nil {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if l.client, err = client.New(l.plane.Config(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	if err := l.writeCredentials(ctx); err != nil {
@@ -258,6 +265,9 @@ func (l *Local) forgetAll() {
 
 // Plane is the control plane.
 func (l *Local) Plane() *controlplane.Plane { return l.plane }
+
+// Client is one of Kubernetes and of acmeca's kinds, with every right, which reads past every cache.
+func (l *Local) Client() client.Client { return l.client }
 
 // Ports are those in use.
 func (l *Local) Ports() Ports { return l.options.Ports }

@@ -2,9 +2,10 @@ package local
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
+
+	"github.com/acmeca/acmeca/hack/freeport"
 )
 
 // Ports on loopback that acmeca and its surroundings use.
@@ -24,17 +25,9 @@ var DefaultPorts = Ports{
 	HTTPS: 14000, HTTP: 14080, ControllerHealth: 14081, ServerHealth: 14082, Metrics: 14083, DNS: 14053, HTTP01: 5002, TLSALPN01: 5001,
 }
 
-// The ports that FreePorts chooses from lie below those that systems give to outgoing connections (from 32768 on Linux).
-// There are many of these between the choice of a port and its use.
-const (
-	firstFreePort = 20000
-	lastFreePort  = 32000
-	freePortTries = 100
-)
-
 // FreePorts chooses ports that nobody uses now, for tests that run side by side.
 func FreePorts() (p Ports, err error) {
-	err = chooseFree(&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.Metrics, &p.DNS, &p.HTTP01, &p.TLSALPN01)
+	err = freeport.Choose(&p.HTTPS, &p.HTTP, &p.ControllerHealth, &p.ServerHealth, &p.Metrics, &p.DNS, &p.HTTP01, &p.TLSALPN01)
 	return p, err
 }
 
@@ -46,30 +39,8 @@ type ReplicaPorts struct {
 
 // FreeReplicaPorts chooses ports that nobody uses now.
 func FreeReplicaPorts() (p ReplicaPorts, err error) {
-	err = chooseFree(&p.HTTPS, &p.HTTP, &p.Health, &p.Peers)
+	err = freeport.Choose(&p.HTTPS, &p.HTTP, &p.Health, &p.Peers)
 	return p, err
-}
-
-func chooseFree(ports ...*int) error {
-	for _, port := range ports {
-		listener, err := listenOnFreePort()
-		if err != nil {
-			return err
-		}
-		defer listener.Close() // at the end, so that they are all different
-		*port = listener.Addr().(*net.TCPAddr).Port
-	}
-	return nil
-}
-
-func listenOnFreePort() (listener net.Listener, err error) {
-	for range freePortTries {
-		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort+1)
-		if listener, err = net.Listen("tcp", address(port)); err == nil {
-			return listener, nil
-		}
-	}
-	return nil, err
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

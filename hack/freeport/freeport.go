@@ -1,0 +1,44 @@
+// Package freeport finds ports on loopback for programs that are given the number of theirs.
+package freeport
+
+import (
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// The ports lie below those that systems give to outgoing connections (from 32768 on Linux): one of these could take a port
+// between its choice and its use.
+const (
+	first = 20000
+	last  = 32000
+	tries = 100
+)
+
+// Choose sets each to a port of 127.0.0.1 that nobody uses now, neither for TCP nor for UDP, and each to another one.
+func Choose(ports ...*int) error {
+	for _, port := range ports {
+		tcp, udp, err := listen()
+		if err != nil {
+			return err
+		}
+		defer tcp.Close() // at the end, so that they are all different
+		defer udp.Close()
+		*port = tcp.Addr().(*net.TCPAddr).Port
+	}
+	return nil
+}
+
+func listen() (tcp net.Listener, udp net.PacketConn, err error) {
+	for range tries {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(last-first+1)))
+		if tcp, err = net.Listen("tcp", address); err != nil {
+			continue
+		}
+		if udp, err = net.ListenPacket("udp", address); err == nil {
+			return tcp, udp, nil
+		}
+		tcp.Close()
+	}
+	return nil, nil, err
+}
