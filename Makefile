@@ -123,7 +123,7 @@ supply-chain: ## Check the modules that are built in, their licences, and known 
 ##@ Test
 
 .PHONY: test
-test: control-plane cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
+test: control-plane kube-controller-manager cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
 	$(RACING) $(GO) run ./hack/gotest -timeout $(if $(RACING),60m,20m) $(TESTFLAGS) ./...
 	$(GO) -C test/rules test -count=1 ./... # what it reads is outside of its module, where the cache doesn't look
 	$(GO) -C hack/packaging test -count=1 ./...
@@ -167,8 +167,8 @@ control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes)
 cert-manager: ## Build cert-manager's controllers, once (about 3 minutes), for tests.
 	@$(GO) run ./hack/binaries/build cert-manager
 
-.PHONY: controller-manager
-controller-manager: ## Build kube-controller-manager too, for tests that need garbage collection.
+.PHONY: kube-controller-manager
+kube-controller-manager: ## Build kube-controller-manager, once (about two minutes), for tests of garbage collection.
 	@$(GO) run ./hack/binaries/build kube-controller-manager
 
 $(BIN)/kubectl:

@@ -3,7 +3,7 @@
 //
 // The control plane's modules and their versions are those of the nested module hack/kubernetes, cert-manager's those of
 // hack/certmanager. They take minutes to build, so they are kept in the user's cache directory for other checkouts too, and
-// linked into bin/. Where KUBEBUILDER_ASSETS is set, the control plane's programs in that directory are used as they are.
+// linked into bin/. Where KUBEBUILDER_ASSETS is set, what a control plane needs (Default) is used as it is in that directory.
 package binaries
 
 import (
@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/acmeca/acmeca/hack/project"
@@ -115,7 +116,7 @@ func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 		if err != nil {
 			return err
 		}
-		if p.nested == controlPlane && os.Getenv(assetsVariable) != "" {
+		if os.Getenv(assetsVariable) != "" && slices.Contains(Default, name) {
 			if _, err := Find(name); err != nil {
 				return err
 			}

@@ -18,6 +18,21 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
+// spoil edits an issuer so that it can't issue, and waits until both halves know of it.
+func spoil(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, a *account, edit func(*v1alpha1.AcmeIssuerSpec)) {
+	GinkgoHelper()
+	before := issuer.DeepCopy()
+	edit(&issuer.Spec)
+	Expect(kube.Patch(ctx, issuer, client.MergeFrom(before))).To(Succeed())
+	Eventually(func() int {
+		return a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}).StatusCode
+	}, "20s").Should(Equal(http.StatusServiceUnavailable))
+	Eventually(func() bool {
+		Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
+		return issuer.Status.ObservedGeneration == issuer.Generation
+	}, "20s").Should(BeTrue())
+}
+
 var _ = Describe("An issuer that can't issue", func() {
 	var issuer *v1alpha1.AcmeIssuer
 	var a *account
@@ -43,25 +58,10 @@ var _ = Describe("An issuer that can't issue", func() {
 		object.Spec.Finalization = &v1alpha1.Finalization{Request: request, Time: metav1.NewTime(time.Now().Truncate(time.Second))}
 		Expect(kube.Patch(ctx, object, client.MergeFrom(before))).To(Succeed())
 	}
-	// spoil edits the issuer, and waits until both halves know of it.
-	spoil := func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec)) {
-		GinkgoHelper()
-		before := issuer.DeepCopy()
-		edit(&issuer.Spec)
-		Expect(kube.Patch(ctx, issuer, client.MergeFrom(before))).To(Succeed())
-		Eventually(func() int {
-			return a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}).StatusCode
-		}, "20s").
-			Should(Equal(http.StatusServiceUnavailable))
-		Eventually(func() bool {
-			Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
-			return issuer.Status.ObservedGeneration == issuer.Generation
-		}, "20s").Should(BeTrue())
-	}
 
 	DescribeTable("says so, and goes on where it was when that is over", func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec), why string) {
 		good := issuer.Spec.DeepCopy()
-		spoil(ctx, edit)
+		spoil(ctx, issuer, a, edit)
 		finalizeBehind(ctx, running, "running.test")
 		for _, r := range []*reply{
 			a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -17,15 +19,20 @@ import (
 	"github.com/acmeca/acmeca/hack/controlplane"
 	"github.com/acmeca/acmeca/hack/project"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/programs"
 )
 
 var _ = Describe("installing into a cluster", Ordered, func() {
 	var (
-		cluster *kubernetes.Clientset
-		run     func(ctx context.Context, target ...string) string // make
+		plane    *controlplane.Plane
+		cluster  *kubernetes.Clientset
+		kubectl  []string                                           // with its first arguments
+		deployed string                                             // the kustomization that make deploy applies
+		run      func(ctx context.Context, target ...string) string // make
 	)
 	BeforeAll(func(ctx SpecContext) {
-		plane, err := controlplane.Start(ctx, controlplane.Options{Dir: GinkgoT().TempDir(), UnsafeNoFsync: true})
+		var err error
+		plane, err = controlplane.Start(ctx, controlplane.Options{Dir: GinkgoT().TempDir(), UnsafeNoFsync: true})
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(plane.Stop)
 		cluster, err = kubernetes.NewForConfig(plane.Config())
@@ -36,10 +43,11 @@ var _ = Describe("installing into a cluster", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		root, err := project.Root()
 		Expect(err).NotTo(HaveOccurred())
-		kubectl := "KUBECTL=" + filepath.Join(assets, "kubectl") + " --kubeconfig " + kubeconfig
+		kubectl = []string{filepath.Join(assets, "kubectl"), "--kubeconfig", kubeconfig}
+		deployed = filepath.Join(root, ".local", "deploy")
 		run = func(ctx context.Context, target ...string) string {
 			GinkgoHelper()
-			cmd := exec.CommandContext(ctx, "make", append([]string{"-s", kubectl}, target...)...)
+			cmd := exec.CommandContext(ctx, "make", append([]string{"-s", "KUBECTL=" + strings.Join(kubectl, " ")}, target...)...)
 			cmd.Dir = root
 			output, err := cmd.CombinedOutput()
 			Expect(err).NotTo(HaveOccurred(), "%s", output)
@@ -66,6 +74,23 @@ var _ = Describe("installing into a cluster", Ordered, func() {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(images(deployment)).To(ConsistOf("registry.example:5000/acmeca:v1"))
 		}
+	}, SpecTimeout(5*time.Minute))
+
+	It("make undeploy removes all of that", func(ctx SpecContext) {
+		stop, err := plane.StartControllers(controlplane.GarbageCollector, controlplane.NamespaceController)
+		if err != nil {
+			programs.Lack(err.Error())
+		}
+		DeferCleanup(stop)
+		left := func() []string {
+			GinkgoHelper()
+			output, err := exec.CommandContext(ctx, kubectl[0], slices.Concat(kubectl[1:], []string{"get", "--ignore-not-found", "--output", "name", "-k", deployed})...).CombinedOutput()
+			Expect(err).NotTo(HaveOccurred(), "%s", output)
+			return strings.Fields(string(output))
+		}
+		Expect(len(left())).To(BeNumerically(">", 20))
+		run(ctx, "undeploy", "IMG=registry.example:5000/acmeca:v1")
+		Expect(left()).To(BeEmpty())
 	}, SpecTimeout(5*time.Minute))
 })
 
