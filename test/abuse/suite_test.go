@@ -23,14 +23,13 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestAbuse(t *testing.T) {
@@ -50,24 +49,15 @@ var (
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	logf.SetLogger(GinkgoLogr)
-	var stop func()
-	ports, err := local.FreePorts()
-	Expect(err).NotTo(HaveOccurred())
-	pprofAddress = fmt.Sprintf("127.0.0.1:%d", ports.Metrics)
-	acmeca, stop, err = local.StartForTest(ctx, "--server-pprof-listen", pprofAddress)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
+	pprofAddress = fmt.Sprintf("127.0.0.1:%d", programs.FreePort())
+	acmeca = suite.Start(ctx, "--server-pprof-listen", pprofAddress)
 	server, err := responder.Serve(acmeca.Ports().HTTP01)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(server.Close)
 	pem, err := os.ReadFile(acmeca.CAFile())
 	Expect(err).NotTo(HaveOccurred())
 	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	kube, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	kube = acmeca.Client()
 	meanwhile(ctx, func() {}) // what the first certificates start is there from now on
 })
 
@@ -92,6 +82,8 @@ func leaveNothing() {
 		Eventually(goroutines).WithTimeout(2*time.Minute).WithPolling(100*time.Millisecond).Should(BeNumerically("<=", before), "goroutines that are left of a spec")
 	})
 }
+
+var _ = suite.ShowLog(&acmeca)
 
 // Whatever is done to it, the operator is the same process at the end.
 var _ = AfterEach(func() {

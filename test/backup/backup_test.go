@@ -29,8 +29,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -71,16 +69,6 @@ func start(ctx context.Context, dir, operator string, ports local.Ports) *local.
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(acmeca.Stop)
 	return acmeca
-}
-
-func clusterOf(acmeca *local.Local) client.Client {
-	GinkgoHelper()
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err := client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
-	return cluster
 }
 
 // statuses are those of all that clients have made, but for generations, which belong to a cluster.
@@ -213,7 +201,7 @@ var _ = Describe("A backup", func() {
 
 		By("issuing, revoking, and deleting an order that was revoked")
 		before := start(ctx, GinkgoT().TempDir(), operator, ports)
-		cluster := clusterOf(before)
+		cluster := before.Client()
 		u := newUser(before, responder)
 		u.account, err = u.NewAccount(ctx, u.account)
 		Expect(err).NotTo(HaveOccurred())
@@ -247,7 +235,7 @@ var _ = Describe("A backup", func() {
 
 		By("going on there")
 		after := start(ctx, dir, operator, ports)
-		cluster = clusterOf(after)
+		cluster = after.Client()
 		Expect(os.ReadFile(after.CAFile())).To(Equal(authority))
 		Expect(secrets(ctx, cluster)).To(Equal(keys))
 		for name, status := range statuses(ctx, cluster) {

@@ -2,6 +2,7 @@ package certmanager
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -129,9 +130,17 @@ var _ = Describe("cert-manager", Ordered, func() {
 		acmeca.KillOperator()
 		Expect(acmeca.StartOperator(ctx)).To(Succeed())
 		waitForCertificates(ctx, names...)
+		valid := validOrders(ctx)
 		for _, name := range names {
-			for _, order := range certManagerOrders(ctx, name) {
+			orders := certManagerOrders(ctx, name)
+			for _, order := range orders {
 				Expect(field(&order, "status", "state")).To(Equal("valid"), "none failed and was made again")
+			}
+			Expect(valid[name+".corp.example"]).To(Equal(len(orders)), "each was issued for once")
+			if len(orders) > 1 { // as it happens in cert-manager, see above
+				text, err := json.MarshalIndent(orders, "", "  ")
+				Expect(err).NotTo(HaveOccurred())
+				AddReportEntry("cert-manager ordered "+name+" again", string(text))
 			}
 		}
 	}, SpecTimeout(8*time.Minute))

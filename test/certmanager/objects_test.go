@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
@@ -167,6 +168,20 @@ func accountsWith(ctx context.Context, contact string) []v1alpha1.AcmeAccount {
 	return slices.DeleteFunc(list.Items, func(account v1alpha1.AcmeAccount) bool {
 		return !slices.Equal(account.Status.Contact, []string{contact})
 	})
+}
+
+// validOrders counts the AcmeOrders that a certificate was issued for, by their first name.
+func validOrders(ctx context.Context) map[string]int {
+	GinkgoHelper()
+	var list v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &list, client.InNamespace(local.Namespace))).To(Succeed())
+	count := map[string]int{}
+	for _, order := range list.Items {
+		if order.Status.State == acme.StateValid {
+			count[order.Spec.Identifiers[0].Value]++
+		}
+	}
+	return count
 }
 
 // orderOf is the AcmeOrder that a certificate was issued for.

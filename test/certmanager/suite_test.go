@@ -15,8 +15,6 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -28,6 +26,7 @@ import (
 	"github.com/acmeca/acmeca/test/guide"
 	"github.com/acmeca/acmeca/test/named"
 	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestCertManager(t *testing.T) {
@@ -52,16 +51,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	if programs.Path("named") == "" {
 		programs.Lack("named isn't installed: apt-get install bind9")
 	}
-	var stop func()
-	var err error
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	acmeca = suite.Start(ctx)
+	cluster = acmeca.Client()
 
 	zone = named.Start("corp.example")
 	network = startNetwork()
@@ -75,15 +66,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	DeferCleanup(func() { certManager.Stop(certManagerGrace) })
 })
 
-// When something failed, the last words of both help.
+var _ = suite.ShowLog(&acmeca)
+
+// When something failed, cert-manager's last words help too.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if !report.Failed() || acmeca == nil {
 		return
 	}
-	for name, file := range map[string]string{"acmeca's log": acmeca.OperatorLog(), "cert-manager's log": certManagerLog()} {
-		text, _ := exec.Command("tail", "-n", "40", file).Output()
-		AddReportEntry(name, string(text), ReportEntryVisibilityFailureOrVerbose)
-	}
+	text, _ := exec.Command("tail", "-n", "40", certManagerLog()).Output()
+	AddReportEntry("cert-manager's log", string(text), ReportEntryVisibilityFailureOrVerbose)
 	for _, kind := range []string{"clusterissuers,issuers,certificates,orders.acme.cert-manager.io,challenges", "acmeorders,acmeauthorizations"} {
 		text, _ := shell.Command("kubectl get -A -o wide " + kind).CombinedOutput()
 		AddReportEntry(kind, string(text), ReportEntryVisibilityFailureOrVerbose)

@@ -10,19 +10,17 @@ import (
 	"math/big"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"testing"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestClients(t *testing.T) {
@@ -36,25 +34,11 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	var stop func()
-	var err error
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	acmeca = suite.Start(ctx)
+	cluster = acmeca.Client()
 })
 
-// When something failed, the operator's last words help.
-var _ = ReportAfterEach(func(report SpecReport) {
-	if report.Failed() && acmeca != nil {
-		text, _ := exec.Command("tail", "-n", "60", acmeca.OperatorLog()).Output()
-		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
-	}
-})
+var _ = suite.ShowLog(&acmeca)
 
 // opensslVerify has openssl verify a chain, as a stranger to Go's own verification.
 func opensslVerify(ctx context.Context, chainFile, name string) {

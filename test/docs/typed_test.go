@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/guide"
 	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestWhatIsTyped(t *testing.T) {
@@ -102,9 +103,7 @@ func atATerminal(ctx context.Context) *guide.Shell {
 	Expect(err).NotTo(HaveOccurred())
 	assets, err := binaries.Find("kubectl")
 	Expect(err).NotTo(HaveOccurred())
-	acmeca, stop, err := local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
+	acmeca := suite.Start(ctx)
 
 	tree := GinkgoT().TempDir()
 	bin := filepath.Join(tree, "bin")

@@ -13,15 +13,13 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/binaries"
 	"github.com/acmeca/acmeca/hack/project"
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestKubectl(t *testing.T) {
@@ -47,18 +45,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(os.Symlink(filepath.Join(assets, "kubectl"), filepath.Join(programs, "kubectl"))).To(Succeed())
 	buildPlugin(ctx)
 
-	var stop func()
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
+	acmeca = suite.Start(ctx)
 	startResponder()
 	DeferCleanup(func() { responder.Stop() })
-
-	scheme := runtime.NewScheme()
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	kube, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	kube = acmeca.Client()
 
 	config = filepath.Join(programs, "kubeconfig")
 	text, err := os.ReadFile(acmeca.Kubeconfig())
@@ -87,13 +77,7 @@ func buildPlugin(ctx context.Context) {
 	Expect(os.Symlink("kubectl-acme", filepath.Join(programs, "kubectl_complete-acme"))).To(Succeed())
 }
 
-// When something failed, the operator's last words help.
-var _ = ReportAfterEach(func(report SpecReport) {
-	if report.Failed() && acmeca != nil {
-		text, _ := exec.Command("tail", "-n", "40", acmeca.OperatorLog()).Output()
-		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
-	}
-})
+var _ = suite.ShowLog(&acmeca)
 
 // command is a program in a person's shell: the plugin is on the PATH, and KUBECONFIG is set.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {

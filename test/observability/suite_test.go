@@ -22,6 +22,7 @@ import (
 
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestObservability(t *testing.T) {
@@ -36,16 +37,15 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	var stop func()
-	var err error
 	collected = collectTraces()
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
+	acmeca = suite.Start(ctx)
+	var err error
 	responder, err = http01.Start(acmeca.Ports().HTTP01)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(responder.Stop)
 })
+
+var _ = suite.ShowLog(&acmeca)
 
 // client is an ACME client with an account of its own.
 type client struct {

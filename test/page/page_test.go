@@ -26,13 +26,13 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestPage(t *testing.T) {
@@ -49,16 +49,8 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	var stop func()
-	var err error
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-
-	scheme := runtime.NewScheme()
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err := client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	acmeca = suite.Start(ctx)
+	cluster := acmeca.Client()
 	other = &v1alpha1.AcmeIssuer{}
 	other.Namespace, other.Name = local.Namespace, "payments"
 	other.Spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "Payments <b>& Co</b> with a Rather Long Name"}
@@ -75,6 +67,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		return other.Status.DirectoryURL
 	}).WithTimeout(startTime).ShouldNot(BeEmpty())
 })
+
+var _ = suite.ShowLog(&acmeca)
 
 func roots() *x509.CertPool {
 	GinkgoHelper()

@@ -17,10 +17,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/run/local"
 )
@@ -58,10 +56,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	for range 3 {
 		startReplica(ctx)
 	}
-	scheme := runtime.NewScheme()
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	cluster = acmeca.Client()
 	server, err := responder.Serve(acmeca.Ports().HTTP01)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(server.Close)

@@ -23,6 +23,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 const (
@@ -33,9 +34,7 @@ const (
 
 var _ = Describe("a crash of the operator in the middle of many orders", func() {
 	It("loses none", func(ctx SpecContext) {
-		acmeca, stop, err := local.StartForTest(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(stop)
+		acmeca := suite.Start(ctx)
 		responder, err := http01.Start(acmeca.Ports().HTTP01)
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(responder.Stop)
@@ -83,7 +82,7 @@ var _ = Describe("a crash of the operator in the middle of many orders", func() 
 func statesOf(ctx context.Context, acmeca *local.Local) map[acme.State]int {
 	GinkgoHelper()
 	var list v1alpha1.AcmeOrderList
-	Expect(clusterOf(acmeca).List(ctx, &list)).To(Succeed())
+	Expect(acmeca.Client().List(ctx, &list)).To(Succeed())
 	states := map[acme.State]int{}
 	for _, order := range list.Items {
 		states[order.Status.State]++

@@ -13,13 +13,12 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 var _ = Describe("the endpoint's TLS certificate", func() {
 	It("gets a name that the issuer declares, without a restart", func(ctx SpecContext) {
-		acmeca, stop, err := local.StartForTest(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(stop)
+		acmeca := suite.Start(ctx)
 		const name = "acme.corp.test"
 		connect := func() error {
 			address := strings.TrimPrefix(acmeca.BaseURL(), "https://")
@@ -34,7 +33,7 @@ var _ = Describe("the endpoint's TLS certificate", func() {
 		issuer := &v1alpha1.AcmeIssuer{}
 		issuer.Namespace, issuer.Name = local.Namespace, "default"
 		patch := fmt.Sprintf(`{"spec":{"externalURLs":[%q,"https://%s"]}}`, acmeca.BaseURL(), name)
-		Expect(clusterOf(acmeca).Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
+		Expect(acmeca.Client().Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 		Eventually(ctx, connect, time.Minute).Should(Succeed())
 	}, SpecTimeout(2*time.Minute))
 })

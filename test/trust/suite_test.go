@@ -20,15 +20,14 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/binaries"
 	"github.com/acmeca/acmeca/hack/run/local"
 	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestTrust(t *testing.T) {
@@ -58,23 +57,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	programs, err := binaries.Find("kubectl")
 	Expect(err).NotTo(HaveOccurred())
 	kubectlPath = filepath.Join(programs, "kubectl")
-	var stop func()
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
+	acmeca = suite.Start(ctx)
 	responder, err = http01.Start(acmeca.Ports().HTTP01)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(responder.Stop)
-
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	person, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	person = acmeca.Client()
 	serviceAccount := func(name string) client.Client {
 		config, err := acmeca.Plane().ServiceAccountConfig(ctx, local.Namespace, name)
 		Expect(err).NotTo(HaveOccurred())
-		c, err := client.New(config, client.Options{Scheme: scheme})
+		c, err := client.New(config, client.Options{Scheme: person.Scheme()})
 		Expect(err).NotTo(HaveOccurred())
 		return c
 	}
@@ -94,13 +85,7 @@ var _ = AfterEach(func(ctx SpecContext) {
 	}
 })
 
-// When something failed, the operator's last words help.
-var _ = ReportAfterEach(func(report SpecReport) {
-	if report.Failed() && acmeca != nil {
-		text, _ := exec.Command("tail", "-n", "40", acmeca.OperatorLog()).Output()
-		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
-	}
-})
+var _ = suite.ShowLog(&acmeca)
 
 func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -13,19 +13,17 @@ import (
 	"encoding/pem"
 	"net/http"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/test/suite"
 )
 
 func TestValidation(t *testing.T) {
@@ -39,25 +37,11 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	var stop func()
-	var err error
-	acmeca, stop, err = local.StartForTest(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-	scheme := runtime.NewScheme()
-	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
-	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	cluster, err = client.New(acmeca.Plane().Config(), client.Options{Scheme: scheme})
-	Expect(err).NotTo(HaveOccurred())
+	acmeca = suite.Start(ctx)
+	cluster = acmeca.Client()
 })
 
-// When something failed, the operator's last words help.
-var _ = ReportAfterEach(func(report SpecReport) {
-	if report.Failed() && acmeca != nil {
-		text, _ := exec.Command("tail", "-n", "60", acmeca.OperatorLog()).Output()
-		AddReportEntry("acmeca's log", string(text), ReportEntryVisibilityFailureOrVerbose)
-	}
-})
+var _ = suite.ShowLog(&acmeca)
 
 // issuer is an AcmeIssuer that is ready.
 type issuer struct {
