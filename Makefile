@@ -137,6 +137,10 @@ test-unit: ## Run the tests that need no control plane.
 test-pure: ## Run the tests of the pure packages under the race detector, and hold their coverage to 90%.
 	hack/pure.sh
 
+.PHONY: test-race
+test-race: control-plane ## Run under the race detector what has both halves at work side by side. `make test RACE=1` does so with all suites.
+	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./controllers ./test/model
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz.sh "$(FUZZTIME)"
