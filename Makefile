@@ -46,6 +46,10 @@ kubectl-acme: ## Build the kubectl plugin, with a link for completion, into bin/
 kubectl-acme-release: ## Build the plugin's archives for VERSION, and the krew manifest for them, into dist/.
 	hack/release-plugin.sh "$(VERSION)"
 
+.PHONY: release-manifests
+release-manifests: ## Render what VERSION installs into dist/, as files for kubectl. It has to stand in chart and bundle.
+	hack/release-manifests.sh "$(VERSION)"
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .
@@ -125,7 +129,8 @@ supply-chain: ## Check the modules that are built in, their licences, and known 
 .PHONY: test
 test: control-plane kube-controller-manager cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
 	$(RACING) $(GO) run ./hack/gotest -timeout $(if $(RACING),60m,20m) $(TESTFLAGS) ./...
-	$(GO) -C test/rules test -count=1 ./... # what it reads is outside of its module, where the cache doesn't look
+	$(GO) -C test/rules test -count=1 ./... # what these two read is outside of their modules, where the cache doesn't look
+	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
 
 .PHONY: test-unit

@@ -103,6 +103,8 @@ func pluginCommand() *cobra.Command {
 var flagsOfOthers = map[string]string{
 	"accept-tos": "lego", "agree-tos": "certbot", "standalone": "certbot", "webroot": "certbot", "set": "helm",
 	"http": "lego", "tls": "lego", "dns": "lego", "eab": "lego", "days": "lego",
+	"issue": "acme.sh", "register-account": "acme.sh", "ca-bundle": "acme.sh", "server": "acme.sh", "alpn": "acme.sh",
+	"cert-profile": "acme.sh", "eab-kid": "acme.sh", "eab-hmac-key": "acme.sh",
 	"acme-http01-solver-nameservers": "cert-manager", "dns01-recursive-nameservers": "cert-manager",
 	"enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
 }

@@ -90,10 +90,47 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(MatchRegexp(`^\d{4}-\d\d-\d\dT[0-9:]+Z Ready$`))
 	}, SpecTimeout(readTime))
 
+	It("of the runbooks finds what each says", func(ctx SpecContext) {
+		reader.Run(ctx, "kubectl apply -f config/controller/deployment.yaml -f config/server/deployment.yaml")
+		failed := func(kind string) string {
+			return strings.TrimSpace(reader.Run(ctx, "kubectl get "+kind+" -n acmeca-system --field-selector status.state=invalid -o jsonpath='{.items[0].metadata.name}'"))
+		}
+		site := strings.NewReplacer("NAMESPACE", "acmeca-system", "acmeorder NAME", "acmeorder "+failed("acmeorders"),
+			"acmeauthorization NAME", "acmeauthorization "+failed("acmeauthorizations"), "NAME", "default")
+		said := map[string]string{}
+		for _, page := range runbooks() {
+			for _, heading := range guide.Headings(page) {
+				said[filepath.Base(page)] += reader.Run(ctx, logsOfNoPod+site.Replace(guide.Commands(guide.Section(page, heading))))
+			}
+		}
+		Expect(len(said)).To(BeNumerically(">", 8))
+		Expect(said["AcmecaControllersDown.md"]).To(And(ContainSubstring("holderIdentity:"), ContainSubstring("Starting Controller")))
+		Expect(said["AcmecaCAExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("annotated")))
+		Expect(said["AcmecaEndpointCertificateExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("DNS:")))
+		Expect(said["AcmecaCRLStale.md"]).To(And(ContainSubstring("default-crl-"), ContainSubstring(`"revocationlist"`)))
+		Expect(said["AcmecaIssuanceFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring(`"order failed"`)))
+		Expect(said["AcmecaValidationsFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring("NXDOMAIN")))
+	}, SpecTimeout(readTime))
+
 	It("of the guide to installing makes the first issuer", func(ctx SpecContext) {
 		reader.Run(ctx, guide.Commands(guide.Section("install.md", "The first issuer")))
 	}, SpecTimeout(readTime))
 })
+
+// logsOfNoPod stands in for `kubectl logs`, which takes a node: it gives the log of the operator that runs here.
+const logsOfNoPod = `kubectl() { case " $* " in *" logs "*) cat .local/log/acmeca.log;; *) command kubectl "$@";; esac; }
+`
+
+// runbooks are the pages of alerts, below docs/guides.
+func runbooks() []string {
+	GinkgoHelper()
+	pages, err := filepath.Glob("../../docs/runbooks/Acmeca*.md")
+	Expect(err).NotTo(HaveOccurred())
+	for i, page := range pages {
+		pages[i] = "../runbooks/" + filepath.Base(page)
+	}
+	return pages
+}
 
 // atATerminal is a shell as a reader has it: in the source tree, with acmeca running by `make run`. It is another acmeca, with
 // ports and a state of its own, in a directory that looks like the tree.

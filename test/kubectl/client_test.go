@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	acmez "github.com/mholt/acmez/v3/acme"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"golang.org/x/crypto/acme"
@@ -159,4 +160,13 @@ func issue(ctx context.Context, c *acme.Client, names ...string) (string, []*x50
 		chain = append(chain, certificate)
 	}
 	return nameOf(o.URI), chain
+}
+
+// renewalOf is what clients that speak RFC 9773 are told of a certificate.
+func renewalOf(ctx context.Context, issuer *v1alpha1.AcmeIssuer, certificate *x509.Certificate) acmez.RenewalInfo {
+	GinkgoHelper()
+	c := acmez.Client{Directory: issuer.Status.DirectoryURL, HTTPClient: newClient(issuer).HTTPClient}
+	info, err := c.GetRenewalInfo(ctx, certificate)
+	Expect(err).NotTo(HaveOccurred())
+	return info
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -261,6 +262,23 @@ var _ = Describe("kubectl acme rotate", func() {
 		Expect(plugin(ctx, "rotate", "root", "ca", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("It signs after 168h0m0s"))
 		Expect(strings.Count(plugin(ctx, "trust", "-n", issuer.Namespace), "BEGIN CERTIFICATE")).To(Equal(2))
 		Expect(refused(ctx, "rotate", "leaf", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("say intermediate or root"))
+	}, SpecTimeout(5*patience))
+
+	It("has clients renew what the old intermediate issued, where that is wanted", func(ctx SpecContext) {
+		issuer := newIssuer(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
+		user := registered(ctx, issuer)
+		_, lost := issue(ctx, user, "lost.test")
+		Expect(renewalOf(ctx, issuer, lost[0]).SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
+		Expect(refused(ctx, "rotate", "root", "-n", issuer.Namespace, "--yes", "--renew")).To(ContainSubstring("--renew is for an intermediate"))
+		Expect(refused(ctx, "rotate", "intermediate", "-n", issuer.Namespace, "--yes", "--explanation-url", "https://x.test")).To(ContainSubstring("is for --renew"))
+
+		Expect(plugin(ctx, "rotate", "intermediate", "-n", issuer.Namespace, "--yes", "--renew", "--explanation-url", "https://status.test/ca")).
+			To(ContainSubstring("are told to renew all that was issued before"))
+		Eventually(ctx, func(g Gomega) {
+			told := renewalOf(ctx, issuer, lost[0])
+			g.Expect(told.SuggestedWindow.Start).To(BeTemporally("<", time.Now().Add(time.Minute)))
+			g.Expect(told.ExplanationURL).To(Equal("https://status.test/ca"))
+		}).WithTimeout(patience).Should(Succeed())
 	}, SpecTimeout(5*patience))
 })
 

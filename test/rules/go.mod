@@ -4,6 +4,7 @@ module github.com/acmeca/acmeca/test/rules
 go 1.26.0
 
 require (
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/prometheus/common v0.71.0
 	github.com/prometheus/prometheus v0.315.1
 	sigs.k8s.io/yaml v1.6.0

@@ -12,6 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
@@ -244,4 +249,37 @@ func TestDashboard(t *testing.T) {
 func overlap(p, q panel) bool {
 	a, b := p.GridPos, q.GridPos
 	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
+}
+
+// TestDashboardIsOne reads the dashboard by Grafana's own types, with those of its panels and queries: no field that there
+// isn't, none missing, and none of another kind.
+func TestDashboardIsOne(t *testing.T) {
+	known := cog.NewRuntime()
+	known.RegisterPanelcfgVariant(stat.VariantConfig())
+	known.RegisterPanelcfgVariant(timeseries.VariantConfig())
+	known.RegisterDataqueryVariant(prometheus.VariantConfig())
+	text := read(t, "config/prometheus/dashboard.json")
+	if wrong := whatIsWrong(text); wrong != "" {
+		t.Error(wrong)
+	}
+	for right, wrong := range map[string]string{
+		`"colorMode"`: `"colourMode"`, `"fillOpacity"`: `"opacity"`, `"expr"`: `"query"`, `"gridPos"`: `"position"`, `"includeAll"`: `"all"`,
+		`"decimals": 0`: `"decimals": "none"`, `"timeseries"`: `"stat"`,
+	} {
+		if !strings.Contains(text, right) || whatIsWrong(strings.Replace(text, right, wrong, 1)) == "" {
+			t.Errorf("%s in place of %s isn't seen", wrong, right)
+		}
+	}
+}
+
+// whatIsWrong with a dashboard; "" where nothing is, for which the library has an error without a text.
+func whatIsWrong(text string) string {
+	var d grafana.Dashboard
+	if err := d.UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" {
+		return err.Error()
+	}
+	if err := d.Validate(); err != nil {
+		return err.Error()
+	}
+	return ""
 }

@@ -277,7 +277,7 @@ func (o *options) boundBy(ctx context.Context, issuer, id string) ([]v1alpha1.Ac
 	defer p.stop()
 	var bound []v1alpha1.AcmeAccount
 	visit := func(list *v1alpha1.AcmeAccountList) bool {
-		p.add(len(list.Items))
+		p.add(len(list.Items), list.RemainingItemCount)
 		for _, account := range list.Items {
 			if account.Status.ExternalAccountKeyID == id && !account.Status.State.Final() {
 				bound = append(bound, account)

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"regexp"
@@ -22,8 +23,16 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// pageSize is how many objects are asked for at once, as kubectl does.
-const pageSize = 500
+const (
+	// pageSize is how many objects are asked for at once, as kubectl does.
+	pageSize = 500
+	// leanPageSize is that where the API server sends a line or the metadata of each. A page costs it as much as some
+	// thousand of them, so that few large pages are had in a fifth of the time; one is a megabyte.
+	leanPageSize = 5000
+)
+
+// stateField is that of an order's state.
+const stateField = "status.state"
 
 // pages lists objects in pieces, until there are no more or visit has seen enough.
 func pages[T any, L interface {
@@ -159,13 +168,16 @@ func identifierOf(what string) (v1alpha1.Identifier, error) {
 	return v1alpha1.Identifier(id), nil
 }
 
-// ordersFor finds the orders for a name, the newest first.
+// ordersFor finds the orders for a name, the newest first. Their state is looked at here: nearly all are in one, and having
+// the API server choose doubles its work.
 func (o *options) ordersFor(ctx context.Context, all bool, name string, fields client.MatchingFields) ([]v1alpha1.AcmeOrder, error) {
 	id, err := identifierOf(name)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := o.mentioning(ctx, all, id.Value, fields)
+	selected, state := maps.Clone(fields), fields[stateField]
+	delete(selected, stateField)
+	keys, err := o.mentioning(ctx, all, id.Value, selected)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +185,9 @@ func (o *options) ordersFor(ctx context.Context, all bool, name string, fields c
 	if err != nil {
 		return nil, err
 	}
-	orders = slices.DeleteFunc(orders, func(order v1alpha1.AcmeOrder) bool { return !slices.Contains(order.Spec.Identifiers, id) })
+	orders = slices.DeleteFunc(orders, func(order v1alpha1.AcmeOrder) bool {
+		return !slices.Contains(order.Spec.Identifiers, id) || state != "" && string(order.Status.State) != state
+	})
 	newestFirst(orders)
 	return orders, nil
 }
@@ -182,6 +196,8 @@ func (o *options) ordersFor(ctx context.Context, all bool, name string, fields c
 func (o *options) fetch(ctx context.Context, keys []client.ObjectKey) ([]v1alpha1.AcmeOrder, error) {
 	p := o.progress("reading orders")
 	defer p.stop()
+	all := int64(len(keys))
+	p.add(0, &all)
 	var orders []v1alpha1.AcmeOrder
 	for _, key := range keys {
 		order := v1alpha1.AcmeOrder{}
@@ -191,7 +207,7 @@ func (o *options) fetch(ctx context.Context, keys []client.ObjectKey) ([]v1alpha
 			return nil, err
 		}
 		orders = append(orders, order)
-		p.add(1)
+		p.add(1, nil)
 	}
 	return orders, nil
 }

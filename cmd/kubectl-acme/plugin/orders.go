@@ -79,7 +79,7 @@ func (o *options) orders(ctx context.Context, f orderFilter) error {
 
 func (f orderFilter) fields() client.MatchingFields {
 	fields := client.MatchingFields{}
-	for field, value := range map[string]string{"status.state": f.state, "spec.accountRef.name": f.account, "spec.issuerRef.name": f.issuer} {
+	for field, value := range map[string]string{stateField: f.state, "spec.accountRef.name": f.account, "spec.issuerRef.name": f.issuer} {
 		if value != "" {
 			fields[field] = value
 		}
@@ -103,7 +103,7 @@ func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.
 	p := o.progress("listing orders")
 	many := false
 	err = pages(ctx, o.kube, func(list *v1alpha1.AcmeOrderList) bool {
-		p.add(len(list.Items))
+		p.add(len(list.Items), list.RemainingItemCount)
 		orders = append(orders, list.Items...)
 		many = f.limit > 0 && list.Continue != ""
 		return !many

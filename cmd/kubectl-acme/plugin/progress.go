@@ -25,6 +25,7 @@ type progress struct {
 	mu    sync.Mutex
 	task  string
 	count int
+	all   int // 0 where it isn't known
 }
 
 func (o *options) progress(task string) *progress {
@@ -33,11 +34,14 @@ func (o *options) progress(task string) *progress {
 	return p
 }
 
-// add counts what has been done.
-func (p *progress) add(n int) {
+// add counts what has been done, and how much is left where that is known.
+func (p *progress) add(n int, left *int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count += n
+	if left != nil {
+		p.all = p.count + int(*left)
+	}
 }
 
 func (p *progress) set(task string) {
@@ -49,8 +53,11 @@ func (p *progress) set(task string) {
 func (p *progress) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count == 0 {
+	switch {
+	case p.count == 0:
 		return p.task
+	case p.all > p.count:
+		return fmt.Sprintf("%s: %d of %d", p.task, p.count, p.all)
 	}
 	return fmt.Sprintf("%s: %d", p.task, p.count)
 }

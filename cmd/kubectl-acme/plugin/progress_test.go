@@ -33,10 +33,25 @@ func TestProgressIsShownOfWhatTakesLong(t *testing.T) {
 		t.Errorf("of what is quick it says %q", out.text.String())
 	}
 	slow := o.progress("listing orders")
-	slow.add(500)
+	left := int64(1000)
+	slow.add(500, &left)
 	<-out.first
 	slow.stop()
-	if got := out.text.String(); got != "listing orders: 500 ...\n" {
+	if got := out.text.String(); got != "listing orders: 500 of 1500 ...\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestProgressCountsWhatIsLeftWhereItIsKnown(t *testing.T) {
+	p, left := &progress{task: "reading"}, int64(500)
+	for _, step := range []struct {
+		n    int
+		left *int64
+		want string
+	}{{0, nil, "reading"}, {100, nil, "reading: 100"}, {400, &left, "reading: 500 of 1000"}, {100, nil, "reading: 600 of 1000"}, {400, nil, "reading: 1000"}} {
+		p.add(step.n, step.left)
+		if got := p.text(); got != step.want {
+			t.Errorf("got %q, not %q", got, step.want)
+		}
 	}
 }

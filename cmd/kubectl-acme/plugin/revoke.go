@@ -100,7 +100,7 @@ func (o *options) toRevoke(ctx context.Context, args []string, name string) ([]v
 		}
 		return orders, nil
 	}
-	all, err := o.ordersFor(ctx, false, name, client.MatchingFields{"status.state": string(acme.StateValid)})
+	all, err := o.ordersFor(ctx, false, name, client.MatchingFields{stateField: string(acme.StateValid)})
 	if err != nil {
 		return nil, err
 	}

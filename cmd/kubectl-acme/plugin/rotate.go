@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,8 +16,15 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
+// rotation is how a key is to be replaced.
+type rotation struct {
+	timeout     time.Duration
+	renew       bool
+	explanation string
+}
+
 func newRotate(o *options) *cobra.Command {
-	var timeout time.Duration
+	var r rotation
 	cmd := &cobra.Command{
 		Use:   "rotate intermediate|root [ISSUER]",
 		Short: "Replace a CA key that the operator made, ahead of time",
@@ -24,8 +32,12 @@ func newRotate(o *options) *cobra.Command {
 
 A new intermediate signs from then on; the old one's certificates stay valid, and it goes on signing CRLs for them. A
 new root is published in the trust bundle first, and signs only after spec.ca.selfSigned.rootOverlap, so that clients
-have it by then.`,
+have it by then.
+
+A key that somebody else may have signs no more, but what they signed with it still verifies. --renew has clients replace
+what the old intermediate issued, ahead of time: those that ask for renewal information (RFC 9773) are told so.`,
 		Example: `  kubectl acme rotate intermediate
+  kubectl acme rotate intermediate --renew --explanation-url https://status.corp.example/ca
   kubectl acme rotate root default -n acmeca-system`,
 		Args: cobra.RangeArgs(1, 2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -44,30 +56,41 @@ have it by then.`,
 			}
 			switch args[0] {
 			case "intermediate":
-				return o.rotateIntermediate(ctx, issuer, timeout)
+				return o.rotateIntermediate(ctx, issuer, r)
 			case "root":
-				return o.rotateRoot(ctx, issuer, timeout)
+				if r.renew {
+					return errors.New("a new root signs only after spec.ca.selfSigned.rootOverlap, and clients are told to renew then by themselves: --renew is for an intermediate")
+				}
+				return o.rotateRoot(ctx, issuer, r.timeout)
 			}
 			return fmt.Errorf("%q can't be rotated: say intermediate or root", args[0])
 		}),
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the new key")
+	cmd.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to wait for the new key")
+	cmd.Flags().BoolVar(&r.renew, "renew", false, "have clients renew what was issued until now (sets spec.renewalInfo.renewIssuedBefore)")
+	cmd.Flags().StringVar(&r.explanation, "explanation-url", "", "with --renew, a page that tells people why (sets spec.renewalInfo.explanationURL)")
 	o.addYes(cmd)
 	return cmd
 }
 
-func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeIssuer, timeout time.Duration) error {
-	before := ""
+func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeIssuer, r rotation) error {
+	before, question := "", "Replace the intermediate of issuer %s?"
 	if c := issuer.Status.IssuingCertificate; c != nil {
 		before = c.SHA256
 	}
-	if err := o.confirm(ctx, "Replace the intermediate of issuer %s?", issuer.Name); err != nil {
+	if r.explanation != "" && !r.renew {
+		return errors.New("--explanation-url is for --renew")
+	}
+	if r.renew {
+		question = "Replace the intermediate of issuer %s, and have clients renew all that it has issued?"
+	}
+	if err := o.confirm(ctx, question, issuer.Name); err != nil {
 		return err
 	}
 	if err := o.annotate(ctx, issuer, v1alpha1.RotateIntermediateAnnotation); err != nil {
 		return err
 	}
-	err := await(ctx, o, issuer, timeout, "waiting for the new intermediate", func(issuer *v1alpha1.AcmeIssuer) (bool, error) {
+	err := await(ctx, o, issuer, r.timeout, "waiting for the new intermediate", func(issuer *v1alpha1.AcmeIssuer) (bool, error) {
 		now := issuer.Status.IssuingCertificate
 		return now != nil && now.SHA256 != before, nil
 	})
@@ -77,6 +100,28 @@ func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeI
 	now := issuer.Status.IssuingCertificate
 	o.say(o.Out, "Issuer %s issues from a new intermediate: %s, until %s", issuer.Name, now.Subject, view.Time(now.NotAfter.Time))
 	o.say(o.Out, "SHA-256 %s", now.SHA256)
+	if r.renew {
+		return o.haveRenewed(ctx, issuer, r.explanation)
+	}
+	return nil
+}
+
+// haveRenewed has clients renew what was issued until now. Times of issuance are whole seconds, so the one that isn't over
+// counts as well.
+func (o *options) haveRenewed(ctx context.Context, issuer *v1alpha1.AcmeIssuer, explanation string) error {
+	before := o.now().UTC().Truncate(time.Second).Add(time.Second)
+	info := map[string]any{"renewIssuedBefore": before.Format(time.RFC3339)}
+	if explanation != "" {
+		info["explanationURL"] = explanation
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"renewalInfo": info}})
+	if err != nil {
+		return err
+	}
+	if err := o.kube.Patch(ctx, issuer, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager)); err != nil {
+		return fmt.Errorf("the intermediate was replaced, but clients aren't told to renew: set spec.renewalInfo.renewIssuedBefore: %w", err)
+	}
+	o.say(o.Out, "Clients that ask for renewal information (RFC 9773) are told to renew all that was issued before %s, over a twenty-fourth of its lifetime. Others renew when they would have.", view.Time(before))
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 	}
 	var found []client.ObjectKey
 	for token := ""; ; {
-		request := tables.Get().Resource("acmeorders").SetHeader("Accept", tableAccept).Param("limit", fmt.Sprint(pageSize)).Param("continue", token)
+		request := tables.Get().Resource("acmeorders").SetHeader("Accept", tableAccept).Param("limit", fmt.Sprint(leanPageSize)).Param("continue", token)
 		if all {
 			request = request.Param("includeObject", string(metav1.IncludeMetadata)) // which has the namespace
 		} else {
@@ -64,7 +64,7 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 		if err := json.Unmarshal(text, table); err != nil {
 			return nil, err
 		}
-		p.add(len(table.Rows))
+		p.add(len(table.Rows), table.RemainingItemCount)
 		keys, err := o.rowsWith(table, string(quoted), all)
 		if err != nil {
 			return nil, err
@@ -120,11 +120,11 @@ func (o *options) newestKeys(ctx context.Context, limit int, opts []client.ListO
 	}
 	var newest []dated
 	for token := ""; ; {
-		list, err := o.metadata(ctx, append(slices.Clone(opts), client.Limit(pageSize), client.Continue(token))...)
+		list, err := o.metadata(ctx, append(slices.Clone(opts), client.Limit(leanPageSize), client.Continue(token))...)
 		if err != nil {
 			return nil, 0, err
 		}
-		p.add(len(list.Items))
+		p.add(len(list.Items), list.RemainingItemCount)
 		for i := range list.Items {
 			newest = append(newest, dated{client.ObjectKeyFromObject(&list.Items[i]), list.Items[i].CreationTimestamp.Time})
 		}

@@ -63,7 +63,7 @@ func (o *options) status(ctx context.Context, all bool) error {
 	slices.Sort(namespaces)
 	p.set("counting orders")
 	for _, namespace := range slices.Compact(namespaces) {
-		counts, err := o.count(ctx, namespace)
+		counts, err := o.count(ctx, p, namespace)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (o *options) crls(ctx context.Context, issuer *v1alpha1.AcmeIssuer) []corev
 
 // count counts a namespace's orders by state, without having them all sent: the API server says how many remain after the
 // first, and what isn't valid is few, found by its state, and asked for without its content.
-func (o *options) count(ctx context.Context, namespace string) (view.OrderCounts, error) {
+func (o *options) count(ctx context.Context, p *progress, namespace string) (view.OrderCounts, error) {
 	counts := view.OrderCounts{Namespace: namespace, ByState: map[acme.State]int{}, More: map[acme.State]bool{}}
 	list, err := o.metadata(ctx, client.InNamespace(namespace), client.Limit(1))
 	if err != nil {
@@ -97,11 +97,12 @@ func (o *options) count(ctx context.Context, namespace string) (view.OrderCounts
 	}
 	for _, state := range []acme.State{acme.StatePending, acme.StateReady, acme.StateProcessing, acme.StateInvalid} {
 		for token := ""; ; {
-			list, err := o.metadata(ctx, client.InNamespace(namespace), client.MatchingFields{"status.state": string(state)}, client.Limit(pageSize), client.Continue(token))
+			list, err := o.metadata(ctx, client.InNamespace(namespace), client.MatchingFields{stateField: string(state)}, client.Limit(leanPageSize), client.Continue(token))
 			if err != nil {
 				return counts, err
 			}
 			counts.ByState[state] += len(list.Items)
+			p.add(len(list.Items), nil)
 			if token = list.Continue; token == "" {
 				break
 			}
