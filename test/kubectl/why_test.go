@@ -121,7 +121,7 @@ var _ = Describe("kubectl acme why", func() {
 			first := &v1alpha1.AcmeOrder{}
 			Expect(kube.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: nameOf(o.URI)}, first)).To(Succeed())
 			return issuer.Namespace, "account/" + first.Spec.AccountRef.Name
-		}), "it has made 1 orders in 1h0m0s", "spec.rateLimits"),
+		}), "it has made 1 order in 1h0m0s", "spec.rateLimits"),
 
 		Entry("of a weak key in the CSR", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			c := registered(ctx, defaultIssuer(ctx))

@@ -129,8 +129,8 @@ func adviseOnChallenge(f Facts, p *v1alpha1.Problem, authz *v1alpha1.AcmeAuthori
 	case p.Type == acme.DNSProblem && !txt:
 		return fmt.Sprintf("Create the A or AAAA record of %s, or, if it exists elsewhere, name servers that know it in spec.validation.resolvers (%s was asked)", name, resolver)
 	case txt:
-		return fmt.Sprintf("See what `dig TXT _acme-challenge.%s @%s` answers: the record has to be there before the client says that it is ready "+
-			"(let it wait longer for DNS to spread), at the servers that are asked (spec.validation.resolvers)", name, host(resolver))
+		return fmt.Sprintf("See what `dig TXT %s%s @%s` answers: the record has to be there before the client says that it is ready "+
+			"(let it wait longer for DNS to spread), at the servers that are asked (spec.validation.resolvers)", recordLabel(kind), name, host(resolver))
 	case p.Type == acme.Connection:
 		return fmt.Sprintf("Nothing usable answers at %s: see that the client, or its Ingress or Gateway, listens there while it is validated, that the name leads to it, "+
 			"and that firewalls and NetworkPolicies let the controller through", cmp.Or(reached, name+":"+port(f, kind)))
@@ -139,6 +139,17 @@ func adviseOnChallenge(f Facts, p *v1alpha1.Problem, authz *v1alpha1.AcmeAuthori
 	}
 	return fmt.Sprintf("Something else than the client answers at %s: see where %s leads, whether an Ingress or proxy passes /.well-known/acme-challenge/ on, "+
 		"and whether another client uses the name", cmp.Or(reached, name+":"+port(f, kind)), name)
+}
+
+// recordLabel is where below a name its TXT record is.
+func recordLabel(kind acme.ChallengeType) string {
+	switch kind {
+	case acme.DNSAccount01:
+		return "LABEL-OF-THE-ACCOUNT._acme-challenge."
+	case acme.DNSPersist01:
+		return "_validation-persist."
+	}
+	return "_acme-challenge."
 }
 
 func port(f Facts, kind acme.ChallengeType) string {

@@ -60,6 +60,14 @@ func (d Diagnosis) Paragraph() string {
 	return text
 }
 
+// counted puts a number before a noun.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // sentence gives text its full stop.
 func sentence(text string) string {
 	if text == "" || strings.ContainsRune(".!?", rune(text[len(text)-1])) {
@@ -289,7 +297,7 @@ func Authorization(f Facts) Diagnosis {
 	case authz.Status.Problem != nil:
 		d.fail(authz.Status.Problem)
 		if tried != nil && tried.State == acme.StateInvalid {
-			d.Cause = fmt.Sprintf("%s failed after %d attempts: %s", tried.Type, max(tried.Attempts, 1), d.Cause)
+			d.Cause = fmt.Sprintf("%s failed after %s: %s", tried.Type, counted(max(int(tried.Attempts), 1), "attempt"), d.Cause)
 		}
 		d.Advice = advise(f, authz.Status.Problem, authz)
 	case state.Final():

@@ -94,6 +94,9 @@ func TestOrder(t *testing.T) {
 		"the TXT record isn't there": {func(w *world) {
 			w.challengeFailed(acme.DNS01, acme.Unauthorized, `"_acme-challenge.a.test" has no TXT record`)
 		}, []string{"has no TXT record", "dig TXT _acme-challenge.a.test @10.0.0.10"}},
+		"the lasting TXT record isn't there": {func(w *world) {
+			w.challengeFailed(acme.DNSPersist01, acme.Unauthorized, `"_validation-persist.a.test" has no TXT record`)
+		}, []string{"has no TXT record", "dig TXT _validation-persist.a.test @10.0.0.10"}},
 		"the address is denied": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.Connection, `this CA may not connect to "a.test": 169.254.169.254 is a link-local address`)
 		}, []string{"may not connect", "spec.validation.allowedCIDRs"}},
