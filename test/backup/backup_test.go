@@ -168,19 +168,33 @@ func (u *user) obtain(ctx context.Context, name string, replaces *x509.Certifica
 // revoked gives the serial numbers in the CRL that a certificate names, and the CRL's number.
 func revoked(ctx context.Context, certificate *x509.Certificate) (serials []string, number string) {
 	GinkgoHelper()
+	serials, number, err := listed(ctx, certificate)
+	Expect(err).NotTo(HaveOccurred())
+	return serials, number
+}
+
+func listed(ctx context.Context, certificate *x509.Certificate) (serials []string, number string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], nil)
-	Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		return nil, "", err
+	}
 	response, err := http.DefaultClient.Do(request)
-	Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		return nil, "", err
+	}
 	defer response.Body.Close()
 	der, err := io.ReadAll(response.Body)
-	Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		return nil, "", err
+	}
 	list, err := x509.ParseRevocationList(der)
-	Expect(err).NotTo(HaveOccurred(), "%s", der)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %s", err, der)
+	}
 	for _, entry := range list.RevokedCertificateEntries {
 		serials = append(serials, serial(entry.SerialNumber.Bytes()))
 	}
-	return serials, list.Number.String()
+	return serials, list.Number.String(), nil
 }
 
 func serial(number []byte) string { return hex.EncodeToString(number) }

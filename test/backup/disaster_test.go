@@ -124,7 +124,7 @@ func (s *site) obtain(ctx context.Context) *x509.Certificate {
 
 func (s *site) isListed(ctx context.Context, certificate *x509.Certificate) {
 	GinkgoHelper()
-	Eventually(ctx, func() []string { serials, _ := revoked(ctx, certificate); return serials }).WithTimeout(patience).
+	Eventually(ctx, func() ([]string, error) { serials, _, err := listed(ctx, certificate); return serials, err }).WithTimeout(patience).
 		Should(ContainElement(serial(certificate.SerialNumber.Bytes())))
 }
 
@@ -203,8 +203,13 @@ func (s *site) loseOrders(ctx context.Context) {
 }
 
 func (s *site) loseCRLs(ctx context.Context) {
-	Expect(s.cluster.Delete(ctx, s.crlOf(ctx, s.revoked))).To(Succeed())
+	for _, list := range []*corev1.ConfigMap{s.crlOf(ctx, s.revoked), s.crlOf(ctx, s.gone)} { // perhaps one and the same
+		Expect(client.IgnoreNotFound(s.cluster.Delete(ctx, list))).To(Succeed())
+	}
+	s.restart(ctx)
 	s.isListed(ctx, s.revoked)
+	Eventually(ctx, func() ([]string, error) { serials, _, err := listed(ctx, s.gone); return serials, err }).WithTimeout(patience).
+		ShouldNot(ContainElement(serial(s.gone.SerialNumber.Bytes())), "its order is gone")
 }
 
 func (s *site) loseSerial(ctx context.Context) {

@@ -106,16 +106,34 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(len(said)).To(BeNumerically(">", 8))
 		Expect(said["AcmecaControllersDown.md"]).To(And(ContainSubstring("holderIdentity:"), ContainSubstring("Starting Controller")))
 		Expect(said["AcmecaCAExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("annotated")))
-		Expect(said["AcmecaEndpointCertificateExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("DNS:")))
+		Expect(said["AcmecaEndpointCertificateExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("Subject Alternative Name")))
 		Expect(said["AcmecaCRLStale.md"]).To(And(ContainSubstring("default-crl-"), ContainSubstring(`"revocationlist"`)))
 		Expect(said["AcmecaIssuanceFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring(`"order failed"`)))
 		Expect(said["AcmecaValidationsFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring("NXDOMAIN")))
 	}, SpecTimeout(readTime))
 
-	It("of the guide to installing makes the first issuer", func(ctx SpecContext) {
-		reader.Run(ctx, guide.Commands(guide.Section("install.md", "The first issuer")))
+	It("of the guide to installing applies what there is, and makes the first issuer, as the README's does", func(ctx SpecContext) {
+		said := ""
+		for _, heading := range []string{"kubectl and kustomize", "Helm", "Operator Lifecycle Manager", "The first issuer"} {
+			said += reader.Run(ctx, withKubectl(guide.Commands(guide.Section("install.md", heading))))
+		}
+		Expect(said).To(And(ContainSubstring("deployment.apps/acmeca-controller serverside-applied"), ContainSubstring("networkpolicy.networking.k8s.io/acmeca-"),
+			ContainSubstring("namespace/acmeca-system labeled"), ContainSubstring("acmeissuer.acmeca.dev/default condition met")))
+		said = reader.Run(ctx, withKubectl(guide.Commands(guide.Section("../../README.md", "Install it in a cluster"))))
+		Expect(said).To(ContainSubstring("acmeissuer.acmeca.dev/default condition met"))
 	}, SpecTimeout(readTime))
 })
+
+// withKubectl are the commands that need no Makefile, no Docker and no Helm. test/run has those of make.
+func withKubectl(commands string) string {
+	kept := ""
+	for line := range strings.Lines(commands) {
+		if strings.HasPrefix(line, "kubectl ") {
+			kept += line
+		}
+	}
+	return kept
+}
 
 // logsOfNoPod stands in for `kubectl logs`, which takes a node: it gives the log of the operator that runs here.
 const logsOfNoPod = `kubectl() { case " $* " in *" logs "*) cat .local/log/acmeca.log;; *) command kubectl "$@";; esac; }
@@ -140,7 +158,7 @@ func atATerminal(ctx context.Context) *guide.Shell {
 	Expect(err).NotTo(HaveOccurred())
 	assets, err := binaries.Find("kubectl")
 	Expect(err).NotTo(HaveOccurred())
-	acmeca := suite.Start(ctx)
+	acmeca := suite.Start(ctx, "--leader-elect") // as an installation does
 
 	tree := GinkgoT().TempDir()
 	bin := filepath.Join(tree, "bin")
