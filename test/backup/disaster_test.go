@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -222,15 +223,22 @@ func (s *site) loseSerial(ctx context.Context) {
 }
 
 func (s *site) loseIntermediate(ctx context.Context) {
-	lost := s.lose(ctx, "default-intermediate")
-	s.says(ctx, v1alpha1.ReasonDegraded, "default-intermediate")
-	Expect(s.obtain(ctx).AuthorityKeyId).To(Equal(s.kept.AuthorityKeyId))
-	Expect(s.cluster.Create(ctx, lost)).To(Succeed())
-	s.says(ctx, v1alpha1.ReasonReady, "")
-
 	s.lose(ctx, "default-intermediate")
-	s.restart(ctx)
-	Expect(s.obtain(ctx).AuthorityKeyId).NotTo(Equal(s.kept.AuthorityKeyId))
+	s.says(ctx, v1alpha1.ReasonReady, "")
+	Eventually(ctx, func(g Gomega) {
+		var events eventsv1.EventList
+		g.Expect(s.cluster.List(ctx, &events, client.InNamespace(local.Namespace))).To(Succeed())
+		g.Expect(events.Items).To(ContainElement(HaveField("Reason", "IntermediateLost")))
+	}).WithTimeout(2 * time.Minute).Should(Succeed())
+	another := s.obtain(ctx)
+	Expect(another.AuthorityKeyId).NotTo(Equal(s.kept.AuthorityKeyId))
+
+	root, lost := s.lose(ctx, "default-root"), s.lose(ctx, "default-intermediate")
+	s.says(ctx, v1alpha1.ReasonDegraded, `"default-intermediate"`)
+	Expect(s.obtain(ctx).AuthorityKeyId).To(Equal(another.AuthorityKeyId))
+	Expect(s.cluster.Create(ctx, lost)).To(Succeed())
+	Expect(s.cluster.Create(ctx, root)).To(Succeed())
+	s.says(ctx, v1alpha1.ReasonReady, "")
 	Expect(s.issuer(ctx).Status.CABundle).To(Equal(s.bundle))
 }
 
