@@ -254,11 +254,9 @@ func (s *site) loseAccounts(ctx context.Context) {
 	Expect(s.cluster.DeleteAllOf(ctx, &v1alpha1.AcmeAccount{}, client.InNamespace(local.Namespace))).To(Succeed())
 	_, err := s.user.GetAccount(ctx, s.user.account)
 	Expect(err).To(HaveOccurred())
-	before := s.user.account.Location
-	Eventually(ctx, func() (err error) {
-		s.user.account, err = s.user.NewAccount(ctx, s.user.account)
-		return err
-	}).WithTimeout(patience).Should(Succeed())
+	before, again := s.user.account.Location, s.user.account
+	again.Location, again.Status = "", ""
+	Eventually(ctx, func() (err error) { s.user.account, err = s.user.NewAccount(ctx, again); return err }).WithTimeout(patience).Should(Succeed())
 	Expect(s.user.account.Location).NotTo(Equal(before))
 	s.obtain(ctx)
 }
