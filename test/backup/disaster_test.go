@@ -104,7 +104,7 @@ func newSite(ctx context.Context) *site {
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(responder.Stop)
 	s := &site{acmeca: start(ctx, GinkgoT().TempDir(), operator, ports)}
-	s.cluster, s.user = clusterOf(s.acmeca), newUser(s.acmeca, responder)
+	s.cluster, s.user = s.acmeca.Client(), newUser(s.acmeca, responder)
 	s.user.account, err = s.user.NewAccount(ctx, s.user.account)
 	Expect(err).NotTo(HaveOccurred())
 	s.kept, s.revoked, s.gone = s.obtain(ctx), s.obtain(ctx), s.obtain(ctx)
