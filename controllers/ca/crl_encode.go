@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -32,13 +33,14 @@ func (a *Authority) encodeCRL(c CRL) (signed, error) {
 		}
 	}
 	frame.SignatureAlgorithm = a.signer.algorithm
-	der, err := x509.CreateRevocationList(nil, frame, a.lintIssuer, a.throwAway.key)
+	what, err := toBeSigned(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
+		return x509.CreateRevocationList(nil, frame, a.lintIssuer, key)
+	})
 	if err != nil {
 		return signed{}, fmt.Errorf("make CRL: %w", err)
 	}
-	what, err := splitSigned(der)
-	if err != nil || len(c.Entries) == 0 { // RFC 5280 section 5.1.2.6: without entries the list is absent
-		return what, err
+	if len(c.Entries) == 0 { // RFC 5280 section 5.1.2.6: without entries the list is absent
+		return what, nil
 	}
 	what.tbs, err = insertEntries(what.tbs, sortEntries(c.Entries), frame.ThisUpdate)
 	return what, err

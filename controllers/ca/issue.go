@@ -65,18 +65,17 @@ func (a *Authority) Prepare(p *Profile, r Request) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.CreateCertificate(nil, template, a.lintIssuer, r.CSR.PublicKey, a.throwAway.key)
+	what, err := toBeSigned(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
+		return x509.CreateCertificate(nil, template, a.lintIssuer, r.CSR.PublicKey, key)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
-	}
-	what, err := splitSigned(der)
-	if err != nil {
-		return nil, err
 	}
 	if err := setSerial(a.serialKey, r.ID, what.tbs); err != nil {
 		return nil, err
 	}
-	if der, err = a.throwAway.sign(what); err != nil {
+	der, err := a.throwAway.sign(what)
+	if err != nil {
 		return nil, err
 	}
 	if err := lintCertificate(der); err != nil {

@@ -1,6 +1,8 @@
 package ca
 
 import (
+	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +12,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -68,16 +71,53 @@ type signed struct {
 	algorithm []byte // the DER of the AlgorithmIdentifier
 }
 
-// splitSigned takes a certificate or CRL apart, leaving its signature behind.
-func splitSigned(der []byte) (signed, error) {
-	var outer, tbs, algorithm cryptobyte.String
-	input := cryptobyte.String(der)
-	if !input.ReadASN1(&outer, cryptobyteasn1.SEQUENCE) ||
-		!outer.ReadASN1Element(&tbs, cryptobyteasn1.SEQUENCE) ||
-		!outer.ReadASN1Element(&algorithm, cryptobyteasn1.SEQUENCE) {
-		return signed{}, errors.New("not a signed X.509 structure")
+// keeper is a key that signs nothing: it keeps what it was to sign.
+type keeper struct {
+	public crypto.PublicKey
+	tbs    []byte
+}
+
+var errKept = errors.New("kept, not signed")
+
+// Public implements crypto.Signer.
+func (k *keeper) Public() crypto.PublicKey { return k.public }
+
+// Sign implements crypto.Signer. x509 hands whole messages to who can take them.
+func (k *keeper) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("a digest can't be kept")
+}
+
+// SignMessage implements crypto.MessageSigner.
+func (k *keeper) SignMessage(_ io.Reader, message []byte, _ crypto.SignerOpts) ([]byte, error) {
+	k.tbs = bytes.Clone(message)
+	return nil, errKept
+}
+
+// toBeSigned has x509 encode a certificate or CRL for the issuer with a public key, and gives what is to be signed of it.
+func toBeSigned(public crypto.PublicKey, create func(crypto.Signer) ([]byte, error)) (signed, error) {
+	k := &keeper{public: public}
+	if _, err := create(k); !errors.Is(err, errKept) {
+		return signed{}, cmp.Or(err, errors.New("it was made without a signature"))
 	}
-	return signed{tbs, algorithm}, nil
+	algorithm, err := algorithmIn(k.tbs)
+	return signed{k.tbs, algorithm}, err
+}
+
+// algorithmIn finds the AlgorithmIdentifier that stands in the to-be-signed bytes, and beside them again: the first SEQUENCE
+// there, after version and serial number of a certificate, and after the version of a CRL.
+func algorithmIn(tbs []byte) ([]byte, error) {
+	var fields, field cryptobyte.String
+	var tag cryptobyteasn1.Tag
+	input := cryptobyte.String(tbs)
+	if !input.ReadASN1(&fields, cryptobyteasn1.SEQUENCE) {
+		return nil, errors.New("not the to-be-signed part of an X.509 structure")
+	}
+	for fields.ReadAnyASN1Element(&field, &tag) {
+		if tag == cryptobyteasn1.SEQUENCE {
+			return field, nil
+		}
+	}
+	return nil, errors.New("the X.509 structure names no algorithm")
 }
 
 // signChecked is sign for a key that matters: it checks the signature, since one that went wrong, by a fault of the machine,
