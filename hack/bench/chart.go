@@ -6,17 +6,25 @@ import (
 	"math"
 )
 
-// reference is what another server did under the same kind of load, on a machine of the same kind with two processors.
-type reference struct {
-	name  string
-	color string
-	rates map[int]float64 // certificates a second by clients
-	p50   map[int]float64 // milliseconds
+// series is what a server did under the loads by which servers are compared.
+type series struct {
+	name, color string
+	rates, p50  map[int]float64 // certificates a second, and milliseconds, by clients
 }
 
-var references = []reference{
-	{"step-ca v0.30.2, Badger", "#c2410c", map[int]float64{1: 20, 16: 83, 64: 86}, map[int]float64{1: 46, 16: 188, 64: 683}},
-	{"Pebble v2.10.1, nothing on disk", "#6b7280", map[int]float64{1: 26, 16: 205}, map[int]float64{1: 38, 16: 74}},
+// clientCounts are of those loads.
+var clientCounts = []int{1, 16, 64}
+
+// colors of the servers, ours first.
+var colors = []string{"#1d4ed8", "#c2410c", "#6b7280", "#15803d"}
+
+func seriesOf(name, color string, loads []Load) series {
+	s := series{name: name, color: color, rates: map[int]float64{}, p50: map[int]float64{}}
+	for _, clients := range clientCounts {
+		load := find(loads, "new names", clients, 1)
+		s.rates[clients], s.p50[clients] = load.Rate, load.P50
+	}
+	return s
 }
 
 const (
@@ -30,14 +38,12 @@ func (r Report) chart() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="13">`+"\n", chartWidth, 2*panelHeight+40)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`+"\n")
-	ours := reference{name: "acmeca", color: "#1d4ed8", rates: map[int]float64{}, p50: map[int]float64{}}
-	for _, clients := range []int{1, 16, 64} {
-		load := r.find("new names", clients, 1)
-		ours.rates[clients], ours.p50[clients] = load.Rate, load.P50
+	all := []series{seriesOf("acmeca", colors[0], r.Loads)}
+	for i, b := range r.Beside {
+		all = append(all, seriesOf(b.Name, colors[(i+1)%len(colors)], b.Loads))
 	}
-	all := append([]reference{ours}, references...)
-	panel(&b, 0, "certificates a second (more is better)", all, func(s reference) map[int]float64 { return s.rates })
-	panel(&b, panelHeight, "median latency in ms, order to download (less is better)", all, func(s reference) map[int]float64 { return s.p50 })
+	panel(&b, 0, "certificates a second (more is better)", all, func(s series) map[int]float64 { return s.rates })
+	panel(&b, panelHeight, "median latency in ms, order to download (less is better)", all, func(s series) map[int]float64 { return s.p50 })
 	x := plotLeft
 	for _, s := range all {
 		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d" fill="#111827">%s</text>`+"\n",
@@ -49,7 +55,7 @@ func (r Report) chart() []byte {
 }
 
 // panel draws groups of bars, one for each number of clients.
-func panel(b *bytes.Buffer, top int, title string, servers []reference, value func(reference) map[int]float64) {
+func panel(b *bytes.Buffer, top int, title string, servers []series, value func(series) map[int]float64) {
 	most := 1.0
 	for _, s := range servers {
 		for _, v := range value(s) {
@@ -60,7 +66,7 @@ func panel(b *bytes.Buffer, top int, title string, servers []reference, value fu
 	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="600" fill="#111827">%s</text>`+"\n", plotLeft, top+24, title)
 	fmt.Fprintf(b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#9ca3af"/>`+"\n", plotLeft, bottom, chartWidth-20, bottom)
 	x := plotLeft + 20
-	for _, clients := range []int{1, 16, 64} {
+	for _, clients := range clientCounts {
 		start := x
 		for _, s := range servers {
 			v, ok := value(s)[clients]

@@ -17,11 +17,13 @@ import (
 
 type options struct {
 	directory, ca   string
-	http01          int
+	http01, dns     int
+	pid             int
 	length, poll    time.Duration
 	orders, revoked int
 	jsonFile, chart string
 	from            string
+	beside          besides
 }
 
 func main() {
@@ -29,6 +31,8 @@ func main() {
 	flag.StringVar(&o.directory, "directory", "", "`URL` of another server's directory; without it an acmeca of its own is started")
 	flag.StringVar(&o.ca, "ca", "", "PEM `file` with the roots of that server's TLS certificate")
 	flag.IntVar(&o.http01, "http01-port", 5002, "`port` on which that server tries http-01")
+	flag.IntVar(&o.dns, "dns-port", 5053, "`port` of loopback on which names under .test are answered for that server")
+	flag.IntVar(&o.pid, "pid", 0, "`process` of that server, for the processor time that it takes; 0 leaves that out")
 	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` that each load runs")
 	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before a client's second look at what isn't finished; it doubles with each")
 	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 leaves it out")
@@ -36,6 +40,7 @@ func main() {
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
 	flag.StringVar(&o.chart, "chart", "", "SVG `file` to draw the figures in")
 	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show, instead of a run")
+	flag.Var(&o.beside, "beside", "another server's `name=file`, the JSON file of its run in the same session, to compare with; may be given again")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
@@ -58,6 +63,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		report, err = measure(ctx, o, out)
 	}
 	if err != nil {
+		return err
+	}
+	if err := o.beside.into(&report); err != nil {
 		return err
 	}
 	report.print(out)
@@ -106,19 +114,6 @@ var closed = []task{
 	{of: "many names", clients: 1, names: 100},
 }
 
-func (b *bench) measureOther(ctx context.Context) error {
-	var err error
-	if b.target.roots, err = readRoots(b.options.ca); err != nil {
-		return err
-	}
-	server, err := b.target.responder.Serve(b.options.http01)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	return b.loads(ctx, closed...)
-}
-
 func (b *bench) measureOurs(ctx context.Context) error {
 	p := b.plane
 	var err error
@@ -131,6 +126,9 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
+	if os.Getenv("PROFDIR") != "" {
+		return b.profiled(ctx)
+	}
 	if b.report.RawWrites, err = p.rawRate(ctx, 64, b.options.length); err != nil {
 		return err
 	}
@@ -176,10 +174,7 @@ func (b *bench) loads(ctx context.Context, tasks ...task) error {
 		}
 		var measureErr error
 		load, err := b.target.run(ctx, do, b.options.length, func() func() usage {
-			if b.plane == nil {
-				return func() usage { return usage{} }
-			}
-			stop := b.plane.measure(ctx)
+			stop := b.used(ctx)
 			return func() (u usage) {
 				u, measureErr = stop()
 				return u

@@ -14,11 +14,21 @@ type Report struct {
 	// RawWrites is how many authorizations the control plane stored a second for 64 writers, before the loads.
 	RawWrites float64 `json:"rawWritesPerSecond,omitempty"`
 	Scale     *Scale  `json:"scale,omitempty"`
+	// Beside is what other servers did in the same session.
+	Beside []Beside `json:"beside,omitempty"`
+}
+
+// Beside is what another server did under the same loads, on the same machine.
+type Beside struct {
+	Name  string `json:"name"`
+	Loads []Load `json:"loads"`
 }
 
 // find gives a load with one replica; a zero one where it wasn't run.
-func (r Report) find(of string, clients, names int) Load {
-	for _, l := range r.Loads {
+func (r Report) find(of string, clients, names int) Load { return find(r.Loads, of, clients, names) }
+
+func find(loads []Load, of string, clients, names int) Load {
+	for _, l := range loads {
 		if l.Of == of && l.Clients == clients && l.Names == names && l.Replicas <= 1 {
 			return l
 		}
@@ -40,6 +50,12 @@ func (r Report) print(out io.Writer) {
 	for _, l := range r.Loads {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", l.Of, l.Clients, l.Names, l.Replicas,
 			l.Rate, l.P50, l.P99, l.Failures, l.Requests, l.Writes, l.Reads, l.OperatorCPU, l.PlaneCPU, l.ClientCPU, r.share(l))
+	}
+	for _, b := range r.Beside {
+		for _, l := range b.Loads {
+			fmt.Fprintf(w, "%s: %s\t%d\t%d\t\t%.1f\t%.1f\t%.1f\t%d\t%.2f\t\t\t%.2f\t\t%.2f\t\t\n", b.Name, l.Of, l.Clients, l.Names,
+				l.Rate, l.P50, l.P99, l.Failures, l.Requests, l.OperatorCPU, l.ClientCPU)
+		}
 	}
 	_ = w.Flush()
 	if r.RawWrites == 0 {
