@@ -3,13 +3,16 @@ package acmeserver
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -43,19 +46,62 @@ func (r *signed) newAuthorization(id acme.Identifier) *v1alpha1.AcmeAuthorizatio
 		AccountRef: v1alpha1.ObjectRef{Name: r.account.Name},
 		Identifier: v1alpha1.Identifier(id.Base()),
 		Wildcard:   id.Wildcard(),
+		Challenges: r.offered(id, newToken),
 	}}
-	for _, t := range r.issuer.policy.Challenges(id) {
-		authz.Spec.Challenges = append(authz.Spec.Challenges, newChallenge(t))
-	}
 	authz.Namespace, authz.Name = r.issuer.key.Namespace, newID()
 	return authz
 }
 
+// offered are the challenges that the issuer offers for an identifier; token gives one to each that has one.
+func (r *signed) offered(id acme.Identifier, token func(acme.ChallengeType) string) []v1alpha1.Challenge {
+	var all []v1alpha1.Challenge
+	for _, t := range r.issuer.spec.Challenges.Types {
+		if !t.Allows(id) {
+			continue
+		}
+		challenge := v1alpha1.Challenge{Type: t}
+		if t.HasToken() {
+			challenge.Token = token(t)
+		}
+		all = append(all, challenge)
+	}
+	return all
+}
+
 // newToken has 256 random bits; 128 are the least (RFC 8555 section 8.3).
-func newToken() string {
+func newToken(acme.ChallengeType) string {
 	var random [32]byte
 	rand.Read(random[:])
 	return base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// awaitedAuthorization is an order's own for one of its identifiers, before its client has chosen a challenge: it isn't stored
+// until then, since all of it follows from the order. The tokens do from its UID and its name, whose more than 220 random
+// bits no client can know of an order that it hasn't been shown.
+func (r *signed) awaitedAuthorization(order *v1alpha1.AcmeOrder, identifier int) *v1alpha1.AcmeAuthorization {
+	authz := order.AwaitedAuthorization(identifier)
+	authz.Spec.Challenges = r.offered(order.Spec.Identifiers[identifier].ACME(), func(t acme.ChallengeType) string {
+		sum := sha256.Sum256([]byte(string(order.UID) + " " + authz.Name + " " + string(t)))
+		return base64.RawURLEncoding.EncodeToString(sum[:])
+	})
+	if trace := order.Annotations[tracing.Annotation]; trace != "" {
+		authz.Annotations = map[string]string{tracing.Annotation: trace}
+	}
+	return authz
+}
+
+// awaited reports whether an authorization is one that isn't stored yet.
+func awaited(authz *v1alpha1.AcmeAuthorization) bool { return authz.UID == "" }
+
+// authorizationIn looks for the authorization of an order's identifier. One that is the order's own isn't there while it is
+// awaited.
+func (s *Server) authorizationIn(ctx context.Context, order *v1alpha1.AcmeOrder, identifier int) (authz *v1alpha1.AcmeAuthorization, found bool, err error) {
+	key := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.Authorizations[identifier]}
+	if order.IsOwnAuthorization(identifier) {
+		return s.authorizations.Find(ctx, key)
+	}
+	authz, err = s.authorizations.Get(ctx, key)
+	return authz, err == nil, err
 }
 
 // usableAuthorization is the name of an authorization that lets the account certify an identifier now, the one that
@@ -125,15 +171,49 @@ func (s *Server) authorizationOf(r *signed, id string) (*v1alpha1.AcmeAuthorizat
 	if err != nil {
 		return nil, err
 	}
-	authz, err := s.authorizations.Get(r.Context(), key)
+	authz, found, err := s.authorizations.Find(r.Context(), key)
 	if err != nil {
 		return nil, err
+	}
+	if !found {
+		if authz, err = s.ofOrder(r, key); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.owns(authz.Spec.AccountRef, authz.Spec.IssuerRef, "authorization"); err != nil {
 		return nil, err
 	}
 	s.traced(r.call, authz)
 	return authz, nil
+}
+
+// ofOrder gives an authorization that isn't stored, as the order that it belongs to has it.
+func (s *Server) ofOrder(r *signed, key types.NamespacedName) (*v1alpha1.AcmeAuthorization, error) {
+	name, identifier, ok := v1alpha1.OwnerOfAuthorization(key.Name)
+	if !ok {
+		return s.authorizations.getLive(r.Context(), key)
+	}
+	order, err := s.orders.Get(r.Context(), types.NamespacedName{Namespace: key.Namespace, Name: name})
+	if isNotFound(err) || err == nil && (identifier >= len(order.Spec.Authorizations) || !order.IsOwnAuthorization(identifier)) {
+		return nil, notFound("authorization")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "authorization"); err != nil {
+		return nil, err
+	}
+	return r.awaitedAuthorization(order, identifier), nil
+}
+
+// storeAwaited makes an authorization that was awaited, now that its client has said something about it. Where another
+// request was quicker, it gives what that one made.
+func (s *Server) storeAwaited(ctx context.Context, authz *v1alpha1.AcmeAuthorization) (*v1alpha1.AcmeAuthorization, error) {
+	err := s.authorizations.Create(ctx, authz)
+	if apierrors.IsAlreadyExists(err) {
+		return s.authorizations.getLive(ctx, client.ObjectKeyFromObject(authz))
+	}
+	return authz, err
 }
 
 func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthorization) (*answer, error) {
@@ -153,13 +233,24 @@ func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthoriz
 		return nil, acme.NewProblem(acme.Malformed, "the authorization is %s already", authz.Status.State)
 	}
 	key := client.ObjectKeyFromObject(authz)
-	patch := specPatch(map[string]any{"deactivation": v1alpha1.Deactivation{Request: v1alpha1.SignedRequestFrom(r.message)}})
-	if _, err := s.authorizations.Patch(r.Context(), key, patch); err != nil {
-		return nil, err
+	deactivation := &v1alpha1.Deactivation{Request: v1alpha1.SignedRequestFrom(r.message)}
+	said := false
+	var err error
+	if awaited(authz) {
+		authz.Spec.Deactivation = deactivation
+		if authz, err = s.storeAwaited(r.Context(), authz); err != nil {
+			return nil, err
+		}
+		said = authz.Spec.Deactivation != nil
+	}
+	if !said {
+		if _, err := s.authorizations.Patch(r.Context(), key, specPatch(map[string]any{"deactivation": deactivation})); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), awaitVerdict)
 	defer cancel()
-	authz, err := s.authorizations.Await(ctx, key, func(a *v1alpha1.AcmeAuthorization) bool { return a.Status.State.Final() })
+	authz, err = s.authorizations.Await(ctx, key, func(a *v1alpha1.AcmeAuthorization) bool { return a.Status.State.Final() })
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +269,8 @@ func (s *Server) authorizationAnswer(r *signed, authz *v1alpha1.AcmeAuthorizatio
 		SubdomainAuthAllowed: authz.Spec.Subdomains,
 	}
 	switch {
+	case awaited(authz) && !s.now().Before(authz.ExpiresAt(r.issuer.spec.Lifetimes).Time):
+		document.Status = acme.StateInvalid // as the controllers find for those that they see
 	case pending(authz):
 		document.Status = acme.StatePending
 	case authz.Status.State == acme.StateValid && !s.usable(authz):
@@ -265,10 +358,13 @@ func (s *Server) respond(r *signed, authz *v1alpha1.AcmeAuthorization, kind acme
 	if !s.now().Before(authz.ExpiresAt(r.issuer.spec.Lifetimes).Time) {
 		return nil, acme.NewProblem(acme.Malformed, "the authorization has expired").WithStatus(http.StatusForbidden)
 	}
+	response := &v1alpha1.ChallengeResponse{Type: kind, Request: *v1alpha1.SignedRequestFrom(r.message)}
+	if awaited(authz) {
+		authz.Spec.Response = response
+		return s.storeAwaited(r.Context(), authz)
+	}
 	key := client.ObjectKeyFromObject(authz)
-	patched, err := s.authorizations.Patch(r.Context(), key, specPatch(map[string]any{
-		"response": v1alpha1.ChallengeResponse{Type: kind, Request: *v1alpha1.SignedRequestFrom(r.message)},
-	}))
+	patched, err := s.authorizations.Patch(r.Context(), key, specPatch(map[string]any{"response": response}))
 	if apierrors.IsInvalid(err) {
 		if now, err := s.authorizations.getLive(r.Context(), key); err == nil && now.Spec.Response != nil {
 			return now, nil // response is set once, and another request was quicker

@@ -5,17 +5,7 @@ import (
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/v1alpha1"
 )
-
-// newChallenge is one of a type, with a token where the type has one.
-func newChallenge(t acme.ChallengeType) v1alpha1.Challenge {
-	challenge := v1alpha1.Challenge{Type: t}
-	if t.HasToken() {
-		challenge.Token = newToken()
-	}
-	return challenge
-}
 
 // issuerDomainNames are the names by which records for dns-persist-01 name this issuer
 // (draft-ietf-acme-dns-persist-02 section 3.1 and 3.2), the same in the directory and in every challenge. They are its

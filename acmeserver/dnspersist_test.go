@@ -26,9 +26,14 @@ func TestDNSPersist(t *testing.T) {
 	if got := c.accountHashPrefix(); got != "https://ca.test/acme/account-hash/" {
 		t.Errorf("got %s", got)
 	}
-	for _, kind := range spec.Challenges.Types {
-		challenge := newChallenge(kind)
-		text, err := json.Marshal((&signed{call: c}).challengeDocument(&v1alpha1.AcmeAuthorization{}, challenge))
+	r := &signed{call: c}
+	offered := r.offered(acme.Identifier{Type: acme.DNS, Value: "a.test"}, newToken)
+	if len(offered) != len(spec.Challenges.Types) {
+		t.Errorf("%d challenges are offered", len(offered))
+	}
+	for _, challenge := range offered {
+		kind := challenge.Type
+		text, err := json.Marshal(r.challengeDocument(&v1alpha1.AcmeAuthorization{}, challenge))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,7 +78,8 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if err := s.limitPending(r, 1, len(identifiers)); err != nil {
 		return nil, err
 	}
-	names, err := s.authorize(r, identifiers, above)
+	name := newID()
+	names, err := s.authorize(r, name, identifiers, above)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	for _, id := range identifiers {
 		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
 	}
-	order.Namespace, order.Name = r.issuer.key.Namespace, newID()
+	order.Namespace, order.Name = r.issuer.key.Namespace, name
 	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
 	order.Annotations = r.span.Annotated(nil)
 	r.span.Text("acmeca.order", order.Name)
@@ -142,9 +143,10 @@ func tooMany(profile v1alpha1.Profile) *acme.Problem {
 	return acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 }
 
-// authorize gives the name of an authorization for each identifier: one that the account has and may use again, else a new
-// one. Names whose client can prove control of a domain above share one for that, where the issuer lets them.
-func (s *Server) authorize(r *signed, identifiers []acme.Identifier, above map[acme.Identifier]acme.Identifier) ([]string, error) {
+// authorize gives the name of an authorization for each identifier: one that the account has and may use again, else one of the
+// order's own, which isn't stored before its client chooses a challenge. Names whose client can prove control of a domain
+// above share one for that, where the issuer lets them.
+func (s *Server) authorize(r *signed, order string, identifiers []acme.Identifier, above map[acme.Identifier]acme.Identifier) ([]string, error) {
 	names := make([]string, len(identifiers))
 	for i, id := range identifiers {
 		var err error
@@ -163,17 +165,16 @@ func (s *Server) authorize(r *signed, identifiers []acme.Identifier, above map[a
 		if names[i] != "" {
 			continue
 		}
-		var authz *v1alpha1.AcmeAuthorization
-		if wanted {
-			authz = r.subdomainAuthorization(domain)
+		names[i] = v1alpha1.OwnAuthorization(order, i)
+		if !wanted {
+			continue
 		}
-		if authz != nil {
-			shared[domain] = authz.Name
-		} else {
-			authz = r.newAuthorization(id)
+		authz := r.subdomainAuthorization(domain)
+		if authz == nil {
+			continue
 		}
 		authz.Annotations = r.span.Annotated(authz.Annotations)
-		names[i] = authz.Name
+		shared[domain], names[i] = authz.Name, authz.Name
 		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
 	}
 	return names, group.Wait()
@@ -300,11 +301,13 @@ func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, e
 // orderStateNow is the state that a pending order has come to past the cache. The first authorization that isn't valid ends
 // the search, so that a client who is early costs one read.
 func (s *Server) orderStateNow(r *signed, order *v1alpha1.AcmeOrder) (acme.State, error) {
-	for _, name := range order.Spec.Authorizations {
-		key := types.NamespacedName{Namespace: order.Namespace, Name: name}
-		authz, err := s.authorizations.Get(r.Context(), key)
-		if err == nil && !s.usable(authz) {
-			authz, err = s.authorizations.getLive(r.Context(), key)
+	for i, name := range order.Spec.Authorizations {
+		authz, found, err := s.authorizationIn(r.Context(), order, i)
+		if err == nil && (!found || !s.usable(authz)) {
+			authz, err = s.authorizations.getLive(r.Context(), types.NamespacedName{Namespace: order.Namespace, Name: name})
+		}
+		if isNotFound(err) && order.IsOwnAuthorization(i) {
+			return acme.StatePending, nil
 		}
 		if err != nil || !s.usable(authz) {
 			return acme.StatePending, err
@@ -317,12 +320,12 @@ func (s *Server) orderStateNow(r *signed, order *v1alpha1.AcmeOrder) (acme.State
 // has ended, the order is invalid before the controllers have written that down: it must not be pending after it was ready.
 func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	state := acme.StateReady
-	for _, name := range order.Spec.Authorizations {
-		authz, err := s.authorizations.Get(ctx, types.NamespacedName{Namespace: order.Namespace, Name: name})
+	for i := range order.Spec.Authorizations {
+		authz, found, err := s.authorizationIn(ctx, order, i)
 		switch {
 		case err != nil:
 			return acme.StatePending, err
-		case pending(authz):
+		case !found, pending(authz):
 			state = acme.StatePending
 		case !s.usable(authz):
 			return acme.StateInvalid, nil

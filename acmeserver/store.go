@@ -101,6 +101,19 @@ func (s *store[T]) Get(ctx context.Context, key types.NamespacedName) (T, error)
 	return s.getLive(ctx, key)
 }
 
+// Find is Get for an object that may well not be there: it isn't asked for past a cache that is as far as the client has seen.
+func (s *store[T]) Find(ctx context.Context, key types.NamespacedName) (object T, found bool, err error) {
+	if s.position.reach(ctx, s.kind) {
+		object, err = s.getCached(ctx, key)
+	} else {
+		object, err = s.getLive(ctx, key)
+	}
+	if isNotFound(err) || apierrors.IsNotFound(err) {
+		return object, false, nil
+	}
+	return object, err == nil, err
+}
+
 func (s *store[T]) getCached(ctx context.Context, key types.NamespacedName) (T, error) {
 	object := s.empty()
 	err := s.cached.Get(ctx, key, object)

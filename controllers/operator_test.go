@@ -347,15 +347,30 @@ func (o *operator) prove(ctx context.Context, authz *v1alpha1.AcmeAuthorization)
 	return authz
 }
 
+// orderOfItsOwn asks for a certificate on authorizations that are the order's own, and gives them their names.
+func (c *acmeClient) orderOfItsOwn(ctx context.Context, authorizations ...*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	name := newName()
+	for i, authz := range authorizations {
+		authz.Namespace, authz.Name = c.namespace, v1alpha1.OwnAuthorization(name, i)
+	}
+	return c.orderNamed(ctx, name, authorizations...)
+}
+
 // order asks for a certificate on authorizations.
 func (c *acmeClient) order(ctx context.Context, authorizations ...*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	return c.orderNamed(ctx, newName(), authorizations...)
+}
+
+func (c *acmeClient) orderNamed(ctx context.Context, name string, authorizations ...*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: c.account.Name}}}
 	for _, authz := range authorizations {
 		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(authz.Authorized()))
 		order.Spec.Authorizations = append(order.Spec.Authorizations, authz.Name)
 	}
-	order.Namespace, order.Name = c.namespace, newName()
+	order.Namespace, order.Name = c.namespace, name
 	Expect(admin.Create(ctx, order)).To(Succeed())
 	return order
 }

@@ -189,7 +189,11 @@ func (r *OrderReconciler) authorized(ctx context.Context, issuer *Issuer, order 
 		identifier := order.Spec.Identifiers[i].ACME()
 		authz := &v1alpha1.AcmeAuthorization{}
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz)
-		if apierrors.IsNotFound(err) && now.Sub(order.CreationTimestamp.Time) < missingGrace {
+		switch missing := apierrors.IsNotFound(err); {
+		case missing && order.Awaits(i):
+			ok = false // it isn't stored before its client chooses a challenge
+			continue
+		case missing && now.Sub(askedFor(order)) < missingGrace:
 			return false, time.Second, nil
 		}
 		if client.IgnoreNotFound(err) != nil {
@@ -213,6 +217,14 @@ func (r *OrderReconciler) authorized(ctx context.Context, issuer *Issuer, order 
 		r.fail(order, problem)
 	}
 	return ok && len(failed) == 0, 0, nil
+}
+
+// askedFor is when an order's client last asked for something that needs its authorizations to be there.
+func askedFor(order *v1alpha1.AcmeOrder) time.Time {
+	if f := order.Spec.Finalization; f != nil && f.Time.After(order.CreationTimestamp.Time) {
+		return f.Time.Time
+	}
+	return order.CreationTimestamp.Time
 }
 
 // authorizationFault says why an authorization can't let the order have an identifier, now or ever; nil for one that

@@ -3,6 +3,7 @@ package controllers
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -69,6 +70,32 @@ var _ = Describe("An order", func() {
 		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
 		o.later(ctx, time.Minute, order)
 		Expect(expectFailed(ctx, order).Detail).To(Equal("the authorization absent does not exist"))
+	})
+
+	It("waits for an authorization of its own until the client chooses a challenge, which makes it", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		own := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
+			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: c.account.Name}, Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "a.test"},
+		}}
+		order := c.orderOfItsOwn(ctx, own)
+		o.later(ctx, time.Minute, order)
+		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
+		own.Spec.Challenges = []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("t", 43)}}
+		Expect(admin.Create(ctx, own)).To(Succeed())
+		o.prove(ctx, own)
+		c.finalize(ctx, order)
+		expectIssued(ctx, order)
+	})
+
+	It("fails where it is finalized without an authorization of its own", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		order := c.orderOfItsOwn(ctx, &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "a.test"}}})
+		c.finalize(ctx, order)
+		Consistently(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(time.Second).Should(Equal(acme.StatePending))
+		o.later(ctx, time.Minute, order)
+		Expect(expectFailed(ctx, order).Detail).To(Equal("the authorization " + order.Name + "-0 does not exist"))
 	})
 
 	It("fails with what went wrong with its name", func(ctx SpecContext) {

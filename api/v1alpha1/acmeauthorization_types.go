@@ -275,10 +275,12 @@ type AcmeAuthorization struct {
 
 	// Spec is what the client asked for.
 	// +required
+	// +structType=atomic
 	Spec AcmeAuthorizationSpec `json:"spec"`
 	// Status is what validation found.
 	// +optional
 	// +kubebuilder:default={state: pending}
+	// +structType=atomic
 	Status AcmeAuthorizationStatus `json:"status,omitzero"`
 }
 
@@ -297,6 +299,15 @@ func (a *AcmeAuthorization) ExpiresAt(l Lifetimes) metav1.Time {
 		return *a.Status.Expires
 	}
 	return metav1.NewTime(a.CreationTimestamp.Add(l.PendingAuthorization.Duration))
+}
+
+// Offered lists the types of the challenges that are offered, for people.
+func (a *AcmeAuthorization) Offered() string {
+	var types []string
+	for _, c := range a.Spec.Challenges {
+		types = append(types, string(c.Type))
+	}
+	return strings.Join(types, ", ")
 }
 
 // Authorized gives the identifier that the authorization lets its account certify, with the wildcard.

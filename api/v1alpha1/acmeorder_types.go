@@ -224,10 +224,12 @@ type AcmeOrder struct {
 
 	// Spec is what the client asked for.
 	// +required
+	// +structType=atomic
 	Spec AcmeOrderSpec `json:"spec"`
 	// Status is what became of it.
 	// +optional
 	// +kubebuilder:default={state: pending}
+	// +structType=atomic
 	Status AcmeOrderStatus `json:"status,omitzero"`
 }
 

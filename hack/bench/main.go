@@ -126,9 +126,6 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	if os.Getenv("PROFDIR") != "" {
-		return b.profiled(ctx)
-	}
 	if b.report.RawWrites, err = p.rawRate(ctx, 64, b.options.length); err != nil {
 		return err
 	}

@@ -98,13 +98,13 @@ var _ = Describe("Clients of Dogtag", func() {
 
 	It("unregister an account, with which its pending orders end, and the record stays", func(ctx SpecContext) {
 		created()
-		pending := a.newOrder("pending.dogtag.test")
+		pending, ahead := a.newOrder("pending.dogtag.test"), a.newAuthz("dns", "ahead.dogtag.test").Header.Get("Location")
 		r := a.post(a.url, map[string]any{"status": "deactivated"})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 		expectProblem(find(), http.StatusUnauthorized, acme.Unauthorized)
 		Expect(stored(ctx).Status.State).To(Equal(acme.StateDeactivated))
 		order, authorization := &v1alpha1.AcmeOrder{}, &v1alpha1.AcmeAuthorization{}
 		Eventually(func() acme.State { fetch(ctx, pending.url, order); return order.Status.State }, "10s").Should(Equal(acme.StateInvalid))
-		Eventually(func() acme.State { fetch(ctx, pending.authorize[0], authorization); return authorization.Status.State }, "10s").Should(Equal(acme.StateInvalid))
+		Eventually(func() acme.State { fetch(ctx, ahead, authorization); return authorization.Status.State }, "10s").Should(Equal(acme.StateInvalid))
 	})
 })

@@ -81,7 +81,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 	It("an order as a tree, with what was seen", func(ctx SpecContext) {
 		tree := plugin(ctx, "order", name)
 		Expect(tree).To(HavePrefix("Order " + name + " valid\n"))
-		Expect(tree).To(And(ContainSubstring("mailto:admin@client.test"), MatchRegexp(`├─ Authorization \w+ for www.shown.test valid\n`), ContainSubstring("Challenge http-01 valid"),
+		Expect(tree).To(And(ContainSubstring("mailto:admin@client.test"), MatchRegexp(`├─ Authorization [\w-]+ for www.shown.test valid\n`), ContainSubstring("Challenge http-01 valid"),
 			ContainSubstring("connected   127.0.0.1:"+strconv.Itoa(acmeca.Ports().HTTP01)), ContainSubstring("resolver    127.0.0.1:"), ContainSubstring("└─ Certificate "+get[v1alpha1.AcmeOrder](ctx, name).Status.Serial)))
 		Expect(plugin(ctx, "order", name, "-o", "json")).To(And(ContainSubstring(`"kind": "AcmeOrder"`), ContainSubstring(`"challenge": {`)))
 		Expect(plugin(ctx, "order", name, "-o", "yaml")).NotTo(ContainSubstring("managedFields"))

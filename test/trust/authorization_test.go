@@ -56,8 +56,8 @@ var _ = Describe("A captured endpoint, with a victim's authorization that is pen
 		victim, attacker = newParty(ctx), newParty(ctx)
 		name = newName()
 		order = victim.order(ctx, name)
-		authorization = authorizations(ctx, order)[0]
 		challenge = victim.challenge(ctx, order.client.AuthzURLs[0])
+		authorization = storedTooSoon(ctx, order, challenge.Token)
 		victim.respond(challenge) // an attempt would succeed
 	})
 

@@ -198,7 +198,7 @@ func (p *party) obtain(ctx context.Context, names ...string) (pursuit, *x509.Cer
 	return order, certificate
 }
 
-// authorizations are an order's.
+// authorizations are an order's, whose client has chosen a challenge of each.
 func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	var all []*v1alpha1.AcmeAuthorization
@@ -208,6 +208,22 @@ func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthoriz
 		all = append(all, refresh(ctx, authorization))
 	}
 	return all
+}
+
+// storedTooSoon is the authorization of an order for one name, stored by a captured endpoint before the client has chosen a
+// challenge, with the token of the http-01 challenge that the client was shown.
+func storedTooSoon(ctx context.Context, order pursuit, token string) *v1alpha1.AcmeAuthorization {
+	GinkgoHelper()
+	authorization := order.AwaitedAuthorization(0)
+	authorization.Spec.Challenges = []v1alpha1.Challenge{{Type: acme.HTTP01, Token: token}, {Type: acme.DNS01, Token: token + "-dns"}}
+	plant(ctx, authorization)
+	return authorization
+}
+
+// pendingAuthorization is one that nobody has chosen a challenge of.
+func (p *party) pendingAuthorization(ctx context.Context) *v1alpha1.AcmeAuthorization {
+	GinkgoHelper()
+	return storedTooSoon(ctx, p.order(ctx, newName()), "token-that-a-client-has-seen")
 }
 
 // garbled is a request whose signature isn't one.

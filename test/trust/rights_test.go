@@ -163,7 +163,7 @@ var _ = Describe("The endpoint's ServiceAccount", func() {
 var _ = Describe("The controllers' ServiceAccount", func() {
 	It("can't make what clients ask for", func(ctx SpecContext) {
 		order := newParty(ctx).order(ctx, newName())
-		authorization := authorizations(ctx, order)[0]
+		authorization := newParty(ctx).pendingAuthorization(ctx)
 		account := accountFor(newKey())
 		account.Spec.KeyClaimFor = "another"
 		for _, object := range []client.Object{order.AcmeOrder, authorization, account} {

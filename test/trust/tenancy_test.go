@@ -67,7 +67,7 @@ var becomeValid = client.RawPatch(types.MergePatchType, []byte(`{"status": {"sta
 var _ = Describe("Status", func() {
 	var authorization *v1alpha1.AcmeAuthorization
 	BeforeEach(func(ctx SpecContext) {
-		authorization = authorizations(ctx, newParty(ctx).order(ctx, newName()))[0]
+		authorization = newParty(ctx).pendingAuthorization(ctx)
 	})
 
 	It("is written by nobody but the controllers, whatever their rights", func(ctx SpecContext) {

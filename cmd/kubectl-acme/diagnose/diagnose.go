@@ -320,11 +320,11 @@ func (d *Diagnosis) pending(f Facts, authz *v1alpha1.AcmeAuthorization) {
 	tried := authz.Status.Challenge
 	switch {
 	case authz.Spec.Response == nil:
-		var offered []string
-		for _, c := range authz.Spec.Challenges {
-			offered = append(offered, string(c.Type))
+		d.OK, d.Cause = true, "the client has chosen none of the challenges that it was offered"
+		if len(authz.Spec.Challenges) > 0 {
+			d.Cause += " (" + authz.Offered() + ")"
 		}
-		d.OK, d.Cause = true, "the client has chosen none of the challenges that it was offered ("+strings.Join(offered, ", ")+")"+until(authz.Status.Expires)
+		d.Cause += until(authz.Status.Expires)
 		d.Advice = "It is the client's turn: see its log for what it waits for, such as DNS to spread, or a self-check of its own that fails"
 	case tried != nil && tried.Problem != nil:
 		d.fail(tried.Problem)

@@ -235,17 +235,38 @@ func get[T any, O interface {
 	return object, nil
 }
 
-// authorizationsOf are those of an order, in its order; nil stands for one that is gone.
+// authorizationsOf are those of an order, in its order; nil stands for one that is gone. One whose client has yet to choose a
+// challenge isn't stored, and follows from the order.
 func (o *options) authorizationsOf(ctx context.Context, order *v1alpha1.AcmeOrder) ([]*v1alpha1.AcmeAuthorization, error) {
 	var all []*v1alpha1.AcmeAuthorization
-	for _, name := range order.Spec.Authorizations {
+	for i, name := range order.Spec.Authorizations {
 		authz, err := get[v1alpha1.AcmeAuthorization](ctx, o, name)
 		if err != nil {
 			return nil, err
 		}
+		if authz == nil && order.Awaits(i) {
+			authz = order.AwaitedAuthorization(i)
+		}
 		all = append(all, authz)
 	}
 	return all, nil
+}
+
+// authorization finds one by its name, stored or awaited; nil where there is none.
+func (o *options) authorization(ctx context.Context, name string) (*v1alpha1.AcmeAuthorization, error) {
+	authz, err := get[v1alpha1.AcmeAuthorization](ctx, o, name)
+	if authz != nil || err != nil {
+		return authz, err
+	}
+	owner, i, ok := v1alpha1.OwnerOfAuthorization(name)
+	if !ok {
+		return nil, nil
+	}
+	order, err := get[v1alpha1.AcmeOrder](ctx, o, owner)
+	if order == nil || err != nil || i >= len(order.Spec.Authorizations) || !order.Awaits(i) {
+		return nil, err
+	}
+	return order.AwaitedAuthorization(i), nil
 }
 
 // withoutManagers leaves out what is of no use to a person.

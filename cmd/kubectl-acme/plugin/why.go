@@ -106,7 +106,7 @@ func (o *options) whyThisOrder(ctx context.Context, order *v1alpha1.AcmeOrder) (
 }
 
 func (o *options) whyAuthorization(ctx context.Context, name string) (*diagnose.Diagnosis, error) {
-	authz, err := get[v1alpha1.AcmeAuthorization](ctx, o, name)
+	authz, err := o.authorization(ctx, name)
 	if err != nil || authz == nil {
 		return nil, err
 	}

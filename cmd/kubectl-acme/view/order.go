@@ -177,11 +177,10 @@ func AuthorizationTree(authz *v1alpha1.AcmeAuthorization, s Screen) Node {
 		n.problem(authz.Status.Problem)
 	}
 	if tried == nil {
-		var offered []string
-		for _, c := range authz.Spec.Challenges {
-			offered = append(offered, string(c.Type))
+		text := "the client has chosen none"
+		if len(authz.Spec.Challenges) > 0 {
+			text = authz.Offered() + "; " + text
 		}
-		text := strings.Join(offered, ", ") + "; the client has chosen none"
 		if chosen := authz.Spec.Response; chosen != nil {
 			text = string(chosen.Type) + " is chosen, and not tried yet"
 		}
