@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -167,7 +168,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Issuers: issuers, Blocked: blocked, Replacements: &Replacements{Client: mgr.GetClient(), Serials: serials}, CAA: NewCAAChecks(pool, o.Clock, rechecked), Events: recorder, Clock: o.Clock,
 		Metrics: metrics, Tracer: o.Tracer,
 	}
-	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}).
+	if err := ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}, builder.WithPredicates(ordersToSee)).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
 		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeOrderList{})).
 		WatchesRawSource(source.Channel(rechecked, &handler.EnqueueRequestForObject{})).
@@ -294,6 +295,18 @@ func onlyIf(condition bool, value string) []string {
 		return []string{value}
 	}
 	return nil
+}
+
+// ordersToSee leaves out finished orders of which nothing is asked: after a start, those are nearly all. One that has just
+// been finished is seen, so that what is remembered of it is forgotten.
+var ordersToSee = predicate.Funcs{
+	CreateFunc: func(e event.CreateEvent) bool { return orderToSee(e.Object) },
+	UpdateFunc: func(e event.UpdateEvent) bool { return orderToSee(e.ObjectOld) || orderToSee(e.ObjectNew) },
+}
+
+func orderToSee(object client.Object) bool {
+	order := object.(*v1alpha1.AcmeOrder)
+	return unsettledOrder(order) || revocationPending(order) || order.DeletionTimestamp != nil
 }
 
 // unsettled maps an issuer to what of a kind belongs to it and still waits for something.

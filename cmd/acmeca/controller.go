@@ -121,6 +121,7 @@ func newManager(config *rest.Config, o ctrl.Options, qps float64) (ctrl.Manager,
 		return nil, err
 	}
 	config.QPS, config.Burst = float32(qps), int(2*qps)
+	config.DisableCompression = true // within a cluster, processors are scarcer than the network
 	o.Scheme = scheme
 	return ctrl.NewManager(config, o)
 }

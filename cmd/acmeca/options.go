@@ -70,8 +70,9 @@ func (o *options) checkNamespaces() error {
 	return nil
 }
 
-// caches restricts a cache to the namespaces that are watched.
+// caches restricts a cache to the namespaces that are watched, and has it start from pages.
 func (o *options) caches(c cache.Options) cache.Options {
+	c.NewInformer = newPagedInformer
 	if len(o.watch) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
 	}
