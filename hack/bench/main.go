@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"syscall"
 	"time"
 
@@ -126,7 +127,11 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	if b.report.RawWrites, err = p.rawRate(ctx, 64, b.options.length); err != nil {
+	someone, err := acmeclient.New(ctx, b.target.httpClient(), b.target.directory, b.target.responder, b.target.poll)
+	if err != nil {
+		return err
+	}
+	if b.report.RawWrites, err = p.rawRate(ctx, path.Base(someone.URL()), 64, b.options.length); err != nil {
 		return err
 	}
 	if err := b.loads(ctx, closed...); err != nil {

@@ -216,8 +216,9 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, err
 }
 
-// rawRate is how many authorizations a second so many writers can store, and do nothing else: what bounds all.
-func (p *plane) rawRate(ctx context.Context, writers int, length time.Duration) (float64, error) {
+// rawRate is how many authorizations a second so many writers can store, and do nothing else: what bounds all. They are an
+// account's, and have no response, so that the controllers look at each in their cache and leave it alone.
+func (p *plane) rawRate(ctx context.Context, account string, writers int, length time.Duration) (float64, error) {
 	var written atomic.Int64
 	var failed atomic.Value
 	var work sync.WaitGroup
@@ -226,10 +227,9 @@ func (p *plane) rawRate(ctx context.Context, writers int, length time.Duration) 
 		work.Go(func() {
 			for i := 0; time.Since(start) < length; i++ {
 				authz := &v1alpha1.AcmeAuthorization{
-					// Of an issuer that doesn't exist, so that no controller takes it up.
 					ObjectMeta: metav1.ObjectMeta{Namespace: "acmeca-system", Name: fmt.Sprintf("raw-%d-%d-%d", start.UnixNano(), writer, i)},
 					Spec: v1alpha1.AcmeAuthorizationSpec{
-						IssuerRef: v1alpha1.ObjectRef{Name: "raw"}, AccountRef: v1alpha1.ObjectRef{Name: "raw"},
+						IssuerRef: v1alpha1.ObjectRef{Name: "default"}, AccountRef: v1alpha1.ObjectRef{Name: account},
 						Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "raw.bench.test"},
 						Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("t", 43)}},
 					},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,7 +21,7 @@ const ordersAnAccount = 100
 // seed stores copies of an order that was issued, as if so many others had been issued before. Those in a shard are revoked.
 func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, shard string) error {
 	now := time.Now()
-	return p.local.Plane().Seed(ctx, func(yield func(string, []byte) bool) {
+	if err := p.local.Plane().Seed(ctx, func(yield func(string, []byte) bool) {
 		for i := range count {
 			order := like.DeepCopy()
 			order.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AcmeOrder"}
@@ -42,7 +43,27 @@ func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revok
 				return // our own type marshals
 			}
 		}
-	})
+	}); err != nil {
+		return err
+	}
+	return p.caughtUp(ctx)
+}
+
+// caughtUp waits until the API server has taken up what was stored behind its back.
+func (p *plane) caughtUp(ctx context.Context) error {
+	var orders v1alpha1.AcmeOrderList
+	if err := p.objects.List(ctx, &orders, client.Limit(1)); err != nil {
+		return err
+	}
+	from := &client.ListOptions{Limit: 1, Raw: &metav1.ListOptions{
+		ResourceVersion: orders.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan,
+	}}
+	for {
+		err := p.objects.List(ctx, &orders, from)
+		if !apierrors.IsTimeout(err) {
+			return err
+		}
+	}
 }
 
 // issued gives an order with a certificate.
