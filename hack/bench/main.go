@@ -127,6 +127,7 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
+	b.target.addresses = p.addresses()
 	someone, err := acmeclient.New(ctx, b.target.httpClient(), b.target.directory, b.target.responder, b.target.poll)
 	if err != nil {
 		return err
