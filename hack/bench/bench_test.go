@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +68,53 @@ func TestChartIsXML(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestRatesAreComparedWithTheRunBeside(t *testing.T) {
+	r := aReport()
+	r.Beside = []Beside{
+		{Name: "Pebble", Loads: []Load{{Of: "new names", Clients: 16, Names: 1, Rate: 1000}}},
+		{Name: "step-ca v0.30.2", Loads: []Load{{Of: "new names", Clients: 16, Names: 1, Rate: 91}, {Of: "new names", Clients: 64, Names: 1, Rate: 99}}},
+	}
+	met := map[string]bool{}
+	for _, g := range r.targets() {
+		met[g.what] = g.met
+	}
+	if met["certificates/s, 16 clients"] || !met["certificates/s, 64 clients"] {
+		t.Errorf("%v", met)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.md")
+	text := "# A\n<!-- loads -->\nold\n<!-- end loads -->\nbetween\n<!-- targets -->\n<!-- end targets -->\nend\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := aReport()
+	r.Beside = []Beside{{Name: "step-ca", Loads: []Load{{Of: "new names", Clients: 64, Names: 1, Rate: 101}}}}
+	for range 2 { // a table is put in the place of the one before
+		if err := r.document(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| new names | 1 | 1 | 0 | 40.0 | 25.0 |", "| step-ca: new names | 64 |", "| 100.0 | **missed** |\n", "\n<!-- end loads -->\nbetween\n", "\nend\n"} {
+		if strings.Count(string(got), want) != 1 {
+			t.Errorf("%q is not there once:\n%s", want, got)
+		}
+	}
+	if strings.Contains(string(got), "old") {
+		t.Error("what was there before is there still")
+	}
+	if err := r.document(filepath.Join(t.TempDir(), "none.md")); err == nil {
+		t.Error("there was no such file")
+	}
+	if _, err := between([]byte("<!-- a -->\n"), "a", ""); err == nil {
+		t.Error("a place without an end was found")
 	}
 }

@@ -25,6 +25,7 @@ type options struct {
 	jsonFile, chart string
 	from            string
 	beside          besides
+	document        string
 }
 
 func main() {
@@ -41,6 +42,7 @@ func main() {
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
 	flag.StringVar(&o.chart, "chart", "", "SVG `file` to draw the figures in")
 	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show, instead of a run")
+	flag.StringVar(&o.document, "document", "", "Markdown `file` to put the tables in")
 	flag.Var(&o.beside, "beside", "another server's `name=file`, the JSON file of its run in the same session, to compare with; may be given again")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -72,6 +74,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	report.print(out)
 	if o.chart != "" {
 		err = os.WriteFile(o.chart, report.chart(), 0o644)
+	}
+	if o.document != "" {
+		err = errors.Join(err, report.document(o.document))
 	}
 	if o.jsonFile != "" {
 		data, marshalErr := json.MarshalIndent(report, "", "  ")
