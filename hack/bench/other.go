@@ -17,6 +17,7 @@ func (b *bench) measureOther(ctx context.Context) error {
 	if b.target.roots, err = readRoots(b.options.ca); err != nil {
 		return err
 	}
+	b.target.responder.Keep = true // some fetch an answer several times
 	stopDNS, err := local.StartDNS(b.options.dns)
 	if err != nil {
 		return err
