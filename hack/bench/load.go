@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -122,7 +121,12 @@ func (t target) workers(ctx context.Context, do task, key *ecdsa.PrivateKey) ([]
 		})
 	}
 	warm.Wait()
-	return workers, errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return nil, err // the others failed in the same way
+		}
+	}
+	return workers, nil
 }
 
 func requests(workers []*worker) (sum int) {
