@@ -45,12 +45,13 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 	from := list.GetResourceVersion()
 	for ctx.Err() == nil {
 		events, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from}})
+		goesOn := !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err)
 		if err == nil {
-			from = h.drain(ctx, events, from)
+			from, goesOn = h.drain(ctx, events, from)
 			events.Stop()
 		}
-		if from == "" || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-			from = h.relist(ctx, c, list, namespace)
+		if !goesOn {
+			from = h.relist(ctx, c, list, namespace, from)
 		}
 		select {
 		case <-ctx.Done():
@@ -60,15 +61,19 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 }
 
 // relist records what there is, where a watch can't go on: an API server that was killed doesn't know what happened before
-// its own start. What was stored and replaced in the meantime stays unseen.
-func (h *History) relist(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace string) (from string) {
+// its own start. What was stored and replaced in the meantime stays unseen. It gives where to go on, which is where it was
+// if the list can't be had: the watch fails again then.
+func (h *History) relist(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace, after string) (from string) {
 	list := kind.DeepCopyObject().(client.ObjectList)
 	if c.List(ctx, list, client.InNamespace(namespace)) != nil {
-		return ""
+		return after
 	}
 	items, err := meta.ExtractList(list)
 	if err != nil {
-		return ""
+		return after
+	}
+	if _, ok := list.(*v1alpha1.AcmeAuthorizationList); ok {
+		h.unseen(after, list.GetResourceVersion())
 	}
 	for _, item := range items {
 		if err := h.store(item.(client.Object), false); err != nil {
@@ -78,21 +83,29 @@ func (h *History) relist(ctx context.Context, c client.WithWatch, kind client.Ob
 	return list.GetResourceVersion()
 }
 
-// drain records what a watch tells, and gives where to go on: "" where that isn't possible.
-func (h *History) drain(ctx context.Context, events watch.Interface, from string) string {
+func (h *History) unseen(after, to string) {
+	first, err1 := strconv.ParseUint(after, 10, 64)
+	last, err2 := strconv.ParseUint(to, 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		h.Gap(err.Error())
+		return
+	}
+	h.add(func() { h.Unseen = append(h.Unseen, Revisions{first, last}) })
+}
+
+// drain records what a watch tells, and gives up to where; goesOn is whether another watch can be had from there.
+func (h *History) drain(ctx context.Context, events watch.Interface, from string) (to string, goesOn bool) {
 	for {
 		select {
 		case <-ctx.Done():
-			return from
+			return from, true
 		case event, ok := <-events.ResultChan():
 			if !ok {
-				return from
+				return from, true
 			}
 			if event.Type == watch.Error {
-				if err := apierrors.FromObject(event.Object); apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-					return ""
-				}
-				return from
+				err := apierrors.FromObject(event.Object)
+				return from, !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err)
 			}
 			if object, ok := event.Object.(client.Object); ok {
 				from = object.GetResourceVersion()
