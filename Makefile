@@ -63,8 +63,8 @@ release-binary: ## Build the operator as the image has it, into bin/acmeca-linux
 	hack/release-binary.sh $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: sbom
-sbom: release-binary $(BIN)/cyclonedx-gomod ## List what the operator is made of, in bin/acmeca.cdx.json (CycloneDX).
-	$(BIN)/cyclonedx-gomod bin -json -noserial -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
+sbom: release-binary $(BIN)/cyclonedx-gomod ## List what the operator is made of, for VERSION, in bin/acmeca.cdx.json (CycloneDX).
+	$(BIN)/cyclonedx-gomod bin -json -std -noserial -notimestamp $(if $(VERSION),-version $(VERSION)) -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: reproducible
 reproducible: ## Build the operator and the plugin in two places, in one without a cache, and compare. Takes minutes.
