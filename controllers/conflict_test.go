@@ -55,4 +55,28 @@ var _ = Describe("A conflict with another's change", func() {
 		o.stop()
 		Expect(o.conflicts).To(BeEmpty())
 	})
+
+	It("doesn't come about by two writes of one look at an issuer", func(ctx SpecContext) {
+		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Finalizers = nil })
+		Expect(w.reconcile(ctx)).To(And(HaveField("Finalizers", ConsistOf(v1alpha1.IssuerFinalizer)), HaveField("Status.Conditions", BeEmpty())))
+		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
+	})
+
+	It("doesn't come about between the two controllers that publish an issuer's last CRLs", func(ctx SpecContext) {
+		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
+		w.reconcile(ctx)
+		issuer := *w.loaded()
+		issuer.ending = true
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			go func() {
+				_, err := w.reconciler.Lists.publishLast(ctx, w.key(), &issuer)
+				errs <- err
+			}()
+		}
+		for range cap(errs) {
+			Expect(<-errs).NotTo(HaveOccurred())
+		}
+	})
 })

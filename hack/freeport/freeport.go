@@ -2,6 +2,7 @@
 package freeport
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -22,8 +23,7 @@ func Choose(ports ...*int) error {
 		if err != nil {
 			return err
 		}
-		defer tcp.Close() // at the end, so that they are all different
-		defer udp.Close()
+		defer func() { _ = errors.Join(tcp.Close(), udp.Close()) }() // at the end, so that they are all different
 		*port = tcp.Addr().(*net.TCPAddr).Port
 	}
 	return nil

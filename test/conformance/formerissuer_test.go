@@ -96,7 +96,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		secrets := func() []corev1.Secret { return own(&corev1.SecretList{}).(*corev1.SecretList).Items }
 		configMaps := func() []corev1.ConfigMap { return own(&corev1.ConfigMapList{}).(*corev1.ConfigMapList).Items }
 		Expect(secrets()).To(HaveLen(3), "root, intermediate, and what serial numbers are made with")
-		Expect(configMaps()).To(HaveLen(1+int(issuer.Spec.CRL.Shards)), "the certificates to trust, and CRLs")
+		Expect(configMaps()).To(HaveLen(1+issuer.Spec.CRL.Shards), "the certificates to trust, and CRLs")
 		mine := &corev1.Secret{}
 		mine.Namespace, mine.Name = issuer.Namespace, issuer.Name+"-mine"
 		Expect(kube.Create(ctx, mine)).To(Succeed())
