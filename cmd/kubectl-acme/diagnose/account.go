@@ -49,7 +49,7 @@ func (d *Diagnosis) validAccount(f Facts) {
 		if next, over := overLimit(limit, f.Ordered, f.Now); over {
 			d.State, d.Problem = "rate limited", acme.RateLimited
 			d.Cause = fmt.Sprintf("it has made %s in %s, which is as many as it may (spec.rateLimits.newOrders); the next one is taken at %s",
-				counted(int(limit.Count), "order"), limit.Period.Duration, at(next))
+				counted(limit.Count, "order"), limit.Period.Duration, at(next))
 			d.Advice = advise(f, &v1alpha1.Problem{Type: acme.RateLimited}, nil)
 			return
 		}

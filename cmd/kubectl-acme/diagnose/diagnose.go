@@ -297,7 +297,7 @@ func Authorization(f Facts) Diagnosis {
 	case authz.Status.Problem != nil:
 		d.fail(authz.Status.Problem)
 		if tried != nil && tried.State == acme.StateInvalid {
-			d.Cause = fmt.Sprintf("%s failed after %s: %s", tried.Type, counted(max(int(tried.Attempts), 1), "attempt"), d.Cause)
+			d.Cause = fmt.Sprintf("%s failed after %s: %s", tried.Type, counted(max(tried.Attempts, 1), "attempt"), d.Cause)
 		}
 		d.Advice = advise(f, authz.Status.Problem, authz)
 	case state.Final():
