@@ -7,8 +7,12 @@ import (
 
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -35,6 +39,8 @@ type Retention struct {
 	// Live reads past the cache, where an outdated answer would do harm.
 	Live  client.Reader
 	Clock clock.PassiveClock
+	// Informers hold what there is; nil for none, and then it is listed.
+	Informers cache.Informers
 }
 
 // Sweep removes what is over now.
@@ -63,19 +69,25 @@ type use struct{ staying, going time.Time }
 
 func (s *sweeping) run(ctx context.Context) error {
 	var issuers v1alpha1.AcmeIssuerList
-	var orders v1alpha1.AcmeOrderList
-	var authorizations v1alpha1.AcmeAuthorizationList
 	var accounts v1alpha1.AcmeAccountList
-	for _, list := range []client.ObjectList{&issuers, &orders, &authorizations, &accounts} {
+	for _, list := range []client.ObjectList{&issuers, &accounts} {
 		if err := s.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return err
 		}
+	}
+	orders, err := held(ctx, s.Retention, &v1alpha1.AcmeOrder{}, &v1alpha1.AcmeOrderList{})
+	if err != nil {
+		return err
+	}
+	authorizations, err := held(ctx, s.Retention, &v1alpha1.AcmeAuthorization{}, &v1alpha1.AcmeAuthorizationList{})
+	if err != nil {
+		return err
 	}
 	s.kept = map[client.ObjectKey]v1alpha1.Retention{}
 	for i := range issuers.Items {
 		s.kept[client.ObjectKeyFromObject(&issuers.Items[i])] = issuers.Items[i].Spec.Retention
 	}
-	over := s.over(orders.Items, authorizations.Items)
+	over := s.over(orders, authorizations)
 	s.noteUses(ctx, accounts.Items)
 	for _, object := range over {
 		s.remove(ctx, object)
@@ -84,6 +96,32 @@ func (s *sweeping) run(ctx context.Context) error {
 		s.account(ctx, &accounts.Items[i])
 	}
 	return errors.Join(append(s.errs, ctx.Err())...)
+}
+
+// held gives all of a kind that the cache holds, to be read and not changed. A list has a copy of every object's fields, which
+// for many orders is as much memory again, for a moment.
+func held[T client.Object](ctx context.Context, r *Retention, kind T, list client.ObjectList) ([]T, error) {
+	var all []T
+	if r.Informers != nil {
+		informer, err := r.Informers.GetInformer(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		if one, ok := informer.(toolscache.SharedIndexInformer); ok { // and not one for each of several namespaces
+			for _, object := range one.GetStore().List() {
+				all = append(all, object.(T))
+			}
+			return all, nil
+		}
+	}
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	err := meta.EachListItem(list, func(object runtime.Object) error {
+		all = append(all, object.(T))
+		return nil
+	})
+	return all, err
 }
 
 // retention is how long what belongs to an issuer is kept.
@@ -100,11 +138,10 @@ func (s *sweeping) retention(namespace string, issuer v1alpha1.ObjectRef) (order
 }
 
 // over lists the orders and authorizations that were finished longer ago than they are kept.
-func (s *sweeping) over(orders []v1alpha1.AcmeOrder, authorizations []v1alpha1.AcmeAuthorization) []client.Object {
+func (s *sweeping) over(orders []*v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthorization) []client.Object {
 	var over []client.Object
 	needed := map[client.ObjectKey]bool{}
-	for i := range orders {
-		order := &orders[i]
+	for _, order := range orders {
 		kept, _ := s.retention(order.Namespace, order.Spec.IssuerRef)
 		end, ended := orderEnd(order)
 		ended = ended && s.now.After(end.Add(kept))
@@ -118,8 +155,7 @@ func (s *sweeping) over(orders []v1alpha1.AcmeOrder, authorizations []v1alpha1.A
 			}
 		}
 	}
-	for i := range authorizations {
-		authz := &authorizations[i]
+	for _, authz := range authorizations {
 		kept, _ := s.retention(authz.Namespace, authz.Spec.IssuerRef)
 		end, ended := authorizationEnd(authz)
 		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(end.Add(kept))

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -35,7 +37,7 @@ var _ = Describe("Retention", func() {
 		Expect(admin.Create(ctx, issuer)).To(Succeed())
 	})
 
-	make := func(ctx SpecContext, object client.Object, status func()) {
+	create := func(ctx SpecContext, object client.Object, status func()) {
 		GinkgoHelper()
 		object.SetNamespace(namespace)
 		Expect(admin.Create(ctx, object)).To(Succeed())
@@ -49,7 +51,7 @@ var _ = Describe("Retention", func() {
 			Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}}, Authorizations: []string{authorization},
 		}}
 		o.Name = name
-		make(ctx, o, func() { o.Status = status })
+		create(ctx, o, func() { o.Status = status })
 		return o
 	}
 	authorization := func(ctx SpecContext, name string, state acme.State, expires time.Time) *v1alpha1.AcmeAuthorization {
@@ -61,7 +63,7 @@ var _ = Describe("Retention", func() {
 		}}
 		a.Name = name
 		at := metav1.NewTime(expires)
-		make(ctx, a, func() { a.Status = v1alpha1.AcmeAuthorizationStatus{State: state, Expires: &at} })
+		create(ctx, a, func() { a.Status = v1alpha1.AcmeAuthorizationStatus{State: state, Expires: &at} })
 		return a
 	}
 	account := func(ctx SpecContext, name string, state acme.State, edit ...func(*v1alpha1.AcmeAccount)) *v1alpha1.AcmeAccount {
@@ -74,7 +76,7 @@ var _ = Describe("Retention", func() {
 		if a.Spec.KeyClaimFor == "" {
 			a.Spec.Registration = &v1alpha1.SignedRequest{Protected: "e30", Signature: "AA"}
 		}
-		make(ctx, a, func() { a.Status.State = state })
+		create(ctx, a, func() { a.Status.State = state })
 		return a
 	}
 	claimFor := func(name string) func(*v1alpha1.AcmeAccount) {
@@ -130,6 +132,33 @@ var _ = Describe("Retention", func() {
 		Expect(gone(ctx, kept[1])).To(BeTrue(), "the certificate has expired since")
 		Expect(gone(ctx, kept[2])).To(BeFalse(), "an unfinished order ends first, by expiring")
 	})
+
+	DescribeTable("finds in a cache what it finds without one", func(ctx SpecContext, of func(namespace string) map[string]cache.Config) {
+		old := order(ctx, "expired", "authz-1", valid(now.Add(-2*time.Hour)))
+		gone1, kept := authorization(ctx, "authz-old", acme.StateExpired, now.Add(-2*time.Hour)), order(ctx, "good", "authz-2", valid(now.Add(time.Hour)))
+		caching, err := cache.New(plane.Config(), cache.Options{Scheme: scheme, DefaultNamespaces: of(namespace)})
+		Expect(err).NotTo(HaveOccurred())
+		running, stop := context.WithCancel(ctx)
+		done := make(chan error)
+		go func() { done <- caching.Start(running) }()
+		DeferCleanup(func() { stop(); Expect(<-done).To(Succeed()) })
+		reader, err := client.New(plane.Config(), client.Options{Scheme: scheme, Cache: &client.CacheOptions{Reader: caching}})
+		Expect(err).NotTo(HaveOccurred())
+		for _, object := range []client.Object{old, gone1, kept} {
+			Eventually(ctx, func() error {
+				return reader.Get(ctx, client.ObjectKeyFromObject(object), object.DeepCopyObject().(client.Object))
+			}).Should(Succeed())
+		}
+		Expect((&Retention{Client: reader, Live: admin, Clock: clock, Informers: caching}).Sweep(ctx)).To(Succeed())
+		Expect(gone(ctx, old)).To(BeTrue())
+		Expect(gone(ctx, gone1)).To(BeTrue())
+		Expect(gone(ctx, kept)).To(BeFalse())
+	},
+		Entry("of all namespaces", func(string) map[string]cache.Config { return nil }),
+		Entry("of some namespaces", func(namespace string) map[string]cache.Config {
+			return map[string]cache.Config{namespace: {}, "default": {}}
+		}),
+	)
 
 	It("leaves an order to its finalizer, which waits for the CRL", func(ctx SpecContext) {
 		o := order(ctx, "revoked", "authz", valid(now.Add(-2*time.Hour)))

@@ -198,7 +198,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
-	retention := &Retention{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock}
+	retention := &Retention{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Informers: mgr.GetCache()}
 	return mgr.Add(regularly(o.Clock, retentionPeriod, "not everything that is over could be removed", retention.Sweep))
 }
 
