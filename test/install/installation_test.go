@@ -229,6 +229,7 @@ func obtain(ctx SpecContext, c *xacme.Client, responder *http01.Responder) *x509
 	Expect(err).NotTo(HaveOccurred())
 	certificate, err := x509.ParseCertificate(chain[0])
 	Expect(err).NotTo(HaveOccurred())
+	Expect(c.RevokeAuthorization(ctx, order.AuthzURLs[0])).To(Succeed()) // the proof isn't to outlive its use
 	return certificate
 }
 
