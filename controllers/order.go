@@ -188,7 +188,8 @@ func (r *OrderReconciler) authorized(ctx context.Context, issuer *Issuer, order 
 	for i, name := range order.Spec.Authorizations {
 		identifier := order.Spec.Identifiers[i].ACME()
 		authz := &v1alpha1.AcmeAuthorization{}
-		err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz)
+		// Without a copy, since each of an order's authorizations brings it here, to look at all of them.
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, authz, client.UnsafeDisableDeepCopy)
 		switch missing := apierrors.IsNotFound(err); {
 		case missing && order.Awaits(i):
 			ok = false // it isn't stored before its client chooses a challenge
@@ -274,7 +275,7 @@ func (r *OrderReconciler) authorizedSince(order *v1alpha1.AcmeOrder, now time.Ti
 	newest := order.CreationTimestamp.Time
 	for _, name := range order.Spec.Authorizations {
 		authz := &v1alpha1.AcmeAuthorization{}
-		if r.Client.Get(context.Background(), client.ObjectKey{Namespace: order.Namespace, Name: name}, authz) != nil {
+		if r.Client.Get(context.Background(), client.ObjectKey{Namespace: order.Namespace, Name: name}, authz, client.UnsafeDisableDeepCopy) != nil {
 			continue
 		}
 		if c := authz.Status.Challenge; c != nil && c.ValidatedAt != nil && c.ValidatedAt.After(newest) {
