@@ -54,10 +54,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		err = processes(ctx, o, random, r, out)
 	}
 	r.print(out)
-	if len(r.violations) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d violations", len(r.violations)))
-	}
-	return err
+	return errors.Join(err, r.err())
 }
 
 // inProcess is what needs both halves in this process.

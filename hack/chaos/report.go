@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -82,13 +83,21 @@ func (r *report) count(h *history.History, violations []history.Violation) {
 	r.violations = append(r.violations, violations...)
 }
 
+// err says which promises weren't kept.
+func (r *report) err() error {
+	var errs []error
+	for _, v := range r.violations {
+		errs = append(errs, errors.New(v.String()))
+	}
+	return errors.Join(errs...)
+}
+
 func (r *report) print(out io.Writer) {
 	for _, what := range r.absent {
 		fmt.Fprintln(out, "didn't come:", what)
 	}
 	counts := map[history.Fault]int{}
 	for _, v := range r.violations {
-		fmt.Fprintln(out, "VIOLATION", v)
 		counts[v.Fault]++
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

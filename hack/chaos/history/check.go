@@ -168,14 +168,10 @@ func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id 
 			now = version.Object
 		}
 	}
-	proved := now != nil && now.Status.State == acme.StateValid
-	if later := c.provedUnseen(order, name, at); !proved && later != nil {
-		now, proved = later, true
-	}
 	switch {
 	case now == nil:
 		return "doesn't exist"
-	case !proved:
+	case now.Status.State != acme.StateValid:
 		return fmt.Sprintf("is %q", now.Status.State)
 	case now.Spec.AccountRef != order.Spec.AccountRef || now.Spec.IssuerRef != order.Spec.IssuerRef:
 		return "is of another account or issuer"
@@ -185,24 +181,6 @@ func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id 
 		return "had expired"
 	}
 	return ""
-}
-
-// provedUnseen is an authorization as it was recorded after an issuance among revisions that weren't: it says itself that
-// control was proved before the order was finalized. nil where it doesn't.
-func (c *checker) provedUnseen(order *v1alpha1.AcmeOrder, name string, at uint64) *v1alpha1.AcmeAuthorization {
-	if !slices.ContainsFunc(c.Unseen, func(r Revisions) bool { return r.After < at && at <= r.To }) {
-		return nil
-	}
-	for _, version := range c.Authorizations {
-		if version.Object.Name != name || version.Revision < at || version.Deleted {
-			continue
-		}
-		tried := version.Object.Status.Challenge
-		if tried != nil && tried.State == acme.StateValid && tried.ValidatedAt != nil && !tried.ValidatedAt.After(order.Spec.Finalization.Time.Time) {
-			return version.Object
-		}
-	}
-	return nil
 }
 
 // checkCertificates holds that a serial number is that of one certificate.

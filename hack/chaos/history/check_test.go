@@ -280,31 +280,3 @@ func TestWhatRetentionRemovedIsNotLost(t *testing.T) {
 		t.Error(found)
 	}
 }
-
-// What a watch couldn't tell of is believed of what is recorded later, among the revisions that it couldn't tell of alone.
-func TestUnseenAuthorizations(t *testing.T) {
-	proved := metav1.NewTime(start)
-	for name, test := range map[string]struct {
-		unseen  []Revisions
-		proved  bool
-		allowed bool
-	}{
-		"seen":                   {nil, true, false},
-		"unseen":                 {[]Revisions{{200, 250}}, true, true},
-		"unseen at another time": {[]Revisions{{100, 150}}, true, false},
-		"unseen and not proved":  {[]Revisions{{200, 250}}, false, false},
-	} {
-		h := world(t)
-		h.Unseen = test.unseen
-		ended := h.Authorizations[3]
-		ended.Revision, ended.Object.Status.State = 240, acme.StateDeactivated
-		if test.proved {
-			ended.Object.Status.Challenge = &v1alpha1.ChallengeStatus{State: acme.StateValid, ValidatedAt: &proved}
-		}
-		h.Authorizations = append(h.Authorizations[:2], ended)
-		violations := h.Check()
-		if allowed := len(violations) == 0; allowed != test.allowed {
-			t.Errorf("%s: %v", name, violations)
-		}
-	}
-}

@@ -21,8 +21,6 @@ type History struct {
 	// Several says that the endpoint has several replicas. A client that lost an answer lost the nonce in it too, which says
 	// what it was shown before, and may be shown less by the next replica for a moment (docs/decisions/0091).
 	Several bool
-	// Unseen are revisions of authorizations that were replaced before they could be recorded, since a watch broke and couldn't go on.
-	Unseen []Revisions
 	// Gaps are what could not be recorded; with any of them a check says nothing.
 	Gaps []string
 
@@ -35,9 +33,6 @@ type Version[T any] struct {
 	Deleted  bool
 	Object   T
 }
-
-// Revisions are those from the first, which isn't one of them, to the last.
-type Revisions struct{ After, To uint64 }
 
 // A CRL is one as it was published.
 type CRL struct {

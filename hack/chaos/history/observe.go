@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,7 +52,7 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 			events.Stop()
 		}
 		if !goesOn {
-			from = h.relist(ctx, c, list, namespace, from)
+			from = h.replay(ctx, c, list, namespace, from)
 		}
 		select {
 		case <-ctx.Done():
@@ -60,37 +61,67 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 	}
 }
 
-// relist records what there is, where a watch can't go on: an API server that was killed doesn't know what happened before
-// its own start. What was stored and replaced in the meantime stays unseen. It gives where to go on, which is where it was
-// if the list can't be had: the watch fails again then.
-func (h *History) relist(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace, after string) (from string) {
-	list := kind.DeepCopyObject().(client.ObjectList)
-	if c.List(ctx, list, client.InNamespace(namespace)) != nil {
-		return after
-	}
-	items, err := meta.ExtractList(list)
+// replay records what was stored meanwhile, where a watch can't go on: an API server that was killed doesn't know what
+// happened before its own start, but can still list what there was at each revision. It gives where to go on, which is where
+// it was if that can't be had: the watch fails again then.
+func (h *History) replay(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace, after string) (from string) {
+	now, err := listAt(ctx, c, kind, namespace, "")
 	if err != nil {
 		return after
 	}
-	if _, ok := list.(*v1alpha1.AcmeAuthorizationList); ok {
-		h.unseen(after, list.GetResourceVersion())
-	}
-	for _, item := range items {
-		if err := h.store(item.(client.Object), false); err != nil {
-			h.Gap(err.Error())
-		}
-	}
-	return list.GetResourceVersion()
-}
-
-func (h *History) unseen(after, to string) {
 	first, err1 := strconv.ParseUint(after, 10, 64)
-	last, err2 := strconv.ParseUint(to, 10, 64)
+	last, err2 := strconv.ParseUint(now.GetResourceVersion(), 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
 		h.Gap(err.Error())
-		return
+		return now.GetResourceVersion()
 	}
-	h.add(func() { h.Unseen = append(h.Unseen, Revisions{first, last}) })
+	before := map[string]client.Object{}
+	for revision := first; revision <= last; revision++ {
+		text := strconv.FormatUint(revision, 10)
+		then, err := listAt(ctx, c, kind, namespace, text)
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			h.Gap("what was stored has been compacted: " + err.Error())
+			return now.GetResourceVersion()
+		}
+		if err != nil {
+			return after
+		}
+		before = h.difference(before, then, text, revision > first)
+	}
+	return now.GetResourceVersion()
+}
+
+// listAt lists what there was at a revision, or at "" what there is.
+func listAt(ctx context.Context, c client.Client, kind client.ObjectList, namespace, revision string) (client.ObjectList, error) {
+	list := kind.DeepCopyObject().(client.ObjectList)
+	raw := &metav1.ListOptions{}
+	if revision != "" {
+		raw.ResourceVersion, raw.ResourceVersionMatch = revision, metav1.ResourceVersionMatchExact
+	}
+	return list, c.List(ctx, list, client.InNamespace(namespace), &client.ListOptions{Raw: raw})
+}
+
+// difference records what a revision changed, and gives what there was then, by name.
+func (h *History) difference(before map[string]client.Object, then client.ObjectList, revision string, record bool) map[string]client.Object {
+	now := map[string]client.Object{}
+	err := meta.EachListItem(then, func(item runtime.Object) error {
+		object := item.(client.Object)
+		now[object.GetName()] = object
+		if !record || object.GetResourceVersion() != revision {
+			return nil
+		}
+		return h.store(object, false)
+	})
+	for name, object := range before {
+		if now[name] == nil {
+			object.SetResourceVersion(revision) // as a watch tells of it
+			err = errors.Join(err, h.store(object, true))
+		}
+	}
+	if err != nil {
+		h.Gap(err.Error())
+	}
+	return now
 }
 
 // drain records what a watch tells, and gives up to where; goesOn is whether another watch can be had from there.
