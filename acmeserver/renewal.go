@@ -66,7 +66,7 @@ func (s *Server) orderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeOrder,
 	name, found := s.serials.Find(c.issuer.key.Namespace, v1alpha1.SerialText(number))
 	switch {
 	case !found && !current:
-		return nil, unavailable("the certificate isn't known here yet; try again")
+		return nil, notKnownYet()
 	case !found:
 		return nil, nil
 	}
@@ -75,6 +75,10 @@ func (s *Server) orderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeOrder,
 		return nil, client.IgnoreNotFound(err)
 	}
 	return order, nil
+}
+
+func notKnownYet() *acme.Problem {
+	return unavailable("the certificate isn't known here yet; try again")
 }
 
 // How often clients ask whether a certificate is to be renewed early: 48 times in its life, but no oftener than each

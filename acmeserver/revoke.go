@@ -5,7 +5,11 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"math"
+	"math/big"
 	"net/http"
+	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +48,9 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 		return nil, acme.NewProblem(acme.Malformed, "the certificate can't be read")
 	}
 	order, err := s.orderWithSerial(r.call, certificate.SerialNumber)
+	if order == nil && err == nil && s.issuedLately(r.call, certificate) {
+		order, err = s.awaitOrderWithSerial(r.call, certificate.SerialNumber)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +68,37 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 	}
 	return order, nil
+}
+
+// lately is how long after a certificate's notBefore this replica may not know of it yet: notBefore is up to an hour before
+// the issuance, and the rest is for a watch that is far behind.
+const lately = 2 * time.Hour
+
+// issuedLately reports whether a certificate is one that the issuer has just issued. There is an order for it then, and who
+// lost the answer that it came with has no nonce which would have this replica wait for that.
+func (s *Server) issuedLately(c *call, certificate *x509.Certificate) bool {
+	return s.now().Before(certificate.NotBefore.Add(lately)) && slices.ContainsFunc(c.issuer.authorities, func(authority *x509.Certificate) bool {
+		return certificate.CheckSignatureFrom(authority) == nil
+	})
+}
+
+// awaitOrderWithSerial waits a moment for the cache to tell of an order; where it doesn't, the client may try again.
+func (s *Server) awaitOrderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeOrder, error) {
+	timer := time.NewTimer(awaitPosition)
+	defer timer.Stop()
+	for {
+		moved := s.orders.position.behind(math.MaxUint64)
+		if order, err := s.orderWithSerial(c, number); order != nil || err != nil {
+			return order, err
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			return nil, notKnownYet()
+		case <-c.Context().Done():
+			return nil, notKnownYet()
+		}
+	}
 }
 
 func (s *Server) storeRevocation(r *signed, order *v1alpha1.AcmeOrder, reason int) (*answer, error) {
