@@ -20,9 +20,46 @@ import (
 // held is what processes hold while nobody wants anything of them.
 type held struct {
 	// goroutines of the controllers, the one that leads first, and of each replica of the endpoint.
-	controllers, servers []int
+	controllers, servers []goroutines
 	// watches of the API server, by resource.
 	watches map[string]int
+}
+
+// goroutines of a process, counted by the function that started them.
+type goroutines map[string]int
+
+func (g goroutines) total() int {
+	total := 0
+	for _, n := range g {
+		total += n
+	}
+	return total
+}
+
+// goroutinesIn reads a profile with whole stacks (debug=2).
+func goroutinesIn(profile string) goroutines {
+	g := goroutines{}
+	for line := range strings.Lines(profile) {
+		if creator, found := strings.CutPrefix(line, "created by "); found {
+			creator, _, _ = strings.Cut(creator, " in goroutine")
+			g[strings.TrimSpace(creator)]++
+		}
+	}
+	return g
+}
+
+// more says of which goroutines there are more than before; nothing where there are none.
+func (g goroutines) more(before goroutines) string {
+	if g.total() <= before.total() {
+		return ""
+	}
+	var what []string
+	for _, creator := range slices.Sorted(maps.Keys(g)) {
+		if n := g[creator]; n > before[creator] {
+			what = append(what, fmt.Sprintf("%d started by %s and not %d", n, creator, before[creator]))
+		}
+	}
+	return fmt.Sprintf("has %d goroutines at rest, and had %d: %s", g.total(), before.total(), strings.Join(what, ", "))
 }
 
 const (
@@ -59,22 +96,22 @@ func (s *site) atRest(ctx context.Context) (held, error) {
 }
 
 func (h held) equal(o held) bool {
-	return slices.Equal(h.controllers, o.controllers) && slices.Equal(h.servers, o.servers) && maps.Equal(h.watches, o.watches)
+	same := func(a, b goroutines) bool { return maps.Equal(a, b) }
+	return slices.EqualFunc(h.controllers, o.controllers, same) && slices.EqualFunc(h.servers, o.servers, same) && maps.Equal(h.watches, o.watches)
 }
 
 // more says what is held more than before; nothing where there is none.
 func (h held) more(before held) string {
 	var what []string
-	for i, n := range h.controllers {
-		if i < len(before.controllers) && n > before.controllers[i] {
-			what = append(what, fmt.Sprintf("controller %d in size has %d goroutines at rest, and had %d", i+1, n, before.controllers[i]))
+	note := func(process string, now, before []goroutines) {
+		for i := range min(len(now), len(before)) {
+			if more := now[i].more(before[i]); more != "" {
+				what = append(what, fmt.Sprintf("%s %d %s", process, i, more))
+			}
 		}
 	}
-	for i, n := range h.servers {
-		if i < len(before.servers) && n > before.servers[i] {
-			what = append(what, fmt.Sprintf("replica %d of the endpoint has %d goroutines at rest, and had %d", i, n, before.servers[i]))
-		}
-	}
+	note("controller, by size,", h.controllers, before.controllers)
+	note("replica of the endpoint", h.servers, before.servers)
 	for _, resource := range slices.Sorted(maps.Keys(h.watches)) {
 		if n := h.watches[resource]; n > before.watches[resource] {
 			what = append(what, fmt.Sprintf("%d watches of %s, and there were %d", n, resource, before.watches[resource]))
@@ -86,22 +123,17 @@ func (h held) more(before held) string {
 func (s *site) holds(ctx context.Context) (held, error) {
 	h := held{}
 	for _, m := range s.members {
-		text, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=1", m.pprof))
+		text, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/goroutine?debug=2", m.pprof))
 		if err != nil {
 			return h, err
 		}
-		var count int
-		if _, err := fmt.Sscanf(text, "goroutine profile: total %d", &count); err != nil {
-			return h, err
-		}
 		if m.half == "server" {
-			h.servers = append(h.servers, count)
+			h.servers = append(h.servers, goroutinesIn(text))
 		} else {
-			h.controllers = append(h.controllers, count)
+			h.controllers = append(h.controllers, goroutinesIn(text))
 		}
 	}
-	slices.Sort(h.controllers) // the one that leads does more
-	slices.Reverse(h.controllers)
+	slices.SortFunc(h.controllers, func(a, b goroutines) int { return b.total() - a.total() }) // the one that leads does more
 	var err error
 	h.watches, err = s.watches(ctx)
 	return h, err

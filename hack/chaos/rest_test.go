@@ -19,17 +19,41 @@ apiserver_request_total{group="acmeca.dev",resource="acmeorders",verb="WATCH"} 9
 	}
 }
 
+func TestGoroutinesAreCountedByWhoStartedThem(t *testing.T) {
+	got := goroutinesIn(`goroutine 1 [running]:
+main.main()
+	/main.go:1 +0x1
+
+goroutine 7 [select]:
+net/http.(*persistConn).readLoop(0xc000)
+	/transport.go:1 +0x1
+created by net/http.(*Transport).dialConn in goroutine 5
+	/transport.go:2 +0x1
+
+goroutine 8 [select]:
+net/http.(*persistConn).writeLoop(0xc000)
+	/transport.go:3 +0x1
+created by net/http.(*Transport).dialConn in goroutine 5
+	/transport.go:4 +0x1
+`)
+	if want := (goroutines{"net/http.(*Transport).dialConn": 2}); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestWhatIsHeldMore(t *testing.T) {
-	before := held{[]int{100, 50}, []int{80, 81}, map[string]int{"acmeorders": 4}}
+	before := held{[]goroutines{{"a": 100}, {"a": 50}}, []goroutines{{"a": 80}, {"a": 80, "b": 1}}, map[string]int{"acmeorders": 4}}
 	if more := before.more(before); more != "" {
 		t.Error(more)
 	}
-	less := held{[]int{99, 50}, []int{80, 70}, nil}
+	less := held{[]goroutines{{"a": 98, "b": 1}, {"a": 50}}, []goroutines{{"a": 80}, {"a": 70}}, nil}
 	if more := less.more(before); more != "" {
 		t.Error(more)
 	}
 	for what, now := range map[string]held{
-		"controller 2": {[]int{100, 51}, []int{80, 81}, nil}, "replica 1": {[]int{100, 50}, []int{80, 82}, nil}, "5 watches": {nil, nil, map[string]int{"acmeorders": 5}},
+		"controller, by size, 1 has 51 goroutines at rest, and had 50: 51 started by a and not 50":  {[]goroutines{{"a": 100}, {"a": 51}}, nil, nil},
+		"replica of the endpoint 1 has 82 goroutines at rest, and had 81: 2 started by b and not 1": {nil, []goroutines{{"a": 80}, {"a": 80, "b": 2}}, nil},
+		"5 watches": {nil, nil, map[string]int{"acmeorders": 5}},
 	} {
 		if more := now.more(before); !strings.Contains(more, what) {
 			t.Errorf("%s: %q", what, more)
