@@ -97,11 +97,16 @@ func (o *options) urls() []string {
 }
 
 // restConfig is how to reach the API server: by a kubeconfig file, or as a Pod does.
-func restConfig(kubeconfig string) (*rest.Config, error) {
+func restConfig(kubeconfig string) (config *rest.Config, err error) {
 	if kubeconfig == "" {
-		return ctrl.GetConfig()
+		config, err = ctrl.GetConfig()
+	} else {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
-	return clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err == nil {
+		config.Wrap(decodePages)
+	}
+	return config, err
 }
 
 // objectName is a flag of the form namespace/name.

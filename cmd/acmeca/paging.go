@@ -16,18 +16,19 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// pageSize is how many objects of a kind are asked for at once.
-const pageSize = 1000
+// pageSize is how many objects of a kind are asked for at once. With each page the API server counts those that come after it.
+const pageSize = 5000
 
 // newPagedInformer makes an informer that starts from lists in pages, in place of a watch that is sent every object as an event:
 // the API server encodes an object once and not twice, and what isn't kept of a page is dropped before the next one comes.
 func newPagedInformer(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-	return toolscache.NewSharedIndexInformer(&paged{toolscache.ToListerWatcherWithContext(lw)}, kind, resync, indexers)
+	return toolscache.NewSharedIndexInformer(&paged{toolscache.ToListerWatcherWithContext(lw), kind}, kind, resync, indexers)
 }
 
 // paged lists in pages.
 type paged struct {
 	toolscache.ListerWatcherWithContext
+	kind runtime.Object
 }
 
 // IsWatchListSemanticsUnSupported has reflectors list before they watch.
@@ -47,10 +48,13 @@ func (p *paged) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // them in one answer.
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	all := &internalversion.List{}
+	next := &page{kind: p.kind}
 	// Without a version the API server answers as of now, which pages need: with version 0 it ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
-		list, err := p.ListerWatcherWithContext.ListWithContext(ctx, o)
+		list, err := next.read(ctx, func(ctx context.Context) (runtime.Object, error) {
+			return p.ListerWatcherWithContext.ListWithContext(ctx, o)
+		})
 		if apierrors.IsResourceExpired(err) && o.Continue != "" {
 			all.Items, o.Limit, o.Continue = nil, 0, ""
 			continue
