@@ -3,13 +3,15 @@ package v1alpha1
 import (
 	"unique"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/acmeca/acmeca/api/acme"
 )
 
 // Compact drops from an order what a cache of many needn't hold: of a finished one, the certificate and what brought it
 // about, which is most of it, and is read past the cache by who needs it again. Text that many orders share is held once.
 func (o *AcmeOrder) Compact() {
-	o.ManagedFields = nil
+	o.TypeMeta, o.ManagedFields = metav1.TypeMeta{}, nil // the type is there in lists, but not in watches
 	share(&o.Namespace)
 	share(&o.Spec.IssuerRef.Name)
 	share(&o.Spec.AccountRef.Name)

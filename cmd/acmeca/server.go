@@ -28,6 +28,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/acmeserver"
+	"github.com/acmeca/acmeca/acmeserver/ordercache"
 )
 
 type serverOptions struct {
@@ -81,8 +82,10 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return err
 	}
 	texts := acmeserver.NewTexts()
+	caches := o.caches(texts.CacheOptions())
+	caches.NewInformer = ordercache.Packing(caches.NewInformer)
 	mgr, err := newManager(config, ctrl.Options{
-		Cache:                  o.caches(texts.CacheOptions()),
+		Cache:                  caches,
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/big"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +23,8 @@ const ordersAnAccount = 100
 // seed stores copies of an order that was issued, as if so many others had been issued before. Those in a shard are revoked.
 func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, shard string) error {
 	now := time.Now()
+	authorityKey, _, _ := strings.Cut(like.Status.CertificateID, ".")
+	first := new(big.Int).Lsh(big.NewInt(1), 120)
 	if err := p.local.Plane().Seed(ctx, func(yield func(string, []byte) bool) {
 		for i := range count {
 			order := like.DeepCopy()
@@ -31,8 +35,9 @@ func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revok
 			order.Spec.AccountRef.Name = fmt.Sprintf("seeded%018d", i/ordersAnAccount)
 			order.Spec.Identifiers[0].Value = fmt.Sprintf("s%d.bench.test", i)
 			order.Spec.Authorizations[0] = order.Name
-			order.Status.Serial = fmt.Sprintf("01%030x", i)
-			order.Status.CertificateID = like.Status.CertificateID[:28] + fmt.Sprintf("%022d", i)
+			serial := new(big.Int).Add(first, big.NewInt(int64(i)))
+			order.Status.Serial = v1alpha1.SerialText(serial)
+			order.Status.CertificateID = authorityKey + acme.NewCertID(nil, serial).String()
 			if i < revoked {
 				at := metav1.NewTime(now.Truncate(time.Second))
 				order.Spec.Revocation, order.Status.RevokedAt, order.Status.CRL = &v1alpha1.Revocation{}, &at, shard
