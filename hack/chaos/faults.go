@@ -10,7 +10,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -252,12 +251,11 @@ func contend(ctx context.Context, s *site) error {
 // begins in the meantime.
 func flip(ctx context.Context, s *site) error {
 	lease := &coordinationv1.Lease{}
-	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "controller.acmeca.dev"}, lease); err != nil {
+	lease.Namespace, lease.Name = local.Namespace, "controller.acmeca.dev"
+	// Without a version: who leads renews it all the time.
+	taken := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"holderIdentity":"nobody","renewTime":null,"leaseDurationSeconds":1}}`))
+	if err := s.admin.Patch(ctx, lease, taken); err != nil {
 		return client.IgnoreNotFound(err)
-	}
-	lease.Spec.HolderIdentity, lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = ptr.To("nobody"), nil, ptr.To(int32(1))
-	if err := s.admin.Update(ctx, lease); err != nil {
-		return err
 	}
 	s.sleep(ctx, 500*time.Millisecond, 3*time.Second)
 	return nil

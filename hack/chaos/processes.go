@@ -95,7 +95,7 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 	faultErr := s.faults(ctx, o.processes)
 	close(end)
 	<-done
-	settled := s.await(ctx, settleTimeout, func() (bool, error) { return s.history.Settled(ctx, s.admin, local.Namespace) })
+	settled := s.awaitAlive(ctx, settleTimeout, func() (bool, error) { return s.history.Settled(ctx, s.admin, local.Namespace) })
 	s.checkLeaks(ctx, before)
 	s.endMembers()
 	auditErr := s.readAudit()
@@ -251,10 +251,7 @@ func (m *member) revive() error {
 func (m *member) signal(signal syscall.Signal) { _ = syscall.Kill(m.process.PID(), signal) }
 
 func (m *member) awaitReady(ctx context.Context) error {
-	return m.site.await(ctx, time.Minute, func() (bool, error) {
-		if err := m.revive(); err != nil {
-			return false, err
-		}
+	return m.site.awaitAlive(ctx, time.Minute, func() (bool, error) {
 		_, err := get(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", m.health))
 		return err == nil, err
 	})
@@ -267,6 +264,17 @@ func (s *site) endMembers() {
 			m.process.Stop(stopGrace)
 		}
 	}
+}
+
+// awaitAlive waits as await does, and starts again what has ended: a controller finds out that it doesn't lead any more, and
+// ends, up to ten seconds after that has been taken from it.
+func (s *site) awaitAlive(ctx context.Context, patience time.Duration, condition func() (bool, error)) error {
+	return s.await(ctx, patience, func() (bool, error) {
+		if err := s.revive(); err != nil {
+			return false, err
+		}
+		return condition()
+	})
 }
 
 func (s *site) await(ctx context.Context, patience time.Duration, condition func() (bool, error)) error {

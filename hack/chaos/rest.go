@@ -190,7 +190,7 @@ func label(labels, name string) string {
 // checkLeaks holds that after all that happened no more is held than before.
 func (s *site) checkLeaks(ctx context.Context, before held) {
 	var more string
-	err := s.await(ctx, restWait, func() (bool, error) {
+	err := s.awaitAlive(ctx, restWait, func() (bool, error) {
 		now, err := s.holds(ctx)
 		if err != nil {
 			return false, err
