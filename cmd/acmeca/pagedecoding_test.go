@@ -80,6 +80,7 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 				if err := json.Unmarshal([]byte(test.server.body), want); err != nil {
 					t.Fatal(err)
 				}
+				want.Items[0].Status.Certificate = "" // it is passed over
 				if !equality.Semantic.DeepEqual(read, want) || len(read.Items) != 1 {
 					t.Errorf("%+v, want %+v", read, want)
 				}
