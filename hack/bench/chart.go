@@ -78,7 +78,14 @@ func panel(b *bytes.Buffer, top int, title string, servers []series, value func(
 			fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" font-size="11" fill="#111827">%.0f</text>`+"\n", x+barWidth/2, bottom-height-4, v)
 			x += barWidth + 6
 		}
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" fill="#111827">%d clients</text>`+"\n", (start+x)/2, bottom+18, clients)
+		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle" fill="#111827">%s</text>`+"\n", (start+x)/2, bottom+18, clientsText(clients))
 		x += 50
 	}
+}
+
+func clientsText(count int) string {
+	if count == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", count)
 }
