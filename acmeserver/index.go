@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -106,23 +107,28 @@ const everyNamespace = ""
 // cache doesn't show yet. They are shared: who wants to change one copies it first.
 func (s *store[T]) List(ctx context.Context, i index[T], namespace, value string) ([]T, error) {
 	s.position.reach(ctx, s.kind) // or else it is what there is
+	// Before the cache is read: what the cache comes up to meanwhile isn't held any more.
+	s.mu.Lock()
+	newer := maps.Clone(s.newer)
+	s.mu.Unlock()
 	list := s.emptyList()
 	err := s.cached.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{i.name: value}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, err
 	}
 	found := make([]T, 0, meta.LenList(list))
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	err = meta.EachListItem(list, func(item runtime.Object) error {
 		object := item.(T)
-		if kept, ok := s.newer[client.ObjectKeyFromObject(object)]; !ok || !older(object, kept) {
+		if kept, ok := newer[client.ObjectKeyFromObject(object)]; !ok || !older(object, kept) {
 			found = append(found, object)
 		}
 		return nil
 	})
-	for key, kept := range s.newer {
+	for key, kept := range newer {
 		if namespace != everyNamespace && key.Namespace != namespace || i.value(kept) != value {
+			continue
+		}
+		if _, gone := s.Last(kept.GetUID()); gone {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(object T) bool { return client.ObjectKeyFromObject(object) == key }) {

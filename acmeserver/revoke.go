@@ -71,7 +71,7 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 }
 
 // lately is how long after a certificate's notBefore this replica may not know of it yet: notBefore is up to an hour before
-// the issuance, and the rest is for a watch that is far behind.
+// the issuance, where its client didn't ask for another, and the rest is for a watch that is far behind.
 const lately = 2 * time.Hour
 
 // issuedLately reports whether a certificate is one that the issuer has just issued. There is an order for it then, and who
@@ -94,7 +94,12 @@ func (s *Server) awaitOrderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeO
 		select {
 		case <-moved:
 		case <-timer.C:
-			return nil, notKnownYet()
+			// Once more: an order may have come with a version below another's, from the watch of another namespace.
+			order, err := s.orderWithSerial(c, number)
+			if order == nil && err == nil {
+				err = notKnownYet()
+			}
+			return order, err
 		case <-c.Context().Done():
 			return nil, notKnownYet()
 		}

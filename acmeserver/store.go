@@ -115,15 +115,19 @@ func (s *store[T]) Find(ctx context.Context, key types.NamespacedName) (object T
 }
 
 func (s *store[T]) getCached(ctx context.Context, key types.NamespacedName) (T, error) {
-	object := s.empty()
-	err := s.cached.Get(ctx, key, object)
+	// Before the cache is read: what the cache comes up to meanwhile isn't held any more.
 	s.mu.Lock()
 	newer, ok := s.newer[key]
 	s.mu.Unlock()
-	if ok && (err != nil || older(object, newer)) {
-		return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache doesn't have yet what was just written
+	object := s.empty()
+	err := s.cached.Get(ctx, key, object)
+	if !ok || err == nil && !older(object, newer) {
+		return object, err
 	}
-	return object, err
+	if _, gone := s.Last(newer.GetUID()); gone {
+		return object, err
+	}
+	return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache doesn't have yet what was just written
 }
 
 // getLive reads past the cache, for an object that another replica may just have made.

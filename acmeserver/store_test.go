@@ -100,6 +100,30 @@ func TestStoreReadsPastTheCacheOnAMiss(t *testing.T) {
 	}
 }
 
+// overtaken is a cache that comes up to what was written right after it was read.
+type overtaken struct {
+	client.Client
+	then func()
+}
+
+func (o *overtaken) Get(ctx context.Context, key client.ObjectKey, into client.Object, options ...client.GetOption) error {
+	defer o.then()
+	return o.Client.Get(ctx, key, into, options...)
+}
+
+func TestStoreShowsWhatTheCacheComesUpToWhileItIsRead(t *testing.T) {
+	s, cached, _ := newTestStore()
+	order := orderAt("10", acme.StatePending)
+	s.saw(order)
+	s.cached = &overtaken{cached, func() { cached.put(order); s.observed(order) }}
+	if got, err := s.getCached(t.Context(), orderKey); err != nil || got.ResourceVersion != "10" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if len(s.newer) > 0 {
+		t.Error("the cache hasn't come up to it")
+	}
+}
+
 func TestStoreForgetsWhatWasDeleted(t *testing.T) {
 	s, _, live := newTestStore()
 	if err := s.Create(t.Context(), orderAt("", acme.StatePending)); err != nil {

@@ -130,8 +130,9 @@ func (p *packed) order() *v1alpha1.AcmeOrder {
 	if p.finalizers > 0 {
 		order.Finalizers = []string{p.finalizer.Value()}
 	}
-	authorizations, identifiers := parts[2:2+p.identifiers], parts[2+p.identifiers:]
-	order.Spec.Authorizations, order.Spec.Identifiers = authorizations, make([]v1alpha1.Identifier, p.identifiers)
+	count := int(p.identifiers)
+	authorizations, identifiers := parts[2:2+count], parts[2+count:]
+	order.Spec.Authorizations, order.Spec.Identifiers = authorizations, make([]v1alpha1.Identifier, count)
 	for i := range order.Spec.Identifiers {
 		if authorizations[i] == "" {
 			authorizations[i] = order.Name

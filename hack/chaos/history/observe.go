@@ -87,6 +87,7 @@ func (h *History) replay(ctx context.Context, c client.WithWatch, kind client.Ob
 			return after
 		}
 		before = h.difference(before, then, text, revision > first)
+		after = text
 	}
 	return now.GetResourceVersion()
 }
@@ -114,6 +115,7 @@ func (h *History) difference(before map[string]client.Object, then client.Object
 	})
 	for name, object := range before {
 		if now[name] == nil {
+			object = object.DeepCopyObject().(client.Object)
 			object.SetResourceVersion(revision) // as a watch tells of it
 			err = errors.Join(err, h.store(object, true))
 		}
