@@ -75,10 +75,10 @@ func TestAnInformerHoldsFinishedOrdersPacked(t *testing.T) {
 	}
 	var held toolscache.SharedIndexInformer
 	newInformer := Packing(func(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-		held = toolscache.NewSharedIndexInformer(notWatchList{toolscache.ToListerWatcherWithContext(lw)}, kind, resync, indexers)
+		held = toolscache.NewSharedIndexInformer(lw, kind, resync, indexers)
 		return held
 	})
-	informer := newInformer(lw, &v1alpha1.AcmeOrder{}, 0, toolscache.Indexers{toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc})
+	informer := newInformer(notWatchList{lw}, &v1alpha1.AcmeOrder{}, 0, toolscache.Indexers{toolscache.NamespaceIndex: toolscache.MetaNamespaceIndexFunc})
 	byName := func(object any) ([]string, error) {
 		var names []string
 		for _, id := range object.(*v1alpha1.AcmeOrder).Spec.Identifiers {
@@ -158,19 +158,9 @@ func TestAnInformerHoldsFinishedOrdersPacked(t *testing.T) {
 }
 
 // notWatchList lists before it watches.
-type notWatchList struct {
-	toolscache.ListerWatcherWithContext
-}
+type notWatchList struct{ *toolscache.ListWatch }
 
 func (notWatchList) IsWatchListSemanticsUnSupported() bool { return true }
-
-func (l notWatchList) List(o metav1.ListOptions) (runtime.Object, error) {
-	return l.ListWithContext(context.Background(), o)
-}
-
-func (l notWatchList) Watch(o metav1.ListOptions) (watch.Interface, error) {
-	return l.WatchWithContext(context.Background(), o)
-}
 
 func TestOtherInformersAreLeft(t *testing.T) {
 	var made toolscache.SharedIndexInformer

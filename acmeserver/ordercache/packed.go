@@ -2,7 +2,6 @@ package ordercache
 
 import (
 	"encoding/hex"
-	"math"
 	"math/big"
 	"reflect"
 	"strconv"
@@ -20,7 +19,7 @@ import (
 // packed is an order whose certificate was issued and isn't revoked, as AcmeOrder.Compact leaves it, in a quarter of the
 // memory. Times are in seconds since 1970.
 type packed struct {
-	// Text that many orders have in common is held once.
+	// Text that many orders have in common is held once. The finalizer is zero where there is none.
 	namespace, issuer, account, profile, crl, finalizer, authorityKey unique.Handle[string]
 	// text has the name, what the order replaces, the authorizations, of which one with the order's own name is empty, and the
 	// types and values of the identifiers, with separators between them.
@@ -32,8 +31,6 @@ type packed struct {
 	uid                                     uuid.UUID
 	serial                                  [maxSerial]byte
 	serialSize                              uint8
-	finalizers                              uint8
-	identifiers                             uint16
 }
 
 const (
@@ -57,7 +54,6 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 		profile: unique.Make(spec.Profile), crl: unique.Make(status.CRL), authorityKey: unique.Make(key),
 		text: textOf(order), created: meta.CreationTimestamp.Unix(), finalized: spec.Finalization.Time.Unix(), notBefore: status.NotBefore.Unix(), notAfter: status.NotAfter.Unix(),
 		generation: meta.Generation, resourceVersion: version, uid: uid, serialSize: uint8(len(serial)), //nolint:gosec // as long as was checked
-		finalizers: uint8(len(meta.Finalizers)), identifiers: uint16(len(spec.Identifiers)), //nolint:gosec // as many as was checked
 	}
 	copy(p.serial[:], serial)
 	for _, finalizer := range meta.Finalizers {
@@ -73,7 +69,7 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 func onlyWhatIsPacked(order *v1alpha1.AcmeOrder) bool {
 	rest := *order
 	meta, spec, status := &rest.ObjectMeta, &rest.Spec, &rest.Status
-	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 || len(spec.Authorizations) != len(spec.Identifiers) || len(spec.Identifiers) > math.MaxUint16 ||
+	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 || len(spec.Authorizations) != len(spec.Identifiers) ||
 		*spec.Finalization != (v1alpha1.Finalization{Time: spec.Finalization.Time}) {
 		return false
 	}
@@ -127,10 +123,10 @@ func (p *packed) order() *v1alpha1.AcmeOrder {
 		},
 	}
 	order.Generation, order.CreationTimestamp = p.generation, metav1.Unix(p.created, 0)
-	if p.finalizers > 0 {
+	if p.finalizer != (unique.Handle[string]{}) {
 		order.Finalizers = []string{p.finalizer.Value()}
 	}
-	count := int(p.identifiers)
+	count := (len(parts) - 2) / 3
 	authorizations, identifiers := parts[2:2+count], parts[2+count:]
 	order.Spec.Authorizations, order.Spec.Identifiers = authorizations, make([]v1alpha1.Identifier, count)
 	for i := range order.Spec.Identifiers {

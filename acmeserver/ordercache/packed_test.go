@@ -53,6 +53,14 @@ func TestAFinishedOrderIsPacked(t *testing.T) {
 	}
 }
 
+func TestAnOrderWithoutFinalizersIsPacked(t *testing.T) {
+	order := finished("o")
+	order.Finalizers = nil
+	if p := pack(order); p == nil || !cmp.Equal(order, p.order()) {
+		t.Errorf("%+v", p)
+	}
+}
+
 // What a packed order couldn't give back as it was is left as it is.
 func TestAnOrderWithMoreIsLeft(t *testing.T) {
 	at := metav1.Unix(1_800_000_200, 0)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -22,18 +21,29 @@ import (
 
 // page is a page of a list, as a value of the context of the request for it. It may be used for the next page then.
 type page struct {
-	kind runtime.Object
-	text bytes.Buffer
-	list runtime.Object // nil where the answer wasn't decoded
+	decodeList func(text []byte) (client.ObjectList, error) // nil for what client-go is to decode
+	text       bytes.Buffer
+	list       runtime.Object // nil where the answer wasn't decoded
 }
 
 type pageKey struct{}
 
-// read asks for a list, and decodes the answer as a page where its kind is one of ours.
+// newPage makes one for a kind; those of ours that there are many of are decoded here.
+func newPage(kind runtime.Object) *page {
+	switch kind.(type) {
+	case *v1alpha1.AcmeOrder:
+		return &page{decodeList: decodeOrders}
+	case *v1alpha1.AcmeAuthorization:
+		return &page{decodeList: decodeInto[v1alpha1.AcmeAuthorizationList]}
+	case *v1alpha1.AcmeAccount:
+		return &page{decodeList: decodeInto[v1alpha1.AcmeAccountList]}
+	}
+	return &page{}
+}
+
+// read asks for a list, and gives it as it was decoded, here or by client-go.
 func (p *page) read(ctx context.Context, list func(context.Context) (runtime.Object, error)) (runtime.Object, error) {
-	switch p.kind.(type) {
-	case *v1alpha1.AcmeOrder, *v1alpha1.AcmeAuthorization, *v1alpha1.AcmeAccount:
-	default:
+	if p.decodeList == nil {
 		return list(ctx)
 	}
 	p.list = nil
@@ -78,20 +88,7 @@ func (d *pageDecoder) WrappedRoundTripper() http.RoundTripper { return d.inner }
 
 // decode reads an answer, and gives what is left of it without items.
 func (p *page) decode() ([]byte, error) {
-	var list client.ObjectList
-	var err error
-	switch p.kind.(type) {
-	case *v1alpha1.AcmeOrder:
-		list, err = decodeOrders(p.text.Bytes())
-	case *v1alpha1.AcmeAuthorization:
-		list = &v1alpha1.AcmeAuthorizationList{}
-		err = utiljson.Unmarshal(p.text.Bytes(), list)
-	case *v1alpha1.AcmeAccount:
-		list = &v1alpha1.AcmeAccountList{}
-		err = utiljson.Unmarshal(p.text.Bytes(), list)
-	default:
-		err = errors.ErrUnsupported
-	}
+	list, err := p.decodeList(p.text.Bytes())
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +98,16 @@ func (p *page) decode() ([]byte, error) {
 	return json.Marshal(empty)
 }
 
+func decodeInto[L any, P interface {
+	*L
+	client.ObjectList
+}](text []byte) (client.ObjectList, error) {
+	list := P(new(L))
+	return list, utiljson.Unmarshal(text, list)
+}
+
 // decodeOrders passes over their certificates, half of the text, which no cache keeps: only a finished order has one.
-func decodeOrders(text []byte) (*v1alpha1.AcmeOrderList, error) {
+func decodeOrders(text []byte) (client.ObjectList, error) {
 	type status struct {
 		v1alpha1.AcmeOrderStatus `json:",inline"`
 		Certificate              unread `json:"certificate"`

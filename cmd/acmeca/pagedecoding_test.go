@@ -43,7 +43,7 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 		"a refusal":      {&v1alpha1.AcmeOrder{}, answering{410, "application/json", `{"kind":"Status"}`}, false, `{"kind":"Status"}`},
 	} {
 		t.Run(what, func(t *testing.T) {
-			p := &page{kind: test.kind}
+			p := newPage(test.kind)
 			var left []byte
 			ask := func(ctx context.Context) (runtime.Object, error) {
 				request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/", nil)

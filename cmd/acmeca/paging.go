@@ -48,7 +48,7 @@ func (p *paged) Watch(o metav1.ListOptions) (watch.Interface, error) {
 // them in one answer.
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	all := &internalversion.List{}
-	next := &page{kind: p.kind}
+	next := newPage(p.kind)
 	// Without a version the API server answers as of now, which pages need: with version 0 it ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
