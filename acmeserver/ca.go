@@ -90,7 +90,7 @@ func (s *Server) Plain() http.Handler {
 			result, err = found.answer(&call{Request: r, issuer: issuer, path: path})
 		}
 		if err != nil {
-			result = fail(r.Context(), err)
+			result = fail(logging(r.Context(), key), err)
 		}
 		result.write(w)
 	}))

@@ -178,23 +178,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // serve finds the issuer that a URL is below, and the resource.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	key, path, short := s.split(r.URL.EscapedPath())
-	ctx := logf.IntoContext(r.Context(), logf.FromContext(r.Context()).WithValues("issuer", key))
 	allowBrowsers(w.Header())
-	issuer, err := s.issuerFor(ctx, key, path)
+	issuer, err := s.issuerFor(r.Context(), key, path)
 	if err != nil {
-		begun, result := s.metrics.other.begin(), fail(ctx, err)
+		begun, result := s.metrics.other.begin(), fail(logging(r.Context(), key), err)
 		result.write(w)
 		s.metrics.other.end(begun, result)
 		return
 	}
 	c := &call{issuer: issuer, base: issuer.base(r.Host, short), path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
-	inner := r.Clone(context.WithValue(ctx, callKey{}, c))
+	inner := r.Clone(context.WithValue(r.Context(), callKey{}, c))
 	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
 	if path != "" && !isPlainPath(path) {
 		s.other.ServeHTTP(w, inner)
 		return
 	}
 	s.mux.ServeHTTP(w, inner)
+}
+
+// logging adds an issuer to what is logged. It is for what failed: writing it down takes longer than finding the issuer.
+func logging(ctx context.Context, issuer types.NamespacedName) context.Context {
+	return logf.IntoContext(ctx, logf.FromContext(ctx).WithValues("issuer", issuer))
 }
 
 // split finds the issuer of a path. The default issuer's short form and the long form of all are told apart by the first
@@ -256,7 +260,7 @@ func (s *Server) methods(route string, handlers map[string]handler) http.Handler
 			err = acme.NewProblem(acme.Malformed, "this resource takes %s", strings.Join(allowed, ", ")).WithStatus(http.StatusMethodNotAllowed)
 		}
 		if err != nil {
-			result = fail(r.Context(), err)
+			result = fail(logging(r.Context(), c.issuer.key), err)
 		}
 		if result.maxAge == 0 {
 			h.Set("Replay-Nonce", s.newNonceFor(c))

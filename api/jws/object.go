@@ -1,11 +1,12 @@
 package jws
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/acmeca/acmeca/api/acme"
 )
@@ -13,43 +14,29 @@ import (
 // maxNesting bounds the depth of JSON objects and arrays: a header needs two (its JWK).
 const maxNesting = 16
 
+// maxReason bounds what a problem says of a syntax error, in bytes.
+const maxReason = 200
+
 // object is a JSON object with its top-level members still raw.
 type object struct {
 	// what the object is, for problems.
 	what    string
-	members map[string]json.RawMessage
+	members map[string]jsontext.Value
 }
 
-// parseObject reads a JSON object. Unlike encoding/json it refuses doubled members (RFC 7515 section 4: of two parsers
-// each could see another one), tells upper from lower case, and refuses what isn't UTF-8.
+// parseObject reads a JSON object. Unlike encoding/json, its second version refuses doubled members (RFC 7515 section 4: of two
+// parsers each could see another one), tells upper from lower case, and refuses what isn't UTF-8.
 func parseObject(what string, data []byte) (object, *acme.Problem) {
-	o := object{what: what, members: map[string]json.RawMessage{}}
-	switch {
-	case !utf8.Valid(data):
-		return o, malformed("%s is not UTF-8", what)
-	case nestedTooDeep(data):
+	o := object{what: what}
+	if nestedTooDeep(data) {
 		return o, malformed("%s is nested deeper than %d levels", what, maxNesting)
-	case !json.Valid(data):
-		return o, malformed("%s is not JSON", what)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+	err := json.Unmarshal(data, &o.members)
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return o, malformed("%s is not valid JSON: %s", what, acme.Printable(strings.TrimPrefix(syntax.Error(), "jsontext: "), maxReason))
+	}
+	if err != nil || o.members == nil { // which null leaves it
 		return o, malformed("%s is not a JSON object", what)
-	}
-	for decoder.More() {
-		token, err := decoder.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return o, malformed("%s is not a JSON object", what)
-		}
-		if o.has(name) {
-			return o, malformed("%s has the member %q more than once", what, acme.Printable(name, 32))
-		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return o, malformed("%s is not JSON", what)
-		}
-		o.members[name] = value
 	}
 	return o, nil
 }
@@ -88,7 +75,7 @@ func (o object) text(name string) (string, *acme.Problem) {
 	}
 	var value string
 	// A null would be taken for "".
-	if err := json.Unmarshal(raw, &value); err != nil || raw[0] != '"' {
+	if err := json.Unmarshal(raw, &value); err != nil || raw.Kind() != '"' {
 		return "", malformed("%q in %s is not a string", name, o.what)
 	}
 	return value, nil

@@ -104,7 +104,7 @@ func restConfig(kubeconfig string) (config *rest.Config, err error) {
 		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
 	if err == nil {
-		config.Wrap(decodePages)
+		config.Wrap(decodeAnswers)
 	}
 	return config, err
 }

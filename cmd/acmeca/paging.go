@@ -44,15 +44,21 @@ func (p *paged) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return p.WatchWithContext(context.Background(), o)
 }
 
+// WatchWithContext gives the events of a watch.
+func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	return readEvents(ctx, p.kind, func(ctx context.Context) (watch.Interface, error) {
+		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
+	})
+}
+
 // ListWithContext gives all objects as they are at one moment. Where that has gone by before all pages were read, it reads
 // them in one answer.
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	all := &internalversion.List{}
-	next := newPage(p.kind)
 	// Without a version the API server answers as of now, which pages need: with version 0 it ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
-		list, err := next.read(ctx, func(ctx context.Context) (runtime.Object, error) {
+		list, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
 			return p.ListerWatcherWithContext.ListWithContext(ctx, o)
 		})
 		if apierrors.IsResourceExpired(err) && o.Continue != "" {

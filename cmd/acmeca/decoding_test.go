@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// answering is an API server.
+type answering struct {
+	status int
+	kind   string
+	body   io.Reader
+	closed chan struct{}
+}
+
+func answer(status int, kind, body string) *answering {
+	return &answering{status, kind, strings.NewReader(body), make(chan struct{})}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a *answering) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Header: http.Header{"Content-Type": {a.kind}}, Body: a, ContentLength: -1}, nil
+}
+
+func (a *answering) Read(into []byte) (int, error) { return a.body.Read(into) }
+
+func (a *answering) Close() error {
+	close(a.closed)
+	return nil
+}
+
+// ask gives what client-go has to read of an answer.
+func (a *answering) ask(ctx context.Context) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.test/", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := decodeAnswers(a).RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	left, err := io.ReadAll(response.Body)
+	if response.ContentLength >= 0 && response.ContentLength != int64(len(left)) {
+		err = errors.Join(err, errors.New("the answer isn't of the length that it says"))
+	}
+	return left, err
+}
+
+// A page is decoded where it comes in; what is left of it, and every other answer, client-go reads.
+func TestPagesAreDecodedOnce(t *testing.T) {
+	const orders = `{"apiVersion":"acmeca.dev/v1alpha1","items":[{"apiVersion":"acmeca.dev/v1alpha1","kind":"AcmeOrder","metadata":{"name":"a","creationTimestamp":"2026-11-27T03:09:03Z"},"spec":{"issuerRef":{"name":"default"},"accountRef":{"name":"b"},"identifiers":[{"type":"dns","value":"a.test"}],"authorizations":["a-0"],"finalization":{"request":{"protected":"cA","payload":"e30","signature":"cw"},"time":"2026-11-27T03:09:03Z"}},"status":{"state":"valid","certificate":"PEM","conditions":[{"type":"Ready","status":"True","reason":"Issued","message":"","lastTransitionTime":"2026-11-27T03:09:03Z"}]}}],"kind":"AcmeOrderList","metadata":{"continue":"next","resourceVersion":"7"}}`
+	for what, test := range map[string]struct {
+		kind   runtime.Object
+		server *answering
+		// the rest is of what isn't decoded
+		decoded bool
+		left    string
+	}{
+		"orders":         {&v1alpha1.AcmeOrder{}, answer(200, "application/json; charset=utf-8", orders), true, `{"kind":"AcmeOrderList","apiVersion":"acmeca.dev/v1alpha1","metadata":{"resourceVersion":"7","continue":"next"},"items":[]}`},
+		"another kind":   {&v1alpha1.AcmeIssuer{}, answer(200, "application/json", "{}"), false, "{}"},
+		"another format": {&v1alpha1.AcmeOrder{}, answer(200, "application/cbor", orders), false, orders},
+		"no format":      {&v1alpha1.AcmeOrder{}, answer(200, "", orders), false, orders},
+		"a refusal":      {&v1alpha1.AcmeOrder{}, answer(410, "application/json", `{"kind":"Status"}`), false, `{"kind":"Status"}`},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var left []byte
+			list, err := readPage(t.Context(), test.kind, func(ctx context.Context) (runtime.Object, error) {
+				var err error
+				left, err = test.server.ask(ctx)
+				return &v1alpha1.AcmeOrderList{}, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(left) != test.left {
+				t.Errorf("left is %s, want %s", left, test.left)
+			}
+			want := &v1alpha1.AcmeOrderList{}
+			if test.decoded {
+				if err := json.Unmarshal([]byte(orders), want); err != nil || len(want.Items) != 1 {
+					t.Fatal(err)
+				}
+			}
+			if !equality.Semantic.DeepEqual(list, want) {
+				t.Errorf("%+v, want %+v", list, want)
+			}
+			<-test.server.closed
+		})
+	}
+}
+
+func TestBrokenPages(t *testing.T) {
+	for _, body := range []string{"", `{"items":[{"metadata":{"name":"a"}}`, `{"items":7}`, `{} {}`} {
+		server := answer(200, "application/json", body)
+		list, err := readPage(t.Context(), &v1alpha1.AcmeOrder{}, func(ctx context.Context) (runtime.Object, error) {
+			_, err := server.ask(ctx)
+			return nil, err
+		})
+		if err == nil {
+			t.Errorf("%q is taken for %+v", body, list)
+		}
+		<-server.closed
+	}
+}
+
+func TestOtherAnswersAreLeft(t *testing.T) {
+	if text, err := answer(200, "application/json", "{}").ask(t.Context()); err != nil || string(text) != "{}" {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// watching gives the events of a watch of accounts.
+func watching(t *testing.T, server *answering) watch.Interface {
+	t.Helper()
+	w, err := readEvents(t.Context(), &v1alpha1.AcmeAccount{}, func(ctx context.Context) (watch.Interface, error) {
+		left, err := server.ask(ctx)
+		if len(left) > 0 {
+			t.Errorf("client-go is left %s", left)
+		}
+		return watch.NewEmptyWatch(), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+const added = `{"type":"ADDED","object":{"apiVersion":"acmeca.dev/v1alpha1","kind":"AcmeAccount","metadata":{"name":"a","resourceVersion":"7"}}}` + "\n"
+
+// The events of a watch are decoded one by one, up to where the connection ends. What is no event is told as an error.
+func TestEventsAreDecodedOnce(t *testing.T) {
+	for what, test := range map[string]struct {
+		then   io.Reader
+		broken string // the reason of an error event at last; none where it is empty
+	}{
+		"an end":                {strings.NewReader(""), ""},
+		"an end within":         {strings.NewReader(added[:40]), ""},
+		"a lost connection":     {iotest.ErrReader(errors.New("http2: client connection lost")), ""},
+		"lost within":           {io.MultiReader(strings.NewReader(added[:40]), iotest.ErrReader(context.Canceled)), ""},
+		"too old":               {strings.NewReader(`{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"Expired","code":410}}`), "Expired"},
+		"what isn't JSON":       {strings.NewReader("<html>"), "InternalError"},
+		"what is no event":      {strings.NewReader(`[]`), "InternalError"},
+		"what is no such thing": {strings.NewReader(`{"type":"ADDED","object":{"metadata":7}}`), "InternalError"},
+		"nothing":               {strings.NewReader(`{"type":"ADDED"}`), "InternalError"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			const bookmark = `{"type":"BOOKMARK","object":{"kind":"AcmeAccount","apiVersion":"acmeca.dev/v1alpha1","metadata":{"resourceVersion":"8","creationTimestamp":null},"spec":{}}}` + "\n"
+			server := answer(200, "application/json", "")
+			server.body = io.MultiReader(iotest.OneByteReader(strings.NewReader(added+bookmark)), test.then)
+			w := watching(t, server)
+			for _, want := range []struct {
+				kind    watch.EventType
+				name    string
+				version string
+			}{{watch.Added, "a", "7"}, {watch.Bookmark, "", "8"}} {
+				event := <-w.ResultChan()
+				if account, ok := event.Object.(*v1alpha1.AcmeAccount); !ok || event.Type != want.kind || account.Name != want.name || account.ResourceVersion != want.version {
+					t.Errorf("%+v, want %+v", event, want)
+				}
+			}
+			event, more := <-w.ResultChan()
+			if reason := apierrors.ReasonForError(apierrors.FromObject(event.Object)); more != (test.broken != "") || more && (event.Type != watch.Error || reason != metav1.StatusReason(test.broken)) {
+				t.Errorf("at last %+v, %q", event, reason)
+			}
+			if event, more := <-w.ResultChan(); more {
+				t.Errorf("then even %+v", event)
+			}
+			<-server.closed
+		})
+	}
+}
+
+func TestStoppedWatchesEnd(t *testing.T) {
+	server := answer(200, "application/json", "")
+	reader, writer := io.Pipe()
+	defer writer.Close()
+	server.body = reader
+	w := watching(t, server)
+	w.Stop()
+	<-server.closed
+}
+
+func TestOtherKindsAreLeftToClientGo(t *testing.T) {
+	theirs := watch.NewEmptyWatch()
+	w, err := readEvents(t.Context(), &v1alpha1.AcmeIssuer{}, func(ctx context.Context) (watch.Interface, error) {
+		left, err := answer(200, "application/json", added).ask(ctx)
+		if string(left) != added {
+			t.Errorf("client-go is left %q", left)
+		}
+		return theirs, err
+	})
+	if err != nil || w != theirs {
+		t.Errorf("%v, %v", w, err)
+	}
+}
