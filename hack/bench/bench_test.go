@@ -40,7 +40,9 @@ func TestTargets(t *testing.T) {
 		}
 	}
 	slow.Scale = &Scale{EndpointBytes: 2000, ControllerBytes: 2000, StartSeconds: 20, RevocationSeconds: 3}
-	slow.Loads = append(slow.Loads, Load{Of: "many stored", Clients: 1, Names: 1, P50: 1000}, Load{Of: "many stored", Clients: 16, Names: 1, Rate: 1})
+	slow.Loads = append(slow.Loads,
+		Load{Of: emptyStore, Clients: 1, Names: 1, P50: 100}, Load{Of: emptyStore, Clients: 16, Names: 1, Rate: 2},
+		Load{Of: fullStore, Clients: 1, Names: 1, P50: 111}, Load{Of: fullStore, Clients: 16, Names: 1, Rate: 1.7})
 	for _, g := range slow.targets() {
 		if g.met {
 			t.Errorf("%s: %s counts as %s", g.what, g.got(), g.want)

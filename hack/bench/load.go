@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -73,24 +74,48 @@ func (w *worker) issue(ctx context.Context, key *ecdsa.PrivateKey, t task) (err 
 	return err
 }
 
-// run has clients issue certificates for a while, after one each that doesn't count.
-func (t target) run(ctx context.Context, do task, length time.Duration, measured func() (stop func() usage)) (Load, error) {
-	load := Load{Of: do.of, Clients: do.clients, Names: do.names, Offered: do.rate, Replicas: len(t.addresses)}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return load, err
+// session is a load that runs in one stretch or in several.
+type session struct {
+	task     task
+	replicas int
+	key      *ecdsa.PrivateKey
+	workers  []*worker
+	measure  func() (stop func() (usage, error))
+
+	outcome  outcome
+	took     time.Duration
+	used     usage
+	requests int
+}
+
+// begin makes a load's clients, and has each get a certificate that doesn't count.
+func (t target) begin(ctx context.Context, do task, measure func() (stop func() (usage, error))) (*session, error) {
+	s := &session{task: do, replicas: len(t.addresses), measure: measure}
+	var err error
+	if s.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
+		s.workers, err = t.workers(ctx, do, s.key)
 	}
-	workers, err := t.workers(ctx, do, key)
-	if err != nil {
-		return load, err
+	return s, err
+}
+
+// drive has the clients issue for a while.
+func (s *session) drive(ctx context.Context, length time.Duration) error {
+	before, stop, start := requests(s.workers), s.measure(), time.Now()
+	s.task.drive(ctx, s.workers, s.key, start, length, &s.outcome)
+	s.took += time.Since(start)
+	used, err := stop()
+	s.used.add(used)
+	s.requests += requests(s.workers) - before
+	return errors.Join(err, ctx.Err())
+}
+
+// load sums up.
+func (s *session) load() (Load, error) {
+	do, done := s.task, &s.outcome
+	load := Load{
+		Of: do.of, Clients: do.clients, Names: do.names, Offered: do.rate, Replicas: s.replicas,
+		Seconds: s.took.Seconds(), Certificates: len(done.latencies), Failures: done.failures,
 	}
-	before := requests(workers)
-	stop := measured()
-	start := time.Now()
-	done := do.drive(ctx, workers, key, start, length)
-	load.Seconds = time.Since(start).Seconds()
-	used := stop()
-	load.Failures, load.Certificates = done.failures, len(done.latencies)
 	if done.first != nil {
 		load.FirstFailure = done.first.Error()
 	}
@@ -102,10 +127,10 @@ func (t target) run(ctx context.Context, do task, length time.Duration, measured
 	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / n }
 	load.Rate = n / load.Seconds
 	load.P50, load.P99 = percentile(done.latencies, 50), percentile(done.latencies, 99)
-	load.Requests = float64(requests(workers)-before) / n
-	load.Writes, load.Reads = used.writes/n, used.reads/n
-	load.OperatorCPU, load.PlaneCPU, load.ClientCPU = each(used.operator), each(used.plane), each(used.self)
-	return load, ctx.Err()
+	load.Requests = float64(s.requests) / n
+	load.Writes, load.Reads = s.used.writes/n, s.used.reads/n
+	load.OperatorCPU, load.PlaneCPU, load.ClientCPU = each(s.used.operator), each(s.used.plane), each(s.used.self)
+	return load, nil
 }
 
 func (t target) workers(ctx context.Context, do task, key *ecdsa.PrivateKey) ([]*worker, error) {
@@ -160,8 +185,7 @@ func (o *outcome) add(latency time.Duration, err error) {
 
 // drive has the workers issue until the time is over. In an open loop, a certificate's latency counts from when it was to be
 // asked for, also where no client was free then.
-func (t task) drive(ctx context.Context, workers []*worker, key *ecdsa.PrivateKey, start time.Time, length time.Duration) *outcome {
-	var o outcome
+func (t task) drive(ctx context.Context, workers []*worker, key *ecdsa.PrivateKey, start time.Time, length time.Duration, o *outcome) {
 	var work sync.WaitGroup
 	var next atomic.Int64
 	for _, w := range workers {
@@ -181,7 +205,6 @@ func (t task) drive(ctx context.Context, workers []*worker, key *ecdsa.PrivateKe
 		})
 	}
 	work.Wait()
-	return &o
 }
 
 func freshNames(count int) []string {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path"
 	"syscall"
 	"time"
 
@@ -87,15 +86,13 @@ func run(ctx context.Context, o options, out io.Writer) error {
 
 // measure runs all loads one after the other.
 func measure(ctx context.Context, o options, out io.Writer) (Report, error) {
-	b := &bench{options: o, out: out, target: target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}}
+	b := newBench(o, out)
 	b.report.Time = time.Now().UTC().Truncate(time.Second)
 	if o.directory != "" {
 		return b.report, b.measureOther(ctx)
 	}
-	fmt.Fprintln(out, "starting a control plane and acmeca")
-	var stop func()
-	var err error
-	if b.plane, stop, err = startPlane(ctx); err != nil {
+	stop, err := b.start(ctx)
+	if err != nil {
 		return b.report, err
 	}
 	defer stop()
@@ -112,41 +109,50 @@ type bench struct {
 	report  Report
 }
 
-// closed are the loads by which servers are compared.
-var closed = []task{
-	{of: "new names", clients: 1, names: 1},
-	{of: "new names", clients: 16, names: 1},
-	{of: "new names", clients: 64, names: 1},
-	{of: "many names", clients: 1, names: 100},
+// The loads by which servers are compared.
+var (
+	one       = task{of: "new names", clients: 1, names: 1}
+	some      = task{of: "new names", clients: 16, names: 1}
+	most      = task{of: "new names", clients: 64, names: 1}
+	manyNames = task{of: "many names", clients: 1, names: 100}
+)
+
+func newBench(o options, out io.Writer) *bench {
+	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}}
+}
+
+// start starts an acmeca of our own, and answers its challenges.
+func (b *bench) start(ctx context.Context) (stop func(), err error) {
+	fmt.Fprintln(b.out, "starting a control plane and acmeca")
+	p, stopPlane, err := startPlane(ctx)
+	if err != nil {
+		return nil, err
+	}
+	server, err := b.target.responder.Serve(p.local.Ports().HTTP01)
+	if err != nil {
+		stopPlane()
+		return nil, err
+	}
+	b.plane, b.target.directory = p, p.local.DirectoryURL()
+	if b.target.roots, err = readRoots(p.local.CAFile()); err != nil {
+		server.Close()
+		stopPlane()
+		return nil, err
+	}
+	return func() { server.Close(); stopPlane() }, nil
 }
 
 func (b *bench) measureOurs(ctx context.Context) error {
 	p := b.plane
-	var err error
-	if b.target.roots, err = readRoots(p.local.CAFile()); err != nil {
+	if err := b.loads(ctx, one, some); err != nil {
 		return err
 	}
-	b.target.directory = p.local.DirectoryURL()
-	server, err := b.target.responder.Serve(p.local.Ports().HTTP01)
-	if err != nil {
+	if err := b.besideRawWrites(ctx, most); err != nil {
 		return err
 	}
-	defer server.Close()
-	b.target.addresses = p.addresses()
-	someone, err := acmeclient.New(ctx, b.target.httpClient(), b.target.directory, b.target.responder, b.target.poll)
-	if err != nil {
-		return err
-	}
-	if b.report.RawWrites, err = p.rawRate(ctx, path.Base(someone.URL()), 64, b.options.length); err != nil {
-		return err
-	}
-	if err := b.loads(ctx, closed...); err != nil {
-		return err
-	}
-	most := b.report.find("new names", 16, 1).Rate
-	if err := b.loads(ctx,
+	if err := b.loads(ctx, manyNames,
 		task{of: "renewals", clients: 16, names: 1, renew: true},
-		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: most / 2},
+		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: b.report.find(some.of, some.clients, some.names).Rate / 2},
 	); err != nil {
 		return err
 	}
@@ -154,7 +160,7 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		if err := p.startReplicas(ctx, replicas); err != nil {
 			return err
 		}
-		if err := b.loads(ctx, task{of: "new names", clients: 16, names: 1}); err != nil {
+		if err := b.loads(ctx, some); err != nil {
 			return err
 		}
 	}
@@ -167,32 +173,45 @@ func (b *bench) measureOurs(ctx context.Context) error {
 	if b.options.orders == 0 {
 		return nil
 	}
+	var err error
 	if b.report.Scale, err = p.scale(ctx, b.target, b.options.orders, b.options.revoked, b.out); err != nil {
 		return err
 	}
-	// The very same without those orders ran before; what was issued meanwhile is stored too.
-	return b.loads(ctx, task{of: "many stored", clients: 1, names: 1}, task{of: "many stored", clients: 16, names: 1})
+	return b.besideAnEmptyStore(ctx)
 }
 
 // loads runs loads one after the other.
 func (b *bench) loads(ctx context.Context, tasks ...task) error {
 	for _, do := range tasks {
-		if b.plane != nil {
-			b.target.addresses = b.plane.addresses()
+		s, err := b.begin(ctx, do)
+		if err == nil {
+			err = s.drive(ctx, b.options.length)
 		}
-		var measureErr error
-		load, err := b.target.run(ctx, do, b.options.length, func() func() usage {
-			stop := b.used(ctx)
-			return func() (u usage) {
-				u, measureErr = stop()
-				return u
-			}
-		})
-		if err := errors.Join(err, measureErr); err != nil {
+		if err == nil {
+			err = b.add(s)
+		}
+		if err != nil {
 			return fmt.Errorf("%s, %d clients: %w", do.of, do.clients, err)
 		}
-		b.report.Loads = append(b.report.Loads, load)
-		fmt.Fprintf(b.out, "%s, %d clients, %d names: %.1f certificates/s\n", do.of, do.clients, do.names, load.Rate)
 	}
+	return nil
+}
+
+// begin begins a load on what is measured.
+func (b *bench) begin(ctx context.Context, do task) (*session, error) {
+	if b.plane != nil {
+		b.target.addresses = b.plane.addresses()
+	}
+	return b.target.begin(ctx, do, func() func() (usage, error) { return b.used(ctx) })
+}
+
+// add puts a load into the report.
+func (b *bench) add(s *session) error {
+	load, err := s.load()
+	if err != nil {
+		return err
+	}
+	b.report.Loads = append(b.report.Loads, load)
+	fmt.Fprintf(b.out, "%s, %d clients, %d names: %.1f certificates/s\n", load.Of, load.Clients, load.Names, load.Rate)
 	return nil
 }

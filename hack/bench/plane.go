@@ -9,10 +9,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
@@ -40,6 +40,14 @@ type plane struct {
 type usage struct {
 	writes, reads         float64
 	operator, plane, self time.Duration // of the processors
+}
+
+func (u *usage) add(more usage) {
+	u.writes += more.writes
+	u.reads += more.reads
+	u.operator += more.operator
+	u.plane += more.plane
+	u.self += more.self
 }
 
 // startPlane starts one with a replica of the endpoint.
@@ -216,35 +224,42 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, err
 }
 
-// rawRate is how many authorizations a second so many writers can store, and do nothing else: what bounds all. They are an
-// account's, and have no response, so that the controllers look at each in their cache and leave it alone.
-func (p *plane) rawRate(ctx context.Context, account string, writers int, length time.Duration) (float64, error) {
-	var written atomic.Int64
-	var failed atomic.Value
-	var work sync.WaitGroup
+// rawWrites are authorizations that so many writers store, and do nothing else: what bounds all. They are an account's, and have
+// no response, so that the controllers look at each in their cache and leave it alone.
+type rawWrites struct {
+	plane   *plane
+	account string
+	writers int
+
+	written atomic.Int64
+	took    time.Duration
+}
+
+func (r *rawWrites) drive(ctx context.Context, length time.Duration) error {
+	var work errgroup.Group
 	start := time.Now()
-	for writer := range writers {
-		work.Go(func() {
-			for i := 0; time.Since(start) < length; i++ {
+	for range r.writers {
+		work.Go(func() error {
+			for time.Since(start) < length {
 				authz := &v1alpha1.AcmeAuthorization{
-					ObjectMeta: metav1.ObjectMeta{Namespace: "acmeca-system", Name: fmt.Sprintf("raw-%d-%d-%d", start.UnixNano(), writer, i)},
+					ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: fmt.Sprintf("raw-%d", r.written.Add(1))},
 					Spec: v1alpha1.AcmeAuthorizationSpec{
-						IssuerRef: v1alpha1.ObjectRef{Name: "default"}, AccountRef: v1alpha1.ObjectRef{Name: account},
+						IssuerRef: v1alpha1.ObjectRef{Name: "default"}, AccountRef: v1alpha1.ObjectRef{Name: r.account},
 						Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "raw.bench.test"},
 						Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("t", 43)}},
 					},
 				}
-				if err := p.objects.Create(ctx, authz); err != nil {
-					failed.Store(err)
-					return
+				if err := r.plane.objects.Create(ctx, authz); err != nil {
+					return err
 				}
-				written.Add(1)
 			}
+			return nil
 		})
 	}
-	work.Wait()
-	if err, ok := failed.Load().(error); ok {
-		return 0, err
-	}
-	return float64(written.Load()) / time.Since(start).Seconds(), nil
+	err := work.Wait()
+	r.took += time.Since(start)
+	return err
 }
+
+// rate of writes a second.
+func (r *rawWrites) rate() float64 { return float64(r.written.Load()) / r.took.Seconds() }

@@ -37,8 +37,8 @@ func (r Report) toBeat(clients int, otherwise float64) float64 {
 
 // targets compares a run with what is aimed at.
 func (r Report) targets() []goal {
-	one, some, many := r.find("new names", 1, 1), r.find("new names", 16, 1), r.find("new names", 64, 1)
-	hundred := r.find("many names", 1, 100)
+	load := func(t task) Load { return r.find(t.of, t.clients, t.names) }
+	one, some, many, hundred := load(one), load(some), load(most), load(manyNames)
 	below := func(what, want string, measured, limit float64, format string) goal {
 		return goal{what, want, measured, format, measured < limit}
 	}
@@ -64,8 +64,8 @@ func (r Report) targets() []goal {
 	if s := r.Scale; s != nil {
 		stored := fmt.Sprintf("with %d orders stored: ", s.Orders)
 		goals = append(goals,
-			above(stored+"rate / rate before, 16 clients", "0.9 or more", ratio(r.find("many stored", 16, 1).Rate, some.Rate), 0.9, "%.2f"),
-			below(stored+"p50 / p50 before, 1 client", "1.1 or less", ratio(r.find("many stored", 1, 1).P50, one.P50), 1.1, "%.2f"),
+			above(stored+"rate / rate with none, 16 clients", "0.9 or more", ratio(r.find(fullStore, 16, 1).Rate, r.find(emptyStore, 16, 1).Rate), 0.9, "%.2f"),
+			below(stored+"p50 / p50 with none, 1 client", "1.1 or less", ratio(r.find(fullStore, 1, 1).P50, r.find(emptyStore, 1, 1).P50), 1.1, "%.2f"),
 			below("memory of the endpoint for a stored order", "below 1 KiB", s.EndpointBytes, 1024, "%.0f bytes"),
 			below("memory of the controllers for a stored order", "below 1.5 KiB", s.ControllerBytes, 1536, "%.0f bytes"),
 			below(stored+"start to ready", "below 15 s", s.StartSeconds, 15, "%.1f s"),

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"path"
+	"time"
+)
+
+// turns is how many stretches what is compared runs in.
+const turns = 4
+
+// inTurns runs what is to be compared in turns, each for so long in all: the speed of a machine that isn't one's own changes
+// from minute to minute.
+func inTurns(ctx context.Context, length time.Duration, each ...func(context.Context, time.Duration) error) error {
+	for range turns {
+		for _, drive := range each {
+			if err := drive(ctx, length/turns); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// What loads are called where many orders are stored, and on an empty store beside it.
+const fullStore, emptyStore = "many stored", "none stored"
+
+// besideRawWrites runs a load and raw writes in turns.
+func (b *bench) besideRawWrites(ctx context.Context, do task) error {
+	s, err := b.begin(ctx, do)
+	if err != nil {
+		return err
+	}
+	raw := &rawWrites{plane: b.plane, account: path.Base(s.workers[0].URL()), writers: do.clients}
+	if err := inTurns(ctx, b.options.length, raw.drive, s.drive); err != nil {
+		return err
+	}
+	b.report.RawWrites = raw.rate()
+	return b.add(s)
+}
+
+// besideAnEmptyStore runs the same loads, in turns, on what has many orders stored and on an acmeca that has none.
+func (b *bench) besideAnEmptyStore(ctx context.Context) error {
+	empty := newBench(b.options, b.out)
+	stop, err := empty.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for _, do := range []task{one, some} {
+		var sessions []*session
+		var drives []func(context.Context, time.Duration) error
+		for _, side := range []struct {
+			bench *bench
+			of    string
+		}{{empty, emptyStore}, {b, fullStore}} {
+			do.of = side.of
+			s, err := side.bench.begin(ctx, do)
+			if err != nil {
+				return err
+			}
+			sessions, drives = append(sessions, s), append(drives, s.drive)
+		}
+		if err := inTurns(ctx, b.options.length, drives...); err != nil {
+			return err
+		}
+		for _, s := range sessions {
+			if err := b.add(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
