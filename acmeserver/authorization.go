@@ -144,14 +144,20 @@ func (s *Server) authorization(r *signed) (*answer, error) {
 	if !r.message.IsPOSTAsGET() {
 		return s.deactivateAuthorization(r, authz)
 	}
-	if responded(authz) && r.issuer.fault == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
-		defer cancel()
-		if authz, err = s.authorizations.Await(ctx, client.ObjectKeyFromObject(authz), func(a *v1alpha1.AcmeAuthorization) bool { return !responded(a) }); err != nil {
-			return nil, err
-		}
+	if authz, err = s.awaitOutcome(r, authz); err != nil {
+		return nil, err
 	}
 	return s.authorizationAnswer(r, authz), nil
+}
+
+// awaitOutcome waits for a moment for what comes of a challenge that the client has chosen.
+func (s *Server) awaitOutcome(r *signed, authz *v1alpha1.AcmeAuthorization) (*v1alpha1.AcmeAuthorization, error) {
+	if !responded(authz) || r.issuer.fault != nil {
+		return authz, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
+	defer cancel()
+	return s.authorizations.Await(ctx, client.ObjectKeyFromObject(authz), func(a *v1alpha1.AcmeAuthorization) bool { return !responded(a) })
 }
 
 // responded reports whether the client waits for a validation.
@@ -323,6 +329,11 @@ func (s *Server) challenge(r *signed) (*answer, error) {
 		if authz, err = s.respond(r, authz, kind); err != nil {
 			return nil, err
 		}
+		if s.isWholeOrder(r.Context(), authz) {
+			if authz, err = s.awaitOutcome(r, authz); err != nil {
+				return nil, err
+			}
+		}
 	}
 	result := ok(r.challengeDocument(authz, challenge))
 	result.links = []link{{r.url(acme.AuthorizationPath(authz.Name)), "up"}}
@@ -331,6 +342,17 @@ func (s *Server) challenge(r *signed) (*answer, error) {
 		result.retryAfter = pollInterval
 	}
 	return result, nil
+}
+
+// isWholeOrder reports whether an authorization is all that its order needs. Clients of other orders choose a challenge for each
+// of their names before they look for what came of one: to wait there would have names validated one after the other.
+func (s *Server) isWholeOrder(ctx context.Context, authz *v1alpha1.AcmeAuthorization) bool {
+	name, _, ok := v1alpha1.OwnerOfAuthorization(authz.Name)
+	if !ok {
+		return false
+	}
+	order, err := s.orders.Get(ctx, types.NamespacedName{Namespace: authz.Namespace, Name: name})
+	return err == nil && len(order.Spec.Identifiers) == 1
 }
 
 func challengeOf(authz *v1alpha1.AcmeAuthorization, kind acme.ChallengeType) (v1alpha1.Challenge, bool) {

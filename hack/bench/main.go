@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 )
 
@@ -44,6 +47,7 @@ func main() {
 	flag.StringVar(&o.document, "document", "", "Markdown `file` to put the tables in")
 	flag.Var(&o.beside, "beside", "another server's `name=file`, the JSON file of its run in the same session, to compare with; may be given again")
 	flag.Parse()
+	ctrl.SetLogger(logr.Discard()) // what the libraries have to say is for those who debug them
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -91,12 +95,10 @@ func measure(ctx context.Context, o options, out io.Writer) (Report, error) {
 	if o.directory != "" {
 		return b.report, b.measureOther(ctx)
 	}
-	stop, err := b.start(ctx)
-	if err != nil {
+	if err := b.measureOurs(ctx); err != nil || o.orders == 0 {
 		return b.report, err
 	}
-	defer stop()
-	err = b.measureOurs(ctx)
+	err := b.measureScale(ctx)
 	return b.report, err
 }
 
@@ -143,7 +145,11 @@ func (b *bench) start(ctx context.Context) (stop func(), err error) {
 }
 
 func (b *bench) measureOurs(ctx context.Context) error {
-	p := b.plane
+	stop, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := b.loads(ctx, one, some); err != nil {
 		return err
 	}
@@ -157,27 +163,14 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	for replicas := 2; replicas <= 3; replicas++ {
-		if err := p.startReplicas(ctx, replicas); err != nil {
+		if err := b.plane.startReplicas(ctx, replicas); err != nil {
 			return err
 		}
 		if err := b.loads(ctx, some); err != nil {
 			return err
 		}
 	}
-	if err := b.sharded(ctx); err != nil {
-		return err
-	}
-	if err := p.restart(ctx); err != nil {
-		return err
-	}
-	if b.options.orders == 0 {
-		return nil
-	}
-	var err error
-	if b.report.Scale, err = p.scale(ctx, b.target, b.options.orders, b.options.revoked, b.out); err != nil {
-		return err
-	}
-	return b.besideAnEmptyStore(ctx)
+	return b.sharded(ctx)
 }
 
 // loads runs loads one after the other.

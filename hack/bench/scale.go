@@ -36,6 +36,28 @@ type Scale struct {
 	RevocationSeconds float64 `json:"revocationToCRLSeconds"`
 }
 
+// measureScale measures an acmeca with many orders stored, beside one with none.
+func (b *bench) measureScale(ctx context.Context) error {
+	full, empty := newBench(b.options, b.out), newBench(b.options, b.out)
+	stopFull, err := full.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopFull()
+	if _, err := full.begin(ctx, one); err != nil { // which has an order stored to make others like it
+		return err
+	}
+	if b.report.Scale, err = full.plane.scale(ctx, full.target, b.options.orders, b.options.revoked, b.out); err != nil {
+		return err
+	}
+	stopEmpty, err := empty.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopEmpty()
+	return b.besideAnEmptyStore(ctx, full, empty)
+}
+
 // scale stops an operator that was just started, stores orders, starts it again, and measures.
 func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io.Writer) (*Scale, error) {
 	like, err := p.issued(ctx)
@@ -77,13 +99,6 @@ func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io
 	controllers, endpoint, err := heap()
 	s.ControllerBytes, s.EndpointBytes = (controllers-controllersBefore)/float64(orders), (endpoint-endpointBefore)/float64(orders)
 	return s, err
-}
-
-// restart has controllers and one replica of the endpoint run that hold nothing but what is stored.
-func (p *plane) restart(ctx context.Context) error {
-	p.stopReplicas()
-	p.local.StopOperator()
-	return p.start(ctx)
 }
 
 // start starts both halves at once, as a cluster does.

@@ -39,21 +39,15 @@ func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 	return b.add(s)
 }
 
-// besideAnEmptyStore runs the same loads, in turns, on what has many orders stored and on an acmeca that has none.
-func (b *bench) besideAnEmptyStore(ctx context.Context) error {
-	empty := newBench(b.options, b.out)
-	stop, err := empty.start(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
+// besideAnEmptyStore runs the same loads, in turns, where many orders are stored and where none are.
+func (b *bench) besideAnEmptyStore(ctx context.Context, full, empty *bench) error {
 	for _, do := range []task{one, some} {
 		var sessions []*session
 		var drives []func(context.Context, time.Duration) error
 		for _, side := range []struct {
 			bench *bench
 			of    string
-		}{{empty, emptyStore}, {b, fullStore}} {
+		}{{empty, emptyStore}, {full, fullStore}} {
 			do.of = side.of
 			s, err := side.bench.begin(ctx, do)
 			if err != nil {

@@ -84,6 +84,22 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Eventually(func() any { return a.post(o.url, nil).json()["status"] }, "10s").Should(Equal("invalid"))
 	})
 
+	It("answer the choice of a challenge with what came of it, in an order with one name alone", func() {
+		a := registered("ES256")
+		choose := func(authorization string) map[string]any {
+			c := a.challenge(authorization, "http-01")
+			token := c["token"].(string)
+			responder.set(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
+			return a.post(c["url"].(string), map[string]any{}).json()
+		}
+		valid := choose(a.newOrder("alone.test").authorize[0])
+		Expect(valid).To(HaveKeyWithValue("status", "valid"))
+		Expect(valid).To(HaveKey("validated"))
+		for _, authorization := range a.newOrder("first.test", "second.test").authorize {
+			Expect(choose(authorization)).To(HaveKeyWithValue("status", "processing"), "what would be waited for is waited for together")
+		}
+	})
+
 	It("are tried again while a challenge fails for what may pass, and say so (section 8.2)", func() {
 		a := registered("ES256")
 		o := a.newOrder("refused.test")

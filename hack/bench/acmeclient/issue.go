@@ -102,12 +102,17 @@ func (c *Client) newOrder(ctx context.Context, replaces string, names []string) 
 
 // Prove proves control of an order's names.
 func (c *Client) Prove(ctx context.Context, o *Order) error {
+	var open []string
 	for _, a := range o.Authorizations {
-		if err := c.respond(ctx, a); err != nil {
+		state, err := c.respond(ctx, a)
+		if err != nil {
 			return err
 		}
+		if state != "valid" {
+			open = append(open, a)
+		}
 	}
-	for _, a := range o.Authorizations {
+	for _, a := range open {
 		var state Authorization
 		if err := c.until(ctx, func() (string, error) {
 			state = Authorization{}
@@ -172,23 +177,20 @@ func (c *Client) Deactivate(ctx context.Context) error {
 	return err
 }
 
-// respond chooses the http-01 challenge of an authorization, and leaves its answer to be fetched.
-func (c *Client) respond(ctx context.Context, url string) error {
+// respond chooses the http-01 challenge of an authorization, leaves its answer to be fetched, and gives its state.
+func (c *Client) respond(ctx context.Context, url string) (state string, err error) {
 	var a Authorization
-	if _, err := c.call(ctx, url, nil, &a); err != nil {
-		return err
-	}
-	if a.Status == "valid" {
-		return nil
+	if _, err := c.call(ctx, url, nil, &a); err != nil || a.Status == "valid" {
+		return a.Status, err
 	}
 	for _, challenge := range a.Challenges {
 		if challenge.Type == "http-01" {
 			c.Answer(challenge.Token)
-			_, err := c.call(ctx, challenge.URL, struct{}{}, nil)
-			return err
+			_, err := c.call(ctx, challenge.URL, struct{}{}, &challenge)
+			return challenge.Status, err
 		}
 	}
-	return errors.New("no http-01 challenge is offered")
+	return "", errors.New("no http-01 challenge is offered")
 }
 
 // Answer has the responder answer an http-01 challenge rightly from now on.
