@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,11 +11,14 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/randfill"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -206,5 +210,34 @@ func TestOtherKindsAreLeftToClientGo(t *testing.T) {
 	})
 	if err != nil || w != theirs {
 		t.Errorf("%v, %v", w, err)
+	}
+}
+
+// Whatever an object is like, it is decoded as client-go would.
+func TestDecodersAgree(t *testing.T) {
+	fill := randfill.NewWithSeed(1).NilChance(0.2).NumElements(0, 3).Funcs(
+		func(at *metav1.Time, c randfill.Continue) { *at = metav1.Unix(c.Int63n(1<<33), 0) },
+		func(fields *metav1.FieldsV1, _ randfill.Continue) { fields.Raw = []byte(`{"f:spec":{}}`) },
+	)
+	for _, kind := range []runtime.Object{&v1alpha1.AcmeOrder{}, &v1alpha1.AcmeAuthorization{}, &v1alpha1.AcmeAccount{}} {
+		for range 100 {
+			list := listOf(kind)
+			fill.Fill(list)
+			text, err := json.Marshal(list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, ours := listOf(kind), listOf(kind)
+			if err := utiljson.Unmarshal(text, theirs); err != nil {
+				t.Fatal(err)
+			}
+			response := &http.Response{Body: io.NopCloser(bytes.NewReader(text))}
+			if err := (&page{list: ours}).decode(response); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(theirs, ours); diff != "" {
+				t.Fatalf("%s\nis read in two ways: %s", text, diff)
+			}
+		}
 	}
 }
