@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +22,10 @@ import (
 
 // client-go parses each object twice, the first time only for its kind, and with a decoder that is half as fast as
 // encoding/json/v2. That was a third of the work of a start with many orders, and a tenth of that of an issuance. So what a
-// cache asks for is decoded where it comes in, once, and client-go is handed an answer without objects.
+// cache asks for is decoded where it comes in, once, and client-go is handed an answer that ends at once.
 
-// decoder takes an answer that is JSON, and leaves in its body what client-go is to read. It is a value of the request's
-// context.
-type decoder interface {
-	decode(*http.Response) error
-}
+// decoder takes over the body of an answer that is JSON. It is a value of the request's context.
+type decoder interface{ decode(*http.Response) }
 
 type decoderKey struct{}
 
@@ -48,10 +44,7 @@ func (d *answerDecoder) RoundTrip(request *http.Request) (*http.Response, error)
 	if format, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); format != runtime.ContentTypeJSON {
 		return response, nil
 	}
-	if err := into.decode(response); err != nil {
-		_ = response.Body.Close() // of no use any more
-		return nil, fmt.Errorf("decoding what the API server answered: %w", err)
-	}
+	into.decode(response)
 	return response, nil
 }
 
@@ -73,8 +66,9 @@ func listOf(kind runtime.Object) client.ObjectList {
 
 // page decodes a page of a list.
 type page struct {
-	list    client.ObjectList
-	decoded bool
+	list client.ObjectList
+	done bool
+	err  error
 }
 
 // readPage asks for a page, and gives it as it was decoded, here or by client-go.
@@ -84,26 +78,19 @@ func readPage(ctx context.Context, kind runtime.Object, list func(context.Contex
 		return list(ctx)
 	}
 	answer, err := list(context.WithValue(ctx, decoderKey{}, p))
-	if err == nil && p.decoded {
-		return p.list, nil
+	if p.done { // client-go complains that there is nothing to read
+		return p.list, p.err
 	}
 	return answer, err
 }
 
-func (p *page) decode(response *http.Response) error {
+func (p *page) decode(response *http.Response) {
+	p.done = true
 	if err := json.UnmarshalRead(response.Body, p.list); err != nil {
-		return err
+		p.err = fmt.Errorf("decoding a list of the API server's: %w", err)
 	}
-	_ = response.Body.Close() // it was read
-	empty := metav1.PartialObjectMetadataList{ListMeta: metav1.ListMeta{ResourceVersion: p.list.GetResourceVersion(), Continue: p.list.GetContinue()}}
-	empty.SetGroupVersionKind(p.list.GetObjectKind().GroupVersionKind())
-	rest, err := json.Marshal(empty)
-	if err != nil {
-		return err
-	}
-	p.decoded = true
-	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(rest)), int64(len(rest))
-	return nil
+	_ = response.Body.Close() // nothing is written to it
+	response.Body = http.NoBody
 }
 
 // events decodes what a watch is sent, as long as it is.
@@ -125,11 +112,10 @@ func readEvents(ctx context.Context, kind runtime.Object, start func(context.Con
 	return others, err
 }
 
-func (e *events) decode(response *http.Response) error {
+func (e *events) decode(response *http.Response) {
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
 	e.watch = watch.NewStreamWatcher(&eventDecoder{body: response.Body, text: jsontext.NewDecoder(ending{response.Body}), kind: e.kind}, reporter)
 	response.Body = http.NoBody
-	return nil
 }
 
 // eventDecoder is a watch.Decoder.

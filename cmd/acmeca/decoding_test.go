@@ -58,11 +58,7 @@ func (a *answering) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer response.Body.Close()
-	left, err := io.ReadAll(response.Body)
-	if response.ContentLength >= 0 && response.ContentLength != int64(len(left)) {
-		err = errors.Join(err, errors.New("the answer isn't of the length that it says"))
-	}
-	return left, err
+	return io.ReadAll(response.Body)
 }
 
 // A page is decoded where it comes in; what is left of it, and every other answer, client-go reads.
@@ -75,7 +71,7 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 		decoded bool
 		left    string
 	}{
-		"orders":         {&v1alpha1.AcmeOrder{}, answer(200, "application/json; charset=utf-8", orders), true, `{"kind":"AcmeOrderList","apiVersion":"acmeca.dev/v1alpha1","metadata":{"resourceVersion":"7","continue":"next"},"items":[]}`},
+		"orders":         {&v1alpha1.AcmeOrder{}, answer(200, "application/json; charset=utf-8", orders), true, ""},
 		"another kind":   {&v1alpha1.AcmeIssuer{}, answer(200, "application/json", "{}"), false, "{}"},
 		"another format": {&v1alpha1.AcmeOrder{}, answer(200, "application/cbor", orders), false, orders},
 		"no format":      {&v1alpha1.AcmeOrder{}, answer(200, "", orders), false, orders},
@@ -85,7 +81,9 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 			var left []byte
 			list, err := readPage(t.Context(), test.kind, func(ctx context.Context) (runtime.Object, error) {
 				var err error
-				left, err = test.server.ask(ctx)
+				if left, err = test.server.ask(ctx); test.decoded {
+					err = errors.New("there is nothing to read")
+				}
 				return &v1alpha1.AcmeOrderList{}, err
 			})
 			if err != nil {
@@ -232,8 +230,9 @@ func TestDecodersAgree(t *testing.T) {
 				t.Fatal(err)
 			}
 			response := &http.Response{Body: io.NopCloser(bytes.NewReader(text))}
-			if err := (&page{list: ours}).decode(response); err != nil {
-				t.Fatal(err)
+			p := &page{list: ours}
+			if p.decode(response); p.err != nil {
+				t.Fatal(p.err)
 			}
 			if diff := cmp.Diff(theirs, ours); diff != "" {
 				t.Fatalf("%s\nis read in two ways: %s", text, diff)
