@@ -330,14 +330,14 @@ func (s *Server) challenge(r *signed) (*answer, error) {
 			return nil, err
 		}
 		if s.isWholeOrder(r.Context(), authz) {
-			if authz, err = s.awaitOutcome(r, authz); err != nil {
-				return nil, err
+			if outcome, err := s.awaitOutcome(r, authz); err == nil { // otherwise the choice is stored all the same
+				authz = outcome
 			}
 		}
 	}
 	result := ok(r.challengeDocument(authz, challenge))
 	result.links = []link{{r.url(acme.AuthorizationPath(authz.Name)), "up"}}
-	// Only where an attempt has failed: a client that asks for the authorization at once waits there, not here.
+	// Only where an attempt has failed: otherwise a client that asks for the authorization at once waits there for the outcome.
 	if responded(authz) && authz.Status.Challenge != nil {
 		result.retryAfter = pollInterval
 	}
@@ -351,7 +351,7 @@ func (s *Server) isWholeOrder(ctx context.Context, authz *v1alpha1.AcmeAuthoriza
 	if !ok {
 		return false
 	}
-	order, err := s.orders.Get(ctx, types.NamespacedName{Namespace: authz.Namespace, Name: name})
+	order, err := s.orders.getCached(ctx, types.NamespacedName{Namespace: authz.Namespace, Name: name})
 	return err == nil && len(order.Spec.Identifiers) == 1
 }
 

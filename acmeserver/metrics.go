@@ -37,7 +37,7 @@ func newMetrics() *metrics {
 			Name: "acmeca_http_requests_total", Help: "Requests answered by the endpoint, by route pattern and status code.",
 		}, []string{"route", "code"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "acmeca_http_request_duration_seconds", Help: "Time to answer a request, by route pattern; polls wait for a change for up to a second, what the controllers have to verify for up to ten.",
+			Name: "acmeca_http_request_duration_seconds", Help: "Time to answer a request, by route pattern; answers wait for what clients poll for, for up to a second, and for what the controllers have to verify, for up to ten.",
 			Buckets: requestBuckets,
 		}, []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// awaitChange is how long an answer may wait for the state that the client polls for.
+	// awaitChange is how long an answer may wait for the state that the client polls for, or would poll for next.
 	awaitChange = time.Second
 	// awaitVerdict is how long a client's change to its account may wait for the controllers to verify it.
 	awaitVerdict = 10 * time.Second

@@ -86,11 +86,24 @@ func readPage(ctx context.Context, kind runtime.Object, list func(context.Contex
 
 func (p *page) decode(response *http.Response) {
 	p.done = true
-	if err := json.UnmarshalRead(response.Body, p.list); err != nil {
+	err := json.UnmarshalRead(response.Body, p.list)
+	if err == nil {
+		err = checkKind(p.list, reflect.TypeOf(p.list).Elem())
+	}
+	if err != nil {
 		p.err = fmt.Errorf("decoding a list of the API server's: %w", err)
 	}
 	_ = response.Body.Close() // nothing is written to it
 	response.Body = http.NoBody
+}
+
+// checkKind refuses what is something else than what was asked for: of a Status, say, no member would be missed in an empty list.
+func checkKind(object runtime.Object, kind reflect.Type) error {
+	want := v1alpha1.GroupVersion.WithKind(kind.Name())
+	if got := object.GetObjectKind().GroupVersionKind(); got != want {
+		return fmt.Errorf("it is %q, not %q", got, want)
+	}
+	return nil
 }
 
 // events decodes what a watch is sent, as long as it is.
@@ -120,31 +133,74 @@ func (e *events) decode(response *http.Response) {
 
 // eventDecoder is a watch.Decoder.
 type eventDecoder struct {
-	body  io.ReadCloser
-	text  *jsontext.Decoder
-	kind  reflect.Type
-	event struct { // the last one, whose memory the next one uses
-		Type   watch.EventType `json:"type"`
-		Object jsontext.Value  `json:"object"`
-	}
+	body io.ReadCloser
+	text *jsontext.Decoder
+	kind reflect.Type
 }
 
 // Decode implements watch.Decoder. By io.EOF and io.ErrUnexpectedEOF a StreamWatcher knows that the connection has ended, and its
 // user watches again from where it was. Every other error is reported.
 func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
-	d.event.Type, d.event.Object = "", d.event.Object[:0]
-	err := json.UnmarshalDecode(d.text, &d.event)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	e := event{of: d.kind}
+	err := json.UnmarshalDecode(d.text, &e)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = io.ErrUnexpectedEOF
+	case err == nil && e.object == nil:
+		err = errors.New("an event without an object")
+	case err == nil && e.kind != watch.Error:
+		err = checkKind(e.object, d.kind)
 	}
+	return e.kind, e.object, err
+}
+
+// event is one of a watch on a kind (metav1.WatchEvent).
+type event struct {
+	of     reflect.Type
+	kind   watch.EventType
+	object runtime.Object
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom. The type says what the object is, and the API server writes it first.
+func (e *event) UnmarshalJSONFrom(text *jsontext.Decoder) error {
+	start, err := text.ReadToken()
 	if err != nil {
-		return "", nil, err
+		return err
 	}
-	var object runtime.Object = &metav1.Status{}
-	if d.event.Type != watch.Error {
-		object = reflect.New(d.kind).Interface().(runtime.Object)
+	if start.Kind() != '{' {
+		return errors.New("an event that is no JSON object")
 	}
-	return d.event.Type, object, json.Unmarshal(d.event.Object, object)
+	for text.PeekKind() == '"' {
+		name, err := text.ReadToken()
+		if err != nil {
+			return err
+		}
+		switch name.String() {
+		case "type":
+			err = json.UnmarshalDecode(text, &e.kind)
+		case "object":
+			if e.object, err = e.newObject(); err == nil {
+				err = json.UnmarshalDecode(text, e.object)
+			}
+		default:
+			err = text.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err = text.ReadToken()
+	return err
+}
+
+func (e *event) newObject() (runtime.Object, error) {
+	switch e.kind {
+	case watch.Added, watch.Modified, watch.Deleted, watch.Bookmark:
+		return reflect.New(e.of).Interface().(runtime.Object), nil
+	case watch.Error:
+		return &metav1.Status{}, nil
+	}
+	return nil, fmt.Errorf("an object of an event of type %q", e.kind)
 }
 
 // Close implements watch.Decoder.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -107,7 +108,9 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 }
 
 func TestBrokenPages(t *testing.T) {
-	for _, body := range []string{"", `{"items":[{"metadata":{"name":"a"}}`, `{"items":7}`, `{} {}`} {
+	const list = `{"apiVersion":"acmeca.dev/v1alpha1","kind":"AcmeOrderList","metadata":{"resourceVersion":"7"},"items":[]}`
+	for _, body := range []string{"", `{"items":[{"metadata":{"name":"a"}}`, `{"items":7}`, list + list, `{}`, "null",
+		`{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure"}`, strings.Replace(list, "v1alpha1", "v1alpha2", 1)} {
 		server := answer(200, "application/json", body)
 		list, err := readPage(t.Context(), &v1alpha1.AcmeOrder{}, func(ctx context.Context) (runtime.Object, error) {
 			_, err := server.ask(ctx)
@@ -145,7 +148,7 @@ func watching(t *testing.T, server *answering) watch.Interface {
 const added = `{"type":"ADDED","object":{"apiVersion":"acmeca.dev/v1alpha1","kind":"AcmeAccount","metadata":{"name":"a","resourceVersion":"7"}}}` + "\n"
 
 // The events of a watch are decoded one by one, up to where the connection ends. What is no event is told as an error.
-func TestEventsAreDecodedOnce(t *testing.T) {
+func TestEvents(t *testing.T) {
 	for what, test := range map[string]struct {
 		then   io.Reader
 		broken string // the reason of an error event at last; none where it is empty
@@ -159,6 +162,10 @@ func TestEventsAreDecodedOnce(t *testing.T) {
 		"what is no event":      {strings.NewReader(`[]`), "InternalError"},
 		"what is no such thing": {strings.NewReader(`{"type":"ADDED","object":{"metadata":7}}`), "InternalError"},
 		"nothing":               {strings.NewReader(`{"type":"ADDED"}`), "InternalError"},
+		"a type of another age": {strings.NewReader(strings.Replace(added, "ADDED", "RENAMED", 1)), "InternalError"},
+		"no type":               {strings.NewReader(`{"object":{}}`), "InternalError"},
+		"another kind":          {strings.NewReader(strings.Replace(added, "AcmeAccount", "AcmeOrder", 1)), "InternalError"},
+		"what is more":          {strings.NewReader(`{"type":"ERROR","more":[7],"object":{"kind":"Status","apiVersion":"v1","reason":"Expired","code":410}}`), "Expired"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			const bookmark = `{"type":"BOOKMARK","object":{"kind":"AcmeAccount","apiVersion":"acmeca.dev/v1alpha1","metadata":{"resourceVersion":"8","creationTimestamp":null},"spec":{}}}` + "\n"
@@ -221,6 +228,7 @@ func TestDecodersAgree(t *testing.T) {
 		for range 100 {
 			list := listOf(kind)
 			fill.Fill(list)
+			list.GetObjectKind().SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(reflect.TypeOf(list).Elem().Name()))
 			text, err := json.Marshal(list)
 			if err != nil {
 				t.Fatal(err)

@@ -105,6 +105,7 @@ func restConfig(kubeconfig string) (config *rest.Config, err error) {
 	}
 	if err == nil {
 		config.Wrap(decodeAnswers)
+		config.Timeout = 0 // a watch that is decoded here would end with the answer that client-go is handed
 	}
 	return config, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -85,6 +86,53 @@ func TestRatesAreComparedWithTheRunBeside(t *testing.T) {
 	}
 	if met["certificates/s, 16 clients"] || !met["certificates/s, 64 clients"] {
 		t.Errorf("%v", met)
+	}
+}
+
+func TestInTurns(t *testing.T) {
+	var order string
+	var lasted time.Duration
+	side := func(name string) func(context.Context, time.Duration) error {
+		return func(_ context.Context, length time.Duration) error {
+			order += name
+			if name == "a" {
+				lasted += length
+			}
+			return nil
+		}
+	}
+	if err := inTurns(t.Context(), 8*time.Second, side("a"), side("b")); err != nil || order != "abababab" || lasted != 8*time.Second {
+		t.Errorf("%s, %v, %v", order, lasted, err)
+	}
+	ended := errors.New("ended")
+	if err := inTurns(t.Context(), time.Second, side("a"), func(context.Context, time.Duration) error { return ended }); !errors.Is(err, ended) {
+		t.Errorf("an error is lost: %v", err)
+	}
+}
+
+// A load in several stretches is the sum of them.
+func TestStretchesAddUp(t *testing.T) {
+	s := &session{task: one, measure: func() func() (usage, error) {
+		return func() (usage, error) { return usage{writes: 10, reads: 1, operator: 8 * time.Millisecond}, nil }
+	}}
+	for range 2 {
+		if err := s.drive(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		s.outcome.add(time.Millisecond, nil)
+		s.outcome.add(3*time.Millisecond, nil)
+	}
+	s.took = 2 * time.Second
+	load, err := s.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if load.Certificates != 4 || load.Rate != 2 || load.Writes != 5 || load.Reads != 0.5 || load.OperatorCPU != 4 || load.P50 != 1 || load.P99 != 3 {
+		t.Errorf("%+v", load)
+	}
+	s.outcome = outcome{}
+	if _, err := s.load(); err == nil {
+		t.Error("nothing was issued, and nothing is wrong with that")
 	}
 }
 

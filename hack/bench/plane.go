@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -140,24 +141,22 @@ func heapOf(ctx context.Context, address string) (float64, error) {
 	return strconv.ParseFloat(string(match[1]), 64)
 }
 
-// measure begins to count; the result counts up to when it is called.
+// measure begins to count; the result counts up to when it is called. What it takes to ask the API server isn't counted.
 func (p *plane) measure(ctx context.Context) func() (usage, error) {
-	before, beforeErr := p.total(ctx)
+	asked, err1 := p.requests(ctx)
+	spent, err2 := p.processors()
 	return func() (usage, error) {
-		after, err := p.total(ctx)
-		if beforeErr != nil {
-			err = beforeErr
-		}
+		now, err3 := p.processors()
+		requests, err4 := p.requests(ctx)
 		return usage{
-			after.writes - before.writes, after.reads - before.reads,
-			after.operator - before.operator, after.plane - before.plane, after.self - before.self,
-		}, err
+			requests.writes - asked.writes, requests.reads - asked.reads,
+			now.operator - spent.operator, now.plane - spent.plane, now.self - spent.self,
+		}, errors.Join(err1, err2, err3, err4)
 	}
 }
 
-// total reads the API server's own counters of requests for our kinds, and the processor time of all processes.
-func (p *plane) total(ctx context.Context) (usage, error) {
-	var u usage
+// requests are the API server's own counters of requests for our kinds.
+func (p *plane) requests(ctx context.Context) (u usage, err error) {
 	text, err := p.client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
 		return u, err
@@ -178,6 +177,11 @@ func (p *plane) total(ctx context.Context) (usage, error) {
 			u.writes += value
 		}
 	}
+	return u, nil
+}
+
+// processors is the processor time of all processes.
+func (p *plane) processors() (u usage, err error) {
 	operator := []int{p.local.OperatorPID()}
 	if len(p.shards) > 0 {
 		operator = nil

@@ -11,7 +11,7 @@ import (
 type Report struct {
 	Time  time.Time `json:"time"`
 	Loads []Load    `json:"loads"`
-	// RawWrites is how many authorizations the control plane stored a second for 64 writers, in turns with the load of 64 clients.
+	// RawWrites is how many authorizations the control plane stored a second for 64 writers, before and after the load of 64 clients.
 	RawWrites float64 `json:"rawWritesPerSecond,omitempty"`
 	Scale     *Scale  `json:"scale,omitempty"`
 	// Beside is what other servers did in the same session.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path"
 	"time"
+
+	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 )
 
 // turns is how many stretches what is compared runs in.
@@ -25,21 +28,27 @@ func inTurns(ctx context.Context, length time.Duration, each ...func(context.Con
 // What loads are called where many orders are stored, and on an empty store beside it.
 const fullStore, emptyStore = "many stored", "none stored"
 
-// besideRawWrites runs a load and raw writes in turns.
+// besideRawWrites runs a load, and raw writes before it and after it.
 func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 	s, err := b.begin(ctx, do)
 	if err != nil {
 		return err
 	}
-	raw := &rawWrites{plane: b.plane, account: path.Base(s.workers[0].URL()), writers: do.clients}
-	if err := inTurns(ctx, b.options.length, raw.drive, s.drive); err != nil {
+	someone, err := acmeclient.New(ctx, b.target.httpClient(), b.target.directory, b.target.responder, b.target.poll)
+	if err != nil {
+		return err
+	}
+	raw := &rawWrites{plane: b.plane, account: path.Base(someone.URL()), writers: do.clients}
+	length := b.options.length
+	if err := errors.Join(raw.drive(ctx, length/2), s.drive(ctx, length), raw.drive(ctx, length/2)); err != nil {
 		return err
 	}
 	b.report.RawWrites = raw.rate()
 	return b.add(s)
 }
 
-// besideAnEmptyStore runs the same loads, in turns, where many orders are stored and where none are.
+// besideAnEmptyStore runs the same loads, in turns, where many orders are stored and where none are. Both live all the while, so
+// what the one does of itself slows the other too.
 func (b *bench) besideAnEmptyStore(ctx context.Context, full, empty *bench) error {
 	for _, do := range []task{one, some} {
 		var sessions []*session
