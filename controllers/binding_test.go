@@ -71,7 +71,7 @@ var _ = Describe("An external account key", func() {
 			return len(slices.DeleteFunc(accounts.Items, func(a v1alpha1.AcmeAccount) bool { return a.Status.State == acme.StateInvalid }))
 		}).WithTimeout(patience).Should(Equal(1))
 		i := slices.IndexFunc(clients, func(c *acmeClient) bool {
-			return admin.Get(ctx, client.ObjectKeyFromObject(c.account), c.account) == nil
+			return admin.Get(ctx, client.ObjectKeyFromObject(c.account), c.account) == nil && c.account.Status.State != acme.StateInvalid // which is removed only then
 		})
 		clients[i].expectState(ctx, acme.StateValid)
 		clients[1-i].expectRefused(ctx, refused)
