@@ -140,7 +140,7 @@ func (t target) workers(ctx context.Context, do task, key *ecdsa.PrivateKey) ([]
 	for i := range workers {
 		warm.Go(func() {
 			workers[i] = &worker{}
-			if workers[i].Client, errs[i] = acmeclient.New(ctx, t.httpClient(), t.directoryOf(i), t.responder, t.poll); errs[i] == nil {
+			if workers[i].Client, errs[i] = t.register(ctx, i); errs[i] == nil {
 				errs[i] = workers[i].issue(ctx, key, task{names: 1})
 			}
 		})

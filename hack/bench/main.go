@@ -158,7 +158,7 @@ func (b *bench) measureOurs(ctx context.Context) error {
 	}
 	if err := b.loads(ctx, manyNames,
 		task{of: "renewals", clients: 16, names: 1, renew: true},
-		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: b.report.find(some.of, some.clients, some.names).Rate / 2},
+		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: b.report.of(some).Rate / 2},
 	); err != nil {
 		return err
 	}

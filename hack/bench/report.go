@@ -27,6 +27,9 @@ type Beside struct {
 // find gives a load with one replica; a zero one where it wasn't run.
 func (r Report) find(of string, clients, names int) Load { return find(r.Loads, of, clients, names) }
 
+// of gives a task's load.
+func (r Report) of(t task) Load { return r.find(t.of, t.clients, t.names) }
+
 func find(loads []Load, of string, clients, names int) Load {
 	for _, l := range loads {
 		if l.Of == of && l.Clients == clients && l.Names == names && l.Replicas <= 1 {

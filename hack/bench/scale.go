@@ -118,7 +118,7 @@ func (p *plane) revocation(ctx context.Context, t target, shard string) (time.Du
 	if err != nil {
 		return 0, err
 	}
-	c, err := acmeclient.New(ctx, t.httpClient(), t.directory, t.responder, t.poll)
+	c, err := t.register(ctx, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -35,6 +35,11 @@ func (t target) directoryOf(number int) string {
 	return t.directories[number%len(t.directories)]
 }
 
+// register makes an account for the client with a number.
+func (t target) register(ctx context.Context, number int) (*acmeclient.Client, error) {
+	return acmeclient.New(ctx, t.httpClient(), t.directoryOf(number), t.responder, t.poll)
+}
+
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil // the system's

@@ -37,8 +37,7 @@ func (r Report) toBeat(clients int, otherwise float64) float64 {
 
 // targets compares a run with what is aimed at.
 func (r Report) targets() []goal {
-	load := func(t task) Load { return r.find(t.of, t.clients, t.names) }
-	one, some, many, hundred := load(one), load(some), load(most), load(manyNames)
+	one, some, many, hundred := r.of(one), r.of(some), r.of(most), r.of(manyNames)
 	below := func(what, want string, measured, limit float64, format string) goal {
 		return goal{what, want, measured, format, measured < limit}
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"path"
 	"time"
-
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 )
 
 // turns is how many stretches what is compared runs in.
@@ -34,7 +32,7 @@ func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 	if err != nil {
 		return err
 	}
-	someone, err := acmeclient.New(ctx, b.target.httpClient(), b.target.directory, b.target.responder, b.target.poll)
+	someone, err := b.target.register(ctx, 0)
 	if err != nil {
 		return err
 	}
