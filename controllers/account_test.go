@@ -200,35 +200,46 @@ var _ = Describe("An account", func() {
 	})
 })
 
+// expectKeyChange waits for a key change to have been looked at, and gives the problem that came of it, if any.
+func (c *acmeClient) expectKeyChange(ctx context.Context, request *v1alpha1.SignedRequest) *v1alpha1.Problem {
+	GinkgoHelper()
+	return c.expectHandled(ctx, request, func(s v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return s.KeyChange })
+}
+
+// keyChange is a client's request for another key.
+func (c *acmeClient) keyChange(key crypto.Signer) *v1alpha1.SignedRequest {
+	GinkgoHelper()
+	inner := jwstest.KeyChange(GinkgoTB(), key, c.key, baseURL+"/"+acme.AccountPath(c.account.Name), baseURL+"/"+acme.KeyChangePath)
+	return c.sign(acme.KeyChangePath, inner)
+}
+
+// claim makes the object that reserves a key.
+func (c *acmeClient) claim(ctx context.Context, key crypto.Signer, request *v1alpha1.SignedRequest) *v1alpha1.AcmeAccount {
+	GinkgoHelper()
+	public := jwstest.Key(GinkgoTB(), key)
+	claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
+		IssuerRef: c.account.Spec.IssuerRef, JWK: string(public.JSON()), KeyClaimFor: c.account.Name, KeyChange: request,
+	}}
+	claim.Namespace, claim.Name = c.namespace, v1alpha1.AccountName("ca", public.Thumbprint())
+	Expect(admin.Create(ctx, claim)).To(Succeed())
+	return claim
+}
+
+// changeKey gives the account another key. The client still signs with the old one.
+func (c *acmeClient) changeKey(ctx context.Context, key crypto.Signer) (claim *v1alpha1.AcmeAccount) {
+	GinkgoHelper()
+	request := c.keyChange(key)
+	claim = c.claim(ctx, key, request)
+	c.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
+	Expect(c.expectKeyChange(ctx, request)).To(BeNil())
+	return claim
+}
+
 var _ = Describe("A key change", func() {
-	keyChange := func(s v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return s.KeyChange }
-
-	// change is a client's request for another key.
-	change := func(c *acmeClient, key crypto.Signer) *v1alpha1.SignedRequest {
-		GinkgoHelper()
-		inner := jwstest.KeyChange(GinkgoTB(), key, c.key, baseURL+"/"+acme.AccountPath(c.account.Name), baseURL+"/"+acme.KeyChangePath)
-		return c.sign(acme.KeyChangePath, inner)
-	}
-
-	// claim makes the object that reserves a key.
-	claim := func(ctx context.Context, c *acmeClient, key crypto.Signer, request *v1alpha1.SignedRequest) *v1alpha1.AcmeAccount {
-		GinkgoHelper()
-		public := jwstest.Key(GinkgoTB(), key)
-		claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
-			IssuerRef: c.account.Spec.IssuerRef, JWK: string(public.JSON()), KeyClaimFor: c.account.Name, KeyChange: request,
-		}}
-		claim.Namespace, claim.Name = c.namespace, v1alpha1.AccountName("ca", public.Thumbprint())
-		Expect(admin.Create(ctx, claim)).To(Succeed())
-		return claim
-	}
-
 	It("gives the account its new key, and the old one counts no more", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		old, key := client.key, newSigner()
-		request := change(client, key)
-		claimed := claim(ctx, client, key, request)
-		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
-		Expect(client.expectHandled(ctx, request, keyChange)).To(BeNil())
+		claimed := client.changeKey(ctx, key)
 		Expect(client.account.Status.Thumbprint).To(Equal(jwstest.Key(GinkgoTB(), key).Thumbprint()))
 		Eventually(ctx, func() acme.State { return fresh(ctx, claimed).Status.State }).WithTimeout(patience).Should(Equal(v1alpha1.StateClaim))
 
@@ -244,42 +255,42 @@ var _ = Describe("A key change", func() {
 
 	It("is refused while nobody claimed the key for the account", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
-		request := change(client, newSigner())
+		request := client.keyChange(newSigner())
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
-		Expect(client.expectHandled(ctx, request, keyChange).Detail).To(Equal("the new key isn't claimed for this account"))
+		Expect(client.expectKeyChange(ctx, request).Detail).To(Equal("the new key isn't claimed for this account"))
 	})
 
 	It("is refused for a key that another account has", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		client, other := o.registered(ctx), o.registered(ctx)
-		request := change(client, other.key)
+		request := client.keyChange(other.key)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
-		problem := client.expectHandled(ctx, request, keyChange)
+		problem := client.expectKeyChange(ctx, request)
 		Expect(problem.Status).To(Equal(409))
 		Expect(problem.Detail).To(ContainSubstring(other.account.Name))
 	})
 
 	It("is refused to a key that is the account's already", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
-		request := change(client, client.key)
+		request := client.keyChange(client.key)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
-		Expect(client.expectHandled(ctx, request, keyChange).Detail).To(ContainSubstring("the account's key already"))
+		Expect(client.expectKeyChange(ctx, request).Detail).To(ContainSubstring("the account's key already"))
 	})
 
 	DescribeTable("whose claim isn't signed by both keys takes no key from others", func(ctx SpecContext, request func(*acmeClient, crypto.Signer) *v1alpha1.SignedRequest, words string) {
 		o := newOperator(ctx)
 		client, key := o.registered(ctx), newSigner()
-		refused := &acmeClient{operator: o, key: key, account: claim(ctx, client, key, request(client, key))}
+		refused := &acmeClient{operator: o, key: key, account: client.claim(ctx, key, request(client, key))}
 		refused.expectRefused(ctx, words)
 		refused.create(ctx, map[string]any{})
 		refused.expectState(ctx, acme.StateValid)
 	},
 		Entry("nobody", func(*acmeClient, crypto.Signer) *v1alpha1.SignedRequest { return nil }, "the claim has no signed key change"),
-		Entry("another key", func(c *acmeClient, _ crypto.Signer) *v1alpha1.SignedRequest { return change(c, newSigner()) }, "the claim isn't for the key"),
+		Entry("another key", func(c *acmeClient, _ crypto.Signer) *v1alpha1.SignedRequest { return c.keyChange(newSigner()) }, "the claim isn't for the key"),
 		Entry("another account", func(_ *acmeClient, key crypto.Signer) *v1alpha1.SignedRequest {
 			other := &acmeClient{key: newSigner(), account: &v1alpha1.AcmeAccount{}}
 			other.account.Name = "another"
-			return change(other, key)
+			return other.keyChange(key)
 		}, "is not signed by account"),
 		Entry("the old key alone", func(c *acmeClient, key crypto.Signer) *v1alpha1.SignedRequest {
 			inner := jwstest.Sign(GinkgoTB(), c.key, jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), key), "url": baseURL + "/" + acme.KeyChangePath}, struct{}{})
@@ -292,7 +303,7 @@ var _ = Describe("A key change", func() {
 		nobody := &acmeClient{operator: o, key: newSigner(), account: &v1alpha1.AcmeAccount{}}
 		nobody.account.Name, nobody.account.Spec.IssuerRef.Name = "nobody", "ca"
 		key := newSigner()
-		refused := &acmeClient{operator: o, key: key, account: claim(ctx, nobody, key, change(nobody, key))}
+		refused := &acmeClient{operator: o, key: key, account: nobody.claim(ctx, key, nobody.keyChange(key))}
 		refused.expectRefused(ctx, "there is no account nobody")
 	})
 })

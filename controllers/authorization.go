@@ -149,19 +149,23 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) (next func(), err error) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
-	account, problem, err := verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyResponse(issuer, a, authz) })
-	if err != nil {
-		return nil, err
-	}
-	if problem != nil {
-		r.refused(ctx, authz, "Response", problem)
-		r.fail(issuer, authz, challenge, problem)
-		return nil, nil
-	}
 	key := client.ObjectKeyFromObject(authz)
+	attempt, ended := r.Attempts.Take(key, authz.UID)
+	if !ended || !attempt.Final() {
+		// Only what its client asked for is tried. What came of it counts then, whatever the account's key is by now.
+		var problem *acme.Problem
+		account, problem, err = verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyResponse(issuer, a, authz) })
+		if err != nil {
+			return nil, err
+		}
+		if problem != nil {
+			r.refused(ctx, authz, "Response", problem)
+			r.fail(issuer, authz, challenge, problem)
+			return nil, nil
+		}
+	}
 	start := func() { r.Attempts.Start(key, issuer, account, authz) }
-	attempt, ok := r.Attempts.Take(key, authz.UID)
-	if !ok {
+	if !ended {
 		return start, nil
 	}
 	challenge.Attempts = attempt.Number

@@ -2,7 +2,10 @@ package controllers
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
+	"strconv"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -76,6 +79,30 @@ var _ = Describe("An authorization", func() {
 		o.restart()
 		o.later(ctx, time.Hour, authz)
 		Consistently(ctx, func() any { return fresh(ctx, authz).Status.Expires }).WithTimeout(500 * time.Millisecond).Should(Equal(expires))
+	})
+
+	It("is valid also where its account changes its key while the challenge is tried", func(ctx SpecContext) {
+		port := freePort()
+		o := newOperator(ctx, onLoopback(port))
+		c := o.registered(ctx)
+		authz := c.authorizeIdentifier(ctx, loopback)
+		token := authz.Spec.Challenges[0].Token
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		Expect(err).NotTo(HaveOccurred())
+		thumbprint, asked, answer := c.account.Status.Thumbprint, make(chan struct{}, 1), make(chan struct{})
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked <- struct{}{}
+			<-answer
+			_, _ = io.WriteString(w, acme.KeyAuthorization(token, thumbprint))
+		})}
+		go func() { _ = server.Serve(listener) }()
+		DeferCleanup(server.Close)
+		c.accept(ctx, authz)
+		Eventually(ctx, asked).WithTimeout(patience).Should(Receive())
+		c.changeKey(ctx, newSigner())
+		close(answer)
+		expectAuthorization(ctx, authz, acme.StateValid)
+		Expect(authz.Status.Challenge.Attempts).To(Equal(1))
 	})
 
 	It("fails at once where something else is found", func(ctx SpecContext) {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -12,13 +13,19 @@ import (
 // writeStatus writes what changed in an object's status since base, unless another has changed the object in between:
 // the resourceVersion makes each decision count once (the conflict is tried again on what is there then).
 func writeStatus(ctx context.Context, c client.Client, object, base client.Object) error {
-	if equality.Semantic.DeepEqual(object, base) {
+	if equality.Semantic.DeepEqual(statusOf(object), statusOf(base)) {
 		return nil
 	}
 	if isWhole(base) {
 		return c.Status().Update(ctx, object) // which costs the API server less than a patch
 	}
 	return c.Status().Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+// statusOf is an object's status alone: a comparison of all that an order or authorization asks for takes longer than of what was
+// decided of it.
+func statusOf(object client.Object) any {
+	return reflect.ValueOf(object).Elem().FieldByName("Status").Addr().Interface()
 }
 
 // isWhole reports whether the cache has all of an object's status: of an order, it leaves out the certificate.
