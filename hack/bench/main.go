@@ -150,13 +150,16 @@ func (b *bench) measureOurs(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	if err := b.loads(ctx, one, some); err != nil {
+	if err := b.compare(ctx, side{b, one}, side{b, manyNames}); err != nil {
+		return err
+	}
+	if err := b.loads(ctx, some); err != nil {
 		return err
 	}
 	if err := b.besideRawWrites(ctx, most); err != nil {
 		return err
 	}
-	if err := b.loads(ctx, manyNames,
+	if err := b.loads(ctx,
 		task{of: "renewals", clients: 16, names: 1, renew: true},
 		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: b.report.of(some).Rate / 2},
 	); err != nil {

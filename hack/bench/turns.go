@@ -49,26 +49,38 @@ func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 // what the one does of itself slows the other too.
 func (b *bench) besideAnEmptyStore(ctx context.Context, full, empty *bench) error {
 	for _, do := range []task{one, some} {
-		var sessions []*session
-		var drives []func(context.Context, time.Duration) error
-		for _, side := range []struct {
-			bench *bench
-			of    string
-		}{{empty, emptyStore}, {full, fullStore}} {
-			do.of = side.of
-			s, err := side.bench.begin(ctx, do)
-			if err != nil {
-				return err
-			}
-			sessions, drives = append(sessions, s), append(drives, s.drive)
-		}
-		if err := inTurns(ctx, b.options.length, drives...); err != nil {
+		without, with := do, do
+		without.of, with.of = emptyStore, fullStore
+		if err := b.compare(ctx, side{empty, without}, side{full, with}); err != nil {
 			return err
 		}
-		for _, s := range sessions {
-			if err := b.add(s); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// side is a load to compare with another, and on what it is run.
+type side struct {
+	on *bench
+	do task
+}
+
+// compare runs loads in turns.
+func (b *bench) compare(ctx context.Context, sides ...side) error {
+	var sessions []*session
+	var drives []func(context.Context, time.Duration) error
+	for _, side := range sides {
+		s, err := side.on.begin(ctx, side.do)
+		if err != nil {
+			return err
+		}
+		sessions, drives = append(sessions, s), append(drives, s.drive)
+	}
+	if err := inTurns(ctx, b.options.length, drives...); err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := b.add(s); err != nil {
+			return err
 		}
 	}
 	return nil
