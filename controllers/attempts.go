@@ -35,42 +35,50 @@ type Attempts struct {
 	byKey map[types.NamespacedName]*attemptState
 }
 
-// Attempt is an attempt that has ended.
+// Attempt is the newest attempt at an authorization; the zero one, that there was none.
 type Attempt struct {
 	// Number of the attempt, from 1.
 	Number int
-	Result validation.Result
+	// Running until it has ended; the rest is set then.
+	Running bool
+	Result  validation.Result
+	// Ended is when, and CAA whether the issuer had CAA enforced when it began.
+	Ended time.Time
+	CAA   bool
 }
 
-// Final reports whether there is no point in trying again.
+// Final reports whether it has ended, and there is no point in trying again.
 func (a Attempt) Final() bool {
-	return a.Result.Valid || !a.Result.Transient || a.Number > len(backoff)
+	return a.Number > 0 && !a.Running && (a.Result.Valid || !a.Result.Transient || a.Number > len(backoff))
 }
+
+// attempted is what an attempt is for: an authorization and an account, and not others that have come by their names since.
+type attempted struct{ authorization, account types.UID }
 
 type attemptState struct {
-	uid     types.UID
-	number  int
-	running bool
-	result  validation.Result
+	attempted
+	Attempt
 }
 
 // job names the attempt in the pool: each has a name of its own, since the next may begin while one still reports.
-func (s *attemptState) job() string { return fmt.Sprintf("%s/%d", s.uid, s.number) }
+func (s *attemptState) job() string {
+	return fmt.Sprintf("%s/%s/%d", s.authorization, s.account, s.Number)
+}
 
 // NewAttempts makes Attempts that send the authorization to look at again to wake.
 func NewAttempts(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Attempts {
 	return &Attempts{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
 }
 
-// Take gives the newest attempt at the authorization with that name and UID, if it has ended.
-func (a *Attempts) Take(key types.NamespacedName, uid types.UID) (Attempt, bool) {
+// Newest gives the newest attempt at an authorization of an account.
+func (a *Attempts) Newest(authz *v1alpha1.AcmeAuthorization, account *v1alpha1.AcmeAccount) Attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	state, ok := a.byKey[key]
-	if !ok || state.running || state.uid != uid {
-		return Attempt{}, false
+	state, ok := a.byKey[client.ObjectKeyFromObject(authz)]
+	if !ok || state.attempted != (attempted{authz.UID, account.UID}) {
+		return Attempt{}
 	}
-	return Attempt{Number: state.number, Result: state.result}, true
+	return state.Attempt
 }
 
 // Forget drops what is known of an authorization, and calls off an attempt under way.
@@ -79,26 +87,27 @@ func (a *Attempts) Forget(key types.NamespacedName) {
 	state, ok := a.byKey[key]
 	delete(a.byKey, key)
 	a.mu.Unlock()
-	if ok && state.running {
+	if ok && state.Running {
 		a.pool.Cancel(state.job())
 	}
 }
 
-// Start begins the next attempt, unless one is under way.
-func (a *Attempts) Start(key types.NamespacedName, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) {
+// Start begins the attempt that comes after one, by its number. Where that isn't the newest one any more, or still runs, there is
+// something else to look at first, or soon.
+func (a *Attempts) Start(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization, after int) {
+	key, of := client.ObjectKeyFromObject(authz), attempted{authz.UID, account.UID}
 	a.mu.Lock()
 	state, ok := a.byKey[key]
-	if !ok || state.uid != authz.UID {
-		state = &attemptState{uid: authz.UID}
+	if !ok || state.attempted != of {
+		state = &attemptState{attempted: of}
 		a.byKey[key] = state
 	}
-	if state.running {
+	if state.Running || state.Number != after {
 		a.mu.Unlock()
 		return
 	}
-	state.running = true
-	state.number++
-	number, job := state.number, state.job()
+	state.Attempt = Attempt{Number: after + 1, Running: true, CAA: issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce}
+	number, job := state.Number, state.job()
 	a.mu.Unlock()
 
 	request := validationRequest(issuer, account, authz)
@@ -153,7 +162,7 @@ func (a *Attempts) current(key types.NamespacedName, state *attemptState) bool {
 func (a *Attempts) finish(key types.NamespacedName, state *attemptState, result validation.Result) {
 	a.mu.Lock()
 	current := a.byKey[key] == state
-	state.running, state.result = false, result
+	state.Running, state.Result, state.Ended = false, result, a.clock.Now()
 	a.mu.Unlock()
 	if current {
 		authz := &v1alpha1.AcmeAuthorization{}

@@ -11,10 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
@@ -65,7 +65,7 @@ func (b *bench) woken(wait time.Duration) []string {
 }
 
 func pendingAuthorization(account, name string) (*v1alpha1.AcmeAccount, *v1alpha1.AcmeAuthorization) {
-	owner := &v1alpha1.AcmeAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: account}}
+	owner := &v1alpha1.AcmeAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: account, UID: types.UID("uid-" + account)}}
 	owner.Status.Thumbprint = "thumbprint"
 	authz := &v1alpha1.AcmeAuthorization{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID("uid-" + name)}}
 	authz.Spec.Identifier = v1alpha1.Identifier{Type: acme.DNS, Value: name + ".test"}
@@ -74,15 +74,18 @@ func pendingAuthorization(account, name string) (*v1alpha1.AcmeAccount, *v1alpha
 	return owner, authz
 }
 
-func (b *bench) start(issuer *Issuer, account, name string) types.NamespacedName {
+// start begins an attempt as who has seen the newest one does.
+func (b *bench) start(issuer *Issuer, account, name string) (key [2]string) {
 	owner, authz := pendingAuthorization(account, name)
-	key := client.ObjectKeyFromObject(authz)
-	b.Start(key, issuer, owner, authz)
-	return key
+	b.Start(issuer, owner, authz, b.Newest(authz, owner).Number)
+	return [2]string{account, name}
 }
 
-func (b *bench) take(key types.NamespacedName) (Attempt, bool) {
-	return b.Take(key, types.UID("uid-"+key.Name))
+// newest is the newest attempt, where it has ended.
+func (b *bench) newest(key [2]string) (Attempt, bool) {
+	owner, authz := pendingAuthorization(key[0], key[1])
+	attempt := b.Newest(authz, owner)
+	return attempt, attempt.Number > 0 && !attempt.Running
 }
 
 func TestAttempt(t *testing.T) {
@@ -99,22 +102,68 @@ func TestAttempt(t *testing.T) {
 		}
 		key := b.start(issuer, "acct", "a")
 		b.start(issuer, "acct", "a") // while one is under way, another isn't begun
-		if _, ok := b.take(key); ok {
+		if _, ok := b.newest(key); ok {
 			t.Error("an attempt under way has a result")
 		}
 		if got := b.woken(time.Second); !slices.Equal(got, []string{"a"}) {
 			t.Fatalf("woke %v", got)
 		}
-		attempt, ok := b.take(key)
+		attempt, ok := b.newest(key)
 		if !ok || !attempt.Final() || !attempt.Result.Valid || attempt.Number != 1 {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}
-		if _, ok := b.Take(key, "another"); ok {
+		if !attempt.Ended.Equal(time.Now()) {
+			t.Errorf("it ended at %v", attempt.Ended)
+		}
+		owner, authz := pendingAuthorization("acct", "a")
+		b.Start(issuer, owner, authz, 0) // as who hasn't seen that it has ended
+		if attempt, ok := b.newest(key); !ok || attempt.Number != 1 {
+			t.Errorf("what has ended is begun again: %+v", attempt)
+		}
+		authz.UID = "another"
+		if attempt := b.Newest(authz, owner); attempt.Number != 0 {
 			t.Error("another authorization of the same name has the result")
+		}
+		owner, authz = pendingAuthorization("acct", "a")
+		owner.UID = "another"
+		if attempt := b.Newest(authz, owner); attempt.Number != 0 {
+			t.Error("another account of the same name has the result")
 		}
 		if asked.Token != "token" || asked.Thumbprint != "thumbprint" || asked.Type != acme.HTTP01 || asked.Identifier.Value != "a.test" ||
 			!slices.Equal(asked.AccountURIs, []string{"https://ca.test/acme/acct/acct", "https://ca.test/ns/issuer/acme/acct/acct"}) {
 			t.Errorf("asked for %+v", asked)
+		}
+	})
+}
+
+// An outcome that nobody took up for a while, as of a suspended issuer, is of when it was tried, and by the rules of then.
+func TestAnOutcomeIsOfWhenItWasTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, validation.PoolConfig{})
+		issuer := &Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result { return valid })}
+		issuer.Spec.Profiles = []v1alpha1.Profile{{Name: "default"}}
+		issuer.Spec.Challenges.Types = []acme.ChallengeType{acme.HTTP01}
+		issuer.Spec.Lifetimes.Authorization.Duration = 24 * time.Hour
+		issuer.Spec.Validation.CAA = v1alpha1.CAAOff
+		var err error
+		if issuer.Policy, err = policy.New(&issuer.Spec); err != nil {
+			t.Fatal(err)
+		}
+		b.start(issuer, "acct", "a")
+		b.woken(0)
+		tried := time.Now()
+		time.Sleep(time.Hour)
+		issuer.Spec.Validation.CAA = v1alpha1.CAAEnforce
+		owner, authz := pendingAuthorization("acct", "a")
+		next, err := (&AuthorizationReconciler{Attempts: b.Attempts}).validate(t.Context(), issuer, owner, authz)
+		if err != nil || next != nil || authz.Status.State != acme.StateValid {
+			t.Fatalf("%v, %+v", err, authz.Status)
+		}
+		if at := authz.Status.Challenge.ValidatedAt; !at.Time.Equal(tried) || !authz.Status.Expires.Time.Equal(tried.Add(24*time.Hour)) {
+			t.Errorf("validated at %v and until %v, tried at %v", at, authz.Status.Expires, tried)
+		}
+		if authz.Status.Challenge.CAACheckedAt != nil {
+			t.Error("CAA was looked at, it says")
 		}
 	})
 }
@@ -136,7 +185,7 @@ func TestAttemptsBackOff(t *testing.T) {
 			if got := b.woken(time.Minute); !slices.Equal(got, []string{"a"}) {
 				t.Fatalf("attempt %d woke %v", number, got)
 			}
-			attempt, ok := b.take(key)
+			attempt, ok := b.newest(key)
 			if !ok || attempt.Number != number || attempt.Result.Problem == nil {
 				t.Fatalf("attempt %d: %+v, %v", number, attempt, ok)
 			}
@@ -153,7 +202,7 @@ func TestAttemptsBackOff(t *testing.T) {
 		result = refused
 		key = b.start(issuer, "acct", "b")
 		b.woken(time.Minute)
-		if attempt, ok := b.take(key); !ok || !attempt.Final() || attempt.Number != 1 {
+		if attempt, ok := b.newest(key); !ok || !attempt.Final() || attempt.Number != 1 {
 			t.Errorf("a definite failure: %+v, %v", attempt, ok)
 		}
 	})
@@ -178,8 +227,8 @@ func TestAttemptsForget(t *testing.T) {
 		running := b.start(issuer, "acct", "runs")
 		waiting := b.start(issuer, "acct", "waits")
 		synctest.Wait()
-		for _, key := range []types.NamespacedName{waiting, running, backsOff} {
-			b.Forget(key)
+		for _, key := range [][2]string{waiting, running, backsOff} {
+			b.Forget(types.NamespacedName{Namespace: "ns", Name: key[1]})
 		}
 		if got := b.woken(time.Hour); got != nil {
 			t.Errorf("woke %v", got)
@@ -190,7 +239,7 @@ func TestAttemptsForget(t *testing.T) {
 		// A restart forgets everything: what was under way is begun again.
 		b.start(issuer, "acct", "backs-off")
 		b.woken(0)
-		if attempt, ok := b.take(backsOff); !ok || attempt.Number != 1 {
+		if attempt, ok := b.newest(backsOff); !ok || attempt.Number != 1 {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}
 	})
@@ -217,7 +266,7 @@ func TestAttemptsAreFair(t *testing.T) {
 			if got := b.woken(0); !slices.Contains(got, name) {
 				t.Fatalf("%s isn't done: woke %v", name, got)
 			}
-			if attempt, ok := b.take(key); !ok || !attempt.Result.Valid || time.Since(begun) > 0 {
+			if attempt, ok := b.newest(key); !ok || !attempt.Result.Valid || time.Since(begun) > 0 {
 				t.Fatalf("got %+v, %v after %v", attempt, ok, time.Since(begun))
 			}
 			for _, name := range b.woken(time.Second) {
@@ -241,7 +290,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		if got := b.woken(0); !slices.Equal(got, []string{"2"}) {
 			t.Fatalf("woke %v", got)
 		}
-		attempt, ok := b.take(types.NamespacedName{Namespace: "ns", Name: "2"})
+		attempt, ok := b.newest([2]string{"acct", "2"})
 		if !ok || attempt.Final() || attempt.Result.Valid || attempt.Result.Problem.Type != acme.ServerInternal {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}

@@ -149,35 +149,39 @@ func (r *AuthorizationReconciler) expire(authz *v1alpha1.AcmeAuthorization, expi
 func (r *AuthorizationReconciler) validate(ctx context.Context, issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) (next func(), err error) {
 	response := authz.Spec.Response
 	challenge := &v1alpha1.ChallengeStatus{Type: response.Type, State: acme.StateProcessing}
-	key := client.ObjectKeyFromObject(authz)
-	attempt, ended := r.Attempts.Take(key, authz.UID)
-	if !ended || !attempt.Final() {
-		// Only what its client asked for is tried. What came of it counts then, whatever the account's key is by now.
-		var problem *acme.Problem
-		account, problem, err = verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyResponse(issuer, a, authz) })
-		if err != nil {
-			return nil, err
-		}
-		if problem != nil {
-			r.refused(ctx, authz, "Response", problem)
-			r.fail(issuer, authz, challenge, problem)
-			return nil, nil
-		}
+	attempt := r.Attempts.Newest(authz, account)
+	if attempt.Running {
+		return nil, nil // it wakes this authorization when it ends
 	}
-	start := func() { r.Attempts.Start(key, issuer, account, authz) }
-	if !ended {
+	var problem *acme.Problem
+	if attempt.Final() {
+		// Its client's request was verified when it began, with the key that the account had then.
+		problem = offerFault(issuer, account, authz)
+	} else {
+		account, problem, err = verified(ctx, r.Live, account, func(a *v1alpha1.AcmeAccount) *acme.Problem { return verifyResponse(issuer, a, authz) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	if problem != nil {
+		r.refused(ctx, authz, "Response", problem)
+		r.fail(issuer, authz, challenge, problem)
+		return nil, nil
+	}
+	start := func() { r.Attempts.Start(issuer, account, authz, attempt.Number) }
+	if attempt.Number == 0 {
 		return start, nil
 	}
 	challenge.Attempts = attempt.Number
 	challenge.Record = recordFrom(attempt.Result.Record)
 	switch {
 	case attempt.Result.Valid:
-		now := metav1.NewTime(r.Clock.Now())
-		expires := metav1.NewTime(earliest(now.Add(issuer.Spec.Lifetimes.Authorization.Duration), attempt.Result.Until))
-		if issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce && authz.Spec.Identifier.Type == acme.DNS {
-			challenge.CAACheckedAt = &now
+		at := metav1.NewTime(attempt.Ended)
+		expires := metav1.NewTime(earliest(at.Add(issuer.Spec.Lifetimes.Authorization.Duration), attempt.Result.Until))
+		if attempt.CAA && authz.Spec.Identifier.Type == acme.DNS {
+			challenge.CAACheckedAt = &at
 		}
-		challenge.State, challenge.ValidatedAt = acme.StateValid, &now
+		challenge.State, challenge.ValidatedAt = acme.StateValid, &at
 		authz.Status.State, authz.Status.Expires, authz.Status.Challenge = acme.StateValid, &expires, challenge
 		authz.Status.Problem = nil
 		logf.FromContext(ctx).V(1).Info("validated", "identifier", authz.Authorized().Value, "challenge", response.Type, "account", account.Name)

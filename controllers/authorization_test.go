@@ -81,28 +81,47 @@ var _ = Describe("An authorization", func() {
 		Consistently(ctx, func() any { return fresh(ctx, authz).Status.Expires }).WithTimeout(500 * time.Millisecond).Should(Equal(expires))
 	})
 
-	It("is valid also where its account changes its key while the challenge is tried", func(ctx SpecContext) {
-		port := freePort()
-		o := newOperator(ctx, onLoopback(port))
-		c := o.registered(ctx)
-		authz := c.authorizeIdentifier(ctx, loopback)
-		token := authz.Spec.Challenges[0].Token
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		Expect(err).NotTo(HaveOccurred())
-		thumbprint, asked, answer := c.account.Status.Thumbprint, make(chan struct{}, 1), make(chan struct{})
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			asked <- struct{}{}
-			<-answer
-			_, _ = io.WriteString(w, acme.KeyAuthorization(token, thumbprint))
-		})}
-		go func() { _ = server.Serve(listener) }()
-		DeferCleanup(server.Close)
-		c.accept(ctx, authz)
-		Eventually(ctx, asked).WithTimeout(patience).Should(Receive())
-		c.changeKey(ctx, newSigner())
-		close(answer)
-		expectAuthorization(ctx, authz, acme.StateValid)
-		Expect(authz.Status.Challenge.Attempts).To(Equal(1))
+	Context("whose challenge is being tried", func() {
+		var o *operator
+		var c *acmeClient
+		var authz *v1alpha1.AcmeAuthorization
+		var answer chan struct{}
+
+		BeforeEach(func(ctx SpecContext) {
+			port := freePort()
+			o = newOperator(ctx, onLoopback(port))
+			c = o.registered(ctx)
+			authz = c.authorizeIdentifier(ctx, loopback)
+			token, thumbprint := authz.Spec.Challenges[0].Token, c.account.Status.Thumbprint
+			listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			Expect(err).NotTo(HaveOccurred())
+			asked, wait := make(chan struct{}, 1), make(chan struct{})
+			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked <- struct{}{}
+				<-wait
+				_, _ = io.WriteString(w, acme.KeyAuthorization(token, thumbprint))
+			})}
+			go func() { _ = server.Serve(listener) }()
+			DeferCleanup(server.Close)
+			answer = wait
+			c.accept(ctx, authz)
+			Eventually(ctx, asked).WithTimeout(patience).Should(Receive())
+		})
+
+		It("becomes valid although its account changes its key meanwhile", func(ctx SpecContext) {
+			c.changeKey(ctx, newSigner())
+			o.touch(ctx, authz)
+			close(answer)
+			expectAuthorization(ctx, authz, acme.StateValid)
+			Expect(authz.Status.Challenge.Attempts).To(Equal(1))
+		})
+
+		It("fails where its issuer doesn't offer that challenge any more", func(ctx SpecContext) {
+			o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Challenges.Types = []acme.ChallengeType{acme.TLSALPN01} })
+			close(answer)
+			expectAuthorization(ctx, authz, acme.StateInvalid)
+			Expect(authz.Status.Problem.Detail).To(ContainSubstring("doesn't offer http-01"))
+		})
 	})
 
 	It("fails at once where something else is found", func(ctx SpecContext) {

@@ -97,8 +97,7 @@ func verifyDeactivation(issuer *Issuer, account *v1alpha1.AcmeAccount, d *v1alph
 	return nil
 }
 
-// verifyResponse verifies that the account accepted a challenge (RFC 8555 section 7.5.1), and that it was one to offer: the
-// endpoint chose what stands in the authorization.
+// verifyResponse verifies that the account accepted a challenge (RFC 8555 section 7.5.1), and that it is one to offer.
 func verifyResponse(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
 	response := authz.Spec.Response
 	message, problem := verifyAccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type))
@@ -108,6 +107,13 @@ func verifyResponse(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alph
 	if message.IsPOSTAsGET() { // a client polls the very same URL
 		return acme.NewProblem(acme.Unauthorized, "the signed request only asks to see the challenge")
 	}
+	return offerFault(issuer, account, authz)
+}
+
+// offerFault says why the challenge that was accepted isn't one to offer to the account, now: the endpoint chose what stands in
+// the authorization.
+func offerFault(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
+	response := authz.Spec.Response
 	identifier, problem := authz.Authorized().Normalize()
 	if problem != nil {
 		return problem

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"time"
 )
@@ -71,7 +72,7 @@ func (b *bench) compare(ctx context.Context, sides ...side) error {
 	for _, side := range sides {
 		s, err := side.on.begin(ctx, side.do)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s, %d clients: %w", side.do.of, side.do.clients, err)
 		}
 		sessions, drives = append(sessions, s), append(drives, s.drive)
 	}
