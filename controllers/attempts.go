@@ -92,14 +92,14 @@ func (a *Attempts) Forget(key types.NamespacedName) {
 	}
 }
 
-// Start begins the attempt that comes after one, by its number. Where that isn't the newest one any more, or still runs, there is
-// something else to look at first, or soon.
+// Start begins the attempt that comes after one, by its number; the first one, where none was made for that authorization and
+// account. Where another is the newest one by now, or still runs, there is something else to look at first, or soon.
 func (a *Attempts) Start(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization, after int) {
 	key, of := client.ObjectKeyFromObject(authz), attempted{authz.UID, account.UID}
 	a.mu.Lock()
 	state, ok := a.byKey[key]
 	if !ok || state.attempted != of {
-		state = &attemptState{attempted: of}
+		state, after = &attemptState{attempted: of}, 0
 		a.byKey[key] = state
 	}
 	if state.Running || state.Number != after {

@@ -75,15 +75,14 @@ func pendingAuthorization(account, name string) (*v1alpha1.AcmeAccount, *v1alpha
 }
 
 // start begins an attempt as who has seen the newest one does.
-func (b *bench) start(issuer *Issuer, account, name string) (key [2]string) {
+func (b *bench) start(issuer *Issuer, account, name string) {
 	owner, authz := pendingAuthorization(account, name)
 	b.Start(issuer, owner, authz, b.Newest(authz, owner).Number)
-	return [2]string{account, name}
 }
 
 // newest is the newest attempt, where it has ended.
-func (b *bench) newest(key [2]string) (Attempt, bool) {
-	owner, authz := pendingAuthorization(key[0], key[1])
+func (b *bench) newest(account, name string) (Attempt, bool) {
+	owner, authz := pendingAuthorization(account, name)
 	attempt := b.Newest(authz, owner)
 	return attempt, attempt.Number > 0 && !attempt.Running
 }
@@ -100,15 +99,15 @@ func TestAttempt(t *testing.T) {
 				return valid
 			}),
 		}
-		key := b.start(issuer, "acct", "a")
+		b.start(issuer, "acct", "a")
 		b.start(issuer, "acct", "a") // while one is under way, another isn't begun
-		if _, ok := b.newest(key); ok {
+		if _, ok := b.newest("acct", "a"); ok {
 			t.Error("an attempt under way has a result")
 		}
 		if got := b.woken(time.Second); !slices.Equal(got, []string{"a"}) {
 			t.Fatalf("woke %v", got)
 		}
-		attempt, ok := b.newest(key)
+		attempt, ok := b.newest("acct", "a")
 		if !ok || !attempt.Final() || !attempt.Result.Valid || attempt.Number != 1 {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}
@@ -117,7 +116,7 @@ func TestAttempt(t *testing.T) {
 		}
 		owner, authz := pendingAuthorization("acct", "a")
 		b.Start(issuer, owner, authz, 0) // as who hasn't seen that it has ended
-		if attempt, ok := b.newest(key); !ok || attempt.Number != 1 {
+		if attempt, ok := b.newest("acct", "a"); !ok || attempt.Number != 1 {
 			t.Errorf("what has ended is begun again: %+v", attempt)
 		}
 		authz.UID = "another"
@@ -132,6 +131,10 @@ func TestAttempt(t *testing.T) {
 		if asked.Token != "token" || asked.Thumbprint != "thumbprint" || asked.Type != acme.HTTP01 || asked.Identifier.Value != "a.test" ||
 			!slices.Equal(asked.AccountURIs, []string{"https://ca.test/acme/acct/acct", "https://ca.test/ns/issuer/acme/acct/acct"}) {
 			t.Errorf("asked for %+v", asked)
+		}
+		b.Start(issuer, owner, authz, attempt.Number) // as who has found only now that the account is another
+		if attempt := b.Newest(authz, owner); attempt.Number != 1 || !attempt.Running {
+			t.Errorf("another account's first attempt is %+v", attempt)
 		}
 	})
 }
@@ -180,12 +183,12 @@ func TestAttemptsBackOff(t *testing.T) {
 			at = append(at, time.Since(begun))
 			return result
 		})}
-		key := b.start(issuer, "acct", "a")
+		b.start(issuer, "acct", "a")
 		for number := 1; ; number++ {
 			if got := b.woken(time.Minute); !slices.Equal(got, []string{"a"}) {
 				t.Fatalf("attempt %d woke %v", number, got)
 			}
-			attempt, ok := b.newest(key)
+			attempt, ok := b.newest("acct", "a")
 			if !ok || attempt.Number != number || attempt.Result.Problem == nil {
 				t.Fatalf("attempt %d: %+v, %v", number, attempt, ok)
 			}
@@ -200,9 +203,9 @@ func TestAttemptsBackOff(t *testing.T) {
 		}
 
 		result = refused
-		key = b.start(issuer, "acct", "b")
+		b.start(issuer, "acct", "b")
 		b.woken(time.Minute)
-		if attempt, ok := b.newest(key); !ok || !attempt.Final() || attempt.Number != 1 {
+		if attempt, ok := b.newest("acct", "b"); !ok || !attempt.Final() || attempt.Number != 1 {
 			t.Errorf("a definite failure: %+v, %v", attempt, ok)
 		}
 	})
@@ -221,14 +224,14 @@ func TestAttemptsForget(t *testing.T) {
 			<-ctx.Done()
 			return busy
 		})}
-		backsOff := b.start(issuer, "acct", "backs-off")
+		b.start(issuer, "acct", "backs-off")
 		b.woken(0)
 		b.start(issuer, "acct", "backs-off")
-		running := b.start(issuer, "acct", "runs")
-		waiting := b.start(issuer, "acct", "waits")
+		b.start(issuer, "acct", "runs")
+		b.start(issuer, "acct", "waits")
 		synctest.Wait()
-		for _, key := range [][2]string{waiting, running, backsOff} {
-			b.Forget(types.NamespacedName{Namespace: "ns", Name: key[1]})
+		for _, name := range []string{"waits", "runs", "backs-off"} {
+			b.Forget(types.NamespacedName{Namespace: "ns", Name: name})
 		}
 		if got := b.woken(time.Hour); got != nil {
 			t.Errorf("woke %v", got)
@@ -239,7 +242,7 @@ func TestAttemptsForget(t *testing.T) {
 		// A restart forgets everything: what was under way is begun again.
 		b.start(issuer, "acct", "backs-off")
 		b.woken(0)
-		if attempt, ok := b.newest(backsOff); !ok || attempt.Number != 1 {
+		if attempt, ok := b.newest("acct", "backs-off"); !ok || attempt.Number != 1 {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}
 	})
@@ -262,11 +265,11 @@ func TestAttemptsAreFair(t *testing.T) {
 		for i := range 100 {
 			begun := time.Now()
 			name := fmt.Sprint("good-", i)
-			key := b.start(issuer, "good", name)
+			b.start(issuer, "good", name)
 			if got := b.woken(0); !slices.Contains(got, name) {
 				t.Fatalf("%s isn't done: woke %v", name, got)
 			}
-			if attempt, ok := b.newest(key); !ok || !attempt.Result.Valid || time.Since(begun) > 0 {
+			if attempt, ok := b.newest("good", name); !ok || !attempt.Result.Valid || time.Since(begun) > 0 {
 				t.Fatalf("got %+v, %v after %v", attempt, ok, time.Since(begun))
 			}
 			for _, name := range b.woken(time.Second) {
@@ -290,7 +293,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		if got := b.woken(0); !slices.Equal(got, []string{"2"}) {
 			t.Fatalf("woke %v", got)
 		}
-		attempt, ok := b.newest([2]string{"acct", "2"})
+		attempt, ok := b.newest("acct", "2")
 		if !ok || attempt.Final() || attempt.Result.Valid || attempt.Result.Problem.Type != acme.ServerInternal {
 			t.Errorf("got %+v, %v", attempt, ok)
 		}
