@@ -181,9 +181,11 @@ func (c *CAAChecks) forget(round *caaRound) {
 	if round == nil || round.pending == 0 {
 		return
 	}
-	for i := range round.names {
-		c.pool.Cancel(round.job(i))
+	jobs := make([]string, len(round.names))
+	for i := range jobs {
+		jobs[i] = round.job(i)
 	}
+	c.pool.Cancel(jobs...)
 }
 
 // verdict sums up a round that has ended. A name without an explicit success is refused.

@@ -112,20 +112,23 @@ func (p *Pool) Submit(key, account, target string, run func(context.Context) Res
 	return true
 }
 
-// Cancel has the pool forget an attempt: it isn't run, or its context ends. Its done isn't called unless that has begun.
-func (p *Pool) Cancel(key string) {
+// Cancel has the pool forget attempts: each isn't run, or its context ends. Its done isn't called unless that has begun. They go at
+// once, so that none begins in the place of another.
+func (p *Pool) Cancel(keys ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j, known := p.jobs[key]
-	if !known {
-		return
-	}
-	j.forgotten = true
-	j.cancel()
-	delete(p.jobs, key)
-	if i := slices.Index(j.account.waiting, j); i >= 0 {
-		p.dequeue(j.account, i)
-		p.tidy(j.account)
+	for _, key := range keys {
+		j, known := p.jobs[key]
+		if !known {
+			continue
+		}
+		j.forgotten = true
+		j.cancel()
+		delete(p.jobs, key)
+		if i := slices.Index(j.account.waiting, j); i >= 0 {
+			p.dequeue(j.account, i)
+			p.tidy(j.account)
+		}
 	}
 }
 
