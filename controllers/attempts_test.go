@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -167,6 +169,16 @@ func TestAnOutcomeIsOfWhenItWasTried(t *testing.T) {
 		}
 		if authz.Status.Challenge.CAACheckedAt != nil {
 			t.Error("CAA was looked at, it says")
+		}
+
+		issuer.Spec.Challenges.Types = []acme.ChallengeType{acme.DNS01}
+		if issuer.Policy, err = policy.New(&issuer.Spec); err != nil {
+			t.Fatal(err)
+		}
+		owner, authz = pendingAuthorization("acct", "a")
+		_, err = (&AuthorizationReconciler{Attempts: b.Attempts, Events: events.NewFakeRecorder(1)}).validate(t.Context(), issuer, owner, authz)
+		if err != nil || authz.Status.State != acme.StateInvalid || !strings.Contains(authz.Status.Problem.Detail, "doesn't offer http-01") {
+			t.Errorf("a challenge that isn't offered any more: %v, %+v", err, authz.Status)
 		}
 	})
 }

@@ -115,13 +115,6 @@ var _ = Describe("An authorization", func() {
 			expectAuthorization(ctx, authz, acme.StateValid)
 			Expect(authz.Status.Challenge.Attempts).To(Equal(1))
 		})
-
-		It("fails where its issuer doesn't offer that challenge any more", func(ctx SpecContext) {
-			o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Challenges.Types = []acme.ChallengeType{acme.TLSALPN01} })
-			close(answer)
-			expectAuthorization(ctx, authz, acme.StateInvalid)
-			Expect(authz.Status.Problem.Detail).To(ContainSubstring("doesn't offer http-01"))
-		})
 	})
 
 	It("fails at once where something else is found", func(ctx SpecContext) {
