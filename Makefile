@@ -26,7 +26,7 @@ help: ## Show this help.
 
 .PHONY: run
 run: ## Run acmeca with a control plane of its own, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
-	@$(GO) run ./hack/binaries/build etcd kubectl kube-apiserver acmeca-local
+	@$(GO) run ./hack/build etcd kubectl kube-apiserver acmeca-local
 	@exec $(BIN)/acmeca-local -stop-with-parent
 
 .PHONY: clean-local
@@ -35,11 +35,11 @@ clean-local: ## Forget the state of `make run`.
 
 .PHONY: build
 build: ## Build the operator.
-	@$(GO) run ./hack/binaries/build acmeca
+	@$(GO) run ./hack/build acmeca
 
 .PHONY: kubectl-acme
 kubectl-acme: ## Build the kubectl plugin, with a link for completion, into bin/.
-	@$(GO) run ./hack/binaries/build kubectl-acme
+	@$(GO) run ./hack/build kubectl-acme
 	@ln -sf kubectl-acme $(BIN)/kubectl_complete-acme
 
 .PHONY: kubectl-acme-release
@@ -170,18 +170,18 @@ quickstart-picture: control-plane ## Make docs/images/quickstart.svg of a real r
 
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes), unless KUBEBUILDER_ASSETS has them.
-	@$(GO) run ./hack/binaries/build
+	@$(GO) run ./hack/build
 
 .PHONY: cert-manager
 cert-manager: ## Build cert-manager's controllers, once (about 3 minutes), for tests.
-	@$(GO) run ./hack/binaries/build cert-manager
+	@$(GO) run ./hack/build cert-manager
 
 .PHONY: kube-controller-manager
 kube-controller-manager: ## Build kube-controller-manager, once (about two minutes), for tests of garbage collection.
-	@$(GO) run ./hack/binaries/build kube-controller-manager
+	@$(GO) run ./hack/build kube-controller-manager
 
 $(BIN)/kubectl:
-	@$(GO) run ./hack/binaries/build kubectl
+	@$(GO) run ./hack/build kubectl
 
 # The nested module hack/tools names the tools and their versions.
 $(BIN)/controller-gen: hack/tools/go.mod

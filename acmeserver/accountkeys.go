@@ -5,7 +5,7 @@ import (
 	"crypto"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/internal/jws"
 )
 
 // accountKeyFault keeps the keys of accounts, of any issuer, out of certificates (RFC 8555 section 11.1).

@@ -12,9 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
-	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
+	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 // authorizationDocument is RFC 8555 section 7.1.4's.

@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // compromisedKeyFault refuses the keys of certificates that were revoked as compromised, while their orders exist. After

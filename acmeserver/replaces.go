@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // replacing checks that an order may replace the certificate that it says it does (RFC 9773 section 5): one of the same

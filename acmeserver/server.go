@@ -17,10 +17,10 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
-	"github.com/acmeca/acmeca/api/serial"
-	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 const (

@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // AccountReconciler accepts accounts: it verifies what a client signed, and copies what that says into status.

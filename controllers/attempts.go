@@ -12,9 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 // The waits before the second and each later attempt at a challenge that failed for a reason that may pass. Clients wait

@@ -16,9 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // checks is a Checker whose every check is what a test says.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // onLoopback has an issuer validate on a port of loopback, which it certifies too: no DNS is needed for an address.

@@ -15,10 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/controllers/validation/perspective"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // perspectiveGrace is what the way to the perspectives may take beside the validations themselves.

@@ -18,10 +18,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // secretsPeriod is how often the Secrets of an issuer are read again: they aren't watched, so that the controller needs

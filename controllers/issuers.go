@@ -11,10 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // Issuer is an AcmeIssuer that can issue: its spec checked and compiled, its key in memory. It is never changed, but

@@ -29,9 +29,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // An operator is all the controllers, put together as the program does, with the rights of their ServiceAccount, in a

@@ -8,9 +8,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy"
-	"github.com/acmeca/acmeca/api/serial"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // Replacements holds orders to what they say of the certificate that they replace (RFC 9773 section 5), whatever the endpoint let

@@ -12,10 +12,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
-	"github.com/acmeca/acmeca/api/policy/keycheck"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
 // revocationPending reports whether somebody asked for the certificate to be revoked, and nobody has decided on it.

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy/validity"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // serverCertificateLifetime is that of the endpoint's TLS certificate; it is made anew when a third of it is left.

@@ -23,10 +23,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/serial"
-	"github.com/acmeca/acmeca/api/tracing"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 // Options of the controllers.

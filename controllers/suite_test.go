@@ -14,7 +14,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/controlplane"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
 
 func TestControllers(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 func TestACSRComesBackAsItWas(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
+	"github.com/acmeca/acmeca/internal/jws"
 )
 
 // IssuerLabel tells, on a Secret or ConfigMap that the controllers made, which issuer it belongs to.

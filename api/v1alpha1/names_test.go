@@ -7,9 +7,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"pgregory.net/rapid"
 
-	"github.com/acmeca/acmeca/api/jws"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 func TestNamesFitObjects(t *testing.T) {

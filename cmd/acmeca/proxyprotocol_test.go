@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 // echo answers with the address that a client seems to have.

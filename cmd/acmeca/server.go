@@ -28,7 +28,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/acmeserver"
-	"github.com/acmeca/acmeca/acmeserver/ordercache"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 type serverOptions struct {

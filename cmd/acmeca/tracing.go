@@ -13,7 +13,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/acmeca/acmeca/api/tracing"
+	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 // newTracer makes a tracer that sends to the collector which OpenTelemetry's own environment variables name, and what ends

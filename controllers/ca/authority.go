@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy/constraints"
-	"github.com/acmeca/acmeca/api/policy/keycheck"
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/constraints"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // Material is what an Authority is made of.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // name is how messages call a certificate.

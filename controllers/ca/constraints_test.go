@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy/constraints"
+	"github.com/acmeca/acmeca/internal/pki/constraints"
 )
 
 func TestNameConstraints(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // Entry is a revoked certificate.

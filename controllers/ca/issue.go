@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy/keycheck"
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 const (

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
 func TestIssue(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
 func pemText(kind string, der []byte) string {

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/acmeca/acmeca/api/policy/keycheck"
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // CAConfig describes a CA certificate to make.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/acmeca/acmeca/api/policy/keycheck"
+	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
 func TestMakeCA(t *testing.T) {

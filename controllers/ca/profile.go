@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/api/policy/validity"
+	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
 // ProfileConfig describes a kind of certificate. The errors of NewProfile name its fields as an AcmeIssuer writes them.

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // Load is what a number of clients got done.

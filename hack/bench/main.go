@@ -15,7 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 type options struct {

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // measureOther runs the loads by which servers are compared on another server.

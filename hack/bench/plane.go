@@ -21,9 +21,9 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/freeport"
-	"github.com/acmeca/acmeca/hack/process"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/freeport"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/process"
 )
 
 // plane is an acmeca of our own: a control plane, the controllers, and replicas of the endpoint, each a process.

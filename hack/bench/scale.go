@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // Scale is what so many stored orders change.

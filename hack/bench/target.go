@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // target is the server that is measured.

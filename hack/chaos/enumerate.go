@@ -19,10 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/chaos/history"
 	"github.com/acmeca/acmeca/hack/chaos/inject"
-	"github.com/acmeca/acmeca/hack/chaos/inprocess"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
 // The enumeration has each single write of what a CA does fail once in each way, and has a client go on as clients do until

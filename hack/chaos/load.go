@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/chaos/history"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // load has clients work until end is closed, and then end their accounts. Each of them goes on through faults until it has

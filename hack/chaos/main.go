@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"github.com/acmeca/acmeca/hack/chaos/inprocess"
+	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
 type options struct {

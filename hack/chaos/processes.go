@@ -21,10 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
 	"github.com/acmeca/acmeca/hack/chaos/history"
-	"github.com/acmeca/acmeca/hack/process"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/process"
 )
 
 // site is a whole acmeca in processes: etcd, kube-apiserver, two controllers of which one leads, and two replicas of the

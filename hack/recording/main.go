@@ -20,8 +20,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 // timeout is for what is recorded, once everything is built.

@@ -19,9 +19,9 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 func main() {

@@ -22,7 +22,7 @@ import (
 
 	"golang.org/x/crypto/acme"
 
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 const (

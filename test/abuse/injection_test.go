@@ -18,9 +18,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // evil is text that does something where it is written out as it is: in a header, a log, a terminal, a manifest.

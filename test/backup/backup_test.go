@@ -32,12 +32,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/controlplane"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/http01"
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 func TestBackup(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/guide"
 )
 
 // patience is how long something may take on a machine with much else to do.

@@ -11,9 +11,9 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/named"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/named"
 )
 
 const guideFile = "cert-manager.md"

@@ -11,7 +11,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // solverPods answers for the Pods that cert-manager makes for http-01: there is no kubelet here that would run them, nor an

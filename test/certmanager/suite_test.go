@@ -18,15 +18,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/controlplane"
-	"github.com/acmeca/acmeca/hack/process"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/named"
-	"github.com/acmeca/acmeca/test/programs"
-	"github.com/acmeca/acmeca/test/suite"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/process"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/named"
+	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 func TestCertManager(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 var _ = Describe("certbot", Ordered, func() {

@@ -23,10 +23,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 // site is what a guide's reader has, for a spec: a directory that stands for the machine's, and a name.

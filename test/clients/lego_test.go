@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 var _ = Describe("lego", Ordered, func() {

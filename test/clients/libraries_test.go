@@ -21,7 +21,7 @@ import (
 	xacme "golang.org/x/crypto/acme"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // The kinds of keys, each made once.

@@ -18,9 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/programs"
-	"github.com/acmeca/acmeca/test/suite"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 func TestClients(t *testing.T) {

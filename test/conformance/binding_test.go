@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 var keysMade atomic.Int32

@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 var _ = Describe("Downloading a certificate (RFC 8555 section 7.4.2)", func() {

@@ -10,7 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // zone is a DNS server that has the TXT records that it is given, and every name at 127.0.0.1.

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/controlplane"
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 var _ = Describe("An issuer that was deleted", func() {

@@ -8,7 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {

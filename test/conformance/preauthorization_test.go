@@ -7,7 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // newAuthz asks for an authorization ahead of an order.

@@ -18,8 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // certID names a certificate as a client does, from the certificate alone (RFC 9773 section 4.1).

@@ -28,8 +28,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // download gives the chain that a client gets for its order, and the URLs of the others.

@@ -5,7 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
-	"github.com/acmeca/acmeca/test/claims"
+	"github.com/acmeca/acmeca/test/internal/claims"
 )
 
 // TestTable holds docs/conformance.md to name tests that exist, for each requirement at least one: specs of this suite by

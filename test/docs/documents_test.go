@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 // document is a Markdown file.

@@ -25,7 +25,7 @@ func TestManifestsAreOnes(t *testing.T) {
 			}
 		}
 	}
-	for _, pattern := range []string{"docs/guides/*/*.yaml", "config/samples/*.yaml", "config/samples/*/*.yaml", "hack/run/local/*.yaml"} {
+	for _, pattern := range []string{"docs/guides/*/*.yaml", "config/samples/*.yaml", "config/samples/*/*.yaml", "internal/test/local/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(root(t), pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)

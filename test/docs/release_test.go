@@ -16,7 +16,7 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
-	"github.com/acmeca/acmeca/hack/binaries"
+	"github.com/acmeca/acmeca/internal/test/binaries"
 )
 
 // TestManifestsOfARelease makes those of docs/release.md for the version that the chart has, and for one that it hasn't.

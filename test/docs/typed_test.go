@@ -13,12 +13,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/guide"
-	"github.com/acmeca/acmeca/test/programs"
-	"github.com/acmeca/acmeca/test/suite"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 func TestWhatIsTyped(t *testing.T) {

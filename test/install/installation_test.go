@@ -24,10 +24,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/hack/controlplane"
-	"github.com/acmeca/acmeca/hack/process"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/process"
 )
 
 // An installation is what an overlay of config/default has brought into the cluster, and the programs that run by it.

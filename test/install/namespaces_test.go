@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/test/http01"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // watching has rights in two namespaces alone.

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/controlplane"
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 func TestInstall(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 
 	acmevocabulary "github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 var made atomic.Int32

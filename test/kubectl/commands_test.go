@@ -23,7 +23,7 @@ import (
 
 	acmevocabulary "github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 var _ = Describe("kubectl acme shows", Ordered, func() {

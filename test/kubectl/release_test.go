@@ -13,7 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/yaml"
 
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 var _ = Describe("A release of the plugin", func() {

@@ -15,11 +15,11 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/hack/binaries"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/http01"
-	"github.com/acmeca/acmeca/test/suite"
+	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 func TestKubectl(t *testing.T) {

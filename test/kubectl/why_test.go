@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // failure is a way in which something fails: it gives the namespace and the name to ask about.

@@ -27,8 +27,8 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
-	"github.com/acmeca/acmeca/hack/chaos/inprocess"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
 // bounded is how many sequences are tried unless -rapid.checks says another number.

@@ -9,7 +9,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/acmeca/acmeca/api/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
 // idle is a solver that doesn't solve anything.

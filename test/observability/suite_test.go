@@ -20,9 +20,9 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/acmeca/acmeca/hack/run/local"
-	"github.com/acmeca/acmeca/test/http01"
-	"github.com/acmeca/acmeca/test/suite"
+	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 func TestObservability(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	. "github.com/onsi/gomega"
 	"golang.org/x/net/websocket"
 
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 // browser is a headless Chromium with one tab, driven by the DevTools protocol.

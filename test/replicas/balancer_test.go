@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // balancer is the Service in front of the endpoint at its most unkind: each request goes to another replica than the one

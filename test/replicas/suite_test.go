@@ -19,8 +19,8 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/hack/bench/acmeclient"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 func TestReplicas(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/onsi/gomega/gbytes"
 	"github.com/onsi/gomega/gexec"
 
-	"github.com/acmeca/acmeca/hack/project"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 const (

@@ -5,7 +5,7 @@ package security
 import (
 	"testing"
 
-	"github.com/acmeca/acmeca/test/claims"
+	"github.com/acmeca/acmeca/test/internal/claims"
 )
 
 func TestRegressions(t *testing.T) { claims.Check(t, "docs/security/regressions.md", 40, nil) }

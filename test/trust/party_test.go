@@ -19,10 +19,10 @@ import (
 	xacme "golang.org/x/crypto/acme"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/api/jws"
-	"github.com/acmeca/acmeca/api/jws/jwstest"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // A party is somebody with an ACME account and a real client, golang.org/x/crypto/acme.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/test/named"
+	"github.com/acmeca/acmeca/test/internal/named"
 )
 
 // One order and one issuer with every challenge there is: bind9 for DNS, nginx for HTTP, a TLS server.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/test/named"
+	"github.com/acmeca/acmeca/test/internal/named"
 )
 
 // DNS by RFC 2136, with a bind9 that the client updates and the issuer asks.

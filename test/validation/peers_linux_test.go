@@ -26,8 +26,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/project"
-	"github.com/acmeca/acmeca/hack/run/local"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/project"
 )
 
 // buildAcmeca builds the operator's program.

@@ -7,7 +7,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 
-	"github.com/acmeca/acmeca/test/programs"
+	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
 // Short names for what is in every other line here.

@@ -15,9 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/api/policy"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 func newEAB(o *options) *cobra.Command {

@@ -1,0 +1,258 @@
+package policy
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/pki/constraints"
+	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/policy/rules"
+)
+
+// Policy is what an issuer's spec says about names and profiles, checked and ready for use: one that exists is valid.
+type Policy struct {
+	allowNames, denyNames []string
+	// services are the domains of the cluster's Services.
+	services          []string
+	wildcards         bool
+	allowIPs, denyIPs []netip.Prefix
+	challenges        []acme.ChallengeType
+	profiles          []v1alpha1.Profile
+	defaultProfile    string
+	// binding narrows it to an account; nil leaves it to all.
+	binding *binding
+	// constraints are those of the CA.
+	constraints constraints.Constraints
+	rules       *rules.Set
+	// account that the rules are about.
+	account *v1alpha1.AcmeAccount
+}
+
+// New reads the policy from an issuer's spec. The error names the field at fault.
+func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
+	p := &Policy{
+		allowNames:     spec.Policy.DNS.Allow,
+		denyNames:      spec.Policy.DNS.Deny,
+		wildcards:      spec.Policy.DNS.AllowWildcards == nil || *spec.Policy.DNS.AllowWildcards,
+		challenges:     spec.Challenges.Types,
+		profiles:       spec.Profiles,
+		defaultProfile: spec.DefaultProfile,
+	}
+	p.services = serviceDomains(spec.Validation.ClusterDomain)
+	if len(p.profiles) == 0 {
+		return nil, fmt.Errorf("spec.profiles: at least one profile is needed")
+	}
+	if p.defaultProfile == "" {
+		p.defaultProfile = p.profiles[0].Name
+	}
+	if _, problem := p.Profile(""); problem != nil {
+		return nil, fmt.Errorf("spec.defaultProfile: there is no profile %q", p.defaultProfile)
+	}
+	var err error
+	if p.allowIPs, err = Prefixes(spec.Policy.IP.Allow); err != nil {
+		return nil, fmt.Errorf("spec.policy.ip.allow: %w", err)
+	}
+	if p.denyIPs, err = Prefixes(spec.Policy.IP.Deny); err != nil {
+		return nil, fmt.Errorf("spec.policy.ip.deny: %w", err)
+	}
+	if p.rules, err = compileRules(spec.Policy.Rules); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Under narrows a policy to what a CA may certify: the issuing certificate and those above it.
+func (p *Policy) Under(chain []*x509.Certificate) *Policy {
+	narrowed := *p
+	narrowed.constraints = constraints.New(chain)
+	return &narrowed
+}
+
+// Profile finds a profile by name; "" is the default one. The problem is invalidProfile.
+func (p *Policy) Profile(name string) (v1alpha1.Profile, *acme.Problem) {
+	if name == "" {
+		name = p.defaultProfile
+	}
+	i := slices.IndexFunc(p.profiles, func(q v1alpha1.Profile) bool { return q.Name == name })
+	if i < 0 {
+		return v1alpha1.Profile{}, acme.NewProblem(acme.InvalidProfile, "this issuer has no profile %q; the directory lists those that it has", name)
+	}
+	return p.profiles[i], nil
+}
+
+// Challenges lists the challenge types that are offered for an identifier.
+func (p *Policy) Challenges(id acme.Identifier) []acme.ChallengeType {
+	return Offered(p.challenges, id)
+}
+
+// Offered are those of an issuer's challenges that can prove control of an identifier, whatever else its policy says.
+func Offered(challenges []acme.ChallengeType, id acme.Identifier) []acme.ChallengeType {
+	var offered []acme.ChallengeType
+	for _, c := range challenges {
+		if c.Allows(id) {
+			offered = append(offered, c)
+		}
+	}
+	return offered
+}
+
+// Identifiers says whether all the identifiers, in their normal form, may be certified: nil, or one problem with a
+// subproblem for each that may not (RFC 8555 section 6.7.1).
+func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem {
+	var refused []acme.Problem
+	for _, id := range ids {
+		if reason := p.refusal(id); reason != "" {
+			refused = append(refused, *acme.NewProblem(acme.RejectedIdentifier, "%q %s", id.Value, reason).About(id))
+		}
+	}
+	switch len(refused) {
+	case 0:
+		return nil
+	case 1:
+		return &refused[0]
+	}
+	problem := acme.NewProblem(acme.RejectedIdentifier, "%d of %d identifiers are refused", len(refused), len(ids))
+	problem.Subproblems = refused
+	return problem
+}
+
+func (p *Policy) refusal(id acme.Identifier) string {
+	if reason := p.binding.refusal(id); reason != "" {
+		return reason
+	}
+	switch id.Type {
+	case acme.DNS:
+		if reason := p.nameRefusal(id); reason != "" {
+			return reason
+		}
+	case acme.IP:
+		if reason := p.addressRefusal(id); reason != "" {
+			return reason
+		}
+	default:
+		return "is of an unknown type"
+	}
+	if cert := p.constraints.Check(id); cert != nil {
+		return fmt.Sprintf("is outside the name constraints of the CA certificate %q", cert.Subject.String())
+	}
+	if len(p.Challenges(id)) == 0 {
+		return "can't be validated: this issuer offers no challenge that fits it"
+	}
+	return ""
+}
+
+func (p *Policy) nameRefusal(id acme.Identifier) string {
+	name := id.Base().Value
+	matches := func(domain string) bool { return within(name, id.Wildcard(), domain) }
+	switch {
+	case id.Wildcard() && !p.wildcards:
+		return "is a wildcard, and this issuer certifies none"
+	case slices.ContainsFunc(p.denyNames, func(domain string) bool { return overlaps(name, id.Wildcard(), domain) }):
+		return "is denied by this issuer's policy"
+	case len(p.allowNames) == 0 && p.isService(name):
+		return "is a name of the cluster's Services, which this issuer certifies only where its policy names them"
+	case len(p.allowNames) > 0 && !slices.ContainsFunc(p.allowNames, matches):
+		return "is outside the names that this issuer certifies"
+	case !validALabels(name):
+		return "has an A-label (xn--...) that IDNA 2008 doesn't allow"
+	}
+	return ""
+}
+
+// serviceDomains are where the names of Services end, in their short form and in their long one.
+func serviceDomains(cluster string) []string {
+	domains := []string{"svc"}
+	if cluster != "" {
+		domains = append(domains, "svc."+strings.TrimSuffix(cluster, "."))
+	}
+	return domains
+}
+
+// isService reports whether a name is a Service's. To serve something in a cluster takes less than to have a name in the
+// DNS of its owner, so that those names aren't certified by accident.
+func (p *Policy) isService(name string) bool {
+	return slices.ContainsFunc(p.services, func(domain string) bool { return within(name, true, domain) })
+}
+
+func (p *Policy) addressRefusal(id acme.Identifier) string {
+	addr, err := netip.ParseAddr(id.Value)
+	contains := func(r netip.Prefix) bool { return r.Contains(addr) }
+	switch {
+	case err != nil:
+		return "is no address"
+	case slices.ContainsFunc(p.denyIPs, contains):
+		return "is denied by this issuer's policy"
+	case !slices.ContainsFunc(p.allowIPs, contains):
+		return "is outside the addresses that this issuer certifies"
+	}
+	return ""
+}
+
+// within reports whether all that name stands for, or the wildcard below it, is in the domain: "corp.example" is that
+// name and all below, ".corp.example" only what is below.
+func within(name string, wildcard bool, domain string) bool {
+	below, onlyBelow := strings.CutPrefix(domain, ".")
+	return name == below && (wildcard || !onlyBelow) || strings.HasSuffix(name, "."+below)
+}
+
+// overlaps is within for denials: a wildcard is denied too where a single name that it covers is.
+func overlaps(name string, wildcard bool, domain string) bool {
+	if within(name, wildcard, domain) {
+		return true
+	}
+	denied := strings.TrimPrefix(domain, ".")
+	label, ok := strings.CutSuffix(denied, "."+name)
+	return wildcard && ok && !strings.Contains(label, ".") && !strings.HasPrefix(domain, ".")
+}
+
+// aLabels checks A-labels as a registry would (RFC 5891 section 4), but for the length that acme.Identifier has checked.
+var aLabels = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(false))
+
+func validALabels(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if !strings.HasPrefix(label, "xn--") {
+			continue
+		}
+		if unicode, err := aLabels.ToUnicode(label); err != nil || unicode == label {
+			return false
+		}
+	}
+	return true
+}
+
+// Prefixes reads address ranges in CIDR notation.
+func Prefixes(cidrs []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, len(cidrs))
+	for i, c := range cidrs {
+		prefix, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = prefix.Masked()
+	}
+	return out, nil
+}
+
+// Validity says what is wrong with the validity that a client asks for in a new order, zero where it doesn't, by the rule that
+// is asked again when the certificate is made.
+func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acme.Problem {
+	_, _, problem := ValidityBounds(profile).Period(validity.Times{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
+	return problem
+}
+
+// ValidityBounds are a profile's.
+func ValidityBounds(profile v1alpha1.Profile) validity.Bounds {
+	bounds := validity.Bounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: validity.DefaultBackdate(profile.Lifetime.Duration)}
+	if profile.MaxLifetime != nil {
+		bounds.MaxLifetime = profile.MaxLifetime.Duration
+	}
+	return bounds
+}

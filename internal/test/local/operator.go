@@ -1,0 +1,151 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/acmeca/acmeca/internal/test/process"
+)
+
+const (
+	controllerAccount = "acmeca-controller"
+	serverAccount     = "acmeca-server"
+	serverSecret      = "acmeca-server-tls" // where the controllers put the endpoint's TLS certificate
+
+	operatorGrace = 30 * time.Second // to answer the requests that it has begun
+	readyTimeout  = time.Minute
+	pollEvery     = 50 * time.Millisecond
+)
+
+// operatorArgs are what the operator is run with: both halves in one process, each with its own ServiceAccount; or the
+// controllers alone, beside replicas of the endpoint.
+func (l *Local) operatorArgs() []string {
+	p := l.options.Ports
+	if l.options.Replicas {
+		return []string{
+			"controller",
+			"--kubeconfig", l.controllerKubeconfig(),
+			"--namespace", Namespace,
+			"--default-issuer", keyOf(l.issuer),
+			"--external-url", l.BaseURL(),
+			"--plain-url", "http://" + address(p.HTTP),
+			"--server-tls-secret", serverSecret,
+			"--server-replica-secret", replicaSecret,
+			"--health-listen", address(p.ControllerHealth),
+		}
+	}
+	return []string{
+		"all",
+		"--controller-kubeconfig", l.controllerKubeconfig(),
+		"--server-kubeconfig", l.serverKubeconfig(),
+		"--namespace", Namespace,
+		"--default-issuer", keyOf(l.issuer),
+		"--external-url", l.BaseURL(),
+		"--plain-url", "http://" + address(p.HTTP),
+		"--listen", address(p.HTTPS),
+		"--plain-listen", address(p.HTTP),
+		"--tls-dir", l.path("tls"),
+		"--server-tls-secret", serverSecret,
+		"--controller-health-listen", address(p.ControllerHealth),
+		"--server-health-listen", address(p.ServerHealth),
+		"--controller-metrics-listen", address(p.Metrics),
+	}
+}
+
+func (l *Local) controllerKubeconfig() string { return l.path("controller.kubeconfig") }
+func (l *Local) serverKubeconfig() string     { return l.path("server.kubeconfig") }
+func (l *Local) pidFile() string              { return l.path("acmeca.pid") }
+
+// StartOperator starts the operator's process, and waits until both halves and the issuer are ready.
+func (l *Local) StartOperator(ctx context.Context) error {
+	l.say("starting acmeca")
+	var err error
+	l.operator, err = process.Start(process.Spec{
+		Name: "acmeca",
+		Path: l.options.Operator,
+		Args: append(l.operatorArgs(), l.options.OperatorArgs...),
+		Log:  l.path("log", "acmeca.log"),
+		PID:  l.pidFile(),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
+	defer cancel()
+	// The issuer is waited for afterwards, since its condition says what is wrong.
+	health := []string{address(l.options.Ports.ControllerHealth) + "/readyz?exclude=issuers", address(l.options.Ports.ServerHealth) + "/readyz"}
+	if l.options.Replicas {
+		health = health[:1]
+	}
+	for _, probe := range health {
+		if err := l.waitForOperator(ctx, func() (bool, string) { return l.healthy(ctx, probe) }); err != nil {
+			return err
+		}
+	}
+	if err := l.waitForIssuer(ctx); err != nil {
+		return err
+	}
+	l.watch(l.operator)
+	return nil
+}
+
+// StopOperator asks the operator to end, and waits until it has.
+func (l *Local) StopOperator() {
+	if l.operator != nil {
+		l.forget(l.operator)
+		l.operator.Stop(operatorGrace)
+	}
+}
+
+// KillOperator ends the operator at once, as a crash of its machine would.
+func (l *Local) KillOperator() {
+	l.forget(l.operator)
+	l.operator.Kill()
+}
+
+// OperatorPID is the operator's process id.
+func (l *Local) OperatorPID() int { return l.operator.PID() }
+
+// OperatorLog is the path of the operator's log.
+func (l *Local) OperatorLog() string { return l.path("log", "acmeca.log") }
+
+func (l *Local) healthy(ctx context.Context, probe string) (bool, string) {
+	url := "http://" + probe
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, err.Error()
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, err.Error()
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // what there is of it, for a message
+	return response.StatusCode == http.StatusOK, fmt.Sprintf("%s: %s %s", url, response.Status, body)
+}
+
+// waitForOperator waits for a condition, or the operator's end.
+func (l *Local) waitForOperator(ctx context.Context, condition func() (done bool, why string)) error {
+	last := ""
+	for {
+		done, why := condition()
+		if done {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = why
+		}
+		select {
+		case <-l.operator.Done():
+			return l.operator.Failure()
+		case <-ctx.Done():
+			return fmt.Errorf("acmeca: %w: %s; the end of %s:\n%s",
+				context.Cause(ctx), last, filepath.Clean(l.operator.LogFile()), l.operator.LogTail(20))
+		case <-time.After(pollEvery):
+		}
+	}
+}

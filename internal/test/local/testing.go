@@ -1,0 +1,70 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"github.com/acmeca/acmeca/internal/test/project"
+)
+
+// StartForTest starts an acmeca of its own for a test suite: this tree's operator, with free ports and an empty state in a
+// temporary directory, which the returned function stops and removes. The operator gets the arguments besides its own.
+func StartForTest(ctx context.Context, operatorArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{OperatorArgs: operatorArgs})
+}
+
+// StartForTestWithReplicas is StartForTest without the endpoint, of which StartReplica starts replicas. The operator's URLs
+// are on Ports().HTTPS all the same, where the test has to listen and choose among replicas. The controllers get the
+// arguments besides their own.
+func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs})
+}
+
+// StartForTestWithTags is StartForTestWithReplicas with an operator that is built with a build tag.
+func StartForTestWithTags(ctx context.Context, tags string, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs}, "-tags", tags)
+}
+
+func startInTemporary(ctx context.Context, options Options, buildArgs ...string) (*Local, func(), error) {
+	dir, err := os.MkdirTemp("", "acmeca-test-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) } // what stays is the system's to clean
+	l, err := startForTest(ctx, dir, options, buildArgs)
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return l, func() { l.Stop(); remove() }, nil
+}
+
+func startForTest(ctx context.Context, dir string, options Options, buildArgs []string) (*Local, error) {
+	operator := filepath.Join(dir, "acmeca")
+	ports, err := FreePorts()
+	if err := errors.Join(err, BuildOperator(ctx, operator, buildArgs...)); err != nil {
+		return nil, err
+	}
+	options.Dir, options.Operator, options.Ports, options.UnsafeNoFsync = dir, operator, ports, true
+	return Start(ctx, options)
+}
+
+// BuildOperator builds the operator into a file of the suite's own, since suites run side by side. The arguments are go
+// build's.
+func BuildOperator(ctx context.Context, path string, args ...string) error {
+	root, err := project.Root()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", path}, args, []string{"./cmd/acmeca"})...)
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the operator: %w\n%s", err, output)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+// Package claims holds documents to the tests that they name, so that none claims what nothing tests. Such a document has
+// tables whose last column is "Held by", with tests between backticks.
+package claims
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/acmeca/acmeca/internal/test/project"
+)
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// Check reads the document at a path below the tree's root. Each row names at least one test, or begins with "Not
+// applicable: " and a reason; and each of them exists: known says so, or it is found as "directory: TestName", as
+// "directory: TestName/case", or as "directory: text of a spec or an entry". There have to be so many rows at least.
+func Check(t *testing.T, path string, atLeast int, known func(test string) bool) {
+	t.Helper()
+	root, err := project.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, columns := 0, 0 // of the table that the line is in, if that has claims
+	for number, line := range strings.Split(string(text), "\n") {
+		row, isRow := strings.CutPrefix(line, "| ")
+		if !isRow {
+			if !strings.HasPrefix(line, "|") {
+				columns = 0
+			}
+			continue
+		}
+		cells := strings.Split(strings.TrimSuffix(row, " |"), " | ")
+		last := cells[len(cells)-1]
+		switch {
+		case last == "Held by":
+			columns = len(cells)
+			continue
+		case columns == 0:
+			continue
+		case len(cells) != columns:
+			t.Errorf("%s:%d has %d cells, not %d", path, number+1, len(cells), columns)
+			continue
+		}
+		rows++
+		if reason, ok := strings.CutPrefix(last, "Not applicable: "); ok && reason != "" {
+			continue
+		}
+		tests := quoted.FindAllStringSubmatch(last, -1)
+		if len(tests) == 0 {
+			t.Errorf("%s:%d names no test: %s", path, number+1, line)
+		}
+		for _, test := range tests {
+			if (known == nil || !known(test[1])) && !exists(root, test[1]) {
+				t.Errorf("%s:%d: there is no test %q", path, number+1, test[1])
+			}
+		}
+	}
+	if rows < atLeast {
+		t.Errorf("%s: only %d rows were read", path, rows)
+	}
+}
+
+func exists(root, test string) bool {
+	dir, name, found := strings.Cut(test, ": ")
+	if !found {
+		return false
+	}
+	files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+	if err != nil {
+		return false
+	}
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && has(string(text), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// has finds a test in a file: a function, a case in one, or what a spec or entry is called.
+func has(text, name string) bool {
+	if !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") {
+		return strings.Contains(text, fmt.Sprintf("(%q", name))
+	}
+	function, testCase, hasCase := strings.Cut(name, "/")
+	_, body, found := strings.Cut(text, "\nfunc "+function+"(")
+	if !found || !hasCase {
+		return found
+	}
+	body, _, _ = strings.Cut(body, "\n}\n")
+	return strings.Contains(body, fmt.Sprintf("%q", testCase))
+}

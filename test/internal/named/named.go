@@ -1,0 +1,110 @@
+// Package named runs a bind9 that is the authority for a zone, for suites.
+package named
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/test/internal/programs"
+)
+
+// Server is a bind9 that takes updates by RFC 2136 from who has its key.
+type Server struct {
+	Zone string
+	Port int
+	dir  string
+}
+
+// The key for updates, of algorithm hmac-sha256.
+const (
+	TSIGName   = "acme"
+	TSIGSecret = "c2VjcmV0IG9mIGEgdGVzdCB0aGF0IGlzIDMyIGJ5dGVz"
+)
+
+// Need skips a container, or fails it, where bind9 isn't installed.
+func Need() { programs.Need("named", "bind9", "nsupdate", "dnsutils") }
+
+// Start starts one, until the spec or container ends, for a zone whose every name that isn't there otherwise is at
+// 127.0.0.1.
+func Start(zone string) *Server {
+	GinkgoHelper()
+	s := &Server{Zone: zone, Port: programs.FreePort(), dir: GinkgoT().TempDir()}
+	s.write("zone", fmt.Sprintf("$TTL 1\n@ SOA ns.%[1]s. admin.%[1]s. 1 3600 600 86400 1\n@ NS ns.%[1]s.\n@ A 127.0.0.1\nns A 127.0.0.1\n* A 127.0.0.1\n", zone))
+	s.write("named.conf", fmt.Sprintf(`
+options {
+	directory %[1]q;
+	pid-file "%[1]s/named.pid";
+	listen-on port %[2]d { 127.0.0.1; };
+	listen-on-v6 { none; };
+	recursion no;
+};
+controls { };
+key %[3]q { algorithm hmac-sha256; secret %[4]q; };
+zone %[5]q { type primary; file "zone"; allow-update { key %[3]q; }; };
+`, s.dir, s.Port, TSIGName, TSIGSecret, zone))
+	config := filepath.Join(s.dir, "named.conf")
+	// A copy: where AppArmor watches over the installed one, that may read its own directories alone.
+	program := filepath.Join(s.dir, "named")
+	copyFile(programs.Path("named"), program)
+	programs.Start(s.answers, nil, program, "-g", "-n", "1", "-c", config)
+	return s
+}
+
+func (s *Server) write(name, text string) {
+	GinkgoHelper()
+	Expect(os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644)).To(Succeed())
+}
+
+func copyFile(from, to string) {
+	GinkgoHelper()
+	source, err := os.Open(from)
+	Expect(err).NotTo(HaveOccurred())
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	Expect(err).NotTo(HaveOccurred())
+	_, err = io.Copy(target, source)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(target.Close()).To(Succeed())
+}
+
+// Address is its host and port.
+func (s *Server) Address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
+
+func (s *Server) answers() error {
+	reply, err := dns.Exchange(new(dns.Msg).SetQuestion(s.Zone+".", dns.TypeSOA), s.Address())
+	if err == nil && len(reply.Answer) == 0 {
+		return fmt.Errorf("no SOA record: %v", reply)
+	}
+	return err
+}
+
+// Update changes the zone by nsupdate, with a command a line, such as "add a.zone. 1 TXT x".
+func (s *Server) Update(ctx context.Context, commands ...string) {
+	GinkgoHelper()
+	cmd := exec.CommandContext(ctx, programs.Path("nsupdate"), "-y", "hmac-sha256:"+TSIGName+":"+TSIGSecret)
+	lines := append([]string{fmt.Sprintf("server 127.0.0.1 %d", s.Port), "zone " + s.Zone}, commands...)
+	cmd.Stdin = strings.NewReader(strings.Join(append(lines, "send", ""), "\n"))
+	output, err := cmd.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), "%v\n%s", commands, output)
+}
+
+// AddTXT adds a TXT record, in strings of at most 200 bytes.
+func (s *Server) AddTXT(ctx context.Context, name, value string) {
+	GinkgoHelper()
+	command := fmt.Sprintf("add %s. 1 TXT", name)
+	for len(value) > 200 {
+		command += fmt.Sprintf(" %q", value[:200])
+		value = value[200:]
+	}
+	s.Update(ctx, command+fmt.Sprintf(" %q", value))
+}
