@@ -22,7 +22,7 @@ func (bare) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...c
 	return apierrors.NewNotFound(schema.GroupResource{Resource: "acmeaccounts"}, key.Name)
 }
 
-// The controllers can refuse a registration and remove it before the endpoint begins to wait for what they say.
+// The controllers can refuse a registration and remove it before the ACME server begins to wait for what they say.
 func TestARefusalIsToldThoughTheAccountHasGone(t *testing.T) {
 	s := &Server{accounts: &store[*v1alpha1.AcmeAccount]{
 		cached: bare{}, kind: "account", empty: func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },

@@ -1,4 +1,4 @@
-// Package acmeserver is the ACME endpoint: it speaks RFC 8555 to clients, and turns each request into reads and writes of
+// Package acmeserver is the ACME server: it speaks RFC 8555 to clients, and turns each request into reads and writes of
 // the four kinds. It decides nothing. It checks what it can, so that a client hears at once what is wrong, and stores the
 // client's own signed request beside what that asks for; the controllers verify that and act.
 //

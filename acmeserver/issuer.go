@@ -20,7 +20,7 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// issuer is an AcmeIssuer as the endpoint serves it.
+// issuer is an AcmeIssuer as the ACME server serves it.
 type issuer struct {
 	key    types.NamespacedName
 	spec   *v1alpha1.AcmeIssuerSpec

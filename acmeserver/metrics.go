@@ -11,7 +11,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 )
 
-// metrics are the endpoint's. No label has a client's text in it: a route is one of the patterns that are served, a code is
+// metrics are the ACME server's. No label has a client's text in it: a route is one of the patterns that are served, a code is
 // one that this server sends.
 type metrics struct {
 	requests  *prometheus.CounterVec
@@ -34,7 +34,7 @@ var requestBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 func newMetrics() *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "acmeca_http_requests_total", Help: "Requests answered by the endpoint, by route pattern and status code.",
+			Name: "acmeca_http_requests_total", Help: "Requests answered by the ACME server, by route pattern and status code.",
 		}, []string{"route", "code"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "acmeca_http_request_duration_seconds", Help: "Time to answer a request, by route pattern; answers wait for what clients poll for, for up to a second, and for what the controllers have to verify, for up to ten.",

@@ -20,7 +20,7 @@ type Texts struct{ byOrder *lru.Cache }
 // NewTexts keeps none yet.
 func NewTexts() *Texts { return &Texts{lru.New(keptTexts)} }
 
-// CacheOptions keep out of the endpoint's cache what it doesn't read, and put certificates that pass by into t.
+// CacheOptions keep out of the ACME server's cache what it doesn't read, and put certificates that pass by into t.
 func (t *Texts) CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),

@@ -106,7 +106,7 @@ func (r *AccountReconciler) handle(account *v1alpha1.AcmeAccount, kind string, r
 }
 
 // replayed refuses a request that was carried out before. Clients sign each request once, with a nonce of its own: what comes again
-// comes from an endpoint that has kept it, to put back what the client has changed since.
+// comes from an ACME server that has kept it, to put back what the client has changed since.
 func replayed(account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) *acme.Problem {
 	if request != nil && slices.Contains(account.Status.HandledRequests, request.ID()) {
 		return acme.NewProblem(acme.Unauthorized, "the request was carried out before")
@@ -221,7 +221,7 @@ func (r *AccountReconciler) deactivate(issuer *Issuer, account *v1alpha1.AcmeAcc
 	r.handle(account, "Deactivation", asked.Request, &account.Status.Deactivation, carryOut)
 }
 
-// discardRefused removes an account that was never accepted, so that its key can be registered properly. The endpoint
+// discardRefused removes an account that was never accepted, so that its key can be registered properly. The ACME server
 // has been told of the verdict by its watch.
 func (r *AccountReconciler) discardRefused(ctx context.Context, account *v1alpha1.AcmeAccount) error {
 	if account.Status.State != acme.StateInvalid || account.DeletionTimestamp != nil {

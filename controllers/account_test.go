@@ -24,7 +24,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// ask writes a request into the account's spec, as an endpoint does.
+// ask writes a request into the account's spec, as an ACME server does.
 func (c *acmeClient) ask(ctx context.Context, change func(*v1alpha1.AcmeAccountSpec)) {
 	GinkgoHelper()
 	before := fresh(ctx, c.account).DeepCopy()

@@ -26,7 +26,7 @@ const (
 	auditCRL         = "CRL published"
 	auditKeyMade     = "CA key made"
 	auditKeyReplaced = "CA key replaced"
-	auditServerKey   = "endpoint's TLS key made"
+	auditServerKey   = "server TLS key made"
 	auditAccount     = "account accepted"
 	auditAccountKey  = "account key changed"
 	auditAccountEnd  = "account ended"

@@ -2,7 +2,7 @@
 // issues certificates and publishes revocations. It reads the spec of the four kinds, writes their status, and alone
 // reads the keys of CAs and of external account bindings.
 //
-// It knows nothing of HTTP: what clients ask for reaches it through the API objects, and it trusts the endpoint that
+// It knows nothing of HTTP: what clients ask for reaches it through the API objects, and it trusts the ACME server that
 // wrote those with nothing. Issuance and validation themselves are in the pure packages ca and validation below.
 package controllers
 

@@ -112,7 +112,7 @@ func (i *Issuer) concernsOthers(before *Issuer) bool {
 		!slices.EqualFunc(before.authorities(), i.authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 
-// serve keeps the endpoint's TLS certificate, which the default issuer's CA signs.
+// serve keeps the ACME server's TLS certificate, which the default issuer's CA signs.
 func (r *IssuerReconciler) serve(ctx context.Context, request ctrl.Request, issuer *Issuer) error {
 	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
 		return nil

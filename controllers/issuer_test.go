@@ -266,7 +266,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 	})
 })
 
-var _ = Describe("The endpoint's TLS certificate", func() {
+var _ = Describe("The ACME server's TLS certificate", func() {
 	It("is kept by the default issuer alone, follows its CA, and is no reason not to issue", func(ctx SpecContext) {
 		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		serve := func() {

@@ -179,7 +179,7 @@ var _ = Describe("An issuer's status", func() {
 	)
 })
 
-var _ = Describe("The endpoint's TLS Secret", func() {
+var _ = Describe("The ACME server's TLS Secret", func() {
 	const name = "server-tls"
 	serve := func(w *issuerWorld, names ...string) {
 		w.reconciler.DefaultIssuer = w.key()

@@ -80,7 +80,7 @@ func (r *AccountReconciler) judgeClaim(ctx context.Context, issuer *Issuer, clai
 	return nil
 }
 
-// verifyClaim verifies that the account is to have the key: both of its keys signed so. Otherwise an endpoint could keep
+// verifyClaim verifies that the account is to have the key: both of its keys signed so. Otherwise an ACME server could keep
 // others from registering a key of theirs.
 func (r *AccountReconciler) verifyClaim(ctx context.Context, issuer *Issuer, claim *v1alpha1.AcmeAccount) (*acme.Problem, error) {
 	account := &v1alpha1.AcmeAccount{}

@@ -37,7 +37,7 @@ func TestTallyFollowsObjects(t *testing.T) {
 	orders.OnUpdate(orderIn(acme.StateValid, "ca"), orderIn(acme.StateValid, "ca"))
 	orders.OnAdd(orderIn(acme.StateInvalid, "ca"), false)
 	orders.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: orderIn(acme.StateInvalid, "ca")})
-	orders.OnAdd(orderIn(acme.StateValid, "a name of the endpoint's"), false)
+	orders.OnAdd(orderIn(acme.StateValid, "a name of the ACME server's"), false)
 	orders.OnAdd(orderIn(acme.StateValid, "another one"), false)
 
 	existing := types.NamespacedName{Namespace: "team", Name: "ca"}

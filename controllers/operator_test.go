@@ -248,7 +248,7 @@ func fresh[T client.Object](ctx context.Context, object T) T {
 	return object
 }
 
-// An acmeClient is a client of ACME together with the endpoint, which only stores what the client signed.
+// An acmeClient is a client of ACME together with the ACME server, which only stores what the client signed.
 type acmeClient struct {
 	*operator
 	key     crypto.Signer

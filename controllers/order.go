@@ -25,12 +25,12 @@ import (
 )
 
 const (
-	// readyDelay is how long a client may take to finalize before "ready" is written down. The endpoint tells clients
+	// readyDelay is how long a client may take to finalize before "ready" is written down. The ACME server tells clients
 	// that they can finalize without it, so that it is for people, and costs a write only where the client is slow.
 	readyDelay = 2 * time.Second
 	// missingGrace is how long an object waits for one that it refers to and that the cache doesn't show yet.
 	missingGrace = 30 * time.Second
-	// clockSkew is how far the endpoint's clock may be ahead of the controller's.
+	// clockSkew is how far the ACME server's clock may be ahead of the controller's.
 	clockSkew = time.Minute
 )
 
@@ -432,7 +432,7 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	}
 	request := ca.Request{
 		ID: string(order.UID), Identifiers: identifiers, CSR: csr, FinalizedAt: finalized,
-		// The endpoint looked at the order before it was stored, by its own clock.
+		// The ACME server looked at the order before it was stored, by its own clock.
 		OrderedAt: order.CreationTimestamp.Add(-clockSkew),
 		IssuerURL: issuer.certificateURL(), CRLURL: issuer.crlURL(issuer.shardOf(order)),
 	}

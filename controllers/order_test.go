@@ -225,7 +225,7 @@ var _ = Describe("An order", func() {
 		c := o.registered(ctx)
 		order := c.readyOrder(ctx, "a.test")
 		at := o.clock.Now()
-		o.clock.SetTime(at.Add(shift)) // of the endpoint
+		o.clock.SetTime(at.Add(shift)) // of the ACME server
 		before := order.DeepCopy()
 		csr := newCSR(newSigner(), "a.test")
 		order.Spec.CSR = v1alpha1.EncodeCSR(csr)

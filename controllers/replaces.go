@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// Replacements holds orders to what they say of the certificate that they replace (RFC 9773 section 5), whatever the endpoint let
+// Replacements holds orders to what they say of the certificate that they replace (RFC 9773 section 5), whatever the ACME server let
 // through: it is one of their account's, and a single order that replaces it is issued.
 type Replacements struct {
 	// Client reads from the cache.

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatever an endpoint let through,", func() {
+var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatever an ACME server let through,", func() {
 	// replacing is an order for a name that is proved, which says that it replaces another one's certificate.
 	replacing := func(ctx context.Context, c *acmeClient, replaced *v1alpha1.AcmeOrder, name string) *v1alpha1.AcmeOrder {
 		GinkgoHelper()
@@ -83,7 +83,7 @@ var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatev
 func finished(order *v1alpha1.AcmeOrder) bool { return !unsettledOrder(order) }
 
 var _ = Describe("An order of an account that hasn't agreed to new terms", func() {
-	It("fails, whatever an endpoint let through, and those after it has are fine", func(ctx SpecContext) {
+	It("fails, whatever an ACME server let through, and those after it has are fine", func(ctx SpecContext) {
 		o := newOperator(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.TermsOfService = "https://a.test/1" })
 		c := o.register(ctx, map[string]any{"termsOfServiceAgreed": true})
 		c.expectState(ctx, acme.StateValid)

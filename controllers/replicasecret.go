@@ -23,7 +23,7 @@ const (
 	// replicaSecretCheck is how often the Secret is looked at; it isn't watched.
 	replicaSecretCheck = time.Minute
 
-	// Fields of the Secret, as the endpoint knows them.
+	// Fields of the Secret, as the ACME server knows them.
 	currentField  = "current"
 	nextField     = "next"
 	previousField = "previous"
@@ -31,7 +31,7 @@ const (
 	rotatedAtAnnotation = "acmeca.dev/rotated-at"
 )
 
-// ReplicaSecret keeps the secrets that the endpoint's replicas share, to redeem each other's nonces. Like its TLS certificate
+// ReplicaSecret keeps the secrets that the ACME server's replicas share, to redeem each other's nonces. Like its TLS certificate
 // they get to it as mounted files.
 type ReplicaSecret struct {
 	// Client reads Secrets past every cache.

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-var _ = Describe("The secrets of the endpoint's replicas", func() {
+var _ = Describe("The secrets of the ACME server's replicas", func() {
 	var (
 		keeper *ReplicaSecret
 		clock  *testingclock.FakeClock

@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws"
 )
 
-// The controllers verify every stored request themselves: the endpoint that stored it may have been taken over. Each of
+// The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
 // these functions gives nil where the client really asked for it, or says why that isn't so.
 
 // accountKeys spares parsing an account's key again for each of its requests.
@@ -79,7 +79,7 @@ func signedFor(issuer *Issuer, message *jws.Message, paths ...string) *acme.Prob
 }
 
 // verifyDeactivation verifies that an account asked for the resource at path to be deactivated. A person who asks through
-// the Kubernetes API needs no signature; admission control keeps the endpoint from passing for one.
+// the Kubernetes API needs no signature; admission control keeps the ACME server from passing for one.
 func verifyDeactivation(issuer *Issuer, account *v1alpha1.AcmeAccount, d *v1alpha1.Deactivation, path string) *acme.Problem {
 	if d.Request == nil {
 		return nil
@@ -110,7 +110,7 @@ func verifyResponse(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alph
 	return offerFault(issuer, account, authz)
 }
 
-// offerFault says why the challenge that was accepted isn't one to offer to the account, now: the endpoint chose what stands in
+// offerFault says why the challenge that was accepted isn't one to offer to the account, now: the ACME server chose what stands in
 // the authorization.
 func offerFault(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
 	response := authz.Spec.Response

@@ -45,7 +45,7 @@ func (r *OrderReconciler) revoke(ctx context.Context, issuer *Issuer, order *v1a
 }
 
 // verifyRevocation verifies that one who may revoke the certificate asked for it. A person who asks through the
-// Kubernetes API needs no signature; admission control keeps the endpoint from passing for one.
+// Kubernetes API needs no signature; admission control keeps the ACME server from passing for one.
 func (r *OrderReconciler) verifyRevocation(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder) (*acme.Problem, error) {
 	request := order.Spec.Revocation.Request
 	if request == nil {

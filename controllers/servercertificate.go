@@ -21,16 +21,16 @@ import (
 	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
-// serverCertificateLifetime is that of the endpoint's TLS certificate; it is made anew when a third of it is left.
+// serverCertificateLifetime is that of the ACME server's TLS certificate; it is made anew when a third of it is left.
 const serverCertificateLifetime = 30 * 24 * time.Hour
 
-// ServerCertificate keeps the Secret from which the ACME endpoint has its TLS certificate. The endpoint gets it as a
+// ServerCertificate keeps the Secret from which the ACME server has its TLS certificate. The ACME server gets it as a
 // mounted file, since it may read no Secret.
 type ServerCertificate struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
 	Secret client.ObjectKey
-	// Names that the endpoint is reached by, beside the hosts of the issuer's URLs.
+	// Names that the ACME server is reached by, beside the hosts of the issuer's URLs.
 	Names []string
 	Clock clock.PassiveClock
 }
@@ -75,11 +75,11 @@ func (s *ServerCertificate) Ensure(ctx context.Context, issuer *Issuer) error {
 	return err
 }
 
-// unissuableError is why the CA can't make the endpoint's certificate, such as a name that its constraints don't permit.
+// unissuableError is why the CA can't make the ACME server's certificate, such as a name that its constraints don't permit.
 type unissuableError struct{ error }
 
 func (e *unissuableError) Error() string {
-	return "the endpoint's TLS certificate can't be made: " + e.error.Error()
+	return "the ACME server's TLS certificate can't be made: " + e.error.Error()
 }
 
 func values(ids []acme.Identifier) []string {

@@ -33,15 +33,15 @@ import (
 type Options struct {
 	// ExternalURLs of issuers that name none.
 	ExternalURLs []string
-	// PlainURL is the base of the endpoint's plain HTTP listener, which certificates name.
+	// PlainURL is the base of the ACME server's plain HTTP listener, which certificates name.
 	PlainURL string
-	// DefaultIssuer is the one that is also served under /acme, and whose CA signs the endpoint's TLS certificate.
+	// DefaultIssuer is the one that is also served under /acme, and whose CA signs the ACME server's TLS certificate.
 	DefaultIssuer client.ObjectKey
-	// ServerTLSSecret is where the endpoint's TLS certificate goes; nowhere without a name.
+	// ServerTLSSecret is where the ACME server's TLS certificate goes; nowhere without a name.
 	ServerTLSSecret client.ObjectKey
-	// ServerReplicaSecret is where the secrets go that the endpoint's replicas share; nowhere without a name.
+	// ServerReplicaSecret is where the secrets go that the ACME server's replicas share; nowhere without a name.
 	ServerReplicaSecret client.ObjectKey
-	// ServerNames are names of the endpoint beside the hosts of its URLs.
+	// ServerNames are names of the ACME server beside the hosts of its URLs.
 	ServerNames []string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it: the API server's.
 	Protected []netip.Prefix
@@ -185,7 +185,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	if o.ServerReplicaSecret.Name != "" {
 		secrets := &ReplicaSecret{Client: mgr.GetClient(), Secret: o.ServerReplicaSecret, Clock: o.Clock}
-		if err := mgr.Add(regularly(o.Clock, replicaSecretCheck, fmt.Sprintf("the Secret %s of the endpoint's replicas can't be kept", secrets.Secret), secrets.Ensure)); err != nil {
+		if err := mgr.Add(regularly(o.Clock, replicaSecretCheck, fmt.Sprintf("the Secret %s of the ACME server's replicas can't be kept", secrets.Secret), secrets.Ensure)); err != nil {
 			return err
 		}
 	}

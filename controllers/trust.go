@@ -75,7 +75,7 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
 }
 
-// Remain has the endpoint serve what it has to of an issuer that goes.
+// Remain has the ACME server serve what it has to of an issuer that goes.
 func (t Trust) Remain(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) error {
 	var authorities []*x509.Certificate
 	for _, authority := range issuer.authorities() {

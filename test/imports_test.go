@@ -20,8 +20,8 @@ func TestImportDirections(t *testing.T) {
 		{"the vocabulary needs the standard library alone", []string{"api/acme"}, []string{"golang.org/", "github.com/", "k8s.io/"}},
 		{"pure packages are tested and fuzzed without a cluster",
 			[]string{"api/acme", "internal/jws", "internal/tracing", "internal/pki/keycheck", "internal/pki/validity", "acmeserver/nonce", "controllers/ca", "controllers/validation/..."}, kubernetes},
-		{"controllers and endpoint meet in the API objects alone", []string{"controllers/..."}, []string{module + "acmeserver"}},
-		{"controllers and endpoint meet in the API objects alone", []string{"acmeserver/..."}, []string{module + "controllers"}},
+		{"controllers and ACME server meet in the API objects alone", []string{"controllers/..."}, []string{module + "acmeserver"}},
+		{"controllers and ACME server meet in the API objects alone", []string{"acmeserver/..."}, []string{module + "controllers"}},
 		{"the API knows neither half", []string{"api/..."}, []string{module + "acmeserver", module + "controllers", module + "cmd"}},
 		{"development code stays out of the operator", []string{"cmd/..."}, []string{module + "hack", module + "test"}},
 	}

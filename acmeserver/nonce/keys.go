@@ -22,7 +22,7 @@ type Keys struct {
 	aeads atomic.Pointer[[]cipher.AEAD]
 }
 
-// NewKeys makes keys that nobody else has, for an endpoint without other replicas.
+// NewKeys makes keys that nobody else has, for an ACME server without other replicas.
 func NewKeys() *Keys {
 	secret := make([]byte, SecretSize)
 	rand.Read(secret) // never fails

@@ -1,4 +1,4 @@
-// Package replica lets the replicas of the endpoint ask each other to redeem a nonce. They know each other by secrets that
+// Package replica lets the replicas of the ACME server ask each other to redeem a nonce. They know each other by secrets that
 // they share: both sides of a connection prove that they have one, by a TLS key that follows from it. So nobody else can
 // tell a replica that a nonce was good, nor use one up.
 //

@@ -52,7 +52,7 @@ func (i *Identity) Set(secrets ...[]byte) error {
 // certify makes the certificate that TLS wants around a key. Nobody looks at more of it than the key.
 func certify(key ed25519.PrivateKey) (tls.Certificate, error) {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "acmeca endpoint"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "acmeca server"},
 		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280 section 4.1.2.5
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -62,7 +62,7 @@ func certify(key ed25519.PrivateKey) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-var errStranger = errors.New("the other side has none of the secrets that the endpoint's replicas share")
+var errStranger = errors.New("the other side has none of the secrets that the ACME server's replicas share")
 
 // verify accepts whoever has proved to have one of the keys.
 func (i *Identity) verify(state tls.ConnectionState) error {

@@ -19,7 +19,7 @@ import (
 
 func secret(b byte) []byte { return bytes.Repeat([]byte{b}, nonce.SecretSize) }
 
-// endpoint is a replica: what it makes nonces with, and what it asks others with.
+// ACME server is a replica: what it makes nonces with, and what it asks others with.
 type endpoint struct {
 	*nonce.Source
 	*Peers
@@ -61,7 +61,7 @@ func (e *endpoint) know(t *testing.T, secrets ...[]byte) {
 	}
 }
 
-// take redeems a nonce that a client brought, as the endpoint does.
+// take redeems a nonce that a client brought, as the ACME server does.
 func (e *endpoint) take(ctx context.Context, text string) error {
 	n, err := e.Open(text)
 	if err != nil {

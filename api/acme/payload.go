@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The payloads that both halves read: the endpoint from the request, the controllers again from what the client signed.
+// The payloads that both halves read: the ACME server from the request, the controllers again from what the client signed.
 // Unknown members are ignored (RFC 8555 section 7.1).
 
 // AccountRequest is the payload of newAccount and of an account update (RFC 8555 section 7.3 and 7.3.2).

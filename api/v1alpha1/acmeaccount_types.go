@@ -37,7 +37,7 @@ type AcmeAccountSpec struct {
 	// +optional
 	Registration *SignedRequest `json:"registration,omitempty"`
 
-	// RegisteredFrom is the client's IPv4 address or IPv6 network of 64 bits, as the endpoint saw it, where the issuer
+	// RegisteredFrom is the client's IPv4 address or IPv6 network of 64 bits, as the ACME server saw it, where the issuer
 	// limits accounts by that.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

@@ -72,7 +72,7 @@ type AcmeIssuerSpec struct {
 	// +optional
 	Trust Trust `json:"trust,omitzero"`
 
-	// ExternalURLs are the bases under which clients may reach the endpoint, the preferred one first, such as
+	// ExternalURLs are the bases under which clients may reach the ACME server, the preferred one first, such as
 	// "https://acme.corp.example". Without any it is the operator's own (its --external-url). A client is never given a
 	// URL on another base, whatever Host it sends.
 	// +optional
@@ -623,7 +623,7 @@ type Retention struct {
 }
 
 // RateLimits bound what clients may make (RFC 8555 section 6.6). What counts is what is stored, so that they hold for all
-// replicas of the endpoint together, give or take what is under way at the same moment.
+// replicas of the ACME server together, give or take what is under way at the same moment.
 type RateLimits struct {
 	// NewOrders of an account, pre-authorizations among them. Renewals that say which certificate they replace (RFC 9773)
 	// are free.
@@ -635,7 +635,7 @@ type RateLimits struct {
 	FailedValidations *RateLimit `json:"failedValidations,omitempty"`
 
 	// NewAccounts from an IPv4 address or an IPv6 network of 64 bits. While this is set, accounts note where they were
-	// registered from. Behind a proxy it takes the endpoint's --trusted-proxy.
+	// registered from. Behind a proxy it takes the ACME server's --trusted-proxy.
 	// +optional
 	NewAccounts *RateLimit `json:"newAccounts,omitempty"`
 }
@@ -673,7 +673,7 @@ type RenewalInfo struct {
 }
 
 // Trust says how the CA's roots are given to those who are to trust them. They are always in status.caBundle, under
-// /ca.crt of the endpoint, and in the ConfigMap named "<issuer>-ca", under the key ca.crt.
+// /ca.crt of the ACME server, and in the ConfigMap named "<issuer>-ca", under the key ca.crt.
 type Trust struct {
 	// ClusterTrustBundle publishes them in a ClusterTrustBundle too, for Pods of all namespaces. Its name is
 	// "acmeca.dev:<namespace>.<issuer>:ca", its signer "acmeca.dev/<namespace>.<issuer>".

@@ -101,7 +101,7 @@ type Revocation struct {
 	Reason int `json:"reason,omitempty"`
 
 	// Request as a client signed it (RFC 8555 section 7.6). It is absent when a person revokes through the Kubernetes API,
-	// which the endpoint may not.
+	// which the ACME server may not.
 	// +optional
 	Request *SignedRequest `json:"request,omitempty"`
 }

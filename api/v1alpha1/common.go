@@ -17,7 +17,7 @@ type ObjectRef struct {
 	Name string `json:"name"`
 }
 
-// SignedRequest is a client's own request, the flattened JWS of RFC 8555 section 6.2 as it was sent. The endpoint
+// SignedRequest is a client's own request, the flattened JWS of RFC 8555 section 6.2 as it was sent. The ACME server
 // stores it; the controllers verify it again before they act on what it asks for.
 type SignedRequest struct {
 	// Protected header, base64url.
@@ -136,7 +136,7 @@ func identifierFrom(id *acme.Identifier) *Identifier { return (*Identifier)(id) 
 // Deactivation ends an account or an authorization for good.
 type Deactivation struct {
 	// Request by which the client asked for it (RFC 8555 section 7.3.6 and 7.5.2). It is absent when a person did so
-	// through the Kubernetes API, which the endpoint may not.
+	// through the Kubernetes API, which the ACME server may not.
 	// +optional
 	Request *SignedRequest `json:"request,omitempty"`
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver"
 )
 
-// bounds are how much the endpoint takes on at once.
+// bounds are how much the ACME server takes on at once.
 type bounds struct {
 	connections, connectionsPerClient int
 	requests, requestsPerClient       int

@@ -22,7 +22,7 @@ const usage = `acmeca runs an ACME certificate authority on Kubernetes resources
 
 Usage:
   acmeca controller [flags]   verify, validate, issue, revoke
-  acmeca server [flags]       the ACME endpoint
+  acmeca server [flags]       the ACME server
   acmeca all [flags]          both in one process
   acmeca validator [flags]    validate at another place of the network, for controllers elsewhere
   acmeca COMMAND -h           the flags of a command

@@ -30,7 +30,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", o.namespace, "the namespace that the operator is in")
 	flags.Var(&o.defaultIssuer, "default-issuer", "`namespace/name` of the issuer that is also served under /acme (default <namespace>/default)")
 	flags.Var(&o.watch, "watch-namespaces", "`namespace` with issuers, or several with commas between; may be given again. The others are left alone, and no right is needed there (default all namespaces)")
-	flags.Var(&o.externalURLs, "external-url", "base `URL` under which clients reach the endpoint, for issuers that name none; may be given again (default https://acmeca.<namespace>.svc)")
+	flags.Var(&o.externalURLs, "external-url", "base `URL` under which clients reach the ACME server, for issuers that name none; may be given again (default https://acmeca.<namespace>.svc)")
 	flags.StringVar(&o.plainURL, "plain-url", "", "base `URL` of the plain HTTP listener, from which certificates say that CA certificates can be had (default http://acmeca.<namespace>.svc)")
 }
 

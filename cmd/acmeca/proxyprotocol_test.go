@@ -147,7 +147,7 @@ func TestPROXYConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// HAProxy runs as the guide has it, and the endpoint's TLS is spoken through it.
+// HAProxy runs as the guide has it, and the ACME server's TLS is spoken through it.
 func TestHAProxyOfTheGuide(t *testing.T) {
 	haproxy := findHAProxy(t)
 	files, dir := tlsFiles(t), t.TempDir()

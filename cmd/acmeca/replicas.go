@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/replica"
 )
 
-// replicas is what the endpoint has in common with its other replicas.
+// replicas is what the ACME server has in common with its other replicas.
 type replicas struct {
 	dir     string
 	listen  string
@@ -35,10 +35,10 @@ type replicas struct {
 const secretsPeriod = 5 * time.Second
 
 func (r *replicas) bind(flags *flag.FlagSet) {
-	flags.StringVar(&r.dir, "replica-dir", "", "`directory` with the secrets that the endpoint's replicas share, which are read again when they change; none where this is the only one")
+	flags.StringVar(&r.dir, "replica-dir", "", "`directory` with the secrets that the ACME server's replicas share, which are read again when they change; none where this is the only one")
 	flags.StringVar(&r.listen, "replica-listen", ":8444", "`address` at which other replicas ask about nonces")
 	flags.StringVar(&r.address, "replica-address", "", "IP `address` at which other replicas reach this one")
-	flags.DurationVar(&r.linger, "replica-linger", 20*time.Second, "`time` for which other replicas can ask about nonces after the endpoint was told to stop and has answered its clients")
+	flags.DurationVar(&r.linger, "replica-linger", 20*time.Second, "`time` for which other replicas can ask about nonces after the ACME server was told to stop and has answered its clients")
 }
 
 func (r *replicas) several() bool { return r.dir != "" }
@@ -71,7 +71,7 @@ func (r *replicas) wait(ctx context.Context) bool {
 			return true
 		}
 		if !waiting {
-			logf.FromContext(ctx).Info("waiting for the secrets of the endpoint's replicas", "directory", r.dir, "reason", err.Error())
+			logf.FromContext(ctx).Info("waiting for the secrets of the ACME server's replicas", "directory", r.dir, "reason", err.Error())
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -88,7 +88,7 @@ func (r *replicas) follow(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			if err := r.load(); err != nil {
-				logf.FromContext(ctx).Error(err, "the secrets of the endpoint's replicas can't be read; those that were read before go on being used")
+				logf.FromContext(ctx).Error(err, "the secrets of the ACME server's replicas can't be read; those that were read before go on being used")
 			}
 		case <-ctx.Done():
 			return

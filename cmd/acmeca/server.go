@@ -47,28 +47,28 @@ type serverOptions struct {
 	bounds     bounds
 }
 
-// server adds the flags of the endpoint.
+// server adds the flags of the ACME server.
 func (o *options) server(flags *flag.FlagSet, prefix string) half {
 	s := &serverOptions{}
-	flags.StringVar(&s.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the endpoint; none inside a cluster")
-	flags.StringVar(&s.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the endpoint")
-	flags.StringVar(&s.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the endpoint; 0 for none")
-	flags.StringVar(&s.pprof, prefix+"pprof-listen", "", "`address` of /debug/pprof of the endpoint, which is not to be reached from outside; none by default")
+	flags.StringVar(&s.kubeconfig, prefix+"kubeconfig", "", "kubeconfig `file` of the ACME server; none inside a cluster")
+	flags.StringVar(&s.health, prefix+"health-listen", ":8081", "`address` of /healthz and /readyz of the ACME server")
+	flags.StringVar(&s.metrics, prefix+"metrics-listen", "0", "`address` of /metrics of the ACME server; 0 for none")
+	flags.StringVar(&s.pprof, prefix+"pprof-listen", "", "`address` of /debug/pprof of the ACME server, which is not to be reached from outside; none by default")
 	flags.StringVar(&s.listen, "listen", ":8443", "`address` to serve ACME on")
 	flags.StringVar(&s.plain, "plain-listen", ":8080", "`address` to serve CA certificates on over plain HTTP")
 	flags.StringVar(&s.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
-	flags.DurationVar(&s.delay, "shutdown-delay", 0, "`time` for which the endpoint goes on serving after it was told to stop, until nobody sends it requests any more")
+	flags.DurationVar(&s.delay, "shutdown-delay", 0, "`time` for which the ACME server goes on serving after it was told to stop, until nobody sends it requests any more")
 	s.replicas.bind(flags)
-	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the endpoint, whose X-Forwarded-For says who a client is; may be given again")
+	flags.Var(&s.proxies, "trusted-proxy", "address range (`CIDR`) of proxies in front of the ACME server, whose X-Forwarded-For says who a client is; may be given again")
 	flags.BoolVar(&s.proxied, "proxy-protocol", false, "connections from --trusted-proxy, to both ports, begin with a PROXY protocol header that says who the client is, and are refused without")
-	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the endpoint")
+	flags.Float64Var(&s.qps, prefix+"kube-api-qps", 1000, "requests a second to the API server, by the ACME server")
 	s.bounds.bind(flags)
 	return func(ctx context.Context) error { return o.runServer(ctx, s) }
 }
 
 func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err := s.bounds.check(); err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	proxies, err := parseCIDRs("--trusted-proxy", s.proxies)
 	if err != nil {
@@ -93,22 +93,22 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		GracefulShutdownTimeout: ptr.To(s.delay + shutdownTimeout + s.replicas.linger + time.Second),
 	}, s.qps)
 	if err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
-	// Past the cache: what is read through it, the endpoint reads from the cache itself.
+	// Past the cache: what is read through it, the ACME server reads from the cache itself.
 	live, err := client.New(mgr.GetConfig(), client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
 	})
 	if err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	nonces, peers, err := s.replicas.source()
 	if err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	tracer, stopTracing, err := newTracer(ctx, "acmeca-server")
 	if err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
@@ -117,13 +117,13 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		MaxRequests: s.bounds.requests, MaxRequestsPerClient: s.bounds.requestsPerClient, Now: newClock().Now,
 	})
 	if err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	serving := &listeners{options: s, acme: acme, proxies: proxies}
 	if err := metrics.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "acmeca_endpoint_certificate_expiry_timestamp_seconds", Help: "When the endpoint's TLS certificate expires; 0 while there is none.",
+		Name: "acmeca_server_certificate_expiry_timestamp_seconds", Help: "When the ACME server's TLS certificate expires; 0 while there is none.",
 	}, serving.expiry)); err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	if err := mgr.Add(serving); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return err
 	}
 	if err := mgr.Start(ctx); err != nil {
-		return fmt.Errorf("endpoint: %w", err)
+		return fmt.Errorf("ACME server: %w", err)
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (l *listeners) Start(ctx context.Context) error {
 	return l.end(context.WithoutCancel(ctx), clients)
 }
 
-// end stops serving so that clients don't notice. No new ones come once it has been seen that the endpoint isn't ready, and
+// end stops serving so that clients don't notice. No new ones come once it has been seen that the ACME server isn't ready, and
 // then what has come is answered. Other replicas ask about the nonces of those clients for a while longer.
 func (l *listeners) end(ctx context.Context, clients *servers) error {
 	l.up.Store(false)
@@ -292,7 +292,7 @@ func (l *listeners) expiry() float64 {
 
 func (l *listeners) ready(*http.Request) error {
 	if !l.up.Load() {
-		return errors.New("not listening: there is no TLS certificate yet, or the endpoint is shutting down")
+		return errors.New("not listening: there is no TLS certificate yet, or the ACME server is shutting down")
 	}
 	return nil
 }

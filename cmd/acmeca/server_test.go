@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// tlsFiles is what the endpoint's Secret is mounted as.
+// tlsFiles is what the ACME server's Secret is mounted as.
 func tlsFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	pair, err := ca.NewRoot(ca.CAConfig{CommonName: "test", KeyAlgorithm: ca.ECDSAP256, Lifetime: time.Hour}, time.Now())
@@ -24,7 +24,7 @@ func tlsFiles(t *testing.T) map[string][]byte {
 	return map[string][]byte{"tls.crt": pair.CertificatePEM(), "tls.key": key}
 }
 
-// The endpoint starts before the controllers have made its certificate.
+// The ACME server starts before the controllers have made its certificate.
 func TestTheEndpointWaitsForItsCertificate(t *testing.T) {
 	dir := t.TempDir()
 	found := make(chan bool)

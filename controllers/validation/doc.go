@@ -3,7 +3,7 @@
 // dns-account-01 and dns-persist-01 (drafts), and CAA (RFC 8659, RFC 8657). A Corroboration does so from several places.
 // The package also has the Pool that attempts run in.
 //
-// It may not know Kubernetes, HTTP handling of the ACME endpoint, or where its configuration comes from. It reaches the
+// It may not know Kubernetes, HTTP handling of the ACME server, or where its configuration comes from. It reaches the
 // network only through the dial functions of its Config.
 //
 // # What a hostile client can make it do

@@ -22,7 +22,7 @@ type Load struct {
 	Of      string `json:"of"`
 	Clients int    `json:"clients"`
 	Names   int    `json:"names"`
-	// Replicas of the endpoint; absent for another server.
+	// Replicas of the ACME server; absent for another server.
 	Replicas int `json:"replicas,omitempty"`
 	// Offered is how many certificates a second were asked for, whatever the server took (an open loop); absent where each
 	// client asks as soon as it has been served (a closed loop).

@@ -26,7 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// plane is an acmeca of our own: a control plane, the controllers, and replicas of the endpoint, each a process.
+// plane is an acmeca of our own: a control plane, the controllers, and replicas of the ACME server, each a process.
 type plane struct {
 	local    *local.Local
 	client   *kubernetes.Clientset
@@ -51,7 +51,7 @@ func (u *usage) add(more usage) {
 	u.self += more.self
 }
 
-// startPlane starts one with a replica of the endpoint.
+// startPlane starts one with a replica of the ACME server.
 func startPlane(ctx context.Context) (*plane, func(), error) {
 	var ports [2]int
 	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {

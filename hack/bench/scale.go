@@ -25,7 +25,7 @@ type Scale struct {
 	Orders int `json:"orders"`
 	// StoredBytes of one in etcd.
 	StoredBytes int `json:"storedBytesPerOrder"`
-	// StartSeconds from starting the controllers and the endpoint until both are ready and the issuer is.
+	// StartSeconds from starting the controllers and the ACME server until both are ready and the issuer is.
 	StartSeconds float64 `json:"startToReadySeconds"`
 	// Memory on the heap for each stored order, in bytes.
 	ControllerBytes float64 `json:"controllerBytesPerOrder"`

@@ -49,7 +49,7 @@ func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (director
 		args := p.local.ControllerArgs(p.local.Path("controller.kubeconfig"), health)
 		if i == 0 {
 			args = append(args, "--watch-namespaces", strings.Join(append([]string{local.Namespace}, watched...), ","))
-		} else { // every process has a default issuer among its own, of which these make no certificate for the endpoint
+		} else { // every process has a default issuer among its own, of which these make no certificate for the ACME server
 			args = append(args, "--watch-namespaces", strings.Join(watched, ","), "--default-issuer", watched[0]+"/"+shardIssuer, "--server-tls-secret", "")
 		}
 		controllers, err := process.Start(process.Spec{Name: name, Path: p.local.Program(), Args: args, Log: filepath.Join(p.local.Path("log"), name+".log")})

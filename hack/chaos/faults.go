@@ -24,24 +24,24 @@ type fault struct {
 
 var kinds = []fault{
 	{"a controller is killed", killMember("controller")},
-	{"a replica of the endpoint is killed", killMember("server")},
-	{"all replicas of the endpoint are killed", killAll("server")},
-	{"a replica of the endpoint ends, and another begins", replaceMember("server")},
+	{"a replica of the ACME server is killed", killMember("server")},
+	{"all replicas of the ACME server are killed", killAll("server")},
+	{"a replica of the ACME server ends, and another begins", replaceMember("server")},
 	{"a controller stands still", stopMember("controller")},
-	{"a replica of the endpoint stands still", stopMember("server")},
+	{"a replica of the ACME server stands still", stopMember("server")},
 	{"kube-apiserver is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartAPIServer(ctx) }},
 	{"etcd is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartEtcd(ctx) }},
 	{"kube-apiserver stands still", stopPlane("kube-apiserver")},
 	{"etcd stands still", stopPlane("etcd")},
 	{"the controllers' connections are cut", cut("controller")},
-	{"the connections of a replica of the endpoint are cut", cut("server")},
+	{"the connections of a replica of the ACME server are cut", cut("server")},
 	{"the controllers' connections are slow", slow("controller")},
-	{"the connections of a replica of the endpoint are slow", slow("server")},
+	{"the connections of a replica of the ACME server are slow", slow("server")},
 	{"somebody else writes to the same objects", contend},
 	{"another controller is made to lead", flip},
 	{"two controllers work at once", two},
 	{"a controller's clock jumps", jump("controller")},
-	{"the clock of a replica of the endpoint jumps", jump("server")},
+	{"the clock of a replica of the ACME server jumps", jump("server")},
 }
 
 // faults happen one after the other until the time is over, each kind as often as the others. Then all is as it was.

@@ -49,7 +49,7 @@ type site struct {
 	spoilt atomic.Int64
 }
 
-// replicas of the endpoint.
+// replicas of the ACME server.
 const replicas = 2
 
 // clockTag builds an operator whose clock can be set, and clockFile is the variable with the file for that.

@@ -23,7 +23,7 @@ type report struct {
 	// absent are those whose write didn't come, however often they were tried.
 	absent   []string
 	requests int
-	// connections that each replica of the endpoint had, and spoilt the orders that failed by a clock that was far from right.
+	// connections that each replica of the ACME server had, and spoilt the orders that failed by a clock that was far from right.
 	connections               []string
 	spoilt                    int
 	certificates, revocations int
@@ -109,7 +109,7 @@ func (r *report) print(out io.Writer) {
 	fmt.Fprintf(w, "faults whose write didn't come in %d tries\t%d\n", maxTries, len(r.absent))
 	fmt.Fprintf(w, "requests answered\t%d\n", r.requests)
 	if len(r.connections) > 0 {
-		fmt.Fprintf(w, "connections to each replica of the endpoint\t%s\n", strings.Join(r.connections, ", "))
+		fmt.Fprintf(w, "connections to each replica of the ACME server\t%s\n", strings.Join(r.connections, ", "))
 		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.spoilt)
 	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)

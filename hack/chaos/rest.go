@@ -19,7 +19,7 @@ import (
 
 // held is what processes hold while nobody wants anything of them.
 type held struct {
-	// goroutines of the controllers, the one that leads first, and of each replica of the endpoint.
+	// goroutines of the controllers, the one that leads first, and of each replica of the ACME server.
 	controllers, servers []goroutines
 	// watches of the API server, by resource.
 	watches map[string]int
@@ -111,7 +111,7 @@ func (h held) more(before held) string {
 		}
 	}
 	note("controller, by size,", h.controllers, before.controllers)
-	note("replica of the endpoint", h.servers, before.servers)
+	note("replica of the ACME server", h.servers, before.servers)
 	for _, resource := range slices.Sorted(maps.Keys(h.watches)) {
 		if n := h.watches[resource]; n > before.watches[resource] {
 			what = append(what, fmt.Sprintf("%d watches of %s, and there were %d", n, resource, before.watches[resource]))

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// service is the way to the replicas of the endpoint: each connection goes to another one than the one before, and past those
+// service is the way to the replicas of the ACME server: each connection goes to another one than the one before, and past those
 // that refuse it, as those of a Service do once its endpoints have been updated.
 type service struct {
 	mu       sync.Mutex

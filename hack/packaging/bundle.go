@@ -108,7 +108,7 @@ func clusterServiceVersion(root string, objects Objects) (map[string]any, error)
 // examples are the samples, as JSON.
 func examples(root string) (string, error) {
 	var all []any
-	for _, dir := range []string{"samples", "samples/by-the-endpoint"} {
+	for _, dir := range []string{"samples", "samples/by-the-server"} {
 		samples, err := Kustomize(filepath.Join(root, "config", dir))
 		if err != nil {
 			return "", err

@@ -24,10 +24,10 @@ var chartFiles = [][3]string{
 	{"Role", "acmeca-controller", "rbac/election.yaml"},
 	{"NetworkPolicy", "acmeca-controller", "network-policy/controller.yaml"},
 	{"NetworkPolicy", "acmeca-server", "network-policy/server.yaml"},
-	{"ValidatingAdmissionPolicy", "endpoint.acmeca.dev", "admission/endpoint.yaml"},
+	{"ValidatingAdmissionPolicy", "server.acmeca.dev", "admission/server.yaml"},
 	{"ValidatingAdmissionPolicy", "controllers.acmeca.dev", "admission/controllers.yaml"},
 	{"ValidatingAdmissionPolicy", "status.acmeca.dev", "admission/status.yaml"},
-	{"ValidatingAdmissionPolicyBinding", "endpoint.acmeca.dev", "admission/bindings/endpoint.yaml"},
+	{"ValidatingAdmissionPolicyBinding", "server.acmeca.dev", "admission/bindings/server.yaml"},
 	{"ValidatingAdmissionPolicyBinding", "controllers.acmeca.dev", "admission/bindings/controllers.yaml"},
 	{"ValidatingAdmissionPolicyBinding", "status.acmeca.dev", "admission/bindings/status.yaml"},
 }

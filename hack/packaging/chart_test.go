@@ -202,7 +202,7 @@ func TestNamesAreTheReleasesOwn(t *testing.T) {
 	for _, binding := range objects.Kinds("ValidatingAdmissionPolicyBinding") {
 		ref, _, _ := unstructured.NestedStringMap(binding.Object, "spec", "paramRef")
 		want := "corp-controller"
-		if binding.GetName() == "corp.endpoint.acmeca.dev" {
+		if binding.GetName() == "corp.server.acmeca.dev" {
 			want = "endpoint"
 		}
 		if ref["name"] != want || ref["namespace"] != "pki" {
@@ -214,10 +214,10 @@ func TestNamesAreTheReleasesOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if account, _, _ := unstructured.NestedString(server.Object, "spec", "template", "spec", "serviceAccountName"); account != "endpoint" {
-		t.Errorf("the endpoint runs as %q", account)
+		t.Errorf("the ACME server runs as %q", account)
 	}
 	if !slices.Contains(arguments(t, server), "--external-url=https://corp.pki.svc") {
-		t.Errorf("the endpoint runs with %v", arguments(t, server))
+		t.Errorf("the ACME server runs with %v", arguments(t, server))
 	}
 }
 

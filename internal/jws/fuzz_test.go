@@ -52,7 +52,7 @@ func checkProblem(t *testing.T, problem *acme.Problem) {
 	}
 }
 
-// checkStored holds that both halves agree: what the endpoint has read, the controllers read in the same way.
+// checkStored holds that both halves agree: what the ACME server has read, the controllers read in the same way.
 func checkStored(t *testing.T, m *jws.Message) {
 	t.Helper()
 	stored, problem := jws.FromParts(m.Protected, m.Payload, m.Signature)

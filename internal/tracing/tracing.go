@@ -1,4 +1,4 @@
-// Package tracing follows an order through endpoint and controllers: a trace for each order, whose parts find each other by
+// Package tracing follows an order through ACME server and controllers: a trace for each order, whose parts find each other by
 // an annotation that the order and its authorizations are created with. It is for those who look for where time goes;
 // nothing is decided by it. It may not know Kubernetes.
 package tracing
@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Annotation holds the trace that an object belongs to, as a traceparent (W3C Trace Context section 3.2). The endpoint
+// Annotation holds the trace that an object belongs to, as a traceparent (W3C Trace Context section 3.2). The ACME server
 // writes it when it creates the object, and nobody changes it. A client's own traceparent isn't heeded: whether something
 // is recorded is not for strangers to decide.
 const Annotation = "acmeca.dev/traceparent"

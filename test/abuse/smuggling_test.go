@@ -20,7 +20,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// startProxy runs an nginx in front of the endpoint, with TLS to it and none before it, and connections to it that are kept.
+// startProxy runs an nginx in front of the ACME server, with TLS to it and none before it, and connections to it that are kept.
 func startProxy() (port int) {
 	GinkgoHelper()
 	path, err := exec.LookPath("nginx")
@@ -95,7 +95,7 @@ var _ = Describe("A request that two servers could understand differently", func
 		}
 	}
 
-	It("isn't taken apart in two ways, by the endpoint or through a proxy", func() {
+	It("isn't taken apart in two ways, by the ACME server or through a proxy", func() {
 		proxy := startProxy()
 		for what, request := range smuggled {
 			By(what)

@@ -1,4 +1,4 @@
-// Package abuse attacks the running endpoint as those do who want it to fall, or to let them in, while a client that does
+// Package abuse attacks the running ACME server as those do who want it to fall, or to let them in, while a client that does
 // nothing wrong gets its certificates. How long that takes meanwhile is a report entry of each spec; it isn't asserted on,
 // since it is the machine's that the tests run on.
 package abuse
@@ -107,7 +107,7 @@ func newKey() *ecdsa.PrivateKey {
 
 func freshName() string { return fmt.Sprintf("n%d.abuse.test", names.Add(1)) }
 
-// from is a client's way to the endpoint from an address of loopback, 127.0.0.1 being the one of those who behave.
+// from is a client's way to the ACME server from an address of loopback, 127.0.0.1 being the one of those who behave.
 func from(address string) *http.Transport {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}

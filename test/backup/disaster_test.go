@@ -252,7 +252,7 @@ func (s *site) loseRoot(ctx context.Context) {
 
 func (s *site) loseAccounts(ctx context.Context) {
 	Expect(s.cluster.DeleteAllOf(ctx, &v1alpha1.AcmeAccount{}, client.InNamespace(local.Namespace))).To(Succeed())
-	// The endpoint knows it as soon as its watch has told it.
+	// The ACME server knows it as soon as its watch has told it.
 	Eventually(ctx, func() error { _, err := s.user.GetAccount(ctx, s.user.account); return err }).WithTimeout(patience).Should(HaveOccurred())
 	before, again := s.user.account.Location, s.user.account
 	again.Location, again.Status = "", ""

@@ -59,7 +59,7 @@ func follow(ctx SpecContext, heading string, blocks ...int) string {
 }
 
 var _ = Describe("The guide", Ordered, func() {
-	It("makes a ClusterIssuer that trusts the endpoint", func(ctx SpecContext) {
+	It("makes a ClusterIssuer that trusts the ACME server", func(ctx SpecContext) {
 		follow(ctx, "The issuer")
 		issuer := get(ctx, "cert-manager.io/v1", "ClusterIssuer", "", "acmeca")
 		// It registers once, and is content with the account URL from then on: that has the directory's host.
@@ -70,7 +70,7 @@ var _ = Describe("The guide", Ordered, func() {
 	It("has the plugin make one, whichever AcmeIssuer is served", func(ctx SpecContext) {
 		buildPlugin(ctx)
 		follow(ctx, "The issuer, by the plugin")
-		// The endpoint's certificate is signed by the CA of "default" for the clients of others too.
+		// The ACME server's certificate is signed by the CA of "default" for the clients of others too.
 		makeAcmeIssuer(ctx, "other")
 		shell.Run(ctx, "kubectl acme --namespace acmeca-system cert-manager-issuer other | kubectl apply -f - && kubectl wait --for=condition=Ready clusterissuer/acmeca-other --timeout=60s")
 	}, SpecTimeout(2*time.Minute))

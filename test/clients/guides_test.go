@@ -112,12 +112,12 @@ func (s *site) eventuallyServes(ctx SpecContext, port int) {
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 var _ = Describe("The guide of clients outside the cluster", func() {
-	It("exposes the endpoint under a name of its own, and has its CA's certificates", func(ctx SpecContext) {
+	It("exposes the ACME server under a name of its own, and has its CA's certificates", func(ctx SpecContext) {
 		kubectl, err := binaries.Find("kubectl")
 		Expect(err).NotTo(HaveOccurred())
 		s := newSite("outside.test", "https://acme.corp.example", acmeca.BaseURL())
 		s.shell.Environment = append(s.shell.Environment, "PATH="+kubectl+":"+os.Getenv("PATH"), "KUBECONFIG="+acmeca.Kubeconfig())
-		s.follow(ctx, "outside.md", "Reach the endpoint")
+		s.follow(ctx, "outside.md", "Reach the ACME server")
 		s.shell.Run(ctx, "cd /tmp/\n"+guide.Commands(guide.Section("outside.md", "Trust it")))
 		Expect(read(s.path("tmp/ca.crt"))).To(Equal(read(acmeca.CAFile())))
 	}, SpecTimeout(time.Minute))

@@ -157,7 +157,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		o, _, _ := a.issued("www.team-a.test", "x.team-b.test")
 		Expect(o.document).To(HaveKeyWithValue("profile", "other"))
 
-		// An endpoint that is taken over stores an order without having asked the policy. Not even a proof would help: the
+		// an ACME server that is taken over stores an order without having asked the policy. Not even a proof would help: the
 		// controllers wouldn't let it be tried, and this one stands for a mistake of theirs.
 		fetched := &v1alpha1.AcmeOrder{}
 		fetch(ctx, a.ready("team-a.test").url, fetched)

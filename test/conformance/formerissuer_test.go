@@ -33,7 +33,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		r := a.post(a.base+"revoke-cert", map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(revoked[0].Raw)})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	}
-	// deleted waits until the issuer is gone, and the endpoint knows.
+	// deleted waits until the issuer is gone, and the ACME server knows.
 	deleted := func(ctx SpecContext) {
 		GinkgoHelper()
 		Expect(kube.Delete(ctx, issuer)).To(Succeed())

@@ -48,7 +48,7 @@ func waitForIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer) {
 	waitForEndpoint(ctx, issuer.Namespace)
 }
 
-// waitForEndpoint waits until the endpoint has seen all that was written to issuers so far: changes reach it in their order,
+// waitForEndpoint waits until the ACME server has seen all that was written to issuers so far: changes reach it in their order,
 // so that it has when it knows an issuer that is made now.
 func waitForEndpoint(ctx SpecContext, namespace string) {
 	GinkgoHelper()

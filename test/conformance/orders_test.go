@@ -59,7 +59,7 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 		a := registered("ES256")
 		id := a.url[strings.LastIndex(a.url, "/")+1:]
 		want := map[string]bool{}
-		for i := range 230 { // in the way that the endpoint makes them, which is quicker
+		for i := range 230 { // in the way that the ACME server makes them, which is quicker
 			order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 				IssuerRef: v1alpha1.ObjectRef{Name: "default"}, AccountRef: v1alpha1.ObjectRef{Name: id},
 				Identifiers:    []v1alpha1.Identifier{{Type: acme.DNS, Value: "page.test"}},

@@ -206,7 +206,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 	})
 })
 
-var _ = Describe("The endpoint's TLS certificate", func() {
+var _ = Describe("The ACME server's TLS certificate", func() {
 	It("follows the default issuer's intermediate without a restart", func(ctx SpecContext) {
 		issuer := &v1alpha1.AcmeIssuer{}
 		Expect(kube.Get(ctx, client.ObjectKey{Namespace: "acmeca-system", Name: "default"}, issuer)).To(Succeed())

@@ -106,7 +106,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(len(said)).To(BeNumerically(">", 8))
 		Expect(said["AcmecaControllersDown.md"]).To(And(ContainSubstring("holderIdentity:"), ContainSubstring("Starting Controller")))
 		Expect(said["AcmecaCAExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("annotated")))
-		Expect(said["AcmecaEndpointCertificateExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("Subject Alternative Name")))
+		Expect(said["AcmecaServerCertificateExpiresSoon.md"]).To(And(ContainSubstring("notAfter="), ContainSubstring("Subject Alternative Name")))
 		Expect(said["AcmecaCRLStale.md"]).To(And(ContainSubstring("default-crl-"), ContainSubstring(`"revocationlist"`)))
 		Expect(said["AcmecaIssuanceFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring(`"order failed"`)))
 		Expect(said["AcmecaValidationsFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring("NXDOMAIN")))

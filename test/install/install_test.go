@@ -55,7 +55,7 @@ func renamedInstallation() {
 		DeferCleanup(responder.Stop)
 		// Its policies would hold for the other installation's controllers, too.
 		DeferCleanup(func(ctx SpecContext) {
-			kubectl(ctx, "delete", "validatingadmissionpolicybindings", "corp-controllers.acmeca.dev", "corp-endpoint.acmeca.dev", "corp-status.acmeca.dev")
+			kubectl(ctx, "delete", "validatingadmissionpolicybindings", "corp-controllers.acmeca.dev", "corp-server.acmeca.dev", "corp-status.acmeca.dev")
 		})
 	})
 
@@ -84,7 +84,7 @@ func renamedInstallation() {
 		Expect(kubectl(ctx, "apply", "--dry-run=server", "-f", chart)).NotTo(ContainSubstring("Warning: "))
 		Expect(kubectl(ctx, "apply", "--server-side", "-k", i.dir)).NotTo(ContainSubstring("Warning: "))
 		kubectl(ctx, "wait", "--for=condition=Established", "--timeout=1m", "-f", root+"/config/crd/bases")
-		for _, samples := range []string{"/config/samples", "/config/samples/by-the-endpoint"} {
+		for _, samples := range []string{"/config/samples", "/config/samples/by-the-server"} {
 			Expect(kubectl(ctx, "apply", "--server-side", "--dry-run=server", "-k", root+samples)).NotTo(ContainSubstring("Warning: "))
 		}
 	}, SpecTimeout(5*time.Minute))
@@ -129,7 +129,7 @@ func renamedInstallation() {
 		Expect(c.DeactivateReg(ctx)).To(Succeed())
 	}, SpecTimeout(5*time.Minute))
 
-	It("keeps the endpoint within bounds by the admission policy", func(ctx SpecContext) {
+	It("keeps the ACME server within bounds by the admission policy", func(ctx SpecContext) {
 		config, err := plane.ServiceAccountConfig(ctx, i.namespace, i.serviceAccount("server"))
 		Expect(err).NotTo(HaveOccurred())
 		endpoint, err := client.New(config, client.Options{Scheme: person.Scheme()})
@@ -140,7 +140,7 @@ func renamedInstallation() {
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["acmeca.dev/mine"]}}`))
 		// A dry run, since the audit log is to show nothing that was refused.
 		err = endpoint.Patch(ctx, &orders.Items[0], patch, client.DryRunAll)
-		Expect(err).To(MatchError(ContainSubstring("the endpoint may not set")))
+		Expect(err).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(time.Minute))
 
 	It("knows nothing of what isn't there, and lets a revoked order go that somebody deletes", func(ctx SpecContext) {

@@ -108,7 +108,7 @@ func (i *installation) startControllers(ctx SpecContext, name string, health int
 	return i.start(ctx, "controller", name, "--health-listen="+i.address(health))
 }
 
-// startServer mounts the Secrets of the endpoint, and runs it.
+// startServer mounts the Secrets of the ACME server, and runs it.
 func (i *installation) startServer(ctx SpecContext) {
 	GinkgoHelper()
 	pod := i.deployment("server").Spec.Template.Spec
@@ -177,7 +177,7 @@ func (i *installation) client(ctx SpecContext, issuer client.ObjectKey) *xacme.C
 	return c
 }
 
-// httpClient trusts the endpoint, whose certificate is the default issuer's.
+// httpClient trusts the ACME server, whose certificate is the default issuer's.
 func (i *installation) httpClient(ctx SpecContext) *http.Client {
 	GinkgoHelper()
 	roots := x509.NewCertPool()

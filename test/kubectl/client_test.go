@@ -75,7 +75,7 @@ func newNamespace(ctx context.Context) string {
 	return name
 }
 
-// newClient is an ACME client of an issuer, which trusts the endpoint, before it registers.
+// newClient is an ACME client of an issuer, which trusts the ACME server, before it registers.
 func newClient(issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	GinkgoHelper()
 	text, err := os.ReadFile(acmeca.CAFile())
@@ -101,7 +101,7 @@ func registered(ctx context.Context, issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	GinkgoHelper()
 	c := newClient(issuer)
 	var account *acme.Account
-	Eventually(ctx, func() (err error) { // a new issuer's endpoint may not know it yet
+	Eventually(ctx, func() (err error) { // a new issuer's ACME server may not know it yet
 		account, err = c.Register(ctx, &acme.Account{Contact: []string{"mailto:admin@client.test"}}, acme.AcceptTOS)
 		return err
 	}).WithTimeout(patience).Should(Succeed())

@@ -113,7 +113,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		}
 		Expect(found).To(BeNumerically(">", 0))
 	},
-		Entry("the endpoint's certificate", "acmeca_endpoint_certificate_expiry_timestamp_seconds", nil, 24*time.Hour),
+		Entry("the ACME server's certificate", "acmeca_server_certificate_expiry_timestamp_seconds", nil, 24*time.Hour),
 		Entry("the issuing CA", "acmeca_ca_certificate_expiry_timestamp_seconds", with("role", "issuing"), 24*time.Hour),
 		Entry("the root", "acmeca_ca_certificate_expiry_timestamp_seconds", with("role", "root"), 24*time.Hour),
 		Entry("the next CRL", "acmeca_crl_next_update_timestamp_seconds", ours, time.Minute),

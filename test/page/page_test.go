@@ -1,4 +1,4 @@
-// Package page tests the page that the endpoint has for people: what it says, that it works in a browser, and that what it
+// Package page tests the page that the ACME server has for people: what it says, that it works in a browser, and that what it
 // tells people to paste works.
 package page
 

@@ -22,8 +22,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// balancer is the Service in front of the endpoint at its most unkind: each request goes to another replica than the one
-// before. It ends TLS with the endpoint's own certificate, and takes replicas out that aren't ready, as Kubernetes does.
+// balancer is the Service in front of the ACME server at its most unkind: each request goes to another replica than the one
+// before. It ends TLS with the ACME server's own certificate, and takes replicas out that aren't ready, as Kubernetes does.
 type balancer struct {
 	server    *http.Server
 	transport *http.Transport

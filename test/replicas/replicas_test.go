@@ -75,7 +75,7 @@ func live(ctx context.Context) error {
 	return nil
 }
 
-var _ = Describe("Three replicas of the endpoint", func() {
+var _ = Describe("Three replicas of the ACME server", func() {
 	It("are one to clients, whichever they come to", func(ctx SpecContext) {
 		service.forget()
 		const clients = 8

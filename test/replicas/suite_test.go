@@ -1,4 +1,4 @@
-// Package replicas tests several replicas of the endpoint behind a balancer that sends each request to another one.
+// Package replicas tests several replicas of the ACME server behind a balancer that sends each request to another one.
 package replicas
 
 import (

@@ -16,7 +16,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-var _ = Describe("the endpoint's TLS certificate", func() {
+var _ = Describe("the ACME server's TLS certificate", func() {
 	It("gets a name that the issuer declares, without a restart", func(ctx SpecContext) {
 		acmeca := suite.Start(ctx)
 		const name = "acme.corp.test"

@@ -26,7 +26,7 @@ func accountName(key crypto.Signer) string {
 	return v1alpha1.AccountName(issuerName, jwstest.Key(GinkgoTB(), key).Thumbprint())
 }
 
-// accountFor is an account as an endpoint makes one for a key.
+// accountFor is an account as an ACME server makes one for a key.
 func accountFor(key crypto.Signer) *v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
@@ -57,7 +57,7 @@ func expectGone(ctx context.Context, account *v1alpha1.AcmeAccount) {
 	}).WithTimeout(patience).Should(BeTrue())
 }
 
-var _ = Describe("A captured endpoint, with a newcomer's public key", func() {
+var _ = Describe("A captured ACME server, with a newcomer's public key", func() {
 	var comer, attacker *party
 	BeforeEach(func(ctx SpecContext) { comer, attacker = newcomer(), newParty(ctx) })
 
@@ -143,7 +143,7 @@ func withURL(header jwstest.Header) jwstest.Header {
 	return header
 }
 
-var _ = Describe("A captured endpoint, with a victim's account", func() {
+var _ = Describe("A captured ACME server, with a victim's account", func() {
 	var victim, attacker *party
 	var account *v1alpha1.AcmeAccount
 	BeforeEach(func(ctx SpecContext) {
@@ -247,7 +247,7 @@ var _ = Describe("A captured endpoint, with a victim's account", func() {
 	It("can't deactivate it without a request of the victim", func(ctx SpecContext) {
 		err := writeSpec(ctx, endpoint, account, map[string]any{"deactivation": map[string]any{}})
 		Expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
-		Expect(err).To(MatchError(ContainSubstring("the endpoint may ask for a deactivation only with a client's signed request")))
+		Expect(err).To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
 		expectUnharmed(ctx)
 	}, SpecTimeout(specPatience))
 
@@ -361,7 +361,7 @@ var _ = Describe("A captured endpoint, with a victim's account", func() {
 
 		It("can't deactivate its authorization without a request of the victim", func(ctx SpecContext) {
 			Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"deactivation": map[string]any{}})).
-				To(MatchError(ContainSubstring("the endpoint may ask for a deactivation only with a client's signed request")))
+				To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
 			victim.finalize(ctx, order)
 		}, SpecTimeout(specPatience))
 

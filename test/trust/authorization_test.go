@@ -15,12 +15,12 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// response is what an endpoint writes into an authorization when a client accepts a challenge.
+// response is what an ACME server writes into an authorization when a client accepts a challenge.
 func response(t acme.ChallengeType, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{"response": v1alpha1.ChallengeResponse{Type: t, Request: *request}}
 }
 
-// plantAuthorization has a captured endpoint make one of its own liking, with an http-01 challenge.
+// plantAuthorization has a captured ACME server make one of its own liking, with an http-01 challenge.
 func plantAuthorization(ctx context.Context, issuer string, account *v1alpha1.AcmeAccount, name string, wildcard bool) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	authorization := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
@@ -45,7 +45,7 @@ func expectRefusedResponse(ctx context.Context, authorization *v1alpha1.AcmeAuth
 	expectShown(ctx, "acmeauthorization", authorization, "ResponseRefused", detail)
 }
 
-var _ = Describe("A captured endpoint, with a victim's authorization that is pending", func() {
+var _ = Describe("A captured ACME server, with a victim's authorization that is pending", func() {
 	var victim, attacker *party
 	var order pursuit
 	var authorization *v1alpha1.AcmeAuthorization
@@ -107,7 +107,7 @@ var _ = Describe("A captured endpoint, with a victim's authorization that is pen
 	}, SpecTimeout(specPatience))
 })
 
-var _ = Describe("A captured endpoint, with the attacker's account", func() {
+var _ = Describe("A captured ACME server, with the attacker's account", func() {
 	var attacker *party
 	var account *v1alpha1.AcmeAccount
 	var name string

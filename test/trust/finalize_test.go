@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// finalization is what an endpoint writes into an order when a client finalizes.
+// finalization is what an ACME server writes into an order when a client finalizes.
 func finalization(csr []byte, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{
 		"csr":          v1alpha1.EncodeCSR(csr),
@@ -51,7 +51,7 @@ func expectFailed(ctx context.Context, p *party, order pursuit, detail string) {
 	Expect(err).To(MatchError(ContainSubstring("invalid")))
 }
 
-var _ = Describe("A captured endpoint, with a victim's order that is ready", func() {
+var _ = Describe("A captured ACME server, with a victim's order that is ready", func() {
 	var victim, attacker *party
 	var order pursuit
 	var name string
@@ -170,7 +170,7 @@ var _ = Describe("A captured endpoint, with a victim's order that is ready", fun
 	}, SpecTimeout(specPatience))
 })
 
-var _ = Describe("A captured endpoint, with an order of the attacker that is pending", func() {
+var _ = Describe("A captured ACME server, with an order of the attacker that is pending", func() {
 	It("gets no certificate before the name is proved", func(ctx SpecContext) {
 		attacker := newParty(ctx)
 		name := newName()

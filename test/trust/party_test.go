@@ -58,14 +58,14 @@ func (p *party) register(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// wire is a party's way to the endpoint. A captured endpoint may keep what comes over it to itself.
+// wire is a party's way to the ACME server. A captured ACME server may keep what comes over it to itself.
 type wire struct {
 	transport *http.Transport
 	withhold  bool
 	last      []byte
 }
 
-var errWithheld = errors.New("the endpoint keeps this request to itself")
+var errWithheld = errors.New("the ACME server keeps this request to itself")
 
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -79,7 +79,7 @@ func (w *wire) RoundTrip(request *http.Request) (*http.Response, error) {
 	return nil, errWithheld
 }
 
-// withheld is the request that the party sends, genuine in every way, which a captured endpoint has and doesn't carry out.
+// withheld is the request that the party sends, genuine in every way, which a captured ACME server has and doesn't carry out.
 func (p *party) withheld(send func() error) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	p.wire.withhold = true
@@ -210,7 +210,7 @@ func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthoriz
 	return all
 }
 
-// storedTooSoon is the authorization of an order for one name, stored by a captured endpoint before the client has chosen a
+// storedTooSoon is the authorization of an order for one name, stored by a captured ACME server before the client has chosen a
 // challenge, with the token of the http-01 challenge that the client was shown.
 func storedTooSoon(ctx context.Context, order pursuit, token string) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()

@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// revocation is what an endpoint writes into an order when a client revokes its certificate.
+// revocation is what an ACME server writes into an order when a client revokes its certificate.
 func revocation(reason int, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{"revocation": v1alpha1.Revocation{Reason: reason, Request: request}}
 }
@@ -22,7 +22,7 @@ func revocationPayload(certificate *x509.Certificate, reason int) map[string]any
 	return map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(certificate.Raw), "reason": reason}
 }
 
-var _ = Describe("A captured endpoint, with a victim's certificate", func() {
+var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 	const superseded = 4
 	var victim, attacker *party
 	var order pursuit
@@ -42,7 +42,7 @@ var _ = Describe("A captured endpoint, with a victim's certificate", func() {
 
 	It("can't revoke it without a request of a client", func(ctx SpecContext) {
 		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": map[string]any{"reason": superseded}})).
-			To(MatchError(ContainSubstring("the endpoint may ask for a revocation only with a client's signed request")))
+			To(MatchError(ContainSubstring("the ACME server may ask for a revocation only with a client's signed request")))
 		Expect(refresh(ctx, order.AcmeOrder).Status.RevokedAt).To(BeNil())
 		revokedByPerson(ctx)
 	}, SpecTimeout(specPatience))
@@ -96,7 +96,7 @@ var _ = Describe("A captured endpoint, with a victim's certificate", func() {
 		planted.Spec.CSR, planted.Spec.Finalization, planted.Spec.IssuerRef.Name = "", nil, "nobody"
 		plant(ctx, planted)
 		Expect(writeSpec(ctx, person, planted, map[string]any{"revocation": map[string]any{"reason": superseded}})).To(Succeed())
-		const refused = "the endpoint may not change what a person asked for"
+		const refused = "the ACME server may not change what a person asked for"
 		Expect(writeSpec(ctx, endpoint, planted, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring(refused)))
 		genuine := victim.withheld(func() error { return victim.RevokeCert(ctx, nil, certificate.Raw, superseded) })
 		Expect(writeSpec(ctx, endpoint, planted, revocation(superseded, genuine))).To(MatchError(ContainSubstring(refused)))

@@ -45,7 +45,7 @@ func rights(ctx context.Context, c client.Client) []string {
 	return lines
 }
 
-var _ = Describe("The endpoint's ServiceAccount", func() {
+var _ = Describe("The ACME server's ServiceAccount", func() {
 	var victim *party
 	var order pursuit
 	var authorization *v1alpha1.AcmeAuthorization
@@ -112,7 +112,7 @@ var _ = Describe("The endpoint's ServiceAccount", func() {
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx)} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": `+metadata+`}`))
 			err := endpoint.Patch(ctx, object.DeepCopyObject().(client.Object), patch)
-			Expect(err).To(MatchError(ContainSubstring("the endpoint may not set")), "%T", object)
+			Expect(err).To(MatchError(ContainSubstring("the ACME server may not set")), "%T", object)
 		}
 		victim.finalize(ctx, order)
 	},
@@ -124,7 +124,7 @@ var _ = Describe("The endpoint's ServiceAccount", func() {
 	It("can't take the finalizer from an order", func(ctx SpecContext) {
 		Expect(order.Finalizers).To(ConsistOf(v1alpha1.RevocationFinalizer))
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`))
-		Expect(endpoint.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the endpoint may not set")))
+		Expect(endpoint.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(specPatience))
 
 	It("can't make objects that end themselves, or can't be ended", func(ctx SpecContext) {
@@ -135,13 +135,13 @@ var _ = Describe("The endpoint's ServiceAccount", func() {
 			APIVersion: "v1", Kind: "ConfigMap", Name: "mine", UID: "a",
 		}}}
 		for _, object := range []client.Object{withFinalizer, withOwner} {
-			Expect(endpoint.Create(ctx, object)).To(MatchError(ContainSubstring("the endpoint may not set")))
+			Expect(endpoint.Create(ctx, object)).To(MatchError(ContainSubstring("the ACME server may not set")))
 		}
 		ended := accountFor(newKey())
 		ended.Namespace = local.Namespace
 		ended.Spec.Registration = sign(victim.Key, jwk(victim.Key), acme.NewAccountPath, struct{}{})
 		ended.Spec.Deactivation = &v1alpha1.Deactivation{}
-		Expect(endpoint.Create(ctx, ended)).To(MatchError(ContainSubstring("the endpoint may ask for a deactivation only with a client's signed request")))
+		Expect(endpoint.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
 	}, SpecTimeout(specPatience))
 
 	It("can't change what was ordered", func(ctx SpecContext) {

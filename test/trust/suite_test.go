@@ -1,4 +1,4 @@
-// Package trust plays an ACME endpoint that has been taken over. It runs all of acmeca and then, with the endpoint's own
+// Package trust plays an ACME server that has been taken over. It runs all of acmeca and then, with the ACME server's own
 // ServiceAccount and an ACME account of its own, writes into the API objects what no client asked for. Nothing of that may
 // come true, and whoever looks with kubectl has to see that it was tried.
 package trust
@@ -43,7 +43,7 @@ const (
 
 var (
 	acmeca *local.Local
-	// person has every right, as who looks after the cluster has; endpoint and controller have those of their
+	// person has every right, as who looks after the cluster has; ACME server and controller have those of their
 	// ServiceAccounts.
 	person, endpoint, controller client.Client
 	responder                    *http01.Responder
@@ -110,7 +110,7 @@ func newName() string {
 	return fmt.Sprintf("n%d.test", names)
 }
 
-// writeSpec is what a captured endpoint does: it changes members of an object's spec. A nil member is removed.
+// writeSpec is what a captured ACME server does: it changes members of an object's spec. A nil member is removed.
 func writeSpec(ctx context.Context, c client.Client, object client.Object, members map[string]any) error {
 	GinkgoHelper()
 	patch, err := json.Marshal(map[string]any{"spec": members})
@@ -118,7 +118,7 @@ func writeSpec(ctx context.Context, c client.Client, object client.Object, membe
 	return c.Patch(ctx, object.DeepCopyObject().(client.Object), client.RawPatch(types.MergePatchType, patch))
 }
 
-// plant has a captured endpoint create an object, under a name of its own where it has none.
+// plant has a captured ACME server create an object, under a name of its own where it has none.
 func plant(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	object.SetNamespace(local.Namespace)

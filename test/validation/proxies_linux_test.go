@@ -21,10 +21,10 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// endpointName is the endpoint's inside the cluster, which the documented proxy verifies.
+// endpointName is the ACME server's inside the cluster, which the documented proxy verifies.
 const endpointName = "acmeca.acmeca-system.svc"
 
-// giveEndpointItsName has the endpoint's certificate show that name too.
+// giveEndpointItsName has the ACME server's certificate show that name too.
 func giveEndpointItsName(ctx context.Context) {
 	GinkgoHelper()
 	i := issuer{&v1alpha1.AcmeIssuer{}}
@@ -76,7 +76,7 @@ func startProxy(p *pki, in *namespace, address, host string) (base string) {
 	return "https://" + net.JoinHostPort(address, port)
 }
 
-// directoryThrough gets an issuer's directory with a client's own headers: through the proxy, or from the endpoint itself.
+// directoryThrough gets an issuer's directory with a client's own headers: through the proxy, or from the ACME server itself.
 func directoryThrough(ctx context.Context, p *pki, clients *namespace, base string, i issuer, claims http.Header) string {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
@@ -134,7 +134,7 @@ var _ = Describe("A proxy", func() {
 		p, proxy, clients := newPKI(), newNamespace(ctx, "proxy"), newNamespace(ctx, "clients")
 		_, host := proxy.link(ctx, nil)
 		front, _ := proxy.link(ctx, clients)
-		address, _ := clients.link(ctx, nil) // the controller's way to the clients, who have none to the endpoint
+		address, _ := clients.link(ctx, nil) // the controller's way to the clients, who have none to the ACME server
 		base := startProxy(p, proxy, front, host)
 		resolver := net.JoinHostPort("127.0.0.1", freePortText())
 		serveDNS(nil, resolver, map[string]string{"client.public.test": address})

@@ -135,7 +135,7 @@ func authorizationsFor(ctx context.Context, i issuer, name string) []v1alpha1.Ac
 	return found
 }
 
-// trusting is an HTTP client that trusts the endpoint's CA alone.
+// trusting is an HTTP client that trusts the ACME server's CA alone.
 func trusting() *http.Client {
 	GinkgoHelper()
 	text, err := os.ReadFile(acmeca.CAFile())

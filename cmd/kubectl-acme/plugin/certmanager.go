@@ -19,7 +19,7 @@ type certManagerRequest struct {
 	ingressClass, gateway        string
 	eabKeyID, eabSecret          string
 	profile                      string
-	caBundle                     string // of who signed the endpoint's certificate
+	caBundle                     string // of who signed the ACME server's certificate
 }
 
 func newCertManagerIssuer(o *options) *cobra.Command {
@@ -109,7 +109,7 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 	return map[string]any{"apiVersion": "cert-manager.io/v1", "kind": r.kind, "metadata": metadata, "spec": map[string]any{"acme": spec}}, nil
 }
 
-// endpointBundle is what a client of the issuer has to trust to reach the endpoint. Its certificate is signed by the CA of the
+// endpointBundle is what a client of the issuer has to trust to reach the ACME server. Its certificate is signed by the CA of the
 // issuer that has the directory's short URL, which needn't be this one. To whoever may not see that one, this one's is the
 // best guess.
 func (o *options) endpointBundle(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {

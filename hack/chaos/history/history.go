@@ -18,7 +18,7 @@ type History struct {
 	Answers        []Answer
 	// Issued are the lines "certificate issued" of the audit log.
 	Issued []Issued
-	// Several says that the endpoint has several replicas. A client that lost an answer lost the nonce in it too, which says
+	// Several says that the ACME server has several replicas. A client that lost an answer lost the nonce in it too, which says
 	// what it was shown before, and may be shown less by the next replica for a moment (docs/decisions/0091).
 	Several bool
 	// Gaps are what could not be recorded; with any of them a check says nothing.

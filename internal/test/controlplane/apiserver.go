@@ -38,7 +38,7 @@ func (p *Plane) apiserverArgs() []string {
 		"--service-account-key-file=" + k.serviceAccounts,
 		"--service-account-signing-key-file=" + k.serviceAccounts,
 		"--service-cluster-ip-range=10.0.0.0/24",
-		// The Service "kubernetes" can't have an endpoint on loopback, and nothing here routes to Services anyway.
+		// The Service "kubernetes" can't have an ACME server on loopback, and nothing here routes to Services anyway.
 		"--endpoint-reconciler-type=none",
 		"--profiling=false",
 	}

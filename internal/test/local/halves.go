@@ -5,7 +5,7 @@ func (l *Local) ControllerArgs(kubeconfig string, health int) []string {
 	return append(l.commonArgs("controller", kubeconfig, health), "--server-tls-secret", serverSecret)
 }
 
-// ReplicaArgs are what a replica of the endpoint is run with as a process of its own.
+// ReplicaArgs are what a replica of the ACME server is run with as a process of its own.
 func (l *Local) ReplicaArgs(kubeconfig string, ports ReplicaPorts) []string {
 	return append(l.commonArgs("server", kubeconfig, ports.Health),
 		"--listen", address(ports.HTTPS), "--plain-listen", address(ports.HTTP), "--tls-dir", l.TLSDir(),
@@ -32,7 +32,7 @@ func (l *Local) Program() string { return l.options.Operator }
 // Path is that of a file or directory in the state.
 func (l *Local) Path(elements ...string) string { return l.path(elements...) }
 
-// Names in Namespace: the ServiceAccounts of the two halves, and the Secret with what the endpoint's replicas share.
+// Names in Namespace: the ServiceAccounts of the two halves, and the Secret with what the ACME server's replicas share.
 const (
 	ControllerAccount = controllerAccount
 	ServerAccount     = serverAccount

@@ -19,7 +19,7 @@ const Namespace = "acmeca-system"
 var builtInIssuer []byte
 
 // readIssuer reads the objects of an issuer file, or the built-in ones when file is "". Objects that name no namespace get
-// the operator's. It returns the AcmeIssuer among them too, which is the one that the endpoint serves under /acme.
+// the operator's. It returns the AcmeIssuer among them too, which is the one that the ACME server serves under /acme.
 func readIssuer(file string, ports Ports) (objects []*unstructured.Unstructured, issuer *unstructured.Unstructured, err error) {
 	text := builtInIssuer
 	if file != "" {

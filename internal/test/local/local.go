@@ -28,7 +28,7 @@ type Options struct {
 	IssuerFile    string    // the AcmeIssuer to serve, and what it needs; "" for a built-in one
 	Ports         Ports     // on 127.0.0.1
 	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests
-	Replicas      bool      // the endpoint is in processes of its own, which StartReplica starts; for tests
+	Replicas      bool      // the ACME server is in processes of its own, which StartReplica starts; for tests
 	Progress      io.Writer // gets a line for each slow step
 }
 
@@ -272,7 +272,7 @@ func (l *Local) Client() client.Client { return l.client }
 // Ports are those in use.
 func (l *Local) Ports() Ports { return l.options.Ports }
 
-// BaseURL is the endpoint's.
+// BaseURL is the ACME server's.
 func (l *Local) BaseURL() string { return "https://" + address(l.options.Ports.HTTPS) }
 
 // DirectoryURL is what an ACME client is given.

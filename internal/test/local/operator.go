@@ -14,7 +14,7 @@ import (
 const (
 	controllerAccount = "acmeca-controller"
 	serverAccount     = "acmeca-server"
-	serverSecret      = "acmeca-server-tls" // where the controllers put the endpoint's TLS certificate
+	serverSecret      = "acmeca-server-tls" // where the controllers put the ACME server's TLS certificate
 
 	operatorGrace = 30 * time.Second // to answer the requests that it has begun
 	readyTimeout  = time.Minute
@@ -22,7 +22,7 @@ const (
 )
 
 // operatorArgs are what the operator is run with: both halves in one process, each with its own ServiceAccount; or the
-// controllers alone, beside replicas of the endpoint.
+// controllers alone, beside replicas of the ACME server.
 func (l *Local) operatorArgs() []string {
 	p := l.options.Ports
 	if l.options.Replicas {

@@ -10,7 +10,7 @@ import (
 
 // Ports on loopback that acmeca and its surroundings use.
 type Ports struct {
-	HTTPS            int // the ACME endpoint
+	HTTPS            int // the ACME server
 	HTTP             int // its plain listener, for CRLs and CA certificates
 	ControllerHealth int
 	ServerHealth     int
@@ -31,7 +31,7 @@ func FreePorts() (p Ports, err error) {
 	return p, err
 }
 
-// ReplicaPorts are those of a replica of the endpoint.
+// ReplicaPorts are those of a replica of the ACME server.
 type ReplicaPorts struct {
 	HTTPS, HTTP, Health int
 	Peers               int // where other replicas ask about nonces

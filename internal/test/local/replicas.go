@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	replicaSecret = "acmeca-server-replicas" // where the controllers put what the endpoint's replicas share
+	replicaSecret = "acmeca-server-replicas" // where the controllers put what the ACME server's replicas share
 
 	replicaDelay  = 500 * time.Millisecond // for whoever sends requests to notice that the replica isn't ready
 	replicaLinger = 3 * time.Second
 )
 
-// Replica is one of several processes that serve ACME, as a Pod of the endpoint would.
+// Replica is one of several processes that serve ACME, as a Pod of the ACME server would.
 type Replica struct {
 	// Address that it serves ACME on, and PlainAddress without TLS.
 	Address, PlainAddress string
@@ -28,11 +28,11 @@ type Replica struct {
 	process *process.Process
 }
 
-// StartReplica starts another replica of the endpoint, beside those that there are, and waits until it is ready. It needs
+// StartReplica starts another replica of the ACME server, beside those that there are, and waits until it is ready. It needs
 // Options.Replicas. It gets the arguments besides its own.
 func (l *Local) StartReplica(ctx context.Context, args ...string) (*Replica, error) {
 	if !l.options.Replicas {
-		return nil, errors.New("the endpoint is in the operator's own process, without replicas")
+		return nil, errors.New("the ACME server is in the operator's own process, without replicas")
 	}
 	ports, err := FreeReplicaPorts()
 	if err != nil {
@@ -90,5 +90,5 @@ func (r *Replica) Kill() {
 	r.process.Kill()
 }
 
-// TLSDir is where the endpoint's TLS certificate is mounted.
+// TLSDir is where the ACME server's TLS certificate is mounted.
 func (l *Local) TLSDir() string { return l.path("tls") }

@@ -18,7 +18,7 @@ func StartForTest(ctx context.Context, operatorArgs ...string) (*Local, func(), 
 	return startInTemporary(ctx, Options{OperatorArgs: operatorArgs})
 }
 
-// StartForTestWithReplicas is StartForTest without the endpoint, of which StartReplica starts replicas. The operator's URLs
+// StartForTestWithReplicas is StartForTest without the ACME server, of which StartReplica starts replicas. The operator's URLs
 // are on Ports().HTTPS all the same, where the test has to listen and choose among replicas. The controllers get the
 // arguments besides their own.
 func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
