@@ -17,6 +17,7 @@ func TestImportDirections(t *testing.T) {
 		packages []string
 		never    []string // prefixes of import paths
 	}{
+		{"test support stays out of the operator", []string{"cmd/...", "controllers/...", "acmeserver/..."}, []string{module + "internal/test"}},
 		{"the vocabulary needs the standard library alone", []string{"api/acme"}, []string{"golang.org/", "github.com/", "k8s.io/"}},
 		{"pure packages are tested and fuzzed without a cluster",
 			[]string{"api/acme", "internal/jws", "internal/tracing", "internal/pki/keycheck", "internal/pki/validity", "acmeserver/nonce", "controllers/ca", "controllers/validation/..."}, kubernetes},
