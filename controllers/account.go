@@ -9,6 +9,10 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -25,6 +29,13 @@ type AccountReconciler struct {
 	Issuers  *Issuers
 	Events   events.EventRecorder
 	Clock    clock.PassiveClock
+}
+
+// SetupWithManager adds the controller to a manager. It reconciles the accounts of the issuers that come from issuersReady.
+func (r *AccountReconciler) SetupWithManager(mgr manager.Manager, options controller.Options, issuersReady <-chan event.GenericEvent) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("account").For(&v1alpha1.AcmeAccount{}).
+		WatchesRawSource(source.Channel(issuersReady, unsettled(mgr.GetClient(), &v1alpha1.AcmeAccountList{}))).
+		WithOptions(options).Complete(unlessChanged(r))
 }
 
 // Reconcile looks at each request in an account's spec that it hasn't looked at before.

@@ -11,9 +11,6 @@ import (
 	"github.com/acmeca/acmeca/internal/jws"
 )
 
-// indexThumbprint finds accounts by the key that they have.
-const indexThumbprint = "status.thumbprint"
-
 // accountKeyFault keeps the keys of accounts, of any issuer, out of certificates (RFC 8555 section 11.1).
 func accountKeyFault(ctx context.Context, reader client.Reader, certificateKey crypto.PublicKey) (*acme.Problem, error) {
 	key, problem := jws.NewKey(certificateKey)

@@ -110,7 +110,7 @@ func (a *Attempts) Start(issuer *Issuer, account *v1alpha1.AcmeAccount, authz *v
 	number, job := state.Number, state.job()
 	a.mu.Unlock()
 
-	request := validationRequest(issuer, account, authz)
+	request := issuer.validationRequest(account, authz)
 	submit := func() {
 		if !a.current(key, state) {
 			return

@@ -4,21 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
-	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // checks is a Checker whose every check is what a test says.
@@ -137,48 +134,6 @@ func TestAttempt(t *testing.T) {
 		b.Start(issuer, owner, authz, attempt.Number) // as who has found only now that the account is another
 		if attempt := b.Newest(authz, owner); attempt.Number != 1 || !attempt.Running {
 			t.Errorf("another account's first attempt is %+v", attempt)
-		}
-	})
-}
-
-// An outcome that nobody took up for a while, as of a suspended issuer, is of when it was tried, and by the rules of then.
-func TestAnOutcomeIsOfWhenItWasTried(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{})
-		issuer := &Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result { return valid })}
-		issuer.Spec.Profiles = []v1alpha1.Profile{{Name: "default"}}
-		issuer.Spec.Challenges.Types = []acme.ChallengeType{acme.HTTP01}
-		issuer.Spec.Lifetimes.Authorization.Duration = 24 * time.Hour
-		issuer.Spec.Validation.CAA = v1alpha1.CAAOff
-		var err error
-		if issuer.Policy, err = policy.New(&issuer.Spec); err != nil {
-			t.Fatal(err)
-		}
-		b.start(issuer, "acct", "a")
-		b.woken(0)
-		tried := time.Now()
-		time.Sleep(time.Hour)
-		issuer.Spec.Validation.CAA = v1alpha1.CAAEnforce
-		owner, authz := pendingAuthorization("acct", "a")
-		next, err := (&AuthorizationReconciler{Attempts: b.Attempts}).validate(t.Context(), issuer, owner, authz)
-		if err != nil || next != nil || authz.Status.State != acme.StateValid {
-			t.Fatalf("%v, %+v", err, authz.Status)
-		}
-		if at := authz.Status.Challenge.ValidatedAt; !at.Time.Equal(tried) || !authz.Status.Expires.Time.Equal(tried.Add(24*time.Hour)) {
-			t.Errorf("validated at %v and until %v, tried at %v", at, authz.Status.Expires, tried)
-		}
-		if authz.Status.Challenge.CAACheckedAt != nil {
-			t.Error("CAA was looked at, it says")
-		}
-
-		issuer.Spec.Challenges.Types = []acme.ChallengeType{acme.DNS01}
-		if issuer.Policy, err = policy.New(&issuer.Spec); err != nil {
-			t.Fatal(err)
-		}
-		owner, authz = pendingAuthorization("acct", "a")
-		_, err = (&AuthorizationReconciler{Attempts: b.Attempts, Events: events.NewFakeRecorder(1)}).validate(t.Context(), issuer, owner, authz)
-		if err != nil || authz.Status.State != acme.StateInvalid || !strings.Contains(authz.Status.Problem.Detail, "doesn't offer http-01") {
-			t.Errorf("a challenge that isn't offered any more: %v, %+v", err, authz.Status)
 		}
 	})
 }

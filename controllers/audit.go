@@ -204,3 +204,12 @@ func timeOf(t *metav1.Time) time.Time {
 	}
 	return t.Time
 }
+
+// identifierValues returns the values of an order's identifiers.
+func identifierValues(order *v1alpha1.AcmeOrder) []string {
+	values := make([]string, len(order.Spec.Identifiers))
+	for i, id := range order.Spec.Identifiers {
+		values[i] = id.Value
+	}
+	return values
+}

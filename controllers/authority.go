@@ -40,9 +40,6 @@ const (
 	caBackdate = 5 * time.Minute
 )
 
-// issuerLabel tells which issuer a Secret or ConfigMap belongs to.
-const issuerLabel = v1alpha1.IssuerLabel
-
 // Authorities loads the CAs of issuers from Secrets, and makes them where they are to be made.
 type Authorities struct {
 	// Client reads Secrets past every cache.
@@ -296,7 +293,7 @@ func tlsSecret(object *v1alpha1.AcmeIssuer, suffix string, pair *ca.KeyPair, cha
 }
 
 func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
-	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{issuerLabel: object.Name}}
+	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
 }
 
 func issuingCertificate(issuer *Issuer) *v1alpha1.IssuingCertificate {
@@ -308,4 +305,16 @@ func issuingCertificate(issuer *Issuer) *v1alpha1.IssuingCertificate {
 		Chain:    string(issuer.Chain),
 		NotAfter: metav1.NewTime(certificate.NotAfter),
 	}
+}
+
+// secretsOf are the names of the Secrets that the operator makes for an issuer.
+func (a Authorities) secretsOf(ctx context.Context, object *v1alpha1.AcmeIssuer) []string {
+	names := []string{object.Name + rootSuffix, object.Name + serialSuffix, object.Name + intermediateSuffix}
+	intermediate := &corev1.Secret{}
+	if a.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Name + intermediateSuffix}, intermediate) == nil {
+		for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
+			names = append(names, object.Name+intermediateSuffix+"-"+id)
+		}
+	}
+	return names
 }

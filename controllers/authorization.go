@@ -10,7 +10,12 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -26,6 +31,16 @@ type AuthorizationReconciler struct {
 	Attempts *Attempts
 	Events   events.EventRecorder
 	Clock    clock.PassiveClock
+}
+
+// SetupWithManager adds the controller to a manager. It reconciles the authorizations of the issuers that come from
+// issuersReady, and the authorizations whose attempts have ended, from ended.
+func (r *AuthorizationReconciler) SetupWithManager(mgr manager.Manager, options controller.Options, issuersReady, ended <-chan event.GenericEvent) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
+		Watches(&v1alpha1.AcmeAccount{}, unfinishedOf(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
+		WatchesRawSource(source.Channel(ended, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(issuersReady, unsettled(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{}))).
+		WithOptions(options).Complete(unlessChanged(r))
 }
 
 // Reconcile takes an authorization one step on.
@@ -127,10 +142,6 @@ func (r *AuthorizationReconciler) withoutIssuer(ctx context.Context, authz *v1al
 	authz.Status.State, authz.Status.Expires = acme.StateInvalid, &now
 	authz.Status.Problem = v1alpha1.ProblemFrom(issuerDeleted(authz.Spec.IssuerRef).About(authz.Authorized()))
 	return writeStatus(ctx, r.Client, authz, base)
-}
-
-func issuerDeleted(issuer v1alpha1.ObjectRef) *acme.Problem {
-	return acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", issuer.Name)
 }
 
 // expire ends an authorization whose time is over (RFC 8555 section 7.1.6).
@@ -242,4 +253,17 @@ func earliest(t, limit time.Time) time.Time {
 		return limit
 	}
 	return t
+}
+
+// endWith ends an authorization whose account has ended: what was proved was proved for that account alone.
+func endWith(account acme.State, problem *acme.Problem, authz *v1alpha1.AcmeAuthorization) {
+	switch {
+	case authz.Status.State == acme.StatePending:
+		authz.Status.State = acme.StateInvalid
+	case account == acme.StateDeactivated:
+		authz.Status.State = acme.StateDeactivated
+	default:
+		authz.Status.State = acme.StateRevoked
+	}
+	authz.Status.Problem = v1alpha1.ProblemFrom(problem)
 }

@@ -122,7 +122,7 @@ func (b *BlockedKeys) read(ctx context.Context, key client.ObjectKey) (*corev1.C
 	configMap := &corev1.ConfigMap{}
 	err := b.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.Name + blockedSuffix}, configMap)
 	if apierrors.IsNotFound(err) {
-		configMap.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name + blockedSuffix, Labels: map[string]string{issuerLabel: key.Name}}
+		configMap.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name + blockedSuffix, Labels: map[string]string{v1alpha1.IssuerLabel: key.Name}}
 		return configMap, map[string]bool{}, nil
 	}
 	if err != nil {

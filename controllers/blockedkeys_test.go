@@ -39,7 +39,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		GinkgoHelper()
 		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}}}
 		order.Namespace = w.namespace
-		problem, err := w.lists.Blocked.Fault(ctx, order, key)
+		problem, err := w.lists.Publisher.Blocked.Fault(ctx, order, key)
 		Expect(err).NotTo(HaveOccurred())
 		if problem != nil {
 			Expect(problem.Type).To(Equal(acme.BadCSR))
@@ -68,7 +68,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		Expect(stored(ctx).Data[blockedField]).To(Equal(fingerprint + "\n"))
 		Expect(blocked(ctx)).To(BeTrue())
 		w.restartLists()
-		Expect(w.lists.Blocked.Load(ctx, w.key(), w.loaded())).To(Succeed())
+		Expect(w.lists.Publisher.Blocked.Load(ctx, w.key(), w.loaded())).To(Succeed())
 		Expect(blocked(ctx)).To(BeTrue())
 	})
 
@@ -90,7 +90,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 	It("can be named by a person, and what is no key is left alone and said", func(ctx SpecContext) {
 		named := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca-blocked-keys"}, Data: map[string]string{blockedField: "\n " + strings.ToUpper(fingerprint)}}
 		Expect(admin.Create(ctx, named)).To(Succeed())
-		Expect(w.lists.Blocked.Load(ctx, w.key(), w.loaded())).To(Succeed())
+		Expect(w.lists.Publisher.Blocked.Load(ctx, w.key(), w.loaded())).To(Succeed())
 		Expect(blocked(ctx)).To(BeTrue())
 
 		named.Data[blockedField] = "no key"

@@ -5,15 +5,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,51 +168,5 @@ func TestDeniedToAllIssuers(t *testing.T) {
 	got := checker.Validate(t.Context(), validation.Request{Identifier: acme.Identifier{Type: acme.IP, Value: "127.0.0.1"}, Type: acme.HTTP01, Token: "t", Thumbprint: "t"})
 	if got.Valid || got.Problem.Type != acme.Connection || !strings.Contains(got.Problem.Detail, "may not connect") {
 		t.Errorf("got %+v", got)
-	}
-}
-
-func TestValidationRequest(t *testing.T) {
-	account, authz := pendingAuthorization("acct", "a")
-	account.Status.FormerThumbprints = []string{"former"}
-	issuer := &Issuer{Bases: []acme.Base{"https://one.test", "https://two.test"}}
-	protected, err := json.Marshal(map[string]string{"alg": "ES256", "kid": "https://two.test/acme/acct/acct", "url": "https://two.test/acme/chall/a", "nonce": "AAAA"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	authz.Spec.Response.Request = v1alpha1.SignedRequest{Protected: encode(protected), Payload: encode([]byte("{}")), Signature: encode(make([]byte, 64))}
-	got := validationRequest(issuer, account, authz)
-	if !slices.Equal(got.AccountURIs, []string{"https://two.test/acme/acct/acct", "https://one.test/acme/acct/acct"}) {
-		t.Errorf("the URL that the client uses isn't the first: %v", got.AccountURIs)
-	}
-	if !slices.Equal(got.HashPrefixes, []string{"https://one.test/acme/account-hash/", "https://two.test/acme/account-hash/"}) || !slices.Equal(got.FormerThumbprints, []string{"former"}) {
-		t.Errorf("got %+v", got)
-	}
-	authz.Spec.Response = nil
-	if got := validationRequest(issuer, account, authz); got.Type != "" || got.Token != "" {
-		t.Errorf("without a response: %+v", got)
-	}
-}
-
-func TestFormerThumbprints(t *testing.T) {
-	account := &v1alpha1.AcmeAccount{}
-	account.Status.Thumbprint = "a"
-	change := func(next string) {
-		account.Status.FormerThumbprints, account.Status.Thumbprint = formerThumbprints(account, next), next
-	}
-	change("b")
-	change("c")
-	if !slices.Equal(account.Status.FormerThumbprints, []string{"b", "a"}) {
-		t.Errorf("got %v", account.Status.FormerThumbprints)
-	}
-	change("a") // a key that comes back is not a former one
-	if !slices.Equal(account.Status.FormerThumbprints, []string{"c", "b"}) {
-		t.Errorf("got %v", account.Status.FormerThumbprints)
-	}
-	for i := range 100 {
-		change(fmt.Sprint(i))
-	}
-	if len(account.Status.FormerThumbprints) != maxFormerThumbprints || account.Status.FormerThumbprints[0] != "98" {
-		t.Errorf("got %v", account.Status.FormerThumbprints)
 	}
 }

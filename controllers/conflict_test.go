@@ -1,51 +1,13 @@
 package controllers
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 var _ = Describe("A conflict with another's change", func() {
-	conflict := fmt.Errorf("writing: %w", apierrors.NewConflict(schema.GroupResource{Resource: "acmeorders"}, "o", errors.New("it was changed")))
-	request := ctrl.Request{NamespacedName: client.ObjectKey{Name: "o"}}
-
-	It("is no error, but one that stays is", func(ctx SpecContext) {
-		answers := []error{conflict, conflict, nil, errors.New("another one")}
-		r := unlessChanged(reconcile.Func(func(context.Context, ctrl.Request) (ctrl.Result, error) {
-			if len(answers) == 0 {
-				return ctrl.Result{}, conflict
-			}
-			answer := answers[0]
-			answers = answers[1:]
-			return ctrl.Result{}, answer
-		}))
-		for _, delay := range []int{1, 2, 0} {
-			result, err := r.Reconcile(ctx, request)
-			Expect(err).NotTo(HaveOccurred())
-			Expect(result.RequeueAfter).To(BeEquivalentTo(delay * int(conflictDelay)))
-		}
-		_, err := r.Reconcile(ctx, request)
-		Expect(err).To(MatchError("another one"))
-		for range maxConflicts {
-			_, err := r.Reconcile(ctx, request)
-			Expect(err).NotTo(HaveOccurred())
-		}
-		_, err = r.Reconcile(ctx, request)
-		Expect(err).To(MatchError(conflict))
-	})
-
 	It("doesn't come about among the controllers when an issuer is made, changed, deleted and made again", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		issuer := o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.Website = "https://ca.test" })
@@ -71,7 +33,7 @@ var _ = Describe("A conflict with another's change", func() {
 		errs := make(chan error, 2)
 		for range cap(errs) {
 			go func() {
-				_, err := w.reconciler.Lists.publishLast(ctx, w.key(), &issuer)
+				_, err := w.reconciler.CRLs.publishLast(ctx, w.key(), &issuer)
 				errs <- err
 			}()
 		}

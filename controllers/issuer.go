@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -37,7 +37,7 @@ type IssuerReconciler struct {
 	Trust        Trust
 	Blocked      *BlockedKeys
 	Issuers      *Issuers
-	Lists        *RevocationListReconciler
+	CRLs         *Publisher
 	Events       events.EventRecorder
 	Clock        clock.PassiveClock
 	ExternalURLs []string
@@ -54,6 +54,11 @@ type IssuerReconciler struct {
 	Wake []chan<- event.GenericEvent
 	// Metrics to forget deleted issuers in, if any.
 	Metrics *Metrics
+}
+
+// SetupWithManager adds the controller to a manager.
+func (r *IssuerReconciler) SetupWithManager(mgr manager.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(unlessChanged(r))
 }
 
 // Reconcile brings an issuer's status, and what the other controllers know of it, up to date.
@@ -106,12 +111,6 @@ func (r *IssuerReconciler) Reconcile(ctx context.Context, request ctrl.Request) 
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
 }
 
-// concernsOthers reports whether what belongs to the issuer has to be looked at because of what has changed in it.
-func (i *Issuer) concernsOthers(before *Issuer) bool {
-	return before == nil || before.fault != nil && i.fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
-		!slices.EqualFunc(before.authorities(), i.authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
-}
-
 // serve keeps the ACME server's TLS certificate, which the default issuer's CA signs.
 func (r *IssuerReconciler) serve(ctx context.Context, request ctrl.Request, issuer *Issuer) error {
 	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
@@ -123,12 +122,6 @@ func (r *IssuerReconciler) serve(ctx context.Context, request ctrl.Request, issu
 		return nil
 	}
 	return err
-}
-
-// fault is why an issuer can't issue. A transient one is an error of the Kubernetes API, and says nothing of the issuer.
-type fault struct {
-	reason, message string
-	transient       error
 }
 
 func invalidSpec(err error) *fault {
@@ -265,9 +258,6 @@ func (r *IssuerReconciler) report(object *v1alpha1.AcmeIssuer, issuer *Issuer) {
 		status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
 	}
 }
-
-// maxMessage bounds a condition's message in bytes.
-const maxMessage = 2048
 
 // announce makes an Event of an issuer's trouble, once for each.
 func (r *IssuerReconciler) announce(object, base *v1alpha1.AcmeIssuer) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -76,7 +75,7 @@ func (r *IssuerReconciler) leave(ctx context.Context, object *v1alpha1.AcmeIssue
 	if issuer == nil {
 		return true, nil
 	}
-	if done, err = r.Lists.publishLast(ctx, client.ObjectKeyFromObject(object), issuer); err != nil || !done {
+	if done, err = r.CRLs.publishLast(ctx, client.ObjectKeyFromObject(object), issuer); err != nil || !done {
 		return false, err
 	}
 	return true, r.Trust.Remain(ctx, object, issuer)
@@ -140,7 +139,7 @@ func (r *IssuerReconciler) forget(ctx context.Context, key client.ObjectKey) err
 // handOver makes the issuer the owner of what the operator made for it, so that Kubernetes deletes that after it. The
 // operator itself can't delete Secrets.
 func (r *IssuerReconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *Issuer) error {
-	for _, name := range r.secretsOf(ctx, object) {
+	for _, name := range r.Authorities.secretsOf(ctx, object) {
 		if err := r.own(ctx, object, &corev1.Secret{}, name); err != nil {
 			return err
 		}
@@ -157,22 +156,10 @@ func (r *IssuerReconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIs
 	return nil
 }
 
-// secretsOf are the names of the Secrets that the operator makes for an issuer.
-func (r *IssuerReconciler) secretsOf(ctx context.Context, object *v1alpha1.AcmeIssuer) []string {
-	names := []string{object.Name + rootSuffix, object.Name + serialSuffix, object.Name + intermediateSuffix}
-	intermediate := &corev1.Secret{}
-	if r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Name + intermediateSuffix}, intermediate) == nil {
-		for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
-			names = append(names, object.Name+intermediateSuffix+"-"+id)
-		}
-	}
-	return names
-}
-
 // own makes the issuer the owner of an object, if that is the operator's.
 func (r *IssuerReconciler) own(ctx context.Context, issuer *v1alpha1.AcmeIssuer, object client.Object, name string) error {
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
-	if apierrors.IsNotFound(err) || err == nil && object.GetLabels()[issuerLabel] != issuer.Name {
+	if apierrors.IsNotFound(err) || err == nil && object.GetLabels()[v1alpha1.IssuerLabel] != issuer.Name {
 		return nil
 	}
 	if err != nil {
@@ -185,20 +172,4 @@ func (r *IssuerReconciler) own(ctx context.Context, issuer *v1alpha1.AcmeIssuer,
 		return fmt.Errorf("spec.deletionPolicy: %w", err)
 	}
 	return nil
-}
-
-// isEnding reports whether an issuer is gone, or being deleted. The cache is asked first: it is asked for everything that
-// waits for an issuer.
-func isEnding(ctx context.Context, cached, live client.Reader, namespace, name string) (bool, error) {
-	for _, reader := range []client.Reader{cached, live} {
-		issuer := &v1alpha1.AcmeIssuer{}
-		err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, issuer)
-		if client.IgnoreNotFound(err) != nil {
-			return false, err
-		}
-		if err == nil && issuer.DeletionTimestamp == nil {
-			return false, nil
-		}
-	}
-	return true, nil
 }

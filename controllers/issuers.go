@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -178,4 +179,20 @@ func (s *Issuers) remove(key types.NamespacedName) {
 	maps.DeleteFunc(s.shards, func(shard ShardRequest, _ string) bool {
 		return shard.Namespace == key.Namespace && shard.Issuer == key.Name
 	})
+}
+
+// concernsOthers reports whether what belongs to the issuer has to be looked at because of what has changed in it.
+func (i *Issuer) concernsOthers(before *Issuer) bool {
+	return before == nil || before.fault != nil && i.fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
+		!slices.EqualFunc(before.authorities(), i.authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
+}
+
+// ShardRequest asks for a CRL shard to be looked at.
+type ShardRequest struct {
+	Namespace, Issuer, Shard string
+}
+
+// configMap is the ConfigMap that the shard's CRL is published in.
+func (s ShardRequest) configMap() client.ObjectKey {
+	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
 }

@@ -93,7 +93,7 @@ var _ = Describe("An issuer's status", func() {
 		} {
 			secret := w.secret(ctx, name)
 			Expect(secret.Type).To(Equal(kind))
-			Expect(secret.Labels).To(HaveKeyWithValue(issuerLabel, "ca"))
+			Expect(secret.Labels).To(HaveKeyWithValue(v1alpha1.IssuerLabel, "ca"))
 			Expect(secret.OwnerReferences).To(BeEmpty())
 			Expect(secret.Finalizers).To(BeEmpty())
 		}

@@ -63,7 +63,7 @@ func (w *issuerWorld) restart() {
 	blocked := &BlockedKeys{Client: c}
 	w.reconciler = &IssuerReconciler{
 		Client: c, Authorities: Authorities{Client: c, Events: w.events, Clock: w.clock}, Issuers: &Issuers{}, Events: w.events, Clock: w.clock,
-		Trust: Trust{Client: c}, Blocked: blocked, Lists: &RevocationListReconciler{Client: c, Blocked: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
+		Trust: Trust{Client: c}, Blocked: blocked, CRLs: &Publisher{Client: c, Blocked: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
 	}
 }
 
@@ -144,7 +144,7 @@ func (w *issuerWorld) versions(ctx context.Context) map[string]string {
 		versions["secret "+s.Name] = s.ResourceVersion
 	}
 	var configMaps corev1.ConfigMapList
-	Expect(admin.List(ctx, &configMaps, client.InNamespace(w.namespace), client.HasLabels{issuerLabel})).To(Succeed())
+	Expect(admin.List(ctx, &configMaps, client.InNamespace(w.namespace), client.HasLabels{v1alpha1.IssuerLabel})).To(Succeed())
 	for _, c := range configMaps.Items {
 		versions["configMap "+c.Name] = c.ResourceVersion
 	}

@@ -3,7 +3,7 @@ package controllers
 import (
 	"context"
 	"crypto/x509"
-	"maps"
+	"errors"
 	"sync"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -25,13 +26,22 @@ type stateCollector struct {
 	working        <-chan struct{}
 	reader         client.Reader
 	issuers        *Issuers
-	lists          *RevocationListReconciler
+	crls           Part
 	pool           *validation.Pool
 	accounts       *tally[*v1alpha1.AcmeAccount]
 	orders         *tally[*v1alpha1.AcmeOrder]
 	authorizations *tally[*v1alpha1.AcmeAuthorization]
 }
 
+// Part is a collector of gauges that the leader alone reports.
+type Part interface {
+	// Descriptions lists the metrics that Collect reports.
+	Descriptions() []*prometheus.Desc
+	// Collect reports the gauges as they are now.
+	Collect(gauge gaugeFunc)
+}
+
+// describe describes a metric with these labels.
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
@@ -43,10 +53,6 @@ var (
 	descReady          = describe("acmeca_issuer_ready", "Whether an issuer can issue: its Ready condition.", labelNamespace, labelIssuer)
 	descSuspended      = describe("acmeca_issuer_suspended", "Whether a person has suspended an issuer.", labelNamespace, labelIssuer)
 	descCAExpiry       = describe("acmeca_ca_certificate_expiry_timestamp_seconds", "When a CA certificate expires, by what it does: issuing, retired, root.", labelNamespace, labelIssuer, "role", "ca")
-	descCRLThisUpdate  = describe("acmeca_crl_this_update_timestamp_seconds", "When the CRL of a shard was made.", labelNamespace, labelIssuer, "shard")
-	descCRLNextUpdate  = describe("acmeca_crl_next_update_timestamp_seconds", "When the CRL of a shard ceases to count.", labelNamespace, labelIssuer, "shard")
-	descCRLEntries     = describe("acmeca_crl_entries", "Revoked certificates in the CRL of a shard.", labelNamespace, labelIssuer, "shard")
-	descCRLSize        = describe("acmeca_crl_size_bytes", "Size of the CRL of a shard.", labelNamespace, labelIssuer, "shard")
 	descRunning        = describe("acmeca_validations_running", "Validations under way.")
 	descWaiting        = describe("acmeca_validations_waiting", "Validations that wait for their turn.")
 )
@@ -55,8 +61,11 @@ var (
 func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAccounts, descOrders, descAuthorizations, descReady, descSuspended, descCAExpiry,
-		descCRLThisUpdate, descCRLNextUpdate, descCRLEntries, descCRLSize, descRunning, descWaiting,
+		descRunning, descWaiting,
 	} {
+		out <- d
+	}
+	for _, d := range s.crls.Descriptions() {
 		out <- d
 	}
 }
@@ -102,9 +111,10 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 			gauge(d, float64(count), key.issuer.Namespace, key.issuer.Name, string(key.state))
 		}
 	}
-	s.lists.collect(gauge)
+	s.crls.Collect(gauge)
 }
 
+// gaugeFunc reports the value of a gauge.
 type gaugeFunc func(d *prometheus.Desc, value float64, labels ...string)
 
 func collectCA(gauge gaugeFunc, key types.NamespacedName, issuer *Issuer) {
@@ -118,30 +128,13 @@ func collectCA(gauge gaugeFunc, key types.NamespacedName, issuer *Issuer) {
 		}
 	}
 	expiry("issuing", issuer.Authority.Certificate())
-	roots, _ := ca.ParseCertificates(issuer.Bundle) // which was written by this package
+	roots, _ := ca.ParseCertificates(issuer.Bundle) // written by the controllers
 	expiry("root", roots...)
 	var retired []*x509.Certificate
 	for _, authority := range issuer.Retired {
 		retired = append(retired, authority.Certificate())
 	}
 	expiry("retired", retired...)
-}
-
-// collect tells of the CRLs that are published for issuers that there are.
-func (r *RevocationListReconciler) collect(gauge gaugeFunc) {
-	r.mu.Lock()
-	published := maps.Clone(r.published)
-	r.mu.Unlock()
-	for shard, last := range published {
-		issuer, ok := r.Issuers.Revoking(shard.Namespace, shard.Issuer)
-		if !ok || issuer.authorityOf(shard.Shard) == nil || last.crl == nil {
-			continue
-		}
-		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLNextUpdate, float64(last.crl.NextUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLEntries, float64(len(last.crl.Entries)), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLSize, float64(last.size), shard.Namespace, shard.Issuer, shard.Shard)
-	}
 }
 
 func truth(b bool) float64 {
@@ -261,4 +254,11 @@ func (s *stateCollector) observe(ctx context.Context, informers cache.Informers)
 		}
 	}
 	return nil
+}
+
+// registerState registers a collector of what there is: of issuers, of the objects that the cache holds, of validations in
+// the pool, and of CRLs.
+func registerState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *Issuers, pool *validation.Pool, crls Part) error {
+	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
+	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))
 }

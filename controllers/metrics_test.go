@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -100,13 +98,19 @@ func (l listed) List(_ context.Context, list client.ObjectList, _ ...client.List
 	return l.err
 }
 
+// noCRLs is a Part without metrics.
+type noCRLs struct{}
+
+func (noCRLs) Descriptions() []*prometheus.Desc { return nil }
+func (noCRLs) Collect(gaugeFunc)                {}
+
 func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	working := make(chan struct{})
 	accounts, orders, authorizations := newTallies()
 	pool := validation.NewPool(validation.PoolConfig{})
 	defer pool.Close()
 	s := &stateCollector{
-		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)}, issuers: &Issuers{}, lists: &RevocationListReconciler{Issuers: &Issuers{}}, pool: pool,
+		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)}, issuers: &Issuers{}, crls: noCRLs{}, pool: pool,
 		accounts: accounts, orders: orders, authorizations: authorizations,
 	}
 	if n := testutil.CollectAndCount(s); n != 0 {
@@ -115,33 +119,5 @@ func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	close(working)
 	if n := testutil.CollectAndCount(s, "acmeca_issuer_ready"); n != 1 {
 		t.Errorf("%d issuers", n)
-	}
-}
-
-func TestReadinessTellsOfCAs(t *testing.T) {
-	leading, waiting := make(chan struct{}), make(chan struct{})
-	close(leading)
-	one := v1alpha1.AcmeIssuer{}
-	one.Namespace, one.Name = "team", "one"
-	two := *one.DeepCopy()
-	two.Name = "two"
-	loaded := &Issuers{}
-	loaded.set(client.ObjectKeyFromObject(&two), &Issuer{})
-	for name, c := range map[string]struct {
-		working <-chan struct{}
-		reader  listed
-		issuers *Issuers
-		ready   bool
-	}{
-		"no issuers":               {leading, listed{}, &Issuers{}, true},
-		"none has a CA":            {leading, listed{issuers: []v1alpha1.AcmeIssuer{one, two}}, &Issuers{}, false},
-		"one of two has a CA":      {leading, listed{issuers: []v1alpha1.AcmeIssuer{one, two}}, loaded, true},
-		"not the leader":           {waiting, listed{issuers: []v1alpha1.AcmeIssuer{one}}, &Issuers{}, true},
-		"the cache can't be asked": {leading, listed{err: errors.New("no")}, loaded, false},
-	} {
-		err := anyCA(c.working, c.reader, c.issuers)(httptest.NewRequest("GET", "/readyz", nil))
-		if (err == nil) != c.ready {
-			t.Errorf("%s: %v", name, err)
-		}
 	}
 }

@@ -28,8 +28,6 @@ const (
 	// readyDelay is how long a client may take to finalize before "ready" is written down. The ACME server tells clients
 	// that they can finalize without it, so that it is for people, and costs a write only where the client is slow.
 	readyDelay = 2 * time.Second
-	// missingGrace is how long an object waits for one that it refers to and that the cache doesn't show yet.
-	missingGrace = 30 * time.Second
 	// clockSkew is how far the ACME server's clock may be ahead of the controller's.
 	clockSkew = time.Minute
 )
@@ -413,12 +411,12 @@ func issuance(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.Acm
 	if len(identifiers) > profile.MaxIdentifiers {
 		return ca.Request{}, nil, acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 	}
-	accountKey, problem := accountKeys.Parse(account.Status.JWK)
+	key, problem := accountKey(account)
 	if problem != nil {
 		return ca.Request{}, nil, problem
 	}
 	csr, problem := policy.ParseCSR(order.CSRBytes(), identifiers, policy.CSROptions{
-		AccountKey: accountKey.Public(), CAKeys: issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms,
+		AccountKey: key.Public(), CAKeys: issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms,
 	})
 	if problem != nil {
 		return ca.Request{}, nil, problem
@@ -484,12 +482,4 @@ func reasonOf(problem *acme.Problem) string {
 		return "Failed"
 	}
 	return fmt.Sprintf("%c%s", t[0]-'a'+'A', t[1:])
-}
-
-func identifierValues(order *v1alpha1.AcmeOrder) []string {
-	values := make([]string, len(order.Spec.Identifiers))
-	for i, id := range order.Spec.Identifiers {
-		values[i] = id.Value
-	}
-	return values
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
 const (
@@ -37,7 +39,12 @@ type ReplicaSecret struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
 	Secret client.ObjectKey
-	Clock  clock.PassiveClock
+	Clock  clock.WithTicker
+}
+
+// SetupWithManager adds to a manager the periodic check of the Secret.
+func (r *ReplicaSecret) SetupWithManager(mgr manager.Manager) error {
+	return mgr.Add(regularly(r.Clock, replicaSecretCheck, fmt.Sprintf("the Secret %s of the ACME server's replicas can't be kept", r.Secret), r.Ensure))
 }
 
 // Ensure makes the secrets, or moves on to the next one where that is due.

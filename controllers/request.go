@@ -16,9 +16,6 @@ import (
 // The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
 // these functions gives nil where the client really asked for it, or says why that isn't so.
 
-// accountKeys spares parsing an account's key again for each of its requests.
-var accountKeys jws.KeyCache
-
 // verifyAccountRequest verifies that an account signed a request for the resource at path (RFC 8555 section 6.2 and 6.4),
 // with the key that it has now.
 func verifyAccountRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string) (*jws.Message, *acme.Problem) {
@@ -39,7 +36,7 @@ func verifyAccountRequest(issuer *Issuer, account *v1alpha1.AcmeAccount, request
 	if !ok || kid != acme.AccountPath(account.Name) {
 		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed by account %s", account.Name)
 	}
-	key, problem := accountKeys.Parse(account.Status.JWK)
+	key, problem := accountKey(account)
 	if problem != nil {
 		return nil, problem
 	}
@@ -146,4 +143,12 @@ func verifyFinalization(issuer *Issuer, account *v1alpha1.AcmeAccount, order *v1
 		return acme.NewProblem(acme.Unauthorized, "the CSR is not the one in the client's signed request")
 	}
 	return nil
+}
+
+// accountKeys spares parsing an account's key again for each of its requests.
+var accountKeys jws.KeyCache
+
+// accountKey returns the key that an account has now.
+func accountKey(account *v1alpha1.AcmeAccount) (*jws.Key, *acme.Problem) {
+	return accountKeys.Parse(account.Status.JWK)
 }

@@ -7,8 +7,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // requestsFor lists objects in the cache, and asks for each to be reconciled.
@@ -25,4 +28,21 @@ func requestsFor(ctx context.Context, reader client.Reader, list client.ObjectLi
 		return nil
 	})
 	return requests
+}
+
+// unsettled maps an issuer to what of a kind belongs to it and still waits for something.
+func unsettled(reader client.Reader, kind client.ObjectList) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, issuer client.Object) []reconcile.Request {
+		return requestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(issuer.GetNamespace()), client.MatchingFields{indexUnsettled: issuer.GetName()})
+	})
+}
+
+// unfinishedOf maps an account that has ended to what of a kind ends with it.
+func unfinishedOf(reader client.Reader, kind client.ObjectList) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, account client.Object) []reconcile.Request {
+		if !account.(*v1alpha1.AcmeAccount).Status.State.Final() {
+			return nil
+		}
+		return requestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(account.GetNamespace()), client.MatchingFields{indexUnfinishedOf: account.GetName()})
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -38,9 +39,14 @@ type Retention struct {
 	Client client.Client
 	// Live reads past the cache, where an outdated answer would do harm.
 	Live  client.Reader
-	Clock clock.PassiveClock
+	Clock clock.WithTicker
 	// Informers hold what there is; nil for none, and then it is listed.
 	Informers cache.Informers
+}
+
+// SetupWithManager adds to a manager the periodic removal of expired objects.
+func (r *Retention) SetupWithManager(mgr manager.Manager) error {
+	return mgr.Add(regularly(r.Clock, retentionPeriod, "not everything that is over could be removed", r.Sweep))
 }
 
 // Sweep removes what is over now.

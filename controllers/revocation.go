@@ -18,12 +18,6 @@ import (
 	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
-// revocationPending reports whether somebody asked for the certificate to be revoked, and nobody has decided on it.
-func revocationPending(order *v1alpha1.AcmeOrder) bool {
-	asked, handled := order.Spec.Revocation, order.Status.Revocation
-	return asked != nil && order.Status.RevokedAt == nil && (handled == nil || handled.Digest != asked.Digest())
-}
-
 // revoke revokes an order's certificate, or says why not (RFC 8555 section 7.6).
 func (r *OrderReconciler) revoke(ctx context.Context, issuer *Issuer, order *v1alpha1.AcmeOrder) error {
 	problem, err := r.verifyRevocation(ctx, issuer, order)

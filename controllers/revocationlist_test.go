@@ -73,7 +73,7 @@ func (w *crlWorld) shardOf(authority *ca.Authority) ShardRequest {
 
 // restartLists puts a controller that remembers nothing in the place of the one before.
 func (w *crlWorld) restartLists() {
-	w.lists = &RevocationListReconciler{Client: w.cached, Issuers: w.reconciler.Issuers, Blocked: &BlockedKeys{Client: w.cached}, Clock: w.clock}
+	w.lists = &RevocationListReconciler{Publisher: &Publisher{Client: w.cached, Issuers: w.reconciler.Issuers, Blocked: &BlockedKeys{Client: w.cached}, Clock: w.clock}}
 }
 
 func (w *crlWorld) look(ctx context.Context) ctrl.Result {

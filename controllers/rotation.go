@@ -302,15 +302,6 @@ func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
 	return prefixes, nil
 }
 
-func annotate(object client.Object, name, value string) {
-	annotations := object.GetAnnotations()
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	annotations[name] = value
-	object.SetAnnotations(annotations)
-}
-
 func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
 // trustBundle is the PEM of the roots to trust: that of the authority itself, the one to come, and those before.

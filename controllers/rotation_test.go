@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -289,16 +288,6 @@ var _ = Describe("The root of a CA that the operator made", func() {
 		Expect(w.reconcile(ctx).Status.IssuingCertificate).NotTo(Equal(first.Status.IssuingCertificate))
 	})
 })
-
-func TestSuccessor(t *testing.T) {
-	for before, want := range map[string]string{
-		"x": "x 2", "x 2": "x 3", "x 98": "x 99", "x 99": "x", "x 1": "x", "x -3": "x", "x y": "x", "y": "x", "y 2": "x", "": "x", "x 2 2": "x",
-	} {
-		if got := successor("x", before); got != want {
-			t.Errorf("after %q: %q, want %q", before, got, want)
-		}
-	}
-}
 
 // rotationStep is what a person asks for, or what time brings about.
 type rotationStep struct {

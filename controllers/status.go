@@ -33,3 +33,6 @@ func isWhole(object client.Object) bool {
 	order, ok := object.(*v1alpha1.AcmeOrder)
 	return !ok || order.Status.Serial == ""
 }
+
+// maxMessage bounds a condition's message in bytes.
+const maxMessage = 2048

@@ -64,14 +64,14 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return err
-	case err == nil && there.Labels[issuerLabel] != object.Name:
-		issuer.warn("the roots can't be published: the ConfigMap %q is somebody else's (it lacks the label %s: %s)", name, issuerLabel, object.Name)
+	case err == nil && there.Labels[v1alpha1.IssuerLabel] != object.Name:
+		issuer.warn("the roots can't be published: the ConfigMap %q is somebody else's (it lacks the label %s: %s)", name, v1alpha1.IssuerLabel, object.Name)
 		return nil
 	case err == nil && there.Data[v1alpha1.TrustField] == string(issuer.Bundle):
 		return nil
 	}
 	return t.Client.Apply(ctx, corev1ac.ConfigMap(name, object.Namespace).
-		WithLabels(map[string]string{issuerLabel: object.Name}).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
 		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
 }
 
@@ -82,7 +82,7 @@ func (t Trust) Remain(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *
 		authorities = append(authorities, authority.Certificate())
 	}
 	return t.Client.Apply(ctx, corev1ac.ConfigMap(v1alpha1.FormerConfigMap(object.Name), object.Namespace).
-		WithLabels(map[string]string{issuerLabel: object.Name}).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
 		WithData(map[string]string{
 			v1alpha1.TrustField: string(issuer.Bundle), v1alpha1.AuthoritiesField: string(ca.EncodeCertificates(authorities...)),
 		}), applyOptions...)
@@ -99,7 +99,7 @@ func (t Trust) clusterTrustBundle(ctx context.Context, object *v1alpha1.AcmeIssu
 		return nil
 	}
 	err = t.Client.Apply(ctx, certificatesv1ac.ClusterTrustBundle(name).
-		WithLabels(map[string]string{issuerLabel: object.Name, namespaceLabel: object.Namespace}).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name, namespaceLabel: object.Namespace}).
 		WithSpec(certificatesv1ac.ClusterTrustBundleSpec().
 			WithSignerName(v1alpha1.TrustSigner(object.Namespace, object.Name)).
 			WithTrustBundle(string(issuer.Bundle))), applyOptions...)

@@ -31,25 +31,16 @@ const (
 	crlRoom = ca.MaxEntries / 4
 )
 
-// ShardRequest asks for a CRL shard to be looked at.
-type ShardRequest struct {
-	Namespace, Issuer, Shard string
-}
-
-func (s ShardRequest) configMap() client.ObjectKey {
-	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
-}
-
-// RevocationListReconciler publishes an issuer's revocations, a CRL for each shard, in ConfigMaps. The CRL is the durable
-// record: an order may go once its revocation is in it.
-type RevocationListReconciler struct {
+// Publisher publishes the revocations of issuers in ConfigMaps, a CRL for each shard. The CRL is the durable record: an order
+// may be deleted once its revocation is in the CRL. The controllers of CRL shards and of issuers share a Publisher.
+type Publisher struct {
 	// Client reads ConfigMaps past every cache, so that the controllers need no right to list them.
 	Client  client.Client
 	Issuers *Issuers
 	Blocked *BlockedKeys
 	Clock   clock.PassiveClock
 
-	// ending is held while a shard of an issuer that ends is looked at, which the issuer's controller does too.
+	// ending is held while a shard of an issuer that is being deleted is published, since two controllers do so.
 	ending sync.Mutex
 
 	mu        sync.Mutex
@@ -65,39 +56,21 @@ type publishedCRL struct {
 	checked   time.Time
 }
 
-// Reconcile brings a shard up to date: with what was revoked, and anew before half of its life is over.
-func (r *RevocationListReconciler) Reconcile(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
-	issuer, ok := r.Issuers.Revoking(request.Namespace, request.Issuer)
-	if !ok {
-		return ctrl.Result{}, nil // the issuer's becoming ready wakes its shards
-	}
-	authority := issuer.authorityOf(request.Shard)
-	if authority == nil {
-		return r.abandoned(ctx, request)
-	}
-	result, warning, err := r.publish(ctx, request, issuer, authority)
-	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		warning = err.Error()
-	}
-	r.Issuers.setShardWarning(request, warning)
-	return result, err
-}
-
 // publish makes the next CRL where one is due. The warning is for a person.
-func (r *RevocationListReconciler) publish(ctx context.Context, request ShardRequest, issuer *Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
+func (p *Publisher) publish(ctx context.Context, request ShardRequest, issuer *Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
 	if issuer.ending {
-		r.ending.Lock()
-		defer r.ending.Unlock()
+		p.ending.Lock()
+		defer p.ending.Unlock()
 	}
-	last, err := r.read(ctx, request, authority.Certificate())
+	last, err := p.read(ctx, request, authority.Certificate())
 	if err != nil {
 		return ctrl.Result{}, "", err
 	}
-	now := r.Clock.Now()
+	now := p.Clock.Now()
 	if wait := last.at.Add(crlInterval).Sub(now); wait > 0 && wait <= crlInterval && !issuer.ending { // not where the clock was set back
 		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
 	}
-	revoked, err := r.revoked(ctx, request)
+	revoked, err := p.revoked(ctx, request)
 	if err != nil {
 		return ctrl.Result{}, "", err
 	}
@@ -107,30 +80,30 @@ func (r *RevocationListReconciler) publish(ctx context.Context, request ShardReq
 	}
 	next, due := nextCRL(last, revoked, now, end, issuer.crlURL(request.Shard), issuer.ending)
 	if due > 0 {
-		_, err := r.release(ctx, request, last.crl)
+		_, err := p.release(ctx, request, last.crl)
 		return ctrl.Result{RequeueAfter: min(due, crlCheck)}, nearlyFull(last.crl), err
 	}
 	der, err := authority.SignCRL(next)
 	if err != nil {
 		return ctrl.Result{}, "", err
 	}
-	if err := r.write(ctx, request, last, &next, der); err != nil {
+	if err := p.write(ctx, request, last, &next, der); err != nil {
 		return ctrl.Result{}, "", err
 	}
 	entries := len(next.Entries)
 	audit(ctx, auditCRL, auditLine{
 		Namespace: request.Namespace, Issuer: request.Issuer, Shard: request.Shard, Number: next.Number.String(), Entries: &entries, NextUpdate: next.NextUpdate,
 	})
-	_, err = r.release(ctx, request, &next)
+	_, err = p.release(ctx, request, &next)
 	return ctrl.Result{RequeueAfter: crlInterval}, nearlyFull(&next), err
 }
 
 // publishLast publishes the last CRL of each shard of an issuer that ends. It is done when there is nothing more to publish.
-func (r *RevocationListReconciler) publishLast(ctx context.Context, key client.ObjectKey, issuer *Issuer) (done bool, err error) {
+func (p *Publisher) publishLast(ctx context.Context, key client.ObjectKey, issuer *Issuer) (done bool, err error) {
 	done = true
 	for _, shard := range issuer.shards() {
 		request := ShardRequest{Namespace: key.Namespace, Issuer: key.Name, Shard: shard}
-		result, _, err := r.publish(ctx, request, issuer, issuer.authorityOf(shard))
+		result, _, err := p.publish(ctx, request, issuer, issuer.authorityOf(shard))
 		if err != nil {
 			return false, err
 		}
@@ -148,8 +121,8 @@ func nearlyFull(crl *ca.CRL) string {
 
 // abandoned looks at a shard of a CA whose key is gone: the CRL that was published last is the last one. Orders that are
 // being deleted go when their certificates have expired.
-func (r *RevocationListReconciler) abandoned(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
-	left, err := r.release(ctx, request, &ca.CRL{ThisUpdate: r.Clock.Now()})
+func (p *Publisher) abandoned(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
+	left, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
 	if left == 0 {
 		return ctrl.Result{}, err
 	}
@@ -203,9 +176,9 @@ func lists(listed []ca.Entry, serial *big.Int) bool {
 }
 
 // revoked are the revoked certificates of the shard whose orders still exist.
-func (r *RevocationListReconciler) revoked(ctx context.Context, request ShardRequest) ([]ca.Entry, error) {
+func (p *Publisher) revoked(ctx context.Context, request ShardRequest) ([]ca.Entry, error) {
 	var orders v1alpha1.AcmeOrderList
-	if err := r.list(ctx, request, &orders); err != nil {
+	if err := p.list(ctx, request, &orders); err != nil {
 		return nil, err
 	}
 	var entries []ca.Entry
@@ -222,14 +195,14 @@ func (r *RevocationListReconciler) revoked(ctx context.Context, request ShardReq
 	return entries, nil
 }
 
-func (r *RevocationListReconciler) list(ctx context.Context, request ShardRequest, orders *v1alpha1.AcmeOrderList) error {
-	return r.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{indexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
+func (p *Publisher) list(ctx context.Context, request ShardRequest, orders *v1alpha1.AcmeOrderList) error {
+	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{indexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
 }
 
 // release lets go of orders that are being deleted, once the CRL has their revocation, and counts those that it doesn't.
-func (r *RevocationListReconciler) release(ctx context.Context, request ShardRequest, published *ca.CRL) (left int, err error) {
+func (p *Publisher) release(ctx context.Context, request ShardRequest, published *ca.CRL) (left int, err error) {
 	var orders v1alpha1.AcmeOrderList
-	if err := r.list(ctx, request, &orders); err != nil {
+	if err := p.list(ctx, request, &orders); err != nil {
 		return 0, err
 	}
 	var going []*v1alpha1.AcmeOrder
@@ -246,28 +219,28 @@ func (r *RevocationListReconciler) release(ctx context.Context, request ShardReq
 		}
 		going = append(going, order)
 	}
-	if err := r.Blocked.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going); err != nil {
+	if err := p.Blocked.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going); err != nil {
 		return left, err
 	}
 	var errs []error
 	for _, order := range going {
-		errs = append(errs, dropFinalizer(ctx, r.Client, order))
+		errs = append(errs, dropFinalizer(ctx, p.Client, order))
 	}
 	return left, errors.Join(errs...)
 }
 
 // read gives the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change that
 // somebody else made.
-func (r *RevocationListReconciler) read(ctx context.Context, request ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
-	r.mu.Lock()
-	known := r.published[request]
-	r.mu.Unlock()
-	now := r.Clock.Now()
+func (p *Publisher) read(ctx context.Context, request ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
+	p.mu.Lock()
+	known := p.published[request]
+	p.mu.Unlock()
+	now := p.Clock.Now()
 	if known != nil && known.configMap != nil && now.Sub(known.checked) < crlCheck {
 		return known, nil
 	}
 	configMap := &corev1.ConfigMap{}
-	if err := r.Client.Get(ctx, request.configMap(), configMap); apierrors.IsNotFound(err) {
+	if err := p.Client.Get(ctx, request.configMap(), configMap); apierrors.IsNotFound(err) {
 		if known == nil {
 			return &publishedCRL{}, nil
 		}
@@ -276,7 +249,7 @@ func (r *RevocationListReconciler) read(ctx context.Context, request ShardReques
 		return nil, err
 	}
 	if known != nil && known.configMap != nil && known.configMap.ResourceVersion == configMap.ResourceVersion {
-		return r.keep(request, &publishedCRL{known.configMap, known.crl, known.size, known.at, now}), nil
+		return p.keep(request, &publishedCRL{known.configMap, known.crl, known.size, known.at, now}), nil
 	}
 	crl, err := parseShard(ctx, configMap, authority)
 	switch {
@@ -288,7 +261,7 @@ func (r *RevocationListReconciler) read(ctx context.Context, request ShardReques
 	case err != nil:
 		return nil, err
 	}
-	return r.keep(request, &publishedCRL{withoutData(configMap), crl, len(configMap.BinaryData[v1alpha1.CRLField]), crl.ThisUpdate, now}), nil
+	return p.keep(request, &publishedCRL{withoutData(configMap), crl, len(configMap.BinaryData[v1alpha1.CRLField]), crl.ThisUpdate, now}), nil
 }
 
 // parseShard reads a CRL from its ConfigMap. What isn't one of this CA is left alone: beginning again would take
@@ -320,31 +293,31 @@ func merge(found, known *ca.CRL) *ca.CRL {
 }
 
 // write publishes a CRL. The resourceVersion keeps two controllers from publishing the same number.
-func (r *RevocationListReconciler) write(ctx context.Context, request ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
+func (p *Publisher) write(ctx context.Context, request ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
 	name := request.configMap()
-	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{issuerLabel: request.Issuer}}}
-	write := func() error { return r.Client.Create(ctx, configMap) }
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}
+	write := func() error { return p.Client.Create(ctx, configMap) }
 	if last.configMap != nil {
 		configMap.ObjectMeta = last.configMap.ObjectMeta
-		write = func() error { return r.Client.Update(ctx, configMap) }
+		write = func() error { return p.Client.Update(ctx, configMap) }
 	}
 	configMap.BinaryData = map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(crl.Entries)}
 	if err := write(); err != nil {
-		r.keep(request, &publishedCRL{crl: last.crl}) // another controller's is there, perhaps: read it again
+		p.keep(request, &publishedCRL{crl: last.crl}) // another controller's is there, perhaps: read it again
 		return err
 	}
-	now := r.Clock.Now()
-	r.keep(request, &publishedCRL{withoutData(configMap), crl, len(der), now, now})
+	now := p.Clock.Now()
+	p.keep(request, &publishedCRL{withoutData(configMap), crl, len(der), now, now})
 	return nil
 }
 
-func (r *RevocationListReconciler) keep(request ShardRequest, published *publishedCRL) *publishedCRL {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.published == nil {
-		r.published = map[ShardRequest]*publishedCRL{}
+func (p *Publisher) keep(request ShardRequest, published *publishedCRL) *publishedCRL {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.published == nil {
+		p.published = map[ShardRequest]*publishedCRL{}
 	}
-	r.published[request] = published
+	p.published[request] = published
 	return published
 }
 

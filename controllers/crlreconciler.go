@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// RevocationListReconciler keeps the CRL of each shard up to date.
+type RevocationListReconciler struct {
+	Publisher *Publisher
+}
+
+// SetupWithManager adds the controller to a manager. It reconciles the shards of the issuers that come from issuersReady.
+func (r *RevocationListReconciler) SetupWithManager(mgr manager.Manager, concurrency int, issuersReady <-chan event.GenericEvent) error {
+	return builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
+		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
+		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(r.Publisher.Issuers)))).
+		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: concurrency}).Complete(unlessChanged(r))
+}
+
+// Reconcile publishes the next CRL of a shard once certificates are revoked, and before half of the last one's lifetime has passed.
+func (r *RevocationListReconciler) Reconcile(ctx context.Context, request ShardRequest) (ctrl.Result, error) {
+	issuer, ok := r.Publisher.Issuers.Revoking(request.Namespace, request.Issuer)
+	if !ok {
+		return ctrl.Result{}, nil // the issuer's becoming ready wakes its shards
+	}
+	authority := issuer.authorityOf(request.Shard)
+	if authority == nil {
+		return r.Publisher.abandoned(ctx, request)
+	}
+	result, warning, err := r.Publisher.publish(ctx, request, issuer, authority)
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		warning = err.Error()
+	}
+	r.Publisher.Issuers.setShardWarning(request, warning)
+	return result, err
+}
+
+// shardOfRevoked maps a revoked order to its CRL shard.
+func shardOfRevoked(_ context.Context, object client.Object) []ShardRequest {
+	order := object.(*v1alpha1.AcmeOrder)
+	if order.Status.RevokedAt == nil || order.Status.CRL == "" {
+		return nil
+	}
+	return []ShardRequest{{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Shard: order.Status.CRL}}
+}
+
+// shardsOf maps an issuer to all its CRL shards.
+func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest] {
+	return func(_ context.Context, object client.Object) []ShardRequest {
+		issuer, ok := issuers.Revoking(object.GetNamespace(), object.GetName())
+		if !ok {
+			return nil
+		}
+		var requests []ShardRequest
+		for _, shard := range issuer.shards() {
+			requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
+		}
+		return requests
+	}
+}

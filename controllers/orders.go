@@ -1,0 +1,17 @@
+package controllers
+
+import (
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// unsettledOrder reports whether an order is neither valid nor invalid yet.
+func unsettledOrder(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.State != acme.StateValid && order.Status.State != acme.StateInvalid
+}
+
+// revocationPending reports whether somebody asked for the certificate to be revoked, and nobody has decided on it.
+func revocationPending(order *v1alpha1.AcmeOrder) bool {
+	asked, handled := order.Spec.Revocation, order.Status.Revocation
+	return asked != nil && order.Status.RevokedAt == nil && (handled == nil || handled.Digest != asked.Digest())
+}
