@@ -3,9 +3,7 @@ package controllers
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -294,17 +292,6 @@ func tlsSecret(object *v1alpha1.AcmeIssuer, suffix string, pair *ca.KeyPair, cha
 
 func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
 	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
-}
-
-func issuingCertificate(issuer *Issuer) *v1alpha1.IssuingCertificate {
-	certificate := issuer.Authority.Certificate()
-	sum := sha256.Sum256(certificate.Raw)
-	return &v1alpha1.IssuingCertificate{
-		Subject:  certificate.Subject.String(),
-		SHA256:   hex.EncodeToString(sum[:]),
-		Chain:    string(issuer.Chain),
-		NotAfter: metav1.NewTime(certificate.NotAfter),
-	}
 }
 
 // secretsOf are the names of the Secrets that the operator makes for an issuer.

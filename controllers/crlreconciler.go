@@ -25,7 +25,7 @@ type RevocationListReconciler struct {
 func (r *RevocationListReconciler) SetupWithManager(mgr manager.Manager, concurrency int, issuersReady <-chan event.GenericEvent) error {
 	return builder.TypedControllerManagedBy[ShardRequest](mgr).Named("revocationlist").
 		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
-		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(shardsOf(r.Publisher.Issuers)))).
+		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(r.shardsOf))).
 		WithOptions(controller.TypedOptions[ShardRequest]{MaxConcurrentReconciles: concurrency}).Complete(unlessChanged(r))
 }
 
@@ -57,16 +57,6 @@ func shardOfRevoked(_ context.Context, object client.Object) []ShardRequest {
 }
 
 // shardsOf maps an issuer to all its CRL shards.
-func shardsOf(issuers *Issuers) handler.TypedMapFunc[client.Object, ShardRequest] {
-	return func(_ context.Context, object client.Object) []ShardRequest {
-		issuer, ok := issuers.Revoking(object.GetNamespace(), object.GetName())
-		if !ok {
-			return nil
-		}
-		var requests []ShardRequest
-		for _, shard := range issuer.shards() {
-			requests = append(requests, ShardRequest{Namespace: object.GetNamespace(), Issuer: object.GetName(), Shard: shard})
-		}
-		return requests
-	}
+func (r *RevocationListReconciler) shardsOf(_ context.Context, issuer client.Object) []ShardRequest {
+	return r.Publisher.Issuers.shardRequests(client.ObjectKeyFromObject(issuer))
 }

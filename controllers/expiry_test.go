@@ -21,8 +21,8 @@ var _ = Describe("What a client doesn't finish", func() {
 	It("fails once it expires, and not a moment before (RFC 8555 section 7.1.6 and 7.4)", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
 		lifetimes := v1alpha1.Lifetimes{Order: metav1.Duration{Duration: time.Hour}, PendingAuthorization: metav1.Duration{Duration: 2 * time.Hour}}
-		issuers := &Issuers{}
-		issuers.set(client.ObjectKey{Namespace: namespace, Name: "ca"}, &Issuer{Name: "ca", Spec: v1alpha1.AcmeIssuerSpec{Lifetimes: lifetimes}})
+		loaded := &Issuers{}
+		loaded.set(client.ObjectKey{Namespace: namespace, Name: "ca"}, &Issuer{Name: "ca", Spec: v1alpha1.AcmeIssuerSpec{Lifetimes: lifetimes}})
 		name := acme.Identifier{Type: acme.DNS, Value: "a.test"}
 		authz := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
 			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "a"}, Identifier: v1alpha1.Identifier(name),
@@ -30,27 +30,27 @@ var _ = Describe("What a client doesn't finish", func() {
 		}}
 		authz.Namespace, authz.Name = namespace, "authz"
 		Expect(admin.Create(ctx, authz)).To(Succeed())
-		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+		unfinished := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: authz.Spec.IssuerRef, AccountRef: authz.Spec.AccountRef,
 			Identifiers: []v1alpha1.Identifier{authz.Spec.Identifier}, Authorizations: []string{authz.Name},
 		}}
-		order.Namespace, order.Name = namespace, "order"
-		Expect(admin.Create(ctx, order)).To(Succeed())
+		unfinished.Namespace, unfinished.Name = namespace, "order"
+		Expect(admin.Create(ctx, unfinished)).To(Succeed())
 
-		clock := testingclock.NewFakeClock(order.CreationTimestamp.Time)
+		clock := testingclock.NewFakeClock(unfinished.CreationTimestamp.Time)
 		recorder := events.NewFakeRecorder(8)
-		orders := &OrderReconciler{Client: admin, Live: admin, Issuers: issuers, CAA: NewCAAChecks(nil, clock, nil), Replacements: &Replacements{}, Events: recorder, Clock: clock}
-		authorizations := &AuthorizationReconciler{Client: admin, Issuers: issuers, Attempts: NewAttempts(nil, clock, nil), Events: recorder, Clock: clock}
+		orders := &OrderReconciler{Client: admin, Live: admin, Issuers: loaded, CAA: NewCAAChecks(nil, clock, nil), Replacements: &Replacements{}, Events: recorder, Clock: clock}
+		authorizations := &AuthorizationReconciler{Client: admin, Issuers: loaded, Attempts: NewAttempts(nil, clock, nil), Events: recorder, Clock: clock}
 		at := func(after time.Duration) (acme.State, acme.State) {
 			GinkgoHelper()
-			clock.SetTime(order.CreationTimestamp.Add(after))
-			_, err := orders.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(order)})
+			clock.SetTime(unfinished.CreationTimestamp.Add(after))
+			_, err := orders.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(unfinished)})
 			Expect(err).NotTo(HaveOccurred())
 			_, err = authorizations.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(authz)})
 			Expect(err).NotTo(HaveOccurred())
-			Expect(admin.Get(ctx, client.ObjectKeyFromObject(order), order)).To(Succeed())
+			Expect(admin.Get(ctx, client.ObjectKeyFromObject(unfinished), unfinished)).To(Succeed())
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(authz), authz)).To(Succeed())
-			return order.Status.State, authz.Status.State
+			return unfinished.Status.State, authz.Status.State
 		}
 		for _, c := range []struct {
 			after        time.Duration
@@ -65,7 +65,7 @@ var _ = Describe("What a client doesn't finish", func() {
 			Expect(orderState).To(Equal(c.order), "%s", c.after)
 			Expect(authzState).To(Equal(c.authz), "%s", c.after)
 		}
-		Expect(order.Status.Problem.Detail).To(ContainSubstring("expired"))
+		Expect(unfinished.Status.Problem.Detail).To(ContainSubstring("expired"))
 		Expect(authz.Status.Problem.Detail).To(ContainSubstring("in time"))
 	})
 })

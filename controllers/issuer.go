@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -122,10 +124,6 @@ func (r *IssuerReconciler) serve(ctx context.Context, request ctrl.Request, issu
 		return nil
 	}
 	return err
-}
-
-func invalidSpec(err error) *fault {
-	return &fault{reason: v1alpha1.ReasonInvalidSpec, message: err.Error()}
 }
 
 // load makes of an AcmeIssuer one that can issue, or says in it why it can't. The error is one of the Kubernetes API.
@@ -298,5 +296,16 @@ func (r *IssuerReconciler) wake(ctx context.Context, request ctrl.Request) {
 		case wake <- event.GenericEvent{Object: object}:
 		case <-ctx.Done():
 		}
+	}
+}
+
+func issuingCertificate(issuer *Issuer) *v1alpha1.IssuingCertificate {
+	certificate := issuer.Authority.Certificate()
+	sum := sha256.Sum256(certificate.Raw)
+	return &v1alpha1.IssuingCertificate{
+		Subject:  certificate.Subject.String(),
+		SHA256:   hex.EncodeToString(sum[:]),
+		Chain:    string(issuer.Chain),
+		NotAfter: metav1.NewTime(certificate.NotAfter),
 	}
 }

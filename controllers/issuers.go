@@ -144,6 +144,16 @@ func (s *Issuers) set(key types.NamespacedName, issuer *Issuer) {
 	s.byName[key] = issuer
 }
 
+// shardRequests lists the CRL shards of an issuer; none if it is not loaded.
+func (s *Issuers) shardRequests(issuer types.NamespacedName) []ShardRequest {
+	loaded, _ := s.Revoking(issuer.Namespace, issuer.Name)
+	var requests []ShardRequest
+	for _, shard := range loaded.shards() {
+		requests = append(requests, ShardRequest{Namespace: issuer.Namespace, Issuer: issuer.Name, Shard: shard})
+	}
+	return requests
+}
+
 // setShardWarning notes what a person should see to in a CRL shard, for the issuer's condition; "" for nothing.
 func (s *Issuers) setShardWarning(shard ShardRequest, warning string) {
 	s.mu.Lock()

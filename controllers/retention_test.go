@@ -8,12 +8,12 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -227,12 +227,18 @@ var _ = Describe("Retention", func() {
 
 	It("leaves what has changed since it was looked at", func(ctx SpecContext) {
 		a := account(ctx, "unused", acme.StateValid)
-		stale := a.DeepCopy()
-		a.Annotations = map[string]string{"changed": "yes"}
-		Expect(admin.Update(ctx, a)).To(Succeed())
-		s := &sweeping{Retention: &Retention{Client: admin, Live: admin, Clock: clock}, pace: rate.NewLimiter(rate.Inf, 1)}
-		s.remove(ctx, stale)
-		Expect(s.errs).To(BeEmpty())
+		deleted := 0
+		late := interceptor.NewClient(admin, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			if client.ObjectKeyFromObject(object) == client.ObjectKeyFromObject(a) {
+				deleted++
+				a.Annotations = map[string]string{"changed": "yes"}
+				Expect(admin.Update(ctx, a)).To(Succeed())
+			}
+			return c.Delete(ctx, object, options...)
+		}})
+		clock.Step(25 * time.Hour)
+		Expect((&Retention{Client: late, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		Expect(deleted).To(Equal(1))
 		Expect(gone(ctx, a)).To(BeFalse())
 	})
 })

@@ -360,7 +360,7 @@ var _ = Describe("A CRL shard", func() {
 		w.annotate(ctx, v1alpha1.RotateIntermediateAnnotation, "now")
 		w.reconcile(ctx)
 		Expect(w.shardOf(w.loaded().Authority)).NotTo(Equal(w.shard))
-		requests := shardsOf(w.reconciler.Issuers)(ctx, w.issuer(ctx))
+		requests := w.reconciler.Issuers.shardRequests(w.key())
 		Expect(requests).To(ConsistOf(w.shard, w.shardOf(w.loaded().Authority)))
 		w.revoke(ctx, 7, future)
 		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))

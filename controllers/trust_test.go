@@ -75,7 +75,7 @@ var _ = Describe("The roots of an issuer", func() {
 			annotate(issuer, v1alpha1.RotateRootAnnotation, "now")
 		})
 		old := string(w.secret(ctx, "ca-root").Data[corev1.TLSCertKey])
-		under := func() string { return string(w.secret(ctx, "ca-intermediate").Data[caField]) }
+		under := func() string { return string(w.secret(ctx, "ca-intermediate").Data["ca.crt"]) }
 		for n := 1; under() == old; n++ {
 			w.faults.from(n)
 			_ = w.try(ctx)
