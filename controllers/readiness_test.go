@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/issuers"
 )
 
 // knownIssuers is a cache with these issuers.
@@ -30,21 +31,21 @@ func TestReadinessTellsOfCAs(t *testing.T) {
 	one.Namespace, one.Name = "team", "one"
 	two := *one.DeepCopy()
 	two.Name = "two"
-	loaded := &Issuers{}
-	loaded.set(client.ObjectKeyFromObject(&two), &Issuer{})
+	loaded := &issuers.Registry{}
+	loaded.Put(client.ObjectKeyFromObject(&two), &issuers.Issuer{})
 	for name, c := range map[string]struct {
 		working <-chan struct{}
 		reader  knownIssuers
-		issuers *Issuers
+		issuers *issuers.Registry
 		ready   bool
 	}{
-		"no issuers":               {leading, knownIssuers{}, &Issuers{}, true},
-		"none has a CA":            {leading, knownIssuers{issuers: []v1alpha1.AcmeIssuer{one, two}}, &Issuers{}, false},
+		"no issuers":               {leading, knownIssuers{}, &issuers.Registry{}, true},
+		"none has a CA":            {leading, knownIssuers{issuers: []v1alpha1.AcmeIssuer{one, two}}, &issuers.Registry{}, false},
 		"one of two has a CA":      {leading, knownIssuers{issuers: []v1alpha1.AcmeIssuer{one, two}}, loaded, true},
-		"not the leader":           {waiting, knownIssuers{issuers: []v1alpha1.AcmeIssuer{one}}, &Issuers{}, true},
+		"not the leader":           {waiting, knownIssuers{issuers: []v1alpha1.AcmeIssuer{one}}, &issuers.Registry{}, true},
 		"the cache can't be asked": {leading, knownIssuers{err: errors.New("no")}, loaded, false},
 	} {
-		err := anyCA(c.working, c.reader, c.issuers)(httptest.NewRequest("GET", "/readyz", nil))
+		err := issuersReady(c.working, c.reader, c.issuers)(httptest.NewRequest("GET", "/readyz", nil))
 		if (err == nil) != c.ready {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -18,6 +18,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/account"
+	"github.com/acmeca/acmeca/controllers/attempts"
+	"github.com/acmeca/acmeca/controllers/authority"
+	"github.com/acmeca/acmeca/controllers/authorization"
+	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/issuer"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/controllers/metrics"
+	"github.com/acmeca/acmeca/controllers/order"
+	"github.com/acmeca/acmeca/controllers/retention"
+	"github.com/acmeca/acmeca/controllers/serversecrets"
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/internal/ordercache/serial"
 	"github.com/acmeca/acmeca/internal/tracing"
@@ -82,15 +94,27 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := kube.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	w := newWiring(mgr, o)
-	for _, setup := range []func(context.Context) error{
-		w.setupPool, w.setupIssuers, w.setupAccounts, w.setupAuthorizations, w.setupOrders, w.setupCRLs, w.setupReplicaSecret, w.setupReadiness, w.setupMetrics, w.setupRetention,
+	for _, part := range []struct {
+		name  string
+		setup func(context.Context) error
+	}{
+		{"validation pool", w.setupPool},
+		{"issuer controller", w.setupIssuers},
+		{"account controller", w.setupAccounts},
+		{"authorization controller", w.setupAuthorizations},
+		{"order controller", w.setupOrders},
+		{"revocation list controller", w.setupCRLs},
+		{"replica secret", w.setupReplicaSecret},
+		{"readiness", w.setupReadiness},
+		{"metrics", w.setupMetrics},
+		{"retention", w.setupRetention},
 	} {
-		if err := setup(ctx); err != nil {
-			return err
+		if err := part.setup(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return nil
@@ -99,23 +123,23 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 // wiring holds the parts that several controllers share.
 type wiring struct {
 	Options
-	mgr      manager.Manager
-	recorder events.EventRecorder
-	counts   *Metrics
-	pool     *validation.Pool
-	loaded   *Issuers
-	blocked  *BlockedKeys
-	crls     *Publisher
+	mgr         manager.Manager
+	recorder    events.EventRecorder
+	counts      *metrics.Metrics
+	pool        *validation.Pool
+	loaded      *issuers.Registry
+	compromised *issuers.CompromisedKeys
+	crls        *crl.Publisher
 	// woken are the channels by which the issuer controller wakes the controllers of accounts, authorizations, orders and CRLs.
 	woken struct{ accounts, authorizations, orders, crls chan event.GenericEvent }
 }
 
 func newWiring(mgr manager.Manager, o Options) *wiring {
 	w := &wiring{
-		Options: o, mgr: mgr, recorder: mgr.GetEventRecorder("acmeca-controller"), counts: NewMetrics(), pool: validation.NewPool(validation.PoolConfig{}),
-		loaded: &Issuers{}, blocked: &BlockedKeys{Client: mgr.GetClient()},
+		Options: o, mgr: mgr, recorder: mgr.GetEventRecorder("acmeca-controller"), counts: metrics.New(), pool: validation.NewPool(validation.PoolConfig{}),
+		loaded: &issuers.Registry{}, compromised: &issuers.CompromisedKeys{Client: mgr.GetClient()},
 	}
-	w.crls = &Publisher{Client: mgr.GetClient(), Issuers: w.loaded, Blocked: w.blocked, Clock: o.Clock}
+	w.crls = &crl.Publisher{Client: mgr.GetClient(), Issuers: w.loaded, CompromisedKeys: w.compromised, Clock: o.Clock}
 	for _, wake := range []*chan event.GenericEvent{&w.woken.accounts, &w.woken.authorizations, &w.woken.orders, &w.woken.crls} {
 		*wake = make(chan event.GenericEvent)
 	}
@@ -133,31 +157,31 @@ func (w *wiring) setupPool(context.Context) error {
 
 func (w *wiring) setupIssuers(context.Context) error {
 	c := w.mgr.GetClient()
-	r := &IssuerReconciler{
-		Client: c, Authorities: Authorities{Client: c, Events: w.recorder, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Trust: Trust{Client: c}, Blocked: w.blocked, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
+	r := &issuer.Reconciler{
+		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
+		Trust: issuer.Trust{Client: c}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: validation.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
 	}
 	if w.ServerTLSSecret.Name != "" {
-		r.ServerTLS = &ServerCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}
+		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}
 	}
 	return r.SetupWithManager(w.mgr)
 }
 
 func (w *wiring) setupAccounts(context.Context) error {
 	c := w.mgr.GetClient()
-	r := &AccountReconciler{
-		Client: c, Live: w.mgr.GetAPIReader(), Bindings: Bindings{Client: c, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
+	r := &account.Reconciler{
+		Client: c, Live: w.mgr.GetAPIReader(), Bindings: account.Bindings{Client: c, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.accounts)
 }
 
 func (w *wiring) setupAuthorizations(context.Context) error {
 	ended := make(chan event.GenericEvent, wakeBuffer)
-	runner := NewAttempts(w.pool, w.Clock, ended)
+	runner := attempts.New(w.pool, w.Clock, ended)
 	runner.Metrics, runner.Tracer = w.counts, w.Tracer
-	r := &AuthorizationReconciler{
+	r := &authorization.Reconciler{
 		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Attempts: runner, Events: w.recorder, Clock: w.Clock,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.authorizations, ended)
@@ -169,40 +193,37 @@ func (w *wiring) setupOrders(ctx context.Context) error {
 		return err
 	}
 	c, rechecked := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
-	r := &OrderReconciler{
-		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Blocked: w.blocked, Replacements: &Replacements{Client: c, Serials: serials},
-		CAA: NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
+	r := &order.Reconciler{
+		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised, Replacements: &order.Replacements{Client: c, Serials: serials},
+		CAA: attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.orders, rechecked)
 }
 
 func (w *wiring) setupCRLs(context.Context) error {
-	return (&RevocationListReconciler{Publisher: w.crls}).SetupWithManager(w.mgr, w.Concurrency, w.woken.crls)
+	return (&crl.Reconciler{Publisher: w.crls}).SetupWithManager(w.mgr, w.Concurrency, w.woken.crls)
 }
 
 func (w *wiring) setupReplicaSecret(context.Context) error {
 	if w.ServerReplicaSecret.Name == "" {
 		return nil
 	}
-	return (&ReplicaSecret{Client: w.mgr.GetClient(), Secret: w.ServerReplicaSecret, Clock: w.Clock}).SetupWithManager(w.mgr)
+	return (&serversecrets.ReplicaSecret{Client: w.mgr.GetClient(), Secret: w.ServerReplicaSecret, Clock: w.Clock}).SetupWithManager(w.mgr)
 }
 
 func (w *wiring) setupReadiness(context.Context) error {
-	return w.mgr.AddReadyzCheck("issuers", anyCA(w.mgr.Elected(), w.mgr.GetClient(), w.loaded))
+	return w.mgr.AddReadyzCheck("issuers", issuersReady(w.mgr.Elected(), w.mgr.GetClient(), w.loaded))
 }
 
 func (w *wiring) setupMetrics(ctx context.Context) error {
 	if w.Metrics == nil {
 		return nil
 	}
-	if err := errors.Join(w.counts.register(w.Metrics), registerState(ctx, w.mgr, w.Metrics, w.loaded, w.pool, w.crls)); err != nil {
-		return fmt.Errorf("metrics: %w", err)
-	}
-	return nil
+	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, w.loaded, w.pool, w.crls))
 }
 
 func (w *wiring) setupRetention(context.Context) error {
-	r := &Retention{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Clock: w.Clock, Informers: w.mgr.GetCache()}
+	r := &retention.Sweeper{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Clock: w.Clock, Informers: w.mgr.GetCache()}
 	return r.SetupWithManager(w.mgr)
 }
 

@@ -1,0 +1,175 @@
+// Package attempts runs validations and CAA checks beside the reconcilers, which it wakes when a check ends.
+package attempts
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/metrics"
+	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/tracing"
+)
+
+// The waits before the second and each later attempt at a challenge that failed for a reason that may pass. Clients wait
+// for 30 seconds to two minutes for the outcome.
+var Backoff = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+
+// Runner runs validations beside the reconcilers, which are woken for the outcome. It holds nothing that a restart
+// loses: what was under way is begun again.
+type Runner struct {
+	pool  *validation.Pool
+	clock clock.WithDelayedExecution
+	wake  chan<- event.GenericEvent
+	// Metrics to count in and Tracer to follow orders with, if any.
+	Metrics *metrics.Metrics
+	Tracer  *tracing.Tracer
+
+	mu    sync.Mutex
+	byKey map[types.NamespacedName]*attemptState
+}
+
+// Attempt is the newest attempt at an authorization; the zero one, that there was none.
+type Attempt struct {
+	// Number of the attempt, from 1.
+	Number int
+	// Running until it has ended; the rest is set then.
+	Running bool
+	Result  validation.Result
+	// Ended is when, and CAA whether the issuer had CAA enforced when it began.
+	Ended time.Time
+	CAA   bool
+}
+
+// Final reports whether it has ended, and there is no point in trying again.
+func (a Attempt) Final() bool {
+	return a.Number > 0 && !a.Running && (a.Result.Valid || !a.Result.Transient || a.Number > len(Backoff))
+}
+
+// attemptKey is what an attempt is for: an authorization and an account, and not others that have come by their names since.
+type attemptKey struct{ authorization, account types.UID }
+
+type attemptState struct {
+	attemptKey
+	Attempt
+}
+
+// job names the attempt in the pool: each has a name of its own, since the next may begin while one still reports.
+func (s *attemptState) job() string {
+	return fmt.Sprintf("%s/%s/%d", s.authorization, s.account, s.Number)
+}
+
+// New makes Attempts that send the authorization to look at again to wake.
+func New(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Runner {
+	return &Runner{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
+}
+
+// Newest gives the newest attempt at an authorization of an account.
+func (a *Runner) Newest(authz *v1alpha1.AcmeAuthorization, account *v1alpha1.AcmeAccount) Attempt {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	state, ok := a.byKey[client.ObjectKeyFromObject(authz)]
+	if !ok || state.attemptKey != (attemptKey{authz.UID, account.UID}) {
+		return Attempt{}
+	}
+	return state.Attempt
+}
+
+// Forget drops what is known of an authorization, and calls off an attempt under way.
+func (a *Runner) Forget(key types.NamespacedName) {
+	a.mu.Lock()
+	state, ok := a.byKey[key]
+	delete(a.byKey, key)
+	a.mu.Unlock()
+	if ok && state.Running {
+		a.pool.Cancel(state.job())
+	}
+}
+
+// Start begins the attempt that comes after one, by its number; the first one, where none was made for that authorization and
+// account. Where another is the newest one by now, or still runs, there is something else to look at first, or soon.
+func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization, after int) {
+	key, of := client.ObjectKeyFromObject(authz), attemptKey{authz.UID, account.UID}
+	a.mu.Lock()
+	state, ok := a.byKey[key]
+	if !ok || state.attemptKey != of {
+		state, after = &attemptState{attemptKey: of}, 0
+		a.byKey[key] = state
+	}
+	if state.Running || state.Number != after {
+		a.mu.Unlock()
+		return
+	}
+	state.Attempt = Attempt{Number: after + 1, Running: true, CAA: issuer.Spec.Validation.CAA == v1alpha1.CAAEnforce}
+	number, job := state.Number, state.job()
+	a.mu.Unlock()
+
+	request := issuer.ValidationRequest(account, authz)
+	submit := func() {
+		if !a.current(key, state) {
+			return
+		}
+		run := func(ctx context.Context) validation.Result {
+			begun := time.Now()
+			result := issuer.Validator.Validate(ctx, request)
+			if ctx.Err() == nil {
+				ended := time.Now()
+				a.Metrics.AttemptEnded(request.Type, result, ended.Sub(begun))
+				a.trace(authz, request, result, number, begun, ended)
+			}
+			return result
+		}
+		done := func(result validation.Result) { a.finish(key, state, result) }
+		if !a.pool.Submit(job, account.Namespace+"/"+account.Name, request.Identifier.Value, run, done) {
+			problem := acme.NewProblem(acme.ServerInternal, "too many validations of this account are waiting")
+			a.finish(key, state, validation.Result{Problem: problem, Transient: true})
+		}
+	}
+	if number == 1 {
+		submit()
+		return
+	}
+	a.clock.AfterFunc(Backoff[min(number-2, len(Backoff)-1)], submit)
+}
+
+// trace makes an attempt a part of its order's trace.
+func (a *Runner) trace(authz *v1alpha1.AcmeAuthorization, request validation.Request, result validation.Result, number int, begun, ended time.Time) {
+	span := a.Tracer.Continue(authz.Annotations, "validate "+string(request.Type), begun)
+	if span == nil {
+		return
+	}
+	span.Text("acmeca.authorization", authz.Name)
+	span.Text("acmeca.identifier", request.Identifier.Value)
+	span.Number("acmeca.attempt", number)
+	if result.Problem != nil {
+		span.Fail(result.Problem.Error())
+	}
+	span.End(ended)
+}
+
+func (a *Runner) current(key types.NamespacedName, state *attemptState) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.byKey[key] == state
+}
+
+func (a *Runner) finish(key types.NamespacedName, state *attemptState, result validation.Result) {
+	a.mu.Lock()
+	current := a.byKey[key] == state
+	state.Running, state.Result, state.Ended = false, result, a.clock.Now()
+	a.mu.Unlock()
+	if current {
+		authz := &v1alpha1.AcmeAuthorization{}
+		authz.Namespace, authz.Name = key.Namespace, key.Name
+		a.wake <- event.GenericEvent{Object: client.Object(authz)}
+	}
+}

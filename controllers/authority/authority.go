@@ -1,0 +1,310 @@
+// Package authority loads the CAs of issuers from Secrets, makes self-signed CAs, and rotates their intermediates and roots.
+package authority
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+)
+
+// The Secrets of a CA that the operator makes, by the suffix of the issuer's name. They have no owner: deleting an issuer
+// doesn't destroy its CA, and one that is made again under its name finds it.
+const (
+	rootSuffix         = "-root"         // kubernetes.io/tls; may be taken out of the cluster once the intermediate is there
+	intermediateSuffix = "-intermediate" // kubernetes.io/tls, and in ca.crt the root
+	serialSuffix       = "-serial"       // the key that makes serial numbers, for a CA that you bring as well
+
+	serialKeyField = "key"
+	caField        = "ca.crt"
+
+	// maxCACommonName leaves room for " Intermediate 99" in the 64 bytes of a common name (RFC 5280 appendix A.1).
+	maxCACommonName = 48
+	// caBackdate is for verifiers whose clocks are behind.
+	caBackdate = 5 * time.Minute
+)
+
+// Authorities loads the CAs of issuers from Secrets, and makes them where they are to be made.
+type Authorities struct {
+	// Client reads Secrets past every cache.
+	Client client.Client
+	Events events.EventRecorder
+	Clock  clock.PassiveClock
+}
+
+func caUnavailable(format string, args ...any) *issuers.Fault {
+	return &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf(format, args...)}
+}
+
+// Load gives an issuer its CA, and replaces that where it is due.
+func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) *issuers.Fault {
+	secret, f := a.signingSecret(ctx, object)
+	if f != nil {
+		return f
+	}
+	var root *corev1.Secret
+	if object.Spec.CA.SelfSigned != nil {
+		var err error
+		if secret, root, err = a.rotate(ctx, object, secret); apierrors.IsConflict(err) {
+			return &issuers.Fault{Transient: err} // another has changed the Secret: look at what is there now
+		} else if err != nil {
+			issuer.Warn("the CA can't be replaced though that is due: %v", err)
+		}
+	}
+	serial, f := a.serialKey(ctx, object)
+	if f != nil {
+		return f
+	}
+	now := a.Clock.Now()
+	authority, err := ca.LoadAuthority(material(secret, serial), now)
+	if err != nil {
+		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
+	}
+	if issuer.Retired, err = a.retired(ctx, object, issuer, secret, serial); err != nil {
+		return &issuers.Fault{Transient: err}
+	}
+	issuer.Authority = authority
+	issuer.Chain, issuer.Bundle = authority.ChainPEM(), authority.TrustAnchorsPEM()
+	if object.Spec.CA.SelfSigned != nil {
+		issuer.Chain = slices.Concat(issuer.Chain, ca.EncodeCertificates(unexpired(now, secret.Data[crossField])...))
+		issuer.Bundle = trustBundle(now, authority, secret, root)
+	}
+	return nil
+}
+
+func material(secret *corev1.Secret, serialKey []byte) ca.Material {
+	return ca.Material{
+		Chain: secret.Data[corev1.TLSCertKey], Key: secret.Data[corev1.TLSPrivateKeyKey], Roots: secret.Data[caField], SerialKey: serialKey,
+	}
+}
+
+func caFieldOf(object *v1alpha1.AcmeIssuer) string {
+	if object.Spec.CA.SecretRef != nil {
+		return "spec.ca.secretRef"
+	}
+	return "spec.ca.selfSigned"
+}
+
+// signingSecret is the Secret with the CA that signs.
+func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
+	switch {
+	case object.Spec.CA.SecretRef != nil:
+		name := object.Spec.CA.SecretRef.Name
+		secret, err := a.get(ctx, object.Namespace, name)
+		if apierrors.IsNotFound(err) {
+			return nil, caUnavailable("spec.ca.secretRef: there is no Secret %q in namespace %q", name, object.Namespace)
+		}
+		if err != nil {
+			return nil, &issuers.Fault{Transient: err}
+		}
+		if secret.Type != corev1.SecretTypeTLS {
+			return nil, caUnavailable("spec.ca.secretRef: Secret %q is of type %q, not %q", name, secret.Type, corev1.SecretTypeTLS)
+		}
+		return secret, nil
+	case object.Spec.CA.SelfSigned != nil:
+		secret, err := a.get(ctx, object.Namespace, object.Name+intermediateSuffix)
+		if !apierrors.IsNotFound(err) {
+			if err != nil {
+				return nil, &issuers.Fault{Transient: err}
+			}
+			return secret, nil
+		}
+		return a.makeIntermediate(ctx, object)
+	}
+	return nil, issuers.InvalidSpec(fmt.Errorf("spec.ca: selfSigned or secretRef must be set"))
+}
+
+// makeIntermediate makes a CA below the root, and the root too where there is none yet.
+func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
+	root, f := a.root(ctx, object)
+	if f != nil {
+		return nil, f
+	}
+	secret, pair, err := a.newIntermediate(object, root, nil)
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+		secret, err = a.get(ctx, secret.Namespace, secret.Name)
+	} else if err == nil {
+		audit.CAKey(ctx, audit.CAKeyMade, object, secret.Name, pair.Certificate, "intermediate")
+		if object.Status.IssuingCertificate != nil {
+			a.Events.Eventf(object, nil, "Warning", "IntermediateLost", "MakeCA",
+				"Secret %q was gone, and a new intermediate was made: CRLs for what the one before it issued can't be signed any more, unless its Secret is restored as a retired one", secret.Name)
+		}
+	}
+	if err != nil {
+		return nil, &issuers.Fault{Transient: err}
+	}
+	return secret, nil
+}
+
+// newIntermediate is the Secret of a new intermediate under a root, after the one before; it isn't stored.
+func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
+	config := caConfig(object, " Intermediate", before)
+	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
+	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := tlsSecret(object, intermediateSuffix, pair, ca.EncodeCertificates(pair.Certificate, root.Certificate))
+	if err != nil {
+		return nil, nil, err
+	}
+	secret.Data[caField] = root.CertificatePEM()
+	return secret, pair, nil
+}
+
+// root is the CA that signs the first intermediate, made where there has never been one.
+func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca.KeyPair, *issuers.Fault) {
+	name := object.Name + rootSuffix
+	secret, err := a.get(ctx, object.Namespace, name)
+	switch {
+	case apierrors.IsNotFound(err) && object.Status.CABundle != "":
+		// Clients trust a root, and a new one would be worth nothing to them.
+		return nil, caUnavailable("spec.ca.selfSigned: the Secrets %q and %q are gone: put them back; an issuer that is deleted and made again begins with a new CA", name, object.Name+intermediateSuffix)
+	case apierrors.IsNotFound(err):
+		var f *issuers.Fault
+		if secret, f = a.makeRoot(ctx, object); f != nil {
+			return nil, f
+		}
+	case err != nil:
+		return nil, &issuers.Fault{Transient: err}
+	}
+	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: Secret %q: %v", secret.Name, err)
+	}
+	return pair, nil
+}
+
+func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
+	config := caConfig(object, "", nil)
+	config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
+	pair, err := ca.NewRoot(config, a.Clock.Now())
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	secret, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
+	if err != nil {
+		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+	}
+	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
+		secret, err = a.get(ctx, secret.Namespace, secret.Name)
+	} else if err == nil {
+		audit.CAKey(ctx, audit.CAKeyMade, object, secret.Name, pair.Certificate, "root")
+	}
+	if err != nil {
+		return nil, &issuers.Fault{Transient: err}
+	}
+	return secret, nil
+}
+
+// caConfig describes the CA certificate that comes after another one, if any. They are told apart by a number in their
+// names: people see those in trust stores, and clients choose chains by them.
+func caConfig(object *v1alpha1.AcmeIssuer, suffix string, before *x509.Certificate) ca.CAConfig {
+	spec := object.Spec.CA.SelfSigned
+	name := spec.CommonName
+	if name == "" {
+		name = object.Name[:min(len(object.Name), maxCACommonName)]
+	}
+	name += suffix
+	if before != nil {
+		name = successor(name, before.Subject.CommonName)
+	}
+	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm), Backdate: caBackdate}
+}
+
+// successor is the name with the number that follows that of the name before: "x" is followed by "x 2". After 99 it begins
+// again.
+func successor(name, before string) string {
+	if before == name {
+		return name + " 2"
+	}
+	text, _ := strings.CutPrefix(before, name+" ")
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 2 || number >= 99 {
+		return name
+	}
+	return name + " " + strconv.Itoa(number+1)
+}
+
+// serialKey is the secret that serial numbers are made with, made when an issuer is first seen.
+func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer) ([]byte, *issuers.Fault) {
+	secret, err := a.get(ctx, object.Namespace, object.Name+serialSuffix)
+	if apierrors.IsNotFound(err) {
+		key := make([]byte, ca.MinSerialKey)
+		rand.Read(key)
+		secret, err = a.createOrGet(ctx, &corev1.Secret{
+			ObjectMeta: belongingTo(object, serialSuffix), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{serialKeyField: key},
+		})
+	}
+	if err != nil {
+		return nil, &issuers.Fault{Transient: err}
+	}
+	key := secret.Data[serialKeyField]
+	if len(key) < ca.MinSerialKey {
+		return nil, caUnavailable("the Secret %q has %d bytes in its field %q, and serial numbers are made with at least %d: put it back, or delete it to have one made",
+			secret.Name, len(key), serialKeyField, ca.MinSerialKey)
+	}
+	return key, nil
+}
+
+func (a Authorities) get(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := a.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	return secret, err
+}
+
+// createOrGet lets one of several that make the same Secret win, and gives its Secret to all.
+func (a Authorities) createOrGet(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
+	err := a.Client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		return a.get(ctx, secret.Namespace, secret.Name)
+	}
+	return secret, err
+}
+
+func tlsSecret(object *v1alpha1.AcmeIssuer, suffix string, pair *ca.KeyPair, chain []byte) (*corev1.Secret, error) {
+	key, err := pair.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		ObjectMeta: belongingTo(object, suffix), Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key},
+	}, nil
+}
+
+func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
+	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
+}
+
+// SecretNames are the names of the Secrets that the operator makes for an issuer.
+func (a Authorities) SecretNames(ctx context.Context, object *v1alpha1.AcmeIssuer) []string {
+	names := []string{object.Name + rootSuffix, object.Name + serialSuffix, object.Name + intermediateSuffix}
+	intermediate := &corev1.Secret{}
+	if a.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Name + intermediateSuffix}, intermediate) == nil {
+		for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
+			names = append(names, object.Name+intermediateSuffix+"-"+id)
+		}
+	}
+	return names
+}

@@ -1,0 +1,372 @@
+package authority
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+)
+
+// A CA that the operator made is replaced without an outage. Each step is one write of a Secret, and what stands in the
+// Secrets says what the next step is, so that a step that was cut short is taken again:
+//
+//   - An intermediate is replaced ahead of its expiry, or on request. The Secret of the old one is copied first, and its
+//     key goes on signing CRLs for what it issued until it has expired.
+//   - A root is replaced in two steps. First the new one is made, cross-signed by the old one, and published in the trust
+//     bundle; only after a while (spec.ca.selfSigned.rootOverlap) an intermediate under it is made, and the new root takes
+//     the old one's place. Clients are then given a chain that leads to either root.
+const (
+	// retiredAnnotation lists, on the intermediate's Secret, the CRL shard prefixes of those before it, whose Secrets have
+	// that in their names.
+	retiredAnnotation = "acmeca.dev/retired"
+	// rotatedAnnotation is, on a Secret, the request by which it was replaced last.
+	rotatedAnnotation = "acmeca.dev/rotated"
+
+	// Fields of the root's Secret while the next root is being published.
+	nextCertField  = "next.crt"
+	nextKeyField   = "next.key"
+	nextCrossField = "next-cross.crt"
+	// Fields of the intermediate's Secret.
+	crossField         = "cross.crt"    // the root's certificate by the root before it, and so on
+	previousRootsField = "previous.crt" // roots before this one, for the trust bundle
+)
+
+const (
+	// MaxRetired bounds how many intermediates still sign CRLs. Only requests come so often.
+	MaxRetired = 16
+	// maxCross bounds the cross-certificates of a chain, which some clients want to be short.
+	maxCross = 2
+)
+
+// rotation replaces CA key pairs of one issuer, if that is due.
+type rotation struct {
+	authorities  Authorities
+	object       *v1alpha1.AcmeIssuer
+	intermediate *corev1.Secret
+	// current is what the intermediate's Secret holds.
+	current *ca.KeyPair
+	now     time.Time
+}
+
+// rotate takes the next step of what is due, and gives the Secrets of intermediate and root as they are then; that of the
+// root is nil where there is none. What can't be replaced though it is due goes on being used while it can be: the error
+// is for a warning.
+func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
+	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return intermediate, nil, nil //nolint:nilerr // Load says what is wrong with it
+	}
+	r := rotation{authorities: a, object: object, intermediate: intermediate, current: current, now: a.Clock.Now()}
+	root, err = a.get(ctx, object.Namespace, object.Name+rootSuffix)
+	if apierrors.IsNotFound(err) || err == nil && len(root.Data[corev1.TLSPrivateKeyKey]) == 0 {
+		if why := r.intermediateDue(); why != "" {
+			return intermediate, nil, fmt.Errorf("the intermediate is to be replaced (%s), and the root's key isn't here to sign: put Secret %q back", why, object.Name+rootSuffix)
+		}
+		return intermediate, nil, nil
+	}
+	if err != nil {
+		return intermediate, nil, err
+	}
+	roots, err := parseRoots(root)
+	if err != nil {
+		return intermediate, root, err
+	}
+	err = r.step(ctx, roots)
+	return r.intermediate, roots.secret, err
+}
+
+// step does what is due.
+func (r *rotation) step(ctx context.Context, roots *rootPairs) error {
+	switch {
+	case roots.next != nil && r.isUnder(roots.next):
+		return r.promoteRoot(ctx, roots)
+	case !r.isUnder(roots.current):
+		return fmt.Errorf("the root's Secret %q holds another root than that above the intermediate: put the right one back", roots.secret.Name)
+	}
+	if err := r.publishNext(ctx, roots); err != nil {
+		return err
+	}
+	signer, why := roots.current, r.intermediateDue()
+	if r.nextRootDue(roots) {
+		signer, why = roots.next, "the next root has been published for long enough"
+	}
+	if why == "" {
+		return nil
+	}
+	if err := r.replaceIntermediate(ctx, roots, signer, why); err != nil {
+		return err
+	}
+	if signer == roots.next {
+		return r.promoteRoot(ctx, roots)
+	}
+	return nil
+}
+
+// rootPairs is what the root's Secret holds.
+type rootPairs struct {
+	secret *corev1.Secret
+	// current is the root, next the one that is being published, nil where there is none.
+	current, next *ca.KeyPair
+}
+
+func parseRoots(secret *corev1.Secret) (*rootPairs, error) {
+	roots := &rootPairs{secret: secret}
+	var err error
+	if roots.current, err = ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err != nil {
+		return nil, fmt.Errorf("the root's Secret %q: %w", secret.Name, err)
+	}
+	if len(secret.Data[nextCertField]) == 0 {
+		return roots, nil
+	}
+	if roots.next, err = ca.ParseKeyPair(secret.Data[nextCertField], secret.Data[nextKeyField]); err != nil {
+		return nil, fmt.Errorf("the root's Secret %q: the next root: %w", secret.Name, err)
+	}
+	return roots, nil
+}
+
+// isUnder reports whether a root signed the intermediate.
+func (r *rotation) isUnder(root *ca.KeyPair) bool {
+	return r.current.Certificate.CheckSignatureFrom(root.Certificate) == nil
+}
+
+// intermediateDue says why the intermediate is to be replaced, if it is: it was asked for, or a third of its life is left,
+// or less than the longest certificate lasts (but never in the first half of its life).
+func (r *rotation) intermediateDue() string {
+	if r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate) {
+		return "it was asked for"
+	}
+	end := r.current.Certificate.NotAfter
+	life := end.Sub(r.current.Certificate.NotBefore)
+	ahead := life / 3
+	for _, p := range r.object.Spec.Profiles {
+		ahead = max(ahead, p.Lifetime.Duration)
+		if p.MaxLifetime != nil {
+			ahead = max(ahead, p.MaxLifetime.Duration)
+		}
+	}
+	if r.now.After(end.Add(-min(ahead, life/2))) {
+		return "it expires at " + end.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// requested reports whether a person's request to rotate hasn't been carried out on the Secret.
+func (r *rotation) requested(annotation string, secret *corev1.Secret) bool {
+	token := r.object.Annotations[annotation]
+	return token != "" && secret.Annotations[rotatedAnnotation] != token
+}
+
+// publishNext makes the next root, where one is due and isn't there yet.
+func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
+	end := roots.current.Certificate.NotAfter
+	life := end.Sub(roots.current.Certificate.NotBefore)
+	why := "the root expires at " + end.UTC().Format(time.RFC3339)
+	switch {
+	case roots.next != nil:
+		return nil
+	case r.requested(v1alpha1.RotateRootAnnotation, roots.secret):
+		why = "it was asked for"
+	case r.now.Before(end.Add(-life / 3)):
+		return nil
+	}
+	config := caConfig(r.object, "", roots.current.Certificate)
+	config.Lifetime = r.object.Spec.CA.SelfSigned.RootLifetime.Duration
+	next, err := ca.NewRoot(config, r.now)
+	if err != nil {
+		return err
+	}
+	cross, err := ca.CrossSign(next.Certificate, roots.current, r.now)
+	if err != nil {
+		return err
+	}
+	key, err := next.KeyPEM()
+	if err != nil {
+		return err
+	}
+	changed := roots.secret.DeepCopy()
+	changed.Data[nextCertField], changed.Data[nextKeyField], changed.Data[nextCrossField] = next.CertificatePEM(), key, ca.EncodeCertificates(cross)
+	r.carriedOut(v1alpha1.RotateRootAnnotation, changed)
+	if err := r.authorities.Client.Update(ctx, changed); err != nil {
+		return err
+	}
+	roots.secret, roots.next = changed, next
+	audit.CAKey(ctx, audit.CAKeyMade, r.object, changed.Name, next.Certificate, "next root: "+why)
+	r.authorities.Events.Eventf(r.object, nil, "Normal", "NextRootMade", "Rotate", "a new root is published for clients to trust: %s", why)
+	return nil
+}
+
+// nextRootDue reports whether the next root has been published for long enough to be issued from: for rootOverlap, but no
+// longer than half of what the root had left. What counts is that clients have had it, so it must be in the status.
+func (r *rotation) nextRootDue(roots *rootPairs) bool {
+	if roots.next == nil || !strings.Contains(r.object.Status.CABundle, string(roots.next.CertificatePEM())) {
+		return false
+	}
+	since := roots.next.Certificate.NotBefore.Add(caBackdate)
+	left := roots.current.Certificate.NotAfter.Sub(since)
+	overlap := ptr.Deref(r.object.Spec.CA.SelfSigned.RootOverlap, metav1.Duration{}) // the API server sets its default
+	return !r.now.Before(since.Add(min(overlap.Duration, left/2)))
+}
+
+// replaceIntermediate makes a new intermediate under a root. The old one's Secret is copied before it is overwritten,
+// which is the one write that counts.
+func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, signer *ca.KeyPair, why string) error {
+	requested := r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate)
+	if signer == roots.current && !requested && !signer.Certificate.NotAfter.After(r.current.Certificate.NotAfter) {
+		return nil // a new one would last no longer
+	}
+	prefixes, err := r.stillSigning(ctx)
+	if err != nil {
+		return err
+	}
+	if len(prefixes) >= MaxRetired {
+		return fmt.Errorf("the intermediate can't be replaced: %d before it still sign CRLs for what they issued, which is the bound; one whose certificates matter no more can be dropped by deleting its Secret", len(prefixes))
+	}
+	old := v1alpha1.CAName(r.current.Certificate)
+	retired := belongingTo(r.object, intermediateSuffix+"-"+old)
+	if _, err := r.authorities.createOrGet(ctx, &corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
+		return err
+	}
+	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, r.current.Certificate)
+	if err != nil {
+		return err
+	}
+	changed := r.intermediate.DeepCopy()
+	cross, previous := changed.Data[crossField], changed.Data[previousRootsField]
+	if signer == roots.next {
+		cross = slices.Concat(roots.secret.Data[nextCrossField], cross)
+		previous = slices.Concat(roots.current.CertificatePEM(), previous)
+	}
+	changed.Data = fresh.Data
+	for field, certificates := range map[string][]*x509.Certificate{
+		crossField: first(maxCross, unexpired(r.now, cross)), previousRootsField: unexpired(r.now, previous),
+	} {
+		if len(certificates) > 0 {
+			changed.Data[field] = ca.EncodeCertificates(certificates...)
+		}
+	}
+	kube.Annotate(changed, retiredAnnotation, strings.Join(append([]string{old}, prefixes...), " "))
+	r.carriedOut(v1alpha1.RotateIntermediateAnnotation, changed)
+	if err := r.authorities.Client.Update(ctx, changed); err != nil {
+		return err
+	}
+	r.intermediate, r.current = changed, pair
+	audit.CAKey(ctx, audit.CAKeyReplaced, r.object, changed.Name, pair.Certificate, "intermediate: "+why)
+	r.authorities.Events.Eventf(r.object, nil, "Normal", "IntermediateReplaced", "Rotate", "certificates are issued from a new intermediate: %s", why)
+	return nil
+}
+
+// promoteRoot puts the next root in the place of the root, once an intermediate is under it. The old root's key has nothing
+// more to sign, and goes.
+func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
+	changed := roots.secret.DeepCopy()
+	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField], corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
+	if err := r.authorities.Client.Update(ctx, changed); err != nil {
+		return err
+	}
+	audit.CAKey(ctx, audit.CAKeyReplaced, r.object, changed.Name, roots.next.Certificate, "root: an intermediate is under it")
+	roots.secret, roots.current, roots.next = changed, roots.next, nil
+	return nil
+}
+
+// carriedOut notes on a Secret the request that led to it.
+func (r *rotation) carriedOut(annotation string, secret *corev1.Secret) {
+	if token := r.object.Annotations[annotation]; token != "" {
+		kube.Annotate(secret, rotatedAnnotation, token)
+	}
+}
+
+// stillSigning lists the intermediates before this one that have neither expired nor been taken away.
+func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
+	var prefixes []string
+	for _, id := range strings.Fields(r.intermediate.Annotations[retiredAnnotation]) {
+		secret, err := r.authorities.get(ctx, r.object.Namespace, r.object.Name+intermediateSuffix+"-"+id)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		if certificates, parse := ca.ParseCertificates(secret.Data[corev1.TLSCertKey]); err == nil && parse == nil && !r.now.After(certificates[0].NotAfter) {
+			prefixes = append(prefixes, id)
+		}
+	}
+	return prefixes, nil
+}
+
+func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
+
+// trustBundle is the PEM of the roots to trust: that of the authority itself, the one to come, and those before.
+func trustBundle(now time.Time, authority *ca.Authority, intermediate, root *corev1.Secret) []byte {
+	roots := authority.TrustAnchors()
+	if root != nil {
+		roots = append(roots, unexpired(now, root.Data[nextCertField])...)
+	}
+	roots = append(roots, unexpired(now, intermediate.Data[previousRootsField])...)
+	var bundle []*x509.Certificate
+	for _, c := range roots {
+		if !slices.ContainsFunc(bundle, c.Equal) {
+			bundle = append(bundle, c)
+		}
+	}
+	return ca.EncodeCertificates(bundle...)
+}
+
+// unexpired reads certificates and leaves out those that are of no use any more. What can't be read is none: it is nothing
+// that anyone should trust.
+func unexpired(now time.Time, text []byte) []*x509.Certificate {
+	certificates, err := ca.ParseCertificates(text)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(certificates, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
+}
+
+// retired loads the CAs before this one that still sign CRLs: the intermediates that were replaced here, and those that a
+// person names.
+func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, signing *corev1.Secret, serialKey []byte) ([]*ca.Authority, error) {
+	var authorities []*ca.Authority
+	load := func(name string, complain func(format string, args ...any)) error {
+		secret, err := a.get(ctx, object.Namespace, name)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		var authority *ca.Authority
+		if err == nil {
+			authority, err = ca.LoadAuthority(material(secret, serialKey), a.Clock.Now())
+		}
+		if err != nil {
+			complain("the retired CA in Secret %q signs no CRLs: %v", name, err)
+			return nil
+		}
+		authorities = append(authorities, authority)
+		return nil
+	}
+	if object.Spec.CA.SelfSigned != nil {
+		expected := func(format string, args ...any) { // it has expired, or a person took it away
+			logf.FromContext(ctx).V(1).Info(fmt.Sprintf(format, args...))
+		}
+		for _, id := range strings.Fields(signing.Annotations[retiredAnnotation]) {
+			if err := load(object.Name+intermediateSuffix+"-"+id, expected); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, ref := range object.Spec.CA.Retired {
+		if err := load(ref.Name, issuer.Warn); err != nil {
+			return nil, err
+		}
+	}
+	return authorities, nil
+}

@@ -1,0 +1,38 @@
+package crl
+
+import (
+	"maps"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/acmeca/acmeca/controllers/metrics"
+)
+
+var (
+	descCRLThisUpdate = metrics.Describe("acmeca_crl_this_update_timestamp_seconds", "When the CRL of a shard was made.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLNextUpdate = metrics.Describe("acmeca_crl_next_update_timestamp_seconds", "When the CRL of a shard ceases to count.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLEntries    = metrics.Describe("acmeca_crl_entries", "Revoked certificates in the CRL of a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLSize       = metrics.Describe("acmeca_crl_size_bytes", "Size of the CRL of a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+)
+
+// Descriptions are those of the metrics of CRLs.
+func (p *Publisher) Descriptions() []*prometheus.Desc {
+	return []*prometheus.Desc{descCRLThisUpdate, descCRLNextUpdate, descCRLEntries, descCRLSize}
+}
+
+// Collect reports the published CRLs of the issuers that exist.
+func (p *Publisher) Collect(gauge metrics.Gauge) {
+	p.mu.Lock()
+	published := maps.Clone(p.published)
+	p.mu.Unlock()
+	for shard, last := range published {
+		issuer, ok := p.Issuers.Loaded(shard.Namespace, shard.Issuer)
+		if !ok || issuer.AuthorityOf(shard.Shard) == nil || last.crl == nil {
+			continue
+		}
+		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
+		gauge(descCRLNextUpdate, float64(last.crl.NextUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
+		gauge(descCRLEntries, float64(len(last.crl.Entries)), shard.Namespace, shard.Issuer, shard.Shard)
+		gauge(descCRLSize, float64(last.size), shard.Namespace, shard.Issuer, shard.Shard)
+	}
+}

@@ -1,0 +1,330 @@
+// Package crl publishes CRLs in ConfigMaps, and holds the controller of CRL shards.
+package crl
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+)
+
+const (
+	// Interval is the least time between two CRLs of a shard: what is revoked in between goes into the next one together.
+	Interval = time.Second
+	// CheckPeriod is how often what is published is looked at, for it isn't watched: somebody may have deleted or restored it.
+	CheckPeriod = 10 * time.Minute
+	// room is what is left of a shard when its issuer is warned of that.
+	room = ca.MaxEntries / 4
+)
+
+// Publisher publishes the revocations of issuers in ConfigMaps, a CRL for each shard. The CRL is the durable record: an order
+// may be deleted once its revocation is in the CRL. The controllers of CRL shards and of issuers share a Publisher.
+type Publisher struct {
+	// Client reads ConfigMaps past every cache, so that the controllers need no right to list them.
+	Client          client.Client
+	Issuers         *issuers.Registry
+	CompromisedKeys *issuers.CompromisedKeys
+	Clock           clock.PassiveClock
+
+	// ending is held while a shard of an issuer that is being deleted is published, since two controllers do so.
+	ending sync.Mutex
+
+	mu        sync.Mutex
+	published map[issuers.ShardRequest]*publishedCRL
+}
+
+// publishedCRL is a CRL as it was last read or written.
+type publishedCRL struct {
+	configMap *corev1.ConfigMap // without its data; nil where there is none
+	crl       *ca.CRL           // nil where there is none yet
+	size      int               // of the DER, in bytes
+	at        time.Time         // when it was published
+	checked   time.Time
+}
+
+// publish makes the next CRL where one is due. The warning is for a person.
+func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, issuer *issuers.Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
+	if issuer.Ending {
+		p.ending.Lock()
+		defer p.ending.Unlock()
+	}
+	last, err := p.read(ctx, request, authority.Certificate())
+	if err != nil {
+		return ctrl.Result{}, "", err
+	}
+	now := p.Clock.Now()
+	if wait := last.at.Add(Interval).Sub(now); wait > 0 && wait <= Interval && !issuer.Ending { // not where the clock was set back
+		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
+	}
+	revoked, err := p.revoked(ctx, request)
+	if err != nil {
+		return ctrl.Result{}, "", err
+	}
+	end := now.Add(issuer.Spec.CRL.Lifetime.Duration)
+	if issuer.Ending {
+		end = authority.NotAfter() // nobody signs another one, and it is good until the last certificate has expired
+	}
+	next, due := nextCRL(last, revoked, now, end, issuer.CRLURL(request.Shard), issuer.Ending)
+	if due > 0 {
+		_, err := p.release(ctx, request, last.crl)
+		return ctrl.Result{RequeueAfter: min(due, CheckPeriod)}, nearlyFull(last.crl), err
+	}
+	der, err := authority.SignCRL(next)
+	if err != nil {
+		return ctrl.Result{}, "", err
+	}
+	if err := p.write(ctx, request, last, &next, der); err != nil {
+		return ctrl.Result{}, "", err
+	}
+	entries := len(next.Entries)
+	audit.Log(ctx, audit.CRLPublished, audit.Line{
+		Namespace: request.Namespace, Issuer: request.Issuer, Shard: request.Shard, Number: next.Number.String(), Entries: &entries, NextUpdate: next.NextUpdate,
+	})
+	_, err = p.release(ctx, request, &next)
+	return ctrl.Result{RequeueAfter: Interval}, nearlyFull(&next), err
+}
+
+// PublishLast publishes the last CRL of each shard of an issuer that ends. It is done when there is nothing more to publish.
+func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issuer *issuers.Issuer) (done bool, err error) {
+	done = true
+	for _, shard := range issuer.Shards() {
+		request := issuers.ShardRequest{Namespace: key.Namespace, Issuer: key.Name, Shard: shard}
+		result, _, err := p.publish(ctx, request, issuer, issuer.AuthorityOf(shard))
+		if err != nil {
+			return false, err
+		}
+		done = done && result.RequeueAfter > Interval // which is what follows when one was published
+	}
+	return done, nil
+}
+
+func nearlyFull(crl *ca.CRL) string {
+	if crl == nil || len(crl.Entries) < ca.MaxEntries-room {
+		return ""
+	}
+	return fmt.Sprintf("has %d of %d entries: raise spec.crl.shards, for the certificates to come", len(crl.Entries), ca.MaxEntries)
+}
+
+// abandoned looks at a shard of a CA whose key is gone: the CRL that was published last is the last one. Orders that are
+// being deleted go when their certificates have expired.
+func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest) (ctrl.Result, error) {
+	left, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
+	if left == 0 {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: CheckPeriod}, err
+}
+
+// nextCRL is the CRL to publish now, or says when to look again.
+//
+// Numbers are seconds since 1970, so that they rise even where a ConfigMap was lost, and a step above the last one where
+// the clock was set back.
+func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (ca.CRL, time.Duration) {
+	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: []string{url}}
+	if last.crl == nil {
+		next.Entries = ca.Carry(nil, time.Time{}, revoked)
+		return next, 0
+	}
+	if after := new(big.Int).Add(last.crl.Number, big.NewInt(1)); after.Cmp(next.Number) > 0 {
+		next.Number = after
+	}
+	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked)
+	next.URLs = urls(next.URLs, last.crl.URLs)
+	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
+	shortened := last.crl.NextUpdate.After(next.NextUpdate)
+	unfinished := final && last.crl.NextUpdate.Before(end.Truncate(time.Second))
+	moved := !slices.Contains(last.crl.URLs, url)
+	if last.configMap != nil && now.Before(renew) && !shortened && !unfinished && !moved && !hasNew(last.crl.Entries, next.Entries) {
+		return ca.CRL{}, renew.Sub(now)
+	}
+	return next, 0
+}
+
+// urls puts together where a shard is and where it was, each once: certificates name where it was when they were issued.
+func urls(now, before []string) []string {
+	var all []string
+	for _, url := range slices.Concat(now, before) {
+		if !slices.Contains(all, url) {
+			all = append(all, url)
+		}
+	}
+	return all[:min(len(all), ca.MaxURLs)]
+}
+
+// hasNew reports whether there are entries that the CRL, whose own are in the order of their serial numbers, lacks.
+func hasNew(listed, entries []ca.Entry) bool {
+	return slices.ContainsFunc(entries, func(e ca.Entry) bool { return !lists(listed, e.Serial) })
+}
+
+func lists(listed []ca.Entry, serial *big.Int) bool {
+	_, found := slices.BinarySearchFunc(listed, serial, func(e ca.Entry, serial *big.Int) int { return e.Serial.Cmp(serial) })
+	return found
+}
+
+// revoked are the revoked certificates of the shard whose orders still exist.
+func (p *Publisher) revoked(ctx context.Context, request issuers.ShardRequest) ([]ca.Entry, error) {
+	var orders v1alpha1.AcmeOrderList
+	if err := p.list(ctx, request, &orders); err != nil {
+		return nil, err
+	}
+	var entries []ca.Entry
+	for i := range orders.Items {
+		order := &orders.Items[i]
+		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
+		if !ok || order.Spec.Revocation == nil || order.Status.NotAfter == nil {
+			continue
+		}
+		entries = append(entries, ca.Entry{
+			Serial: serial, RevokedAt: order.Status.RevokedAt.Time, Reason: ca.Reason(order.Spec.Revocation.Reason), NotAfter: order.Status.NotAfter.Time,
+		})
+	}
+	return entries, nil
+}
+
+func (p *Publisher) list(ctx context.Context, request issuers.ShardRequest, orders *v1alpha1.AcmeOrderList) error {
+	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
+}
+
+// release lets go of orders that are being deleted, once the CRL has their revocation, and counts those that it doesn't.
+func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, published *ca.CRL) (left int, err error) {
+	var orders v1alpha1.AcmeOrderList
+	if err := p.list(ctx, request, &orders); err != nil {
+		return 0, err
+	}
+	var going []*v1alpha1.AcmeOrder
+	for i := range orders.Items {
+		order := &orders.Items[i]
+		if order.DeletionTimestamp == nil {
+			continue
+		}
+		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
+		expired := order.Status.NotAfter != nil && order.Status.NotAfter.Time.Before(published.ThisUpdate)
+		if !expired && (!ok || !lists(published.Entries, serial)) {
+			left++
+			continue
+		}
+		going = append(going, order)
+	}
+	if err := p.CompromisedKeys.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going); err != nil {
+		return left, err
+	}
+	var errs []error
+	for _, order := range going {
+		errs = append(errs, kube.RemoveFinalizer(ctx, p.Client, order))
+	}
+	return left, errors.Join(errs...)
+}
+
+// read gives the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change that
+// somebody else made.
+func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
+	p.mu.Lock()
+	known := p.published[request]
+	p.mu.Unlock()
+	now := p.Clock.Now()
+	if known != nil && known.configMap != nil && now.Sub(known.checked) < CheckPeriod {
+		return known, nil
+	}
+	configMap := &corev1.ConfigMap{}
+	if err := p.Client.Get(ctx, request.ConfigMap(), configMap); apierrors.IsNotFound(err) {
+		if known == nil {
+			return &publishedCRL{}, nil
+		}
+		return &publishedCRL{crl: known.crl}, nil // what was in it is still known
+	} else if err != nil {
+		return nil, err
+	}
+	if known != nil && known.configMap != nil && known.configMap.ResourceVersion == configMap.ResourceVersion {
+		return p.keep(request, &publishedCRL{known.configMap, known.crl, known.size, known.at, now}), nil
+	}
+	crl, err := parseShard(ctx, configMap, authority)
+	switch {
+	case err == nil && known != nil && known.crl != nil:
+		crl = merge(crl, known.crl)
+	case err != nil && known != nil && known.crl != nil:
+		logf.FromContext(ctx).Info("a ConfigMap that was spoiled is written anew, from memory", "configMap", request.ConfigMap(), "reason", err.Error())
+		crl = &ca.CRL{Number: known.crl.Number, URLs: known.crl.URLs, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
+	case err != nil:
+		return nil, err
+	}
+	return p.keep(request, &publishedCRL{withoutData(configMap), crl, len(configMap.BinaryData[v1alpha1.CRLField]), crl.ThisUpdate, now}), nil
+}
+
+// parseShard reads a CRL from its ConfigMap. What isn't one of this CA is left alone: beginning again would take
+// revocations back.
+func parseShard(ctx context.Context, configMap *corev1.ConfigMap, authority *x509.Certificate) (*ca.CRL, error) {
+	crl, err := ca.ParseCRL(configMap.BinaryData[v1alpha1.CRLField], authority)
+	if err != nil {
+		return nil, fmt.Errorf("ConfigMap %q holds no CRL of this CA, and none is published until it is restored, or deleted if no deleted order was revoked in it: %w", configMap.Name, err)
+	}
+	if err := crl.SetExpiries(configMap.BinaryData[v1alpha1.CRLExpiriesField]); err != nil {
+		logf.FromContext(ctx).Info("expiries beside a CRL are of no use, its entries stay", "configMap", configMap.Name, "reason", err.Error())
+	}
+	return crl, nil
+}
+
+// merge is what a CRL that somebody else has put in place is taken for: an older one may have been restored, and lacks
+// what is known since. Where it does, its end is now, so that the next one is due.
+func merge(found, known *ca.CRL) *ca.CRL {
+	merged := *found
+	merged.URLs = urls(found.URLs, known.URLs)
+	if known.Number.Cmp(found.Number) > 0 {
+		merged.Number = known.Number
+	}
+	if hasNew(found.Entries, known.Entries) {
+		merged.Entries = ca.Carry(nil, time.Time{}, slices.Concat(found.Entries, known.Entries))
+		merged.NextUpdate = merged.ThisUpdate
+	}
+	return &merged
+}
+
+// write publishes a CRL. The resourceVersion keeps two controllers from publishing the same number.
+func (p *Publisher) write(ctx context.Context, request issuers.ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
+	name := request.ConfigMap()
+	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}
+	write := func() error { return p.Client.Create(ctx, configMap) }
+	if last.configMap != nil {
+		configMap.ObjectMeta = last.configMap.ObjectMeta
+		write = func() error { return p.Client.Update(ctx, configMap) }
+	}
+	configMap.BinaryData = map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(crl.Entries)}
+	if err := write(); err != nil {
+		p.keep(request, &publishedCRL{crl: last.crl}) // another controller's is there, perhaps: read it again
+		return err
+	}
+	now := p.Clock.Now()
+	p.keep(request, &publishedCRL{withoutData(configMap), crl, len(der), now, now})
+	return nil
+}
+
+func (p *Publisher) keep(request issuers.ShardRequest, published *publishedCRL) *publishedCRL {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.published == nil {
+		p.published = map[issuers.ShardRequest]*publishedCRL{}
+	}
+	p.published[request] = published
+	return published
+}
+
+func withoutData(configMap *corev1.ConfigMap) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: configMap.ObjectMeta}
+}

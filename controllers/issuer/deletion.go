@@ -1,0 +1,177 @@
+package issuer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+)
+
+// +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=patch
+
+const (
+	// deletionPeriod is how often an issuer that is being deleted is looked at.
+	deletionPeriod = 200 * time.Millisecond
+	// deletionTimeout is for how long one waits for what keeps its last CRLs from being published.
+	deletionTimeout = 5 * time.Minute
+)
+
+// addFinalizer puts the finalizer on an issuer that lacks it, so that it doesn't go before its last CRLs are published.
+func (r *Reconciler) addFinalizer(ctx context.Context, object *v1alpha1.AcmeIssuer) (added bool, err error) {
+	before := object.DeepCopy()
+	if !controllerutil.AddFinalizer(object, v1alpha1.IssuerFinalizer) {
+		return false, nil
+	}
+	return true, r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// delete takes the steps of an issuer that is being deleted: nothing is issued any more; what is under way ends, and
+// revocations that were asked for are carried out; then the last CRLs are published, or all is handed to the garbage
+// collector where the issuer wants that. Accounts stay in any case.
+func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (ctrl.Result, error) {
+	key := client.ObjectKeyFromObject(object)
+	if !controllerutil.ContainsFinalizer(object, v1alpha1.IssuerFinalizer) {
+		return ctrl.Result{}, r.forget(ctx, key) // others have a finalizer of theirs on it
+	}
+	issuer, err := r.startDeletion(ctx, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	again := ctrl.Result{RequeueAfter: deletionPeriod}
+	late := r.Clock.Since(object.DeletionTimestamp.Time) > deletionTimeout
+	if left, err := r.unfinished(ctx, key); err != nil || left && !late {
+		return again, err
+	}
+	done, err := r.publishLast(ctx, object, issuer)
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // where nothing can be made any more
+	case err != nil && late:
+		r.Events.Eventf(object, nil, "Warning", "LastCRLMissing", "Delete", "the issuer is gone without its last CRLs: %s", acme.Printable(err.Error(), 500))
+	case err != nil || !done:
+		return again, err
+	}
+	before := object.DeepCopy()
+	controllerutil.RemoveFinalizer(object, v1alpha1.IssuerFinalizer)
+	if err := r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.forget(ctx, key)
+}
+
+// publishLast publishes what an issuer leaves behind, unless that is to be deleted. It is done when there is nothing more to do.
+func (r *Reconciler) publishLast(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (done bool, err error) {
+	if object.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
+		return true, r.handOver(ctx, object, issuer)
+	}
+	if issuer == nil {
+		return true, nil
+	}
+	if done, err = r.CRLs.PublishLast(ctx, client.ObjectKeyFromObject(object), issuer); err != nil || !done {
+		return false, err
+	}
+	return true, r.Trust.PublishRetained(ctx, object, issuer)
+}
+
+// startDeletion has the other controllers know that an issuer ends, and gives it; nil where it has no CA that could sign.
+func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIssuer) (*issuers.Issuer, error) {
+	key := client.ObjectKeyFromObject(object)
+	known, ok := r.Issuers.Loaded(key.Namespace, key.Name)
+	switch {
+	case ok && known.Ending:
+		return known, nil
+	case !ok && object.Status.IssuingCertificate == nil:
+		r.wake(ctx, ctrl.Request{NamespacedName: key})
+		return nil, nil // it has never issued
+	case !ok:
+		var err error
+		if known, err = r.load(ctx, object, nil); err != nil {
+			return nil, err
+		}
+	}
+	issuer := *known
+	issuer.Ending, issuer.Fault = true, &issuers.Fault{Reason: v1alpha1.ReasonDeleting, Message: "the issuer is being deleted"}
+	base := object.DeepCopy()
+	r.report(object, &issuer)
+	if err := kube.WriteStatus(ctx, r.Client, object, base); err != nil {
+		return nil, err
+	}
+	if issuer.Authority == nil {
+		r.Issuers.Remove(key)
+		r.wake(ctx, ctrl.Request{NamespacedName: key})
+		return nil, nil
+	}
+	r.Issuers.Put(key, &issuer)
+	r.wake(ctx, ctrl.Request{NamespacedName: key})
+	return &issuer, nil
+}
+
+// unfinished reports whether something of an issuer hasn't come to its end.
+func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey) (bool, error) {
+	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{kube.IndexUnfinishedOfIssuer: key.Name}, client.UnsafeDisableDeepCopy}
+	var orders v1alpha1.AcmeOrderList
+	if err := r.Client.List(ctx, &orders, of...); err != nil || len(orders.Items) > 0 {
+		return len(orders.Items) > 0, err
+	}
+	var authorizations v1alpha1.AcmeAuthorizationList
+	if err := r.Client.List(ctx, &authorizations, of...); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(authorizations.Items, func(a v1alpha1.AcmeAuthorization) bool { return a.Status.State == acme.StatePending }), nil
+}
+
+// forget ends what is known of an issuer that is gone.
+func (r *Reconciler) forget(ctx context.Context, key client.ObjectKey) error {
+	r.Issuers.Remove(key)
+	r.Metrics.Forget(key)
+	r.wake(ctx, ctrl.Request{NamespacedName: key}) // what is under way has to end
+	return r.Trust.Withdraw(ctx, key)
+}
+
+// handOver makes the issuer the owner of what the operator made for it, so that Kubernetes deletes that after it. The
+// operator itself can't delete Secrets.
+func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	for _, name := range r.Authorities.SecretNames(ctx, object) {
+		if err := r.own(ctx, object, &corev1.Secret{}, name); err != nil {
+			return err
+		}
+	}
+	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name), object.Name + issuers.CompromisedKeysSuffix}
+	for _, shard := range issuer.Shards() {
+		configMaps = append(configMaps, v1alpha1.CRLConfigMap(object.Name, shard))
+	}
+	for _, name := range configMaps {
+		if err := r.own(ctx, object, &corev1.ConfigMap{}, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own makes the issuer the owner of an object, if that is the operator's.
+func (r *Reconciler) own(ctx context.Context, issuer *v1alpha1.AcmeIssuer, object client.Object, name string) error {
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
+	if apierrors.IsNotFound(err) || err == nil && object.GetLabels()[v1alpha1.IssuerLabel] != issuer.Name {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := controllerutil.SetOwnerReference(issuer, object, r.Client.Scheme()); err != nil {
+		return err
+	}
+	if err := r.Client.Update(ctx, object); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("spec.deletionPolicy: %w", err)
+	}
+	return nil
+}

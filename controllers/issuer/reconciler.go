@@ -1,0 +1,320 @@
+// Package issuer holds the controller of issuers: it compiles their spec, loads their CA, publishes their roots, and ends them
+// once they are deleted.
+package issuer
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/authority"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/controllers/metrics"
+	"github.com/acmeca/acmeca/controllers/serversecrets"
+	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/policy"
+)
+
+// secretsPeriod is how often the Secrets of an issuer are read again: they aren't watched, so that the controller needs
+// no right to list Secrets.
+const secretsPeriod = time.Minute
+
+// Reconciler makes issuers ready: it checks what their spec says, makes or loads their CA, and publishes what
+// clients have to know.
+type Reconciler struct {
+	Client          client.Client
+	Authorities     authority.Authorities
+	ServerTLS       *serversecrets.TLSCertificate
+	Trust           Trust
+	CompromisedKeys *issuers.CompromisedKeys
+	Issuers         *issuers.Registry
+	CRLs            *crl.Publisher
+	Events          events.EventRecorder
+	Clock           clock.PassiveClock
+	ExternalURLs    []string
+	PlainURL        string
+	// Protected are addresses that validation doesn't connect to unless an issuer allows it.
+	Protected []netip.Prefix
+	// Denied are addresses that nothing which an issuer names may lead to, whatever it allows.
+	Denied []netip.Prefix
+	// Hosts bounds the connections to each address, by the validations of all issuers.
+	Hosts *validation.Hosts
+	// DefaultIssuer is the one that is also served under /acme.
+	DefaultIssuer client.ObjectKey
+	// Wake tells the other controllers of an issuer that can issue again.
+	Wake []chan<- event.GenericEvent
+	// Metrics to forget deleted issuers in, if any.
+	Metrics *metrics.Metrics
+}
+
+// SetupWithManager adds the controller to a manager.
+func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(kube.RetryConflicts(r))
+}
+
+// Reconcile brings an issuer's status, and what the other controllers know of it, up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	object := &v1alpha1.AcmeIssuer{}
+	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
+		if err := client.IgnoreNotFound(err); err != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{}, r.forget(ctx, request.NamespacedName)
+	}
+	if object.DeletionTimestamp != nil {
+		return r.delete(ctx, object)
+	}
+	if added, err := r.addFinalizer(ctx, object); added || err != nil {
+		return ctrl.Result{}, err // that change brings it here again: one more now would look like another's to what follows on it
+	}
+	base := object.DeepCopy()
+	known, _ := r.Issuers.Loaded(request.Namespace, request.Name)
+	issuer, err := r.load(ctx, object, known)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.serve(ctx, request, issuer); err != nil {
+		return ctrl.Result{}, err
+	}
+	if issuer.Authority != nil {
+		// Before it is in the status, after which a new root may be issued from.
+		if err := r.Trust.Publish(ctx, object, issuer); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	for _, warning := range r.Issuers.ShardWarnings(request.NamespacedName) {
+		issuer.Warn("%s", warning)
+	}
+	r.report(object, issuer)
+	if err := kube.WriteStatus(ctx, r.Client, object, base); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(object, base)
+	r.noteReplacement(ctx, object, issuer, known)
+	if issuer.Authority == nil {
+		r.Issuers.Remove(request.NamespacedName)
+		return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+	}
+	r.Issuers.Put(request.NamespacedName, issuer)
+	if issuer.AffectsObjects(known) {
+		r.wake(ctx, request)
+	}
+	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+}
+
+// serve keeps the ACME server's TLS certificate, which the default issuer's CA signs.
+func (r *Reconciler) serve(ctx context.Context, request ctrl.Request, issuer *issuers.Issuer) error {
+	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
+		return nil
+	}
+	err := r.ServerTLS.Ensure(ctx, issuer)
+	if unissuable, ok := errors.AsType[*serversecrets.UnissuableError](err); ok {
+		issuer.Warn("%v", unissuable)
+		return nil
+	}
+	return err
+}
+
+// load makes of an AcmeIssuer one that can issue, or says in it why it can't. The error is one of the Kubernetes API.
+func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, known *issuers.Issuer) (*issuers.Issuer, error) {
+	issuer := &issuers.Issuer{Name: object.Name, Spec: object.Spec, Profiles: map[string]*ca.Profile{}}
+	urls := object.Spec.ExternalURLs
+	if len(urls) == 0 {
+		urls = r.ExternalURLs
+	}
+	issuer.Bases = acme.Bases(urls, object.Namespace, object.Name, client.ObjectKeyFromObject(object) == r.DefaultIssuer)
+	issuer.PlainBase = r.PlainURL + "/" + object.Namespace + "/" + object.Name
+	if issuer.Fault = r.compile(ctx, object, issuer); issuer.Fault != nil && issuer.Fault.Transient != nil {
+		return nil, issuer.Fault.Transient
+	}
+	f := r.loadCA(ctx, object, issuer, known)
+	switch {
+	case f != nil && f.Transient != nil:
+		return nil, f.Transient
+	case issuer.Fault == nil:
+		issuer.Fault = f
+	}
+	if issuer.Fault == nil {
+		issuer.Fault = checkProfiles(issuer)
+	}
+	if issuer.Fault == nil {
+		issuer.Policy, issuer.CAKeys = issuer.Policy.Under(issuer.Authority.FullChain()), issuer.PublicKeys()
+	}
+	if err := r.CompromisedKeys.Load(ctx, client.ObjectKeyFromObject(object), issuer); err != nil {
+		return nil, err
+	}
+	return issuer, nil
+}
+
+// compile checks what the spec says, and makes of it what the other controllers work with.
+func (r *Reconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) *issuers.Fault {
+	if object.Namespace == "acme" {
+		return issuers.InvalidSpec(fmt.Errorf("metadata.namespace: an issuer in a namespace called \"acme\" can't be served: its URLs would be taken for the default issuer's"))
+	}
+	var err error
+	if issuer.Policy, err = policy.New(&object.Spec); err != nil {
+		return issuers.InvalidSpec(err)
+	}
+	for i, p := range object.Spec.Profiles {
+		if issuer.Profiles[p.Name], err = ca.NewProfile(profileConfig(p)); err != nil {
+			return issuers.InvalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
+		}
+	}
+	var f *issuers.Fault
+	issuer.Validator, f = r.validator(ctx, object)
+	return f
+}
+
+// loadCA gives an issuer its CA: the one in the Secrets, or the one that was loaded from them before. A Secret that is gone
+// or broken says nothing against a key that was good; docs/decisions/0030 says where this ends.
+func (r *Reconciler) loadCA(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *issuers.Issuer) *issuers.Fault {
+	f := r.Authorities.Load(ctx, object, issuer)
+	if f == nil || f.Transient != nil || known == nil || !sameCA(known.Spec.CA, object.Spec.CA) || r.Clock.Now().After(known.Authority.NotAfter()) {
+		return f
+	}
+	issuer.Authority, issuer.Retired, issuer.Chain, issuer.Bundle = known.Authority, known.Retired, known.Chain, known.Bundle
+	issuer.Warn("the CA that was loaded before goes on being used, until the controller is restarted: %s", f.Message)
+	return nil
+}
+
+// sameCA reports whether two specs name the same CA, whatever they want of the next one.
+func sameCA(a, b v1alpha1.CertificateAuthority) bool {
+	if a.SecretRef == nil || b.SecretRef == nil {
+		return a.SecretRef == b.SecretRef
+	}
+	return *a.SecretRef == *b.SecretRef
+}
+
+// checkProfiles says which profile can't be issued under the issuer's CA.
+func checkProfiles(issuer *issuers.Issuer) *issuers.Fault {
+	for i, p := range issuer.Spec.Profiles {
+		if err := issuer.Authority.CheckProfile(issuer.Profiles[p.Name]); err != nil {
+			return issuers.InvalidSpec(fmt.Errorf("spec.profiles[%d].%w", i, err))
+		}
+	}
+	return nil
+}
+
+func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
+	bounds := policy.ValidityBounds(p)
+	config := ca.ProfileConfig{
+		Name: p.Name, Lifetime: bounds.Lifetime, MaxLifetime: bounds.MaxLifetime, Backdate: bounds.Backdate, KeepCommonName: p.KeepCommonName,
+	}
+	usages := map[v1alpha1.Usage]x509.ExtKeyUsage{
+		v1alpha1.UsageServerAuth: x509.ExtKeyUsageServerAuth,
+		v1alpha1.UsageClientAuth: x509.ExtKeyUsageClientAuth,
+	}
+	for _, u := range p.Usages {
+		config.ExtKeyUsages = append(config.ExtKeyUsages, usages[u])
+	}
+	return config
+}
+
+// report puts into status what became of the issuer.
+func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) {
+	status := &object.Status
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "certificates are issued",
+		ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
+	}
+	status.ObservedGeneration = object.Generation
+	switch f := issuer.Fault; {
+	case f != nil:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, f.Reason, f.Message
+	case object.Spec.Suspend:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued"
+	case issuer.Warning != "":
+		ready.Reason, ready.Message = v1alpha1.ReasonDegraded, ready.Message+", but "+issuer.Warning
+	}
+	ready.Message = acme.Printable(ready.Message, kube.MaxMessage)
+	meta.SetStatusCondition(&status.Conditions, ready)
+	// What was published for clients stays where there is nothing to replace it: it is still true of what was issued.
+	if issuer.Authority != nil {
+		status.CABundle = string(issuer.Bundle)
+		status.IssuingCertificate = issuingCertificate(issuer)
+		status.RetiredCertificates = ""
+		for _, authority := range issuer.Retired {
+			status.RetiredCertificates += string(ca.EncodeCertificates(authority.Certificate()))
+		}
+	}
+	if issuer.Fault == nil {
+		status.BaseURLs = nil
+		for _, base := range issuer.Bases {
+			status.BaseURLs = append(status.BaseURLs, string(base))
+		}
+		status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
+	}
+}
+
+// announce makes an Event of an issuer's trouble, once for each.
+func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
+	now, before := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
+	if before != nil && before.Reason == now.Reason && before.Message == now.Message {
+		return
+	}
+	switch now.Reason {
+	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonDegraded:
+		r.Events.Eventf(object, nil, "Warning", now.Reason, "Reconcile", "%s", acme.Printable(now.Message, maxEvent))
+	}
+}
+
+// noteReplacement tells of a CA that a person brought in the place of another one.
+func (r *Reconciler) noteReplacement(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *issuers.Issuer) {
+	if known == nil || issuer.Authority == nil || object.Spec.CA.SecretRef == nil {
+		return
+	}
+	certificate, old := issuer.Authority.Certificate(), known.Authority.Certificate()
+	if v1alpha1.CAName(certificate) == v1alpha1.CAName(old) {
+		return
+	}
+	audit.CAKey(ctx, audit.CAKeyReplaced, object, object.Spec.CA.SecretRef.Name, certificate, "it was brought")
+	if issuer.AuthorityOf(v1alpha1.CRLShardPrefix(old)) == nil {
+		r.Events.Eventf(object, nil, "Warning", "CAReplaced", "Reconcile",
+			"CRLs for what %q issued aren't signed any more: name a Secret with that CA in spec.ca.retired", acme.Printable(old.Subject.String(), 200))
+	}
+}
+
+// maxEvent is the longest note that the API server takes in an Event.
+const maxEvent = 1000
+
+func (r *Reconciler) wake(ctx context.Context, request ctrl.Request) {
+	object := &v1alpha1.AcmeIssuer{}
+	object.Namespace, object.Name = request.Namespace, request.Name
+	for _, wake := range r.Wake {
+		select {
+		case wake <- event.GenericEvent{Object: object}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func issuingCertificate(issuer *issuers.Issuer) *v1alpha1.IssuingCertificate {
+	certificate := issuer.Authority.Certificate()
+	sum := sha256.Sum256(certificate.Raw)
+	return &v1alpha1.IssuingCertificate{
+		Subject:  certificate.Subject.String(),
+		SHA256:   hex.EncodeToString(sum[:]),
+		Chain:    string(issuer.Chain),
+		NotAfter: metav1.NewTime(certificate.NotAfter),
+	}
+}

@@ -1,0 +1,130 @@
+package issuer
+
+import (
+	"context"
+	"crypto/x509"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	certificatesv1ac "k8s.io/client-go/applyconfigurations/certificates/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+)
+
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=patch
+// +kubebuilder:rbac:groups=certificates.k8s.io,resources=clustertrustbundles,verbs=get;create;patch;delete
+// +kubebuilder:rbac:groups=certificates.k8s.io,resources=signers,resourceNames=acmeca.dev/*,verbs=attest
+
+// namespaceLabel tells, on an object that is in no namespace, where the issuer is that it belongs to.
+const namespaceLabel = "acmeca.dev/issuer-namespace"
+
+// Trust gives the roots of issuers to those who are to trust them: in a ConfigMap beside the issuer, and for the whole
+// cluster in a ClusterTrustBundle where the issuer asks for one. Like the CA's Secrets the ConfigMap outlives the issuer:
+// what the CA has issued is as good as before.
+type Trust struct {
+	// Client reads ConfigMaps and ClusterTrustBundles past every cache.
+	Client client.Client
+}
+
+// Publish brings both up to date. What keeps one from being published is a warning on the issuer; the error is one of the
+// Kubernetes API.
+func (t Trust) Publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	if err := t.configMap(ctx, object, issuer); err != nil {
+		return err
+	}
+	if !t.clusterTrustBundlesServed() {
+		if object.Spec.Trust.ClusterTrustBundle {
+			issuer.Warn("spec.trust.clusterTrustBundle: this API server doesn't serve ClusterTrustBundles (certificates.k8s.io/v1)")
+		}
+		return nil
+	}
+	if !object.Spec.Trust.ClusterTrustBundle {
+		return t.removeClusterTrustBundle(ctx, client.ObjectKeyFromObject(object))
+	}
+	return t.clusterTrustBundle(ctx, object, issuer)
+}
+
+// Withdraw takes out of the cluster what was published for an issuer that is gone, but for what is in its namespace.
+func (t Trust) Withdraw(ctx context.Context, issuer client.ObjectKey) error {
+	if !t.clusterTrustBundlesServed() {
+		return nil
+	}
+	return t.removeClusterTrustBundle(ctx, issuer)
+}
+
+func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	name := v1alpha1.TrustConfigMap(object.Name)
+	there := &corev1.ConfigMap{}
+	err := t.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: name}, there)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return err
+	case err == nil && there.Labels[v1alpha1.IssuerLabel] != object.Name:
+		issuer.Warn("the roots can't be published: the ConfigMap %q is somebody else's (it lacks the label %s: %s)", name, v1alpha1.IssuerLabel, object.Name)
+		return nil
+	case err == nil && there.Data[v1alpha1.TrustField] == string(issuer.Bundle):
+		return nil
+	}
+	return t.Client.Apply(ctx, corev1ac.ConfigMap(name, object.Namespace).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
+		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
+}
+
+// PublishRetained has the ACME server serve what it has to of an issuer that goes.
+func (t Trust) PublishRetained(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	var authorities []*x509.Certificate
+	for _, authority := range issuer.Authorities() {
+		authorities = append(authorities, authority.Certificate())
+	}
+	return t.Client.Apply(ctx, corev1ac.ConfigMap(v1alpha1.FormerConfigMap(object.Name), object.Namespace).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
+		WithData(map[string]string{
+			v1alpha1.TrustField: string(issuer.Bundle), v1alpha1.AuthoritiesField: string(ca.EncodeCertificates(authorities...)),
+		}), applyOptions...)
+}
+
+func (t Trust) clusterTrustBundle(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	name := v1alpha1.TrustBundle(object.Namespace, object.Name)
+	there := &certificatesv1.ClusterTrustBundle{}
+	err := t.Client.Get(ctx, client.ObjectKey{Name: name}, there)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return err
+	case err == nil && there.Spec.TrustBundle == string(issuer.Bundle):
+		return nil
+	}
+	err = t.Client.Apply(ctx, certificatesv1ac.ClusterTrustBundle(name).
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name, namespaceLabel: object.Namespace}).
+		WithSpec(certificatesv1ac.ClusterTrustBundleSpec().
+			WithSignerName(v1alpha1.TrustSigner(object.Namespace, object.Name)).
+			WithTrustBundle(string(issuer.Bundle))), applyOptions...)
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		issuer.Warn("spec.trust.clusterTrustBundle: %v", err)
+		return nil
+	}
+	return err
+}
+
+func (t Trust) removeClusterTrustBundle(ctx context.Context, issuer client.ObjectKey) error {
+	bundle := &certificatesv1.ClusterTrustBundle{}
+	err := t.Client.Get(ctx, client.ObjectKey{Name: v1alpha1.TrustBundle(issuer.Namespace, issuer.Name)}, bundle)
+	if err != nil || bundle.Labels[namespaceLabel] != issuer.Namespace {
+		return client.IgnoreNotFound(err)
+	}
+	return client.IgnoreNotFound(t.Client.Delete(ctx, bundle, client.Preconditions{UID: &bundle.UID}))
+}
+
+func (t Trust) clusterTrustBundlesServed() bool {
+	kind := certificatesv1.SchemeGroupVersion.WithKind("ClusterTrustBundle")
+	_, err := t.Client.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
+	return !meta.IsNoMatchError(err)
+}
+
+// applyOptions make what is applied the controllers' own, whoever wrote it before.
+var applyOptions = []client.ApplyOption{client.FieldOwner("acmeca-controller"), client.ForceOwnership}

@@ -1,0 +1,210 @@
+// Package issuers holds the loaded issuers, which the controllers of accounts, authorizations, orders and CRLs share, and the
+// compromised keys of each issuer.
+package issuers
+
+import (
+	"crypto"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/policy"
+)
+
+// Issuer is an AcmeIssuer that can issue: its spec checked and compiled, its key in memory. It is never changed, but
+// replaced as a whole.
+type Issuer struct {
+	Name  string
+	Spec  v1alpha1.AcmeIssuerSpec
+	Bases []acme.Base
+	// PlainBase is where what certificates point to is served without TLS.
+	PlainBase string
+	Policy    *policy.Policy
+	Validator validation.Checker
+	Authority *ca.Authority
+	// Retired are CAs before Authority, which only sign CRLs for what they issued.
+	Retired []*ca.Authority
+	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
+	Chain, Bundle []byte
+	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.
+	CAKeys   []crypto.PublicKey
+	Profiles map[string]*ca.Profile
+	// Warning is what a person should see to though certificates are issued; "" for nothing.
+	Warning string
+	// Fault keeps the issuer from issuing; it may have an Authority all the same, to revoke with.
+	Fault *Fault
+	// Ending is set where the issuer is being deleted: what it publishes is its last.
+	Ending bool
+}
+
+func (i *Issuer) Warn(format string, args ...any) {
+	if i.Warning != "" {
+		i.Warning += "; "
+	}
+	i.Warning += fmt.Sprintf(format, args...)
+}
+
+// ShardOf is the CRL shard that an order's certificate belongs to.
+func (i *Issuer) ShardOf(order *v1alpha1.AcmeOrder) string {
+	return v1alpha1.CRLShard(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
+}
+
+// CRLURL is where a CRL shard is served, and certificateURL where the certificate is that signs now.
+func (i *Issuer) CRLURL(shard string) string {
+	return i.PlainBase + "/" + acme.CRLPrefix + shard + acme.CRLSuffix
+}
+
+func (i *Issuer) CertificateURL() string {
+	return i.PlainBase + "/" + acme.CAPrefix + v1alpha1.CAName(i.Authority.Certificate()) + acme.CASuffix
+}
+
+// PublicKeys are those of all the CA's certificates.
+func (i *Issuer) PublicKeys() []crypto.PublicKey {
+	var keys []crypto.PublicKey
+	for _, authority := range i.Authorities() {
+		for _, c := range append(authority.FullChain(), authority.TrustAnchors()...) {
+			keys = append(keys, c.PublicKey)
+		}
+	}
+	for _, text := range [][]byte{i.Chain, i.Bundle} {
+		certificates, _ := ca.ParseCertificates(text) // which were written by this package
+		for _, c := range certificates {
+			keys = append(keys, c.PublicKey)
+		}
+	}
+	return keys
+}
+
+// AuthorityOf finds the CA that signs a CRL shard.
+func (i *Issuer) AuthorityOf(shard string) *ca.Authority {
+	for _, authority := range i.Authorities() {
+		if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(authority.Certificate())) {
+			return authority
+		}
+	}
+	return nil
+}
+
+// Authorities are all CAs of the issuer, the one that issues first.
+func (i *Issuer) Authorities() []*ca.Authority {
+	return append([]*ca.Authority{i.Authority}, i.Retired...)
+}
+
+// Shards are the names of all CRL shards; none of no issuer.
+func (i *Issuer) Shards() []string {
+	if i == nil {
+		return nil
+	}
+	var names []string
+	for _, authority := range i.Authorities() {
+		for number := range max(i.Spec.CRL.Shards, 1) {
+			names = append(names, v1alpha1.CRLShardName(authority.Certificate(), number))
+		}
+	}
+	return names
+}
+
+// Registry holds the issuers, for the controllers of what belongs to them. The issuer controller alone writes it.
+type Registry struct {
+	mu     sync.RWMutex
+	byName map[types.NamespacedName]*Issuer
+	shards map[ShardRequest]string
+}
+
+// ReadyToIssue finds an issuer that can issue, by namespace and name.
+func (s *Registry) ReadyToIssue(namespace, name string) (*Issuer, bool) {
+	issuer, ok := s.Loaded(namespace, name)
+	if !ok || issuer.Fault != nil {
+		return nil, false
+	}
+	return issuer, true
+}
+
+// Loaded finds an issuer that can revoke, which goes on where a bad edit of its spec keeps it from issuing.
+func (s *Registry) Loaded(namespace, name string) (*Issuer, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	issuer, ok := s.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+	return issuer, ok
+}
+
+func (s *Registry) Put(key types.NamespacedName, issuer *Issuer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = map[types.NamespacedName]*Issuer{}
+	}
+	s.byName[key] = issuer
+}
+
+// ShardRequests lists the CRL shards of an issuer; none if it is not loaded.
+func (s *Registry) ShardRequests(issuer types.NamespacedName) []ShardRequest {
+	loaded, _ := s.Loaded(issuer.Namespace, issuer.Name)
+	var requests []ShardRequest
+	for _, shard := range loaded.Shards() {
+		requests = append(requests, ShardRequest{Namespace: issuer.Namespace, Issuer: issuer.Name, Shard: shard})
+	}
+	return requests
+}
+
+// SetShardWarning notes what a person should see to in a CRL shard, for the issuer's condition; "" for nothing.
+func (s *Registry) SetShardWarning(shard ShardRequest, warning string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case warning == "":
+		delete(s.shards, shard)
+	case s.shards == nil:
+		s.shards = map[ShardRequest]string{shard: warning}
+	default:
+		s.shards[shard] = warning
+	}
+}
+
+// ShardWarnings lists what was noted of an issuer's CRL shards.
+func (s *Registry) ShardWarnings(key types.NamespacedName) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var warnings []string
+	for shard, warning := range s.shards {
+		if shard.Namespace == key.Namespace && shard.Issuer == key.Name {
+			warnings = append(warnings, "CRL shard "+shard.Shard+": "+warning)
+		}
+	}
+	slices.Sort(warnings)
+	return warnings
+}
+
+func (s *Registry) Remove(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byName, key)
+	maps.DeleteFunc(s.shards, func(shard ShardRequest, _ string) bool {
+		return shard.Namespace == key.Namespace && shard.Issuer == key.Name
+	})
+}
+
+// AffectsObjects reports whether what belongs to the issuer has to be looked at because of what has changed in it.
+func (i *Issuer) AffectsObjects(before *Issuer) bool {
+	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
+		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
+}
+
+// ShardRequest asks for a CRL shard to be looked at.
+type ShardRequest struct {
+	Namespace, Issuer, Shard string
+}
+
+// ConfigMap is the ConfigMap that the shard's CRL is published in.
+func (s ShardRequest) ConfigMap() client.ObjectKey {
+	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
+}

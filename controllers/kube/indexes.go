@@ -1,0 +1,100 @@
+// Package kube holds the helpers for Kubernetes objects that the controllers share: indexes of the cache, lookups, status writes,
+// finalizers, conflicts and periodic work.
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// The fields by which the cache is searched.
+const (
+	// IndexAccount finds authorizations by account.
+	IndexAccount = "spec.accountRef.name"
+	// IndexAuthorizations finds unfinished orders by the authorizations that they name.
+	IndexAuthorizations = "spec.authorizations"
+	// IndexThumbprint finds accounts by their key.
+	IndexThumbprint = "status.thumbprint"
+	// IndexUnfinishedOfIssuer finds unfinished objects by issuer.
+	IndexUnfinishedOfIssuer = "unsettled"
+	// IndexUnfinishedOfAccount finds unfinished orders and authorizations by account.
+	IndexUnfinishedOfAccount = "account/unfinished"
+	// IndexCompromised finds orders by issuer and key, if the certificate was revoked because its key is compromised.
+	IndexCompromised = "compromised"
+	// IndexReplaces finds orders by issuer and the ARI identifier of the certificate that they replace.
+	IndexReplaces = "replaces"
+	// IndexRevoked finds revoked orders by issuer and CRL shard.
+	IndexRevoked = "revoked"
+)
+
+// AddIndexes adds to the cache the indexes that the controllers search it by.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		kind  client.Object
+		field string
+		value client.IndexerFunc
+	}{
+		{&v1alpha1.AcmeAuthorization{}, IndexAccount, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.AcmeAuthorization).Spec.AccountRef.Name}
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexAuthorizations, func(o client.Object) []string {
+			if order := o.(*v1alpha1.AcmeOrder); Unfinished(order) {
+				return order.Spec.Authorizations
+			}
+			return nil
+		}},
+		{&v1alpha1.AcmeAuthorization{}, IndexUnfinishedOfAccount, func(o client.Object) []string {
+			authz := o.(*v1alpha1.AcmeAuthorization)
+			return onlyIf(!authz.Status.State.Final(), authz.Spec.AccountRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfAccount, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(Unfinished(order), order.Spec.AccountRef.Name)
+		}},
+		{&v1alpha1.AcmeAccount{}, IndexThumbprint, func(o client.Object) []string {
+			thumbprint := o.(*v1alpha1.AcmeAccount).Status.Thumbprint
+			return onlyIf(thumbprint != "", thumbprint)
+		}},
+		{&v1alpha1.AcmeAccount{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
+			account := o.(*v1alpha1.AcmeAccount)
+			return onlyIf(account.Status.ObservedGeneration != account.Generation, account.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeAuthorization{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
+			authz := o.(*v1alpha1.AcmeAuthorization)
+			return onlyIf(!authz.Status.State.Final(), authz.Spec.IssuerRef.Name)
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexCompromised, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			key := order.CompromisedKey()
+			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexReplaces, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(order.Spec.Replaces != "", order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(order.Status.RevokedAt != nil, order.Spec.IssuerRef.Name+"/"+order.Status.CRL)
+		}},
+		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
+			order := o.(*v1alpha1.AcmeOrder)
+			return onlyIf(Unfinished(order) || RevocationPending(order), order.Spec.IssuerRef.Name)
+		}},
+	} {
+		if err := indexer.IndexField(ctx, index.kind, index.field, index.value); err != nil {
+			return fmt.Errorf("index %s: %w", index.field, err)
+		}
+	}
+	return nil
+}
+
+func onlyIf(condition bool, value string) []string {
+	if condition {
+		return []string{value}
+	}
+	return nil
+}

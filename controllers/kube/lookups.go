@@ -1,0 +1,38 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// MissingGrace is how long an object waits for one that it refers to and that the cache doesn't show yet.
+const MissingGrace = 30 * time.Second
+
+// IssuerEnding reports whether an issuer is gone, or being deleted. The cache is asked first: it is asked for everything that
+// waits for an issuer.
+func IssuerEnding(ctx context.Context, cached, live client.Reader, namespace, name string) (bool, error) {
+	for _, reader := range []client.Reader{cached, live} {
+		issuer := &v1alpha1.AcmeIssuer{}
+		err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, issuer)
+		if client.IgnoreNotFound(err) != nil {
+			return false, err
+		}
+		if err == nil && issuer.DeletionTimestamp == nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func Annotate(object client.Object, name, value string) {
+	annotations := object.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[name] = value
+	object.SetAnnotations(annotations)
+}

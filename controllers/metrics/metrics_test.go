@@ -1,0 +1,124 @@
+package metrics
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+func orderIn(state acme.State, issuer string) *v1alpha1.AcmeOrder {
+	o := &v1alpha1.AcmeOrder{}
+	o.Namespace, o.Spec.IssuerRef.Name, o.Status.State = "team", issuer, state
+	return o
+}
+
+func TestTallyFollowsObjects(t *testing.T) {
+	_, orders, _ := newTallies()
+	finalized := orderIn(acme.StatePending, "ca")
+	finalized.Spec.CSR = "csr"
+	orders.OnAdd(orderIn(acme.StatePending, "ca"), true)
+	orders.OnAdd(orderIn(acme.StatePending, "ca"), false)
+	orders.OnUpdate(orderIn(acme.StatePending, "ca"), finalized)
+	orders.OnAdd(orderIn(acme.StateValid, "ca"), false)
+	orders.OnUpdate(orderIn(acme.StateValid, "ca"), orderIn(acme.StateValid, "ca"))
+	orders.OnAdd(orderIn(acme.StateInvalid, "ca"), false)
+	orders.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: orderIn(acme.StateInvalid, "ca")})
+	orders.OnAdd(orderIn(acme.StateValid, "a name of the ACME server's"), false)
+	orders.OnAdd(orderIn(acme.StateValid, "another one"), false)
+
+	existing := types.NamespacedName{Namespace: "team", Name: "ca"}
+	got := orders.among(map[types.NamespacedName]bool{existing: true})
+	want := map[tallyKey]int{
+		{existing, acme.StatePending}: 1, {existing, acme.StateProcessing}: 1, {existing, acme.StateValid}: 1,
+		{types.NamespacedName{}, acme.StateValid}: 2,
+	}
+	if len(got) != len(want) {
+		t.Errorf("%v", got)
+	}
+	for key, n := range want {
+		if got[key] != n {
+			t.Errorf("%v: %d, not %d", key, got[key], n)
+		}
+	}
+}
+
+func TestMetricsOfOrders(t *testing.T) {
+	m := New()
+	now := time.Unix(1000, 0)
+	pending, valid, failed := orderIn(acme.StatePending, "ca"), orderIn(acme.StateValid, "ca"), orderIn(acme.StateInvalid, "ca")
+	valid.Spec.Finalization = &v1alpha1.Finalization{Time: metav1.NewTime(now.Add(-7 * time.Second))}
+	m.OrderChanged(pending, valid, now)
+	m.OrderChanged(valid, valid, now)
+	revoked := valid.DeepCopy()
+	revoked.Status.RevokedAt, revoked.Spec.Revocation = &metav1.Time{Time: now}, &v1alpha1.Revocation{Reason: int(ca.Superseded)}
+	m.OrderChanged(valid, revoked, now)
+	failed.Status.Problem = &v1alpha1.Problem{Type: "what a perspective says"}
+	m.OrderChanged(pending, failed, now)
+	for name, c := range map[string]prometheus.Collector{
+		"issued":  m.issued.WithLabelValues("team", "ca"),
+		"failed":  m.failed.WithLabelValues("team", "ca", "other"),
+		"revoked": m.revoked.WithLabelValues("team", "ca", "superseded"),
+	} {
+		if n := testutil.ToFloat64(c); n != 1 {
+			t.Errorf("%s: %v", name, n)
+		}
+	}
+	m.Forget(types.NamespacedName{Namespace: "team", Name: "ca"})
+	for _, c := range []prometheus.Collector{m.issued, m.failed, m.revoked, m.issuance} {
+		if n := testutil.CollectAndCount(c); n != 0 {
+			t.Errorf("%d series of an issuer that is gone", n)
+		}
+	}
+	var none *Metrics
+	none.OrderChanged(pending, valid, now)
+	none.AttemptEnded(acme.HTTP01, validation.Result{}, time.Second)
+}
+
+// listed is a cache with these issuers.
+type listed struct {
+	client.Reader
+	issuers []v1alpha1.AcmeIssuer
+	err     error
+}
+
+func (l listed) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.AcmeIssuerList).Items = l.issuers
+	return l.err
+}
+
+// noCRLs is a Part without metrics.
+type noCRLs struct{}
+
+func (noCRLs) Descriptions() []*prometheus.Desc { return nil }
+func (noCRLs) Collect(Gauge)                    {}
+
+func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
+	working := make(chan struct{})
+	accounts, orders, authorizations := newTallies()
+	pool := validation.NewPool(validation.PoolConfig{})
+	defer pool.Close()
+	s := &stateCollector{
+		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)}, issuers: &issuers.Registry{}, crls: noCRLs{}, pool: pool,
+		accounts: accounts, orders: orders, authorizations: authorizations,
+	}
+	if n := testutil.CollectAndCount(s); n != 0 {
+		t.Errorf("%d series of who isn't the leader", n)
+	}
+	close(working)
+	if n := testutil.CollectAndCount(s, "acmeca_issuer_ready"); n != 1 {
+		t.Errorf("%d issuers", n)
+	}
+}

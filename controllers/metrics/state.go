@@ -1,0 +1,266 @@
+package metrics
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// stateCollector says at each scrape what there is. Only the controllers that work do: others would count it again.
+type stateCollector struct {
+	working        <-chan struct{}
+	reader         client.Reader
+	issuers        *issuers.Registry
+	crls           Part
+	pool           *validation.Pool
+	accounts       *tally[*v1alpha1.AcmeAccount]
+	orders         *tally[*v1alpha1.AcmeOrder]
+	authorizations *tally[*v1alpha1.AcmeAuthorization]
+}
+
+// Part is a collector of gauges that the leader alone reports.
+type Part interface {
+	// Descriptions lists the metrics that Collect reports.
+	Descriptions() []*prometheus.Desc
+	// Collect reports the gauges as they are now.
+	Collect(gauge Gauge)
+}
+
+// Describe describes a metric with these labels.
+func Describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	descAccounts       = Describe("acmeca_accounts", "Accounts, by issuer and state.", LabelNamespace, LabelIssuer, "state")
+	descOrders         = Describe("acmeca_orders", "Orders, by issuer and state.", LabelNamespace, LabelIssuer, "state")
+	descAuthorizations = Describe("acmeca_authorizations", "Authorizations, by issuer and state.", LabelNamespace, LabelIssuer, "state")
+	descReady          = Describe("acmeca_issuer_ready", "Whether an issuer can issue: its Ready condition.", LabelNamespace, LabelIssuer)
+	descSuspended      = Describe("acmeca_issuer_suspended", "Whether a person has suspended an issuer.", LabelNamespace, LabelIssuer)
+	descCAExpiry       = Describe("acmeca_ca_certificate_expiry_timestamp_seconds", "When a CA certificate expires, by what it does: issuing, retired, root.", LabelNamespace, LabelIssuer, "role", "ca")
+	descRunning        = Describe("acmeca_validations_running", "Validations under way.")
+	descWaiting        = Describe("acmeca_validations_waiting", "Validations that wait for their turn.")
+)
+
+// Describe is prometheus.Collector's.
+func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descAccounts, descOrders, descAuthorizations, descReady, descSuspended, descCAExpiry,
+		descRunning, descWaiting,
+	} {
+		out <- d
+	}
+	for _, d := range s.crls.Descriptions() {
+		out <- d
+	}
+}
+
+// scrapeTimeout bounds the wait for a cache that isn't there yet.
+const scrapeTimeout = time.Second
+
+// Collect is prometheus.Collector's.
+func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
+	select {
+	case <-s.working:
+	default:
+		return
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	running, waiting := s.pool.Load()
+	gauge(descRunning, float64(running))
+	gauge(descWaiting, float64(waiting))
+
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	var objects v1alpha1.AcmeIssuerList
+	if s.reader.List(ctx, &objects, client.UnsafeDisableDeepCopy) != nil {
+		return // no cache yet
+	}
+	existing := map[types.NamespacedName]bool{}
+	for i := range objects.Items {
+		object := &objects.Items[i]
+		key := client.ObjectKeyFromObject(object)
+		existing[key] = true
+		gauge(descReady, truth(meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReady)), key.Namespace, key.Name)
+		gauge(descSuspended, truth(object.Spec.Suspend), key.Namespace, key.Name)
+		if issuer, ok := s.issuers.Loaded(key.Namespace, key.Name); ok {
+			collectCA(gauge, key, issuer)
+		}
+	}
+	for d, counts := range map[*prometheus.Desc]map[tallyKey]int{
+		descAccounts: s.accounts.among(existing), descOrders: s.orders.among(existing), descAuthorizations: s.authorizations.among(existing),
+	} {
+		for key, count := range counts {
+			gauge(d, float64(count), key.issuer.Namespace, key.issuer.Name, string(key.state))
+		}
+	}
+	s.crls.Collect(gauge)
+}
+
+// Gauge reports the value of a gauge.
+type Gauge func(d *prometheus.Desc, value float64, labels ...string)
+
+func collectCA(gauge Gauge, key types.NamespacedName, issuer *issuers.Issuer) {
+	expiry := func(role string, certificates ...*x509.Certificate) {
+		seen := map[string]bool{}
+		for _, c := range certificates {
+			if name := v1alpha1.CAName(c); !seen[name] {
+				seen[name] = true
+				gauge(descCAExpiry, float64(c.NotAfter.Unix()), key.Namespace, key.Name, role, name)
+			}
+		}
+	}
+	expiry("issuing", issuer.Authority.Certificate())
+	roots, _ := ca.ParseCertificates(issuer.Bundle) // written by the controllers
+	expiry("root", roots...)
+	var retired []*x509.Certificate
+	for _, authority := range issuer.Retired {
+		retired = append(retired, authority.Certificate())
+	}
+	expiry("retired", retired...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// tally counts the objects of a kind by issuer and state, as the cache tells of them: a scrape costs the same however many
+// there are, and so does a change.
+type tally[T client.Object] struct {
+	issuer func(T) string
+	state  func(T) acme.State
+
+	mu     sync.Mutex
+	counts map[tallyKey]int
+}
+
+type tallyKey struct {
+	issuer types.NamespacedName
+	state  acme.State
+}
+
+func (t *tally[T]) key(object T) tallyKey {
+	return tallyKey{types.NamespacedName{Namespace: object.GetNamespace(), Name: t.issuer(object)}, t.state(object)}
+}
+
+func (t *tally[T]) add(key tallyKey, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts == nil {
+		t.counts = map[tallyKey]int{}
+	}
+	if t.counts[key] += n; t.counts[key] == 0 {
+		delete(t.counts, key)
+	}
+}
+
+// OnAdd is an event handler of the cache's.
+func (t *tally[T]) OnAdd(object any, _ bool) {
+	if object, ok := object.(T); ok {
+		t.add(t.key(object), 1)
+	}
+}
+
+// OnUpdate is an event handler of the cache's.
+func (t *tally[T]) OnUpdate(before, now any) {
+	b, ok := before.(T)
+	n, ok2 := now.(T)
+	if !ok || !ok2 {
+		return
+	}
+	if from, to := t.key(b), t.key(n); from != to {
+		t.add(from, -1)
+		t.add(to, 1)
+	}
+}
+
+// OnDelete is an event handler of the cache's.
+func (t *tally[T]) OnDelete(object any) {
+	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
+	}
+	if object, ok := object.(T); ok {
+		t.add(t.key(object), -1)
+	}
+}
+
+// among gives the counts for issuers that exist, and those of all others together: objects can name any, and outlive theirs.
+func (t *tally[T]) among(existing map[types.NamespacedName]bool) map[tallyKey]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	counts := make(map[tallyKey]int, len(t.counts))
+	for key, n := range t.counts {
+		if !existing[key.issuer] {
+			key.issuer = types.NamespacedName{}
+		}
+		counts[key] += n
+	}
+	return counts
+}
+
+func newTallies() (*tally[*v1alpha1.AcmeAccount], *tally[*v1alpha1.AcmeOrder], *tally[*v1alpha1.AcmeAuthorization]) {
+	return &tally[*v1alpha1.AcmeAccount]{
+			issuer: func(a *v1alpha1.AcmeAccount) string { return a.Spec.IssuerRef.Name },
+			state:  func(a *v1alpha1.AcmeAccount) acme.State { return a.Status.State },
+		}, &tally[*v1alpha1.AcmeOrder]{
+			issuer: func(o *v1alpha1.AcmeOrder) string { return o.Spec.IssuerRef.Name },
+			state:  orderState,
+		}, &tally[*v1alpha1.AcmeAuthorization]{
+			issuer: func(a *v1alpha1.AcmeAuthorization) string { return a.Spec.IssuerRef.Name },
+			state:  func(a *v1alpha1.AcmeAuthorization) acme.State { return a.Status.State },
+		}
+}
+
+// orderState tells an order that is to be issued from one that waits for its client, which status doesn't.
+func orderState(o *v1alpha1.AcmeOrder) acme.State {
+	if kube.Unfinished(o) && o.Spec.CSR != "" {
+		return acme.StateProcessing
+	}
+	return o.Status.State
+}
+
+// observe has the tallies follow the cache.
+func (s *stateCollector) observe(ctx context.Context, informers cache.Informers) error {
+	s.accounts, s.orders, s.authorizations = newTallies()
+	for kind, handler := range map[client.Object]toolscache.ResourceEventHandler{
+		&v1alpha1.AcmeAccount{}: s.accounts, &v1alpha1.AcmeOrder{}: s.orders, &v1alpha1.AcmeAuthorization{}: s.authorizations,
+	} {
+		informer, err := informers.GetInformer(ctx, kind)
+		if err != nil {
+			return err
+		}
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RegisterState registers a collector of what there is: of issuers, of the objects that the cache holds, of validations in
+// the pool, and of CRLs.
+func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *validation.Pool, crls Part) error {
+	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
+	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))
+}

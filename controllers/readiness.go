@@ -1,0 +1,45 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/issuers"
+)
+
+// healthTimeout is less than what a kubelet waits for the answer to a probe.
+const healthTimeout = 500 * time.Millisecond
+
+// issuersReady is ready unless there are issuers, and not one of them has a CA: then the controllers work for nothing. One
+// issuer that is broken doesn't count, nor do controllers that wait to be elected; docs/decisions/0110 says why.
+func issuersReady(working <-chan struct{}, reader client.Reader, issuers *issuers.Registry) healthz.Checker {
+	return func(r *http.Request) error {
+		select {
+		case <-working:
+		default:
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+		defer cancel()
+		var list v1alpha1.AcmeIssuerList
+		if err := reader.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("the issuers can't be listed: %w", err)
+		}
+		for _, issuer := range list.Items {
+			if _, ok := issuers.Loaded(issuer.Namespace, issuer.Name); ok {
+				return nil
+			}
+		}
+		if len(list.Items) > 0 {
+			return errors.New("none of the issuers has a CA")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,162 @@
+package serversecrets
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/internal/pki/validity"
+)
+
+// TLSCertificateLifetime is that of the ACME server's TLS certificate; it is made anew when a third of it is left.
+const TLSCertificateLifetime = 30 * 24 * time.Hour
+
+// TLSCertificate keeps the Secret from which the ACME server has its TLS certificate. The ACME server gets it as a
+// mounted file, since it may read no Secret.
+type TLSCertificate struct {
+	// Client reads Secrets past every cache.
+	Client client.Client
+	Secret client.ObjectKey
+	// Names that the ACME server is reached by, beside the hosts of the issuer's URLs.
+	Names []string
+	Clock clock.PassiveClock
+}
+
+// Ensure makes the certificate, or makes it anew where the one that is there runs out, lacks a name, or was issued by
+// another CA.
+func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) error {
+	if s == nil {
+		return nil
+	}
+	names, problem := s.identifiers(issuer)
+	if problem != nil {
+		return &UnissuableError{problem}
+	}
+	secret := &corev1.Secret{}
+	err := s.Client.Get(ctx, s.Secret, secret)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	absent := apierrors.IsNotFound(err)
+	if !absent && s.good(secret, issuer.Authority, names) {
+		return nil
+	}
+	chain, key, err := s.issue(issuer, names)
+	if err != nil {
+		return &UnissuableError{err}
+	}
+	secret.Type = corev1.SecretTypeTLS
+	secret.Data = map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key}
+	if absent {
+		secret.ObjectMeta = ctrl.ObjectMeta{Namespace: s.Secret.Namespace, Name: s.Secret.Name}
+		err = s.Client.Create(ctx, secret)
+	} else {
+		err = s.Client.Update(ctx, secret)
+	}
+	if apierrors.IsInvalid(err) { // somebody has made it of another type, or immutable
+		return &UnissuableError{err}
+	}
+	if err == nil {
+		audit.Log(ctx, audit.ServerKeyMade, audit.Line{Issuer: issuer.Name, Secret: s.Secret.String(), Identifiers: values(names)})
+	}
+	return err
+}
+
+// UnissuableError is why the CA can't make the ACME server's certificate, such as a name that its constraints don't permit.
+type UnissuableError struct{ error }
+
+func (e *UnissuableError) Error() string {
+	return "the ACME server's TLS certificate can't be made: " + e.error.Error()
+}
+
+func values(ids []acme.Identifier) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.Value
+	}
+	return out
+}
+
+// identifiers are the names and addresses that the certificate has to have.
+func (s *TLSCertificate) identifiers(issuer *issuers.Issuer) ([]acme.Identifier, *acme.Problem) {
+	hosts := slices.Clone(s.Names)
+	for _, base := range issuer.Bases {
+		if u, err := url.Parse(string(base)); err == nil {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	slices.Sort(hosts)
+	var ids []acme.Identifier
+	for _, host := range slices.Compact(hosts) {
+		id := acme.Identifier{Type: acme.DNS, Value: host}
+		if host != "" && (strings.Contains(host, ":") || host[len(host)-1] >= '0' && host[len(host)-1] <= '9') {
+			id.Type = acme.IP
+		}
+		normal, problem := id.Normalize()
+		if problem != nil {
+			return nil, problem
+		}
+		ids = append(ids, normal)
+	}
+	return ids, nil
+}
+
+// good reports whether the Secret's certificate will do for now.
+func (s *TLSCertificate) good(secret *corev1.Secret, authority *ca.Authority, ids []acme.Identifier) bool {
+	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return false
+	}
+	certificate := pair.Certificate
+	if certificate.CheckSignatureFrom(authority.Certificate()) != nil {
+		return false
+	}
+	if s.Clock.Now().After(certificate.NotAfter.Add(-TLSCertificateLifetime / 3)) {
+		return false
+	}
+	return !slices.ContainsFunc(ids, func(id acme.Identifier) bool { return certificate.VerifyHostname(id.Value) != nil })
+}
+
+func (s *TLSCertificate) issue(issuer *issuers.Issuer, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
+	profile, err := ca.NewProfile(ca.ProfileConfig{
+		Name: "server", Lifetime: TLSCertificateLifetime, Backdate: validity.DefaultBackdate(TLSCertificateLifetime),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := ca.GenerateKey(ca.ECDSAP256)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{Subject: pkix.Name{}}, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	certificate, err := issuer.Authority.Issue(profile, ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
+	if err != nil {
+		return nil, nil, err
+	}
+	if keyPEM, err = ca.MarshalKeyPEM(key); err != nil {
+		return nil, nil, err
+	}
+	return append(ca.EncodeCertificates(certificate), issuer.Chain...), keyPEM, nil
+}

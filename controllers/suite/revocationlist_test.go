@@ -1,0 +1,454 @@
+package suite
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+)
+
+// A crlWorld is an issuerWorld with the controller of its revocation lists.
+type crlWorld struct {
+	*issuerWorld
+	// cached reads orders as the controllers do, and writes as they do.
+	cached client.WithWatch
+	lists  *crl.Reconciler
+	shard  issuers.ShardRequest
+}
+
+const crlLifetime = 100 * time.Hour
+
+func newCRLWorld(ctx SpecContext) *crlWorld {
+	GinkgoHelper()
+	spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(24000), IntermediateLifetime: hours(2400)})
+	spec.CRL = v1alpha1.CRL{Shards: 1, Lifetime: metav1.Duration{Duration: crlLifetime}}
+	spec.Profiles = []v1alpha1.Profile{{Name: "default", Lifetime: hours(24)}}
+	w := &crlWorld{issuerWorld: newIssuerWorld(ctx, spec)}
+	w.reconcile(ctx)
+	w.cached = w.faults.wrap(cachedClient(w.namespace))
+	w.shard = w.shardOf(w.loaded().Authority)
+	w.restartLists()
+	return w
+}
+
+// cachedClient reads as the controllers do, in one namespace.
+func cachedClient(namespace string) client.WithWatch {
+	GinkgoHelper()
+	options := controllers.CacheOptions()
+	options.Scheme, options.DefaultNamespaces = scheme, map[string]cache.Config{namespace: {}}
+	reader, err := cache.New(plane.Config(), options)
+	Expect(err).NotTo(HaveOccurred())
+	running, stop := context.WithCancel(context.Background())
+	DeferCleanup(stop)
+	Expect(kube.AddIndexes(running, reader)).To(Succeed())
+	go func() { _ = reader.Start(running) }()
+	Expect(reader.WaitForCacheSync(running)).To(BeTrue())
+	caching := *controllers.ClientOptions().Cache
+	caching.Reader = reader
+	c, err := client.NewWithWatch(plane.Config(), client.Options{Scheme: scheme, Cache: &caching, FieldValidation: metav1.FieldValidationStrict})
+	Expect(err).NotTo(HaveOccurred())
+	return c
+}
+
+func (w *crlWorld) shardOf(authority *ca.Authority) issuers.ShardRequest {
+	return issuers.ShardRequest{Namespace: w.namespace, Issuer: "ca", Shard: v1alpha1.CRLShardName(authority.Certificate(), 0)}
+}
+
+// restartLists puts a controller that remembers nothing in the place of the one before.
+func (w *crlWorld) restartLists() {
+	w.lists = &crl.Reconciler{Publisher: &crl.Publisher{Client: w.cached, Issuers: w.reconciler.Issuers, CompromisedKeys: &issuers.CompromisedKeys{Client: w.cached}, Clock: w.clock}}
+}
+
+func (w *crlWorld) look(ctx context.Context) ctrl.Result {
+	GinkgoHelper()
+	result, err := w.lists.Reconcile(ctx, w.shard)
+	Expect(err).NotTo(HaveOccurred())
+	return result
+}
+
+// publish has the controller look again once the least time between two CRLs has passed, and gives what is there then.
+func (w *crlWorld) publish(ctx context.Context) *x509.RevocationList {
+	GinkgoHelper()
+	w.clock.Step(crl.Interval)
+	w.look(ctx)
+	return w.published(ctx)
+}
+
+func (w *crlWorld) configMap(ctx context.Context) *corev1.ConfigMap {
+	GinkgoHelper()
+	configMap := &corev1.ConfigMap{}
+	Expect(admin.Get(ctx, w.shard.ConfigMap(), configMap)).To(Succeed())
+	return configMap
+}
+
+// published is the CRL as it is served, its signature checked.
+func (w *crlWorld) published(ctx context.Context) *x509.RevocationList {
+	GinkgoHelper()
+	list, err := x509.ParseRevocationList(w.configMap(ctx).BinaryData[v1alpha1.CRLField])
+	Expect(err).NotTo(HaveOccurred())
+	Expect(list.CheckSignatureFrom(w.loaded().AuthorityOf(w.shard.Shard).Certificate())).To(Succeed())
+	return list
+}
+
+func serials(list *x509.RevocationList) []int64 {
+	var out []int64
+	for _, entry := range list.RevokedCertificateEntries {
+		out = append(out, entry.SerialNumber.Int64())
+	}
+	return out
+}
+
+// revoke makes an order whose certificate was revoked now, and waits until the cache has it.
+func (w *crlWorld) revoke(ctx context.Context, serial int64, notAfter time.Time) *v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	return w.revokeWith(ctx, serial, notAfter, ca.Superseded, "")
+}
+
+// revokeWith is revoke for a reason, and a key's fingerprint.
+func (w *crlWorld) revokeWith(ctx context.Context, serial int64, notAfter time.Time, reason ca.Reason, fingerprint string) *v1alpha1.AcmeOrder {
+	GinkgoHelper()
+	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+		IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "a"},
+		Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}}, Authorizations: []string{"a"},
+		Revocation: &v1alpha1.Revocation{Reason: int(reason)},
+	}}
+	order.Namespace, order.Name, order.Finalizers = w.namespace, fmt.Sprintf("order-%d", serial), []string{v1alpha1.RevocationFinalizer}
+	Expect(admin.Create(ctx, order)).To(Succeed())
+	now, end := metav1.NewTime(w.clock.Now()), metav1.NewTime(notAfter)
+	order.Status = v1alpha1.AcmeOrderStatus{
+		State: acme.StateValid, Serial: hex.EncodeToString(big.NewInt(serial).Bytes()), NotAfter: &end, RevokedAt: &now, CRL: w.shard.Shard,
+		KeyFingerprint: fingerprint,
+	}
+	Expect(admin.Status().Update(ctx, order)).To(Succeed())
+	Eventually(func() bool {
+		cached := &v1alpha1.AcmeOrder{}
+		return w.cached.Get(ctx, client.ObjectKeyFromObject(order), cached) == nil && cached.Status.RevokedAt != nil
+	}).Should(BeTrue())
+	return order
+}
+
+func (w *crlWorld) remove(ctx context.Context, order *v1alpha1.AcmeOrder) {
+	GinkgoHelper()
+	Expect(admin.Delete(ctx, order)).To(Succeed())
+	Eventually(func() bool {
+		cached := &v1alpha1.AcmeOrder{}
+		err := w.cached.Get(ctx, client.ObjectKeyFromObject(order), cached)
+		return apierrors.IsNotFound(err) || cached.DeletionTimestamp != nil
+	}).Should(BeTrue())
+}
+
+func exists(ctx context.Context, order *v1alpha1.AcmeOrder) bool {
+	GinkgoHelper()
+	err := admin.Get(ctx, client.ObjectKeyFromObject(order), &v1alpha1.AcmeOrder{})
+	Expect(client.IgnoreNotFound(err)).To(Succeed())
+	return err == nil
+}
+
+var _ = Describe("A CRL shard", func() {
+	var w *crlWorld
+	var future time.Time
+	BeforeEach(func(ctx SpecContext) {
+		w = newCRLWorld(ctx)
+		future = w.clock.Now().Add(1000 * time.Hour)
+	})
+
+	It("is published before anything was revoked, and not again without a reason", func(ctx SpecContext) {
+		Expect(w.look(ctx).RequeueAfter).To(Equal(crl.Interval))
+		Expect(serials(w.published(ctx))).To(BeEmpty())
+		before := w.versions(ctx)
+		for range 5 {
+			w.clock.Step(time.Minute)
+			Expect(w.look(ctx).RequeueAfter).To(And(BeNumerically(">", crl.Interval), BeNumerically("<=", crl.CheckPeriod)))
+		}
+		w.restartLists()
+		w.look(ctx)
+		Expect(w.versions(ctx)).To(Equal(before))
+	})
+
+	It("is made anew before half of its life is over", func(ctx SpecContext) {
+		w.look(ctx)
+		first := w.published(ctx)
+		w.clock.Step(crlLifetime * 39 / 100)
+		w.look(ctx)
+		Expect(w.published(ctx).Raw).To(Equal(first.Raw))
+		w.clock.Step(crlLifetime * 2 / 100)
+		w.look(ctx)
+		second := w.published(ctx)
+		Expect(second.Number.Cmp(first.Number)).To(Equal(1))
+		Expect(second.NextUpdate).To(BeTemporally("==", w.clock.Now().Add(crlLifetime)))
+	})
+
+	It("has a burst of revocations in one CRL, a second after the last one", func(ctx SpecContext) {
+		w.look(ctx)
+		empty := w.published(ctx)
+		var revoked []any
+		for serial := range int64(50) {
+			w.revoke(ctx, serial+1, future)
+			revoked = append(revoked, serial+1)
+			Expect(w.look(ctx).RequeueAfter).To(And(BeNumerically(">", 0), BeNumerically("<=", crl.Interval)))
+		}
+		Expect(w.published(ctx).Raw).To(Equal(empty.Raw))
+		Expect(serials(w.publish(ctx))).To(ConsistOf(revoked...))
+		version := w.configMap(ctx).ResourceVersion
+		w.publish(ctx)
+		Expect(w.configMap(ctx).ResourceVersion).To(Equal(version))
+	})
+
+	It("has numbers that rise, whatever happens between two CRLs", func(ctx SpecContext) {
+		w.look(ctx)
+		last := w.published(ctx).Number
+		serial := int64(0)
+		for what, happens := range map[string]func(){
+			"nothing":   func() {},
+			"a restart": w.restartLists,
+			"the clock was set back": func() {
+				w.clock.Step(-2 * time.Hour)
+			},
+			"the clock was set back, and a restart": func() {
+				w.clock.Step(-2 * time.Hour)
+				w.restartLists()
+			},
+			"the ConfigMap was deleted": func() {
+				w.clock.Step(crl.CheckPeriod)
+				Expect(admin.Delete(ctx, w.configMap(ctx))).To(Succeed())
+			},
+			"the write came to nothing": func() {
+				w.faults.from(1)
+				_, err := w.lists.Reconcile(ctx, w.shard)
+				Expect(err).To(MatchError(errKilled))
+				w.faults.none()
+			},
+		} {
+			serial++
+			w.revoke(ctx, serial, future)
+			w.clock.Step(crl.Interval)
+			happens()
+			list := w.publish(ctx)
+			Expect(list.Number.Cmp(last)).To(Equal(1), what)
+			Expect(serials(list)).To(ContainElement(serial), what)
+			Expect(list.RevokedCertificateEntries).To(HaveLen(int(serial)), what)
+			last = list.Number
+		}
+		w.clock.Step(12 * time.Hour) // it is right again
+		Expect(admin.Delete(ctx, w.configMap(ctx))).To(Succeed())
+		w.restartLists()
+		list := w.publish(ctx)
+		Expect(list.Number.Cmp(last)).To(Equal(1), "deleted while no controller ran")
+		Expect(list.RevokedCertificateEntries).To(HaveLen(int(serial)), "from the orders")
+	})
+
+	It("has no number twice where two controllers are at it", func(ctx SpecContext) {
+		other := *w
+		other.restartLists()
+		w.look(ctx)
+		numbers := map[string][]byte{}
+		for serial := range int64(8) {
+			w.revoke(ctx, serial+1, future)
+			w.clock.Step(crl.Interval)
+			var group sync.WaitGroup
+			for _, controller := range []*crlWorld{w, &other} {
+				group.Go(func() { _, _ = controller.lists.Reconcile(ctx, w.shard) }) // one of them may come too late
+			}
+			group.Wait()
+			w.publish(ctx)
+			_, _ = other.lists.Reconcile(ctx, w.shard)
+			list := w.published(ctx)
+			Expect(list.RevokedCertificateEntries).To(HaveLen(int(serial) + 1))
+			if raw, known := numbers[list.Number.String()]; known {
+				Expect(list.Raw).To(Equal(raw))
+			}
+			numbers[list.Number.String()] = list.Raw
+		}
+		Expect(len(numbers)).To(BeNumerically(">=", 8))
+	})
+
+	It("keeps a certificate that has expired until it was listed once after that", func(ctx SpecContext) {
+		end := w.clock.Now().Add(time.Hour)
+		order := w.revoke(ctx, 7, end)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		w.remove(ctx, order)
+		w.publish(ctx)
+		Expect(exists(ctx, order)).To(BeFalse(), "the CRL has it")
+		w.restartLists() // all that is known of it now is in the ConfigMap
+		w.clock.SetTime(end.Add(3 * time.Hour))
+		w.revoke(ctx, 8, future)
+		after := w.publish(ctx)
+		Expect(after.ThisUpdate).To(BeTemporally(">", end))
+		Expect(serials(after)).To(ConsistOf(int64(7), int64(8)))
+		w.revoke(ctx, 9, future)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(8), int64(9)))
+	})
+
+	DescribeTable("lets an order go only once it lists the certificate", func(ctx SpecContext, killedBefore int) {
+		w.look(ctx)
+		order := w.revoke(ctx, 7, future)
+		w.remove(ctx, order)
+		Expect(exists(ctx, order)).To(BeTrue())
+		w.clock.Step(crl.Interval)
+		w.faults.from(killedBefore)
+		_, err := w.lists.Reconcile(ctx, w.shard)
+		Expect(err).To(MatchError(errKilled))
+		w.faults.none()
+		Expect(exists(ctx, order)).To(BeTrue())
+		w.restartLists()
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		Expect(exists(ctx, order)).To(BeFalse())
+		w.restartLists()
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+	},
+		Entry("also where it is killed before the CRL is there", 1),
+		Entry("also where it is killed before the order could go", 2),
+	)
+
+	It("isn't written over what is no CRL of this CA, and the issuer says so", func(ctx SpecContext) {
+		w.revoke(ctx, 7, future)
+		garbage := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.shard.ConfigMap().Name}, BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("garbage")}}
+		Expect(admin.Create(ctx, garbage)).To(Succeed())
+		_, err := w.lists.Reconcile(ctx, w.shard)
+		Expect(err).To(MatchError(ContainSubstring("holds no CRL of this CA")))
+		Expect(w.configMap(ctx).ResourceVersion).To(Equal(garbage.ResourceVersion))
+		ready := readyOf(w.reconcile(ctx))
+		Expect(ready.Reason).To(Equal(v1alpha1.ReasonDegraded))
+		Expect(ready.Message).To(ContainSubstring(garbage.Name))
+
+		Expect(admin.Delete(ctx, garbage)).To(Succeed())
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
+	})
+
+	It("is written anew from memory where it was spoiled, and takes up what was restored", func(ctx SpecContext) {
+		w.revoke(ctx, 1, future)
+		w.publish(ctx)
+		backup := w.configMap(ctx).BinaryData
+		order := w.revoke(ctx, 2, future)
+		list := w.publish(ctx)
+		w.remove(ctx, order)
+		w.publish(ctx)
+		Expect(exists(ctx, order)).To(BeFalse())
+		for _, data := range []map[string][]byte{{v1alpha1.CRLField: []byte("garbage")}, backup} {
+			spoiled := w.configMap(ctx)
+			spoiled.BinaryData = data
+			Expect(admin.Update(ctx, spoiled)).To(Succeed())
+			w.clock.Step(crl.CheckPeriod)
+			next := w.publish(ctx)
+			Expect(serials(next)).To(ConsistOf(int64(1), int64(2)))
+			Expect(next.Number.Cmp(list.Number)).To(Equal(1))
+			list = next
+		}
+	})
+
+	It("stays fresh after its CA was replaced, and takes revocations of what that issued", func(ctx SpecContext) {
+		w.look(ctx)
+		old := w.published(ctx)
+		w.annotate(ctx, v1alpha1.RotateIntermediateAnnotation, "now")
+		w.reconcile(ctx)
+		Expect(w.shardOf(w.loaded().Authority)).NotTo(Equal(w.shard))
+		requests := w.reconciler.Issuers.ShardRequests(w.key())
+		Expect(requests).To(ConsistOf(w.shard, w.shardOf(w.loaded().Authority)))
+		w.revoke(ctx, 7, future)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		w.clock.Step(crlLifetime / 2)
+		fresh := w.publish(ctx)
+		Expect(fresh.Number.Cmp(old.Number)).To(Equal(1))
+		Expect(fresh.NextUpdate).To(BeTemporally(">", w.clock.Now().Add(crlLifetime/2)))
+	})
+
+	It("is published while a bad edit keeps the issuer from issuing", func(ctx SpecContext) {
+		w.look(ctx)
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.DefaultProfile = "nonesuch" })
+		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonInvalidSpec))
+		Expect(w.canIssue()).To(BeFalse())
+		w.revoke(ctx, 7, future)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+	})
+
+	It("of a CA whose key is gone lets orders go when their certificates have expired", func(ctx SpecContext) {
+		w.look(ctx)
+		w.annotate(ctx, v1alpha1.RotateIntermediateAnnotation, "now")
+		w.reconcile(ctx)
+		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate-"+w.shard.Shard[:10]))).To(Succeed())
+		w.reconcile(ctx)
+		order := w.revoke(ctx, 7, w.clock.Now().Add(time.Hour))
+		w.remove(ctx, order)
+		Expect(w.look(ctx).RequeueAfter).To(Equal(crl.CheckPeriod))
+		Expect(exists(ctx, order)).To(BeTrue())
+		w.clock.Step(2 * time.Hour)
+		w.look(ctx)
+		Expect(exists(ctx, order)).To(BeFalse())
+	})
+
+	It("is published at once where it has moved to, and still names where it was, for the certificates that do", func(ctx SpecContext) {
+		named := func(list *x509.RevocationList) []string {
+			GinkgoHelper()
+			crl, err := ca.ParseCRL(list.Raw, w.loaded().Authority.Certificate())
+			Expect(err).NotTo(HaveOccurred())
+			return crl.URLs
+		}
+		url := func(base string) string { return base + "/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl" }
+		w.look(ctx)
+		first := w.published(ctx)
+		Expect(named(first)).To(Equal([]string{url(w.reconciler.PlainURL)}))
+		w.reconciler.PlainURL = "http://moved.test"
+		w.reconcile(ctx)
+		w.restartLists()
+		moved := w.publish(ctx)
+		Expect(moved.Number).NotTo(Equal(first.Number))
+		Expect(named(moved)).To(Equal([]string{url("http://moved.test"), named(first)[0]}))
+		Expect(w.publish(ctx).Number).To(Equal(moved.Number), "that is all")
+		for i := range ca.MaxURLs {
+			w.reconciler.PlainURL = fmt.Sprintf("http://moved-%d.test", i)
+			w.reconcile(ctx)
+			Expect(named(w.publish(ctx))[0]).To(Equal(url(w.reconciler.PlainURL)))
+		}
+		Expect(named(w.published(ctx))).To(HaveLen(ca.MaxURLs))
+	})
+
+	It("takes as many certificates as it may have, and says before that it fills and after that it is full", func(ctx SpecContext) {
+		authority := w.loaded().Authority
+		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl"}}
+		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
+		for i := range int64(ca.MaxEntries - 1) {
+			full.Entries = append(full.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: future})
+		}
+		der, err := authority.SignCRL(full)
+		Expect(err).NotTo(HaveOccurred())
+		stored := &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.shard.ConfigMap().Name},
+			BinaryData: map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(full.Entries)},
+		}
+		Expect(admin.Create(ctx, stored)).To(Succeed())
+		w.revoke(ctx, 1, future)
+		Expect(w.publish(ctx).RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
+		Expect(readyOf(w.reconcile(ctx)).Message).To(ContainSubstring("raise spec.crl.shards"))
+		w.restartLists()
+		w.look(ctx)
+
+		w.revoke(ctx, 2, future)
+		w.clock.Step(crl.Interval)
+		_, err = w.lists.Reconcile(ctx, w.shard)
+		Expect(err).To(MatchError(ContainSubstring("over the bound")))
+		Expect(readyOf(w.reconcile(ctx)).Message).To(ContainSubstring("over the bound"))
+		Expect(w.published(ctx).RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
+	})
+})

@@ -1,0 +1,131 @@
+package suite
+
+import (
+	"context"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
+)
+
+// withoutBundles is a client of an API server that serves no ClusterTrustBundles.
+type withoutBundles struct{ client.Client }
+
+func (withoutBundles) RESTMapper() meta.RESTMapper { return meta.NewDefaultRESTMapper(nil) }
+
+var _ = Describe("The roots of an issuer", func() {
+	var w *issuerWorld
+	var good *v1alpha1.AcmeIssuer
+	BeforeEach(func(ctx SpecContext) {
+		w = newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
+		good = w.reconcile(ctx)
+	})
+	configMap := func(ctx context.Context) *corev1.ConfigMap {
+		GinkgoHelper()
+		c := &corev1.ConfigMap{}
+		Expect(admin.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "ca-ca"}, c)).To(Succeed())
+		return c
+	}
+	bundle := func(ctx context.Context) (*certificatesv1.ClusterTrustBundle, error) {
+		b := &certificatesv1.ClusterTrustBundle{}
+		return b, admin.Get(ctx, client.ObjectKey{Name: "acmeca.dev:" + w.namespace + ".ca:ca"}, b)
+	}
+	optIn := func(ctx context.Context, wanted bool) {
+		GinkgoHelper()
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.Trust.ClusterTrustBundle = wanted })
+	}
+
+	It("are in a ConfigMap that is kept so", func(ctx SpecContext) {
+		Expect(configMap(ctx).Data).To(Equal(map[string]string{"ca.crt": good.Status.CABundle}))
+		spoiled := configMap(ctx)
+		spoiled.Data["ca.crt"] = "nobody"
+		spoiled.Data["note"] = "a person's"
+		Expect(admin.Update(ctx, spoiled)).To(Succeed())
+		w.reconcile(ctx)
+		Expect(configMap(ctx).Data).To(Equal(map[string]string{"ca.crt": good.Status.CABundle, "note": "a person's"}))
+		before := w.versions(ctx)
+		w.reconcile(ctx)
+		Expect(w.versions(ctx)).To(Equal(before))
+		Expect(before).To(HaveKey("configMap ca-ca"))
+	})
+
+	It("are never written over a ConfigMap of somebody else, and the issuer says so", func(ctx SpecContext) {
+		Expect(admin.Delete(ctx, configMap(ctx))).To(Succeed())
+		foreign := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca-ca"}, Data: map[string]string{"ca.crt": "theirs"}}
+		Expect(admin.Create(ctx, foreign)).To(Succeed())
+		issuer := w.reconcile(ctx)
+		Expect(readyOf(issuer).Status).To(Equal(metav1.ConditionTrue))
+		Expect(readyOf(issuer).Message).To(ContainSubstring(`the ConfigMap "ca-ca" is somebody else's`))
+		Expect(configMap(ctx).Data).To(Equal(foreign.Data))
+	})
+
+	It("are published everywhere before anything is issued from a new one, also where that is killed on the way", func(ctx SpecContext) {
+		optIn(ctx, true)
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
+			issuer.Spec.CA.SelfSigned.RootOverlap = &metav1.Duration{}
+			kube.Annotate(issuer, v1alpha1.RotateRootAnnotation, "now")
+		})
+		old := string(w.secret(ctx, "ca-root").Data[corev1.TLSCertKey])
+		under := func() string { return string(w.secret(ctx, "ca-intermediate").Data["ca.crt"]) }
+		for n := 1; under() == old; n++ {
+			w.faults.from(n)
+			_ = w.try(ctx)
+			w.faults.none()
+			w.restart()
+			Expect(n).To(BeNumerically("<", 10), "it never ends")
+		}
+		published, err := bundle(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		for where, roots := range map[string]string{
+			"status": w.issuer(ctx).Status.CABundle, "ConfigMap": configMap(ctx).Data["ca.crt"], "ClusterTrustBundle": published.Spec.TrustBundle,
+		} {
+			Expect(roots).To(And(ContainSubstring(old), ContainSubstring(under())), where)
+		}
+	})
+
+	It("are in a ClusterTrustBundle of the issuer's own signer for as long as that is wanted", func(ctx SpecContext) {
+		_, err := bundle(ctx)
+		Expect(err).To(MatchError(apierrors.IsNotFound, "IsNotFound"))
+		optIn(ctx, true)
+		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
+		b, err := bundle(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(b.Spec.SignerName).To(Equal("acmeca.dev/" + w.namespace + ".ca"))
+		Expect(b.Spec.TrustBundle).To(Equal(good.Status.CABundle))
+		w.clock.Step(time.Minute)
+		w.reconcile(ctx)
+		again, err := bundle(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.ResourceVersion).To(Equal(b.ResourceVersion))
+		optIn(ctx, false)
+		w.reconcile(ctx)
+		_, err = bundle(ctx)
+		Expect(err).To(MatchError(apierrors.IsNotFound, "IsNotFound"))
+
+		optIn(ctx, true)
+		w.reconcile(ctx)
+		w.delete(ctx)
+		_, err = bundle(ctx)
+		Expect(err).To(MatchError(apierrors.IsNotFound, "IsNotFound"), "after the issuer")
+		Expect(configMap(ctx).Data).To(HaveKeyWithValue("ca.crt", good.Status.CABundle))
+	})
+
+	It("are as good without ClusterTrustBundles where the API server has none, which the issuer says", func(ctx SpecContext) {
+		w.reconciler.Trust.Client = withoutBundles{w.reconciler.Trust.Client}
+		w.reconcile(ctx)
+		optIn(ctx, true)
+		issuer := w.reconcile(ctx)
+		Expect(readyOf(issuer).Status).To(Equal(metav1.ConditionTrue))
+		Expect(readyOf(issuer).Message).To(ContainSubstring("spec.trust.clusterTrustBundle: this API server doesn't serve"))
+	})
+})

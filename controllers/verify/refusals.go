@@ -1,0 +1,36 @@
+package verify
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// EndState is the state that a deactivation leads to: "deactivated" by the client, "revoked" by a person on the CA's side
+// (RFC 8555 section 7.1.2 and 7.1.6).
+func EndState(d *v1alpha1.Deactivation) acme.State {
+	if d.Request == nil {
+		return acme.StateRevoked
+	}
+	return acme.StateDeactivated
+}
+
+// EndedAccount says why nothing of an account goes on (RFC 8555 section 7.3.6): it was deactivated, or revoked; nil while it
+// is valid, and while the cache doesn't show it.
+func EndedAccount(ctx context.Context, reader client.Reader, namespace, name string) (*acme.Problem, acme.State, error) {
+	account := &v1alpha1.AcmeAccount{}
+	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, account); err != nil {
+		return nil, "", client.IgnoreNotFound(err)
+	}
+	if !account.Status.State.Final() {
+		return nil, account.Status.State, nil
+	}
+	return acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State), account.Status.State, nil
+}
+
+func IssuerDeleted(issuer v1alpha1.ObjectRef) *acme.Problem {
+	return acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", issuer.Name)
+}

@@ -1,0 +1,157 @@
+// Package verify verifies the signed requests that are stored in the API objects, against the key that an account has, and
+// holds the refusals that several controllers give.
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/internal/jws"
+)
+
+// The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
+// these functions gives nil where the client really asked for it, or says why that isn't so.
+
+// AccountRequest verifies that an account signed a request for the resource at path (RFC 8555 section 6.2 and 6.4),
+// with the key that it has now.
+func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string) (*jws.Message, *acme.Problem) {
+	if account.Status.State != acme.StateValid {
+		return nil, acme.NewProblem(acme.Unauthorized, "account %s is not valid", account.Name)
+	}
+	if account.Spec.IssuerRef.Name != issuer.Name {
+		return nil, acme.NewProblem(acme.Unauthorized, "account %s belongs to another issuer", account.Name)
+	}
+	message, problem := request.Message()
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := SignedFor(issuer, message, path); problem != nil {
+		return nil, problem
+	}
+	_, kid, ok := acme.Relative(issuer.Bases, message.Header.KeyID)
+	if !ok || kid != acme.AccountPath(account.Name) {
+		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed by account %s", account.Name)
+	}
+	key, problem := AccountKey(account)
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := message.Verify(key); problem != nil {
+		return nil, problem
+	}
+	return message, nil
+}
+
+// LiveAccount runs a verification with the account that the cache has, and once more with the one that is stored, where that is
+// newer and the first one failed: accounts come by another watch than what they sign, so the cache may not have come to the key
+// that an account has changed to a moment ago. It gives the account that was looked at last.
+func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
+	problem := verify(account)
+	if problem == nil {
+		return account, nil, nil
+	}
+	now := &v1alpha1.AcmeAccount{}
+	if err := live.Get(ctx, client.ObjectKeyFromObject(account), now); err != nil {
+		return account, problem, client.IgnoreNotFound(err)
+	}
+	if now.ResourceVersion == account.ResourceVersion {
+		return account, problem, nil
+	}
+	return now, verify(now), nil
+}
+
+// SignedFor verifies that a message was meant for one of the paths of the issuer.
+func SignedFor(issuer *issuers.Issuer, message *jws.Message, paths ...string) *acme.Problem {
+	_, path, ok := acme.Relative(issuer.Bases, message.Header.URL)
+	for _, want := range paths {
+		if ok && path == want {
+			return nil
+		}
+	}
+	return acme.NewProblem(acme.Unauthorized, "the request was signed for another URL, %q", acme.Printable(message.Header.URL, 256))
+}
+
+// Deactivation verifies that an account asked for the resource at path to be deactivated. A person who asks through
+// the Kubernetes API needs no signature; admission control keeps the ACME server from passing for one.
+func Deactivation(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, d *v1alpha1.Deactivation, path string) *acme.Problem {
+	if d.Request == nil {
+		return nil
+	}
+	message, problem := AccountRequest(issuer, account, d.Request, path)
+	if problem != nil {
+		return problem
+	}
+	var payload struct {
+		Status acme.State `json:"status"`
+	}
+	if err := json.Unmarshal(message.Body, &payload); err != nil || payload.Status != acme.StateDeactivated {
+		return acme.NewProblem(acme.Unauthorized, "the signed request doesn't ask for deactivation")
+	}
+	return nil
+}
+
+// Response verifies that the account accepted a challenge (RFC 8555 section 7.5.1), and that it is one to offer.
+func Response(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
+	response := authz.Spec.Response
+	message, problem := AccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type))
+	if problem != nil {
+		return problem
+	}
+	if message.IsPOSTAsGET() { // a client polls the very same URL
+		return acme.NewProblem(acme.Unauthorized, "the signed request only asks to see the challenge")
+	}
+	return Offer(issuer, account, authz)
+}
+
+// Offer says why the challenge that was accepted isn't one to offer to the account, now: the ACME server chose what stands in
+// the authorization.
+func Offer(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
+	response := authz.Spec.Response
+	identifier, problem := authz.Authorized().Normalize()
+	if problem != nil {
+		return problem
+	}
+	allowed, identifiers := issuer.Policy.ForAccount(account), []acme.Identifier{identifier}
+	if problem := allowed.Identifiers(identifiers); problem != nil {
+		return problem
+	}
+	if problem := allowed.Rules(identifiers, "", nil); problem != nil {
+		return problem
+	}
+	if !slices.Contains(allowed.Challenges(identifier), response.Type) {
+		return acme.NewProblem(acme.Unauthorized, "this issuer doesn't offer %s for %q", response.Type, identifier.Value)
+	}
+	return nil
+}
+
+// Finalization verifies that the account asked for the order to be finalized with the CSR that stands beside the
+// request.
+func Finalization(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder) *acme.Problem {
+	message, problem := AccountRequest(issuer, account, &order.Spec.Finalization.Request, acme.FinalizePath(order.Name))
+	if problem != nil {
+		return problem
+	}
+	csr, problem := acme.FinalizeCSR(message.Body)
+	if problem != nil {
+		return problem
+	}
+	if !bytes.Equal(csr, order.CSRBytes()) {
+		return acme.NewProblem(acme.Unauthorized, "the CSR is not the one in the client's signed request")
+	}
+	return nil
+}
+
+// accountKeys spares parsing an account's key again for each of its requests.
+var accountKeys jws.KeyCache
+
+// AccountKey returns the key that an account has now.
+func AccountKey(account *v1alpha1.AcmeAccount) (*jws.Key, *acme.Problem) {
+	return accountKeys.Parse(account.Status.JWK)
+}
