@@ -136,7 +136,7 @@ test: control-plane kube-controller-manager cert-manager build ## Run all tests,
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane.
 	$(GO) run ./hack/gotest -timeout 5m $(TESTFLAGS) $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... \
-		| grep -v -e acmeca/hack/controlplane -e acmeca/hack/run -e acmeca/test/ -e 'acmeca/hack/chaos ' | cut -d' ' -f1)
+		| grep -v -e acmeca/internal/test/controlplane -e acmeca/hack/run -e acmeca/test/ -e 'acmeca/hack/chaos ' | cut -d' ' -f1)
 
 .PHONY: test-pure
 test-pure: ## Run the tests of the pure packages under the race detector, and hold their coverage to 90%.
@@ -144,7 +144,8 @@ test-pure: ## Run the tests of the pure packages under the race detector, and ho
 
 .PHONY: test-race
 test-race: control-plane ## Run under the race detector what has both halves at work side by side. `make test RACE=1` does so with all suites.
-	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./controllers ./test/model
+	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./test/model \
+		$$($(GO) list ./controllers/... | grep -v -e /controllers/ca -e /controllers/validation) # those are in test-pure
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.

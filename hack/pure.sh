@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Without the packages that have no tests of their own, such as helpers for tests.
 packages=$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' \
-	./api/acme ./api/jws/... ./api/policy/... ./acmeserver/nonce ./controllers/ca ./controllers/validation/...)
+	./api/acme ./internal/jws/... ./internal/pki/... ./internal/policy/... ./acmeserver/nonce ./controllers/ca ./controllers/validation/...)
 # shellcheck disable=SC2086 # several packages
 if ! output=$(go test -race -cover -timeout 15m $packages); then
 	printf '%s\n' "$output"
