@@ -3,7 +3,6 @@ package test
 
 import (
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -57,41 +56,36 @@ var controllerLayers = [][]string{
 }
 
 func TestControllerImportDirections(t *testing.T) {
-	known := map[string]bool{"controllers": true, "controllers/suite": true} // the wiring, and the suites
-	var below []string
-	for _, layer := range controllerLayers {
-		var added []string
-		for _, name := range layer {
-			pkg := "controllers/" + name
-			packages := packagesIn(t, pkg)
-			for _, dependency := range dependencies(t, pkg) {
-				imported, ok := strings.CutPrefix(dependency, module)
-				if ok && strings.HasPrefix(imported, "controllers") && !slices.Contains(packages, imported) && !slices.Contains(below, imported) {
-					t.Errorf("%s imports %s", pkg, imported)
+	layerOf := func(pkg string) int {
+		for i, layer := range controllerLayers {
+			for _, name := range layer {
+				subtree, all := strings.CutSuffix(name, "/...")
+				if pkg == "controllers/"+subtree || all && strings.HasPrefix(pkg, "controllers/"+subtree+"/") {
+					return i
 				}
 			}
-			added = append(added, packages...)
 		}
-		below = append(below, added...)
+		return -1
 	}
-	for _, pkg := range below {
-		known[pkg] = true
-	}
-	for _, pkg := range packagesIn(t, "controllers/...") {
-		if !known[pkg] {
+	for _, line := range goList(t, "-f", `{{.ImportPath}}{{range .Imports}},{{.}}{{end}}`, "controllers/...") {
+		paths := strings.Split(line, ",")
+		pkg := strings.TrimPrefix(paths[0], module)
+		if pkg == "controllers" || pkg == "controllers/suite" { // the wiring, and the suites
+			continue
+		}
+		layer := layerOf(pkg)
+		if layer < 0 {
 			t.Errorf("%s is in no layer", pkg)
 		}
+		for _, imported := range paths[1:] {
+			imported, own := strings.CutPrefix(imported, module)
+			below := layerOf(imported) >= 0 && layerOf(imported) < layer
+			pure := strings.HasPrefix(pkg, "controllers/validation/") && imported == "controllers/validation"
+			if own && strings.HasPrefix(imported, "controllers") && !below && !pure {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		}
 	}
-}
-
-// packagesIn lists the packages that a pattern matches, without the module's path.
-func packagesIn(t *testing.T, pattern string) []string {
-	t.Helper()
-	packages := goList(t, pattern)
-	for i := range packages {
-		packages[i] = strings.TrimPrefix(packages[i], module)
-	}
-	return packages
 }
 
 func dependencies(t *testing.T, pkg string) []string {
