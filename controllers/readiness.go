@@ -17,8 +17,8 @@ import (
 // healthTimeout is less than what a kubelet waits for the answer to a probe.
 const healthTimeout = 500 * time.Millisecond
 
-// issuersReady is ready unless there are issuers, and not one of them has a CA: then the controllers work for nothing. One
-// issuer that is broken doesn't count, nor do controllers that wait to be elected; docs/decisions/0110 says why.
+// issuersReady fails if there are issuers and none of them has a CA. One broken issuer is no failure, nor are controllers that
+// wait to be elected (docs/decisions/0110).
 func issuersReady(working <-chan struct{}, reader client.Reader, issuers *issuers.Registry) healthz.Checker {
 	return func(r *http.Request) error {
 		select {

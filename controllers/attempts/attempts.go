@@ -20,12 +20,12 @@ import (
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
-// The waits before the second and each later attempt at a challenge that failed for a reason that may pass. Clients wait
-// for 30 seconds to two minutes for the outcome.
+// Backoff holds the waits before the second and each later attempt after a transient failure. Clients wait for 30 seconds to
+// two minutes for the outcome.
 var Backoff = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
 
-// Runner runs validations beside the reconcilers, which are woken for the outcome. It holds nothing that a restart
-// loses: what was under way is begun again.
+// Runner runs attempts at challenges beside the reconciler of authorizations, which it wakes when an attempt ends. Its state
+// may be lost: attempts in flight begin again after a restart.
 type Runner struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
@@ -38,7 +38,7 @@ type Runner struct {
 	byKey map[types.NamespacedName]*attemptState
 }
 
-// Attempt is the newest attempt at an authorization; the zero one, that there was none.
+// Attempt is the newest attempt at an authorization; the zero Attempt if there was none.
 type Attempt struct {
 	// Number of the attempt, from 1.
 	Number int
@@ -50,12 +50,12 @@ type Attempt struct {
 	CAA   bool
 }
 
-// Final reports whether it has ended, and there is no point in trying again.
+// Final reports whether the attempt has ended and is not to be repeated.
 func (a Attempt) Final() bool {
 	return a.Number > 0 && !a.Running && (a.Result.Valid || !a.Result.Transient || a.Number > len(Backoff))
 }
 
-// attemptKey is what an attempt is for: an authorization and an account, and not others that have come by their names since.
+// attemptKey identifies authorization and account by UID, so that recreated objects do not match.
 type attemptKey struct{ authorization, account types.UID }
 
 type attemptState struct {
@@ -68,12 +68,12 @@ func (s *attemptState) job() string {
 	return fmt.Sprintf("%s/%s/%d", s.authorization, s.account, s.Number)
 }
 
-// New makes Attempts that send the authorization to look at again to wake.
+// New returns a Runner that sends to wake each authorization whose attempt has ended.
 func New(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Runner {
 	return &Runner{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
 }
 
-// Newest gives the newest attempt at an authorization of an account.
+// Newest returns the newest attempt at an authorization of an account.
 func (a *Runner) Newest(authz *v1alpha1.AcmeAuthorization, account *v1alpha1.AcmeAccount) Attempt {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -84,7 +84,7 @@ func (a *Runner) Newest(authz *v1alpha1.AcmeAuthorization, account *v1alpha1.Acm
 	return state.Attempt
 }
 
-// Forget drops what is known of an authorization, and calls off an attempt under way.
+// Forget drops the state of an authorization, and cancels an attempt in flight.
 func (a *Runner) Forget(key types.NamespacedName) {
 	a.mu.Lock()
 	state, ok := a.byKey[key]
@@ -95,8 +95,8 @@ func (a *Runner) Forget(key types.NamespacedName) {
 	}
 }
 
-// Start begins the attempt that comes after one, by its number; the first one, where none was made for that authorization and
-// account. Where another is the newest one by now, or still runs, there is something else to look at first, or soon.
+// Start begins the attempt after the attempt numbered after; the first attempt if there was none for the authorization and
+// account. Start does nothing if an attempt is in flight or after is not the newest.
 func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization, after int) {
 	key, of := client.ObjectKeyFromObject(authz), attemptKey{authz.UID, account.UID}
 	a.mu.Lock()

@@ -20,8 +20,8 @@ import (
 // Requirements section 3.2.2.8), whatever the records' TTL (RFC 8659 section 7).
 const maxCAAAge = 8 * time.Hour
 
-// CAADue reports whether CAA has to be checked before a certificate is issued on an authorization: also where it wasn't
-// heeded when that was validated.
+// CAADue reports whether CAA must be checked before a certificate is issued on an authorization, also if CAA was not enforced
+// when the authorization was validated.
 func CAADue(issuer *issuers.Issuer, authz *v1alpha1.AcmeAuthorization, now time.Time) bool {
 	if issuer.Spec.Validation.CAA != v1alpha1.CAAEnforce || authz.Spec.Identifier.Type != acme.DNS {
 		return false
@@ -30,9 +30,9 @@ func CAADue(issuer *issuers.Issuer, authz *v1alpha1.AcmeAuthorization, now time.
 	return c == nil || c.CAACheckedAt == nil || now.Sub(c.CAACheckedAt.Time) > maxCAAAge
 }
 
-// CAAChecks checks CAA once more before certificates are issued, beside the reconciler, which is woken for the outcome.
-// Every name counts, and what can't be looked up forbids: an order whose names were only checked in part, or not at all,
-// gets no certificate. As Attempts, it holds nothing that a restart loses.
+// CAAChecks checks CAA again before certificates are issued, beside the reconciler of orders, which it wakes when a round ends.
+// Every name counts, and a failed lookup forbids: an order whose names were checked only in part gets no certificate. Its state
+// may be lost, as that of a Runner.
 type CAAChecks struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
@@ -42,12 +42,12 @@ type CAAChecks struct {
 	byKey map[types.NamespacedName]*caaRound
 }
 
-// NewCAAChecks makes CAAChecks that send the order to look at again to wake.
+// NewCAAChecks returns CAAChecks that send to wake each order whose round has ended.
 func NewCAAChecks(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *CAAChecks {
 	return &CAAChecks{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*caaRound{}}
 }
 
-// caaRound is one look at all the names of an order for which it is due.
+// caaRound is one check of all names of an order for which a check is due.
 type caaRound struct {
 	uid    types.UID
 	number int // from 1
@@ -88,7 +88,7 @@ func requested(request validation.Request) acme.Identifier {
 	return id
 }
 
-// CAAVerdict is what has come of a check so far.
+// CAAVerdict is the outcome of the checks so far.
 type CAAVerdict struct {
 	// Permitted is whether CAA permits a certificate for all the names. Nothing else says so.
 	Permitted bool
@@ -99,8 +99,8 @@ type CAAVerdict struct {
 	Final bool
 }
 
-// Check gives the verdict on the names of an order, of which the requests are due. Where there is none yet, it sees to it
-// that there will be, and wakes the order then.
+// Check returns the verdict on the names of an order for which checks are due. If there is no final verdict, Check begins a
+// round, which wakes the order when it ends.
 func (c *CAAChecks) Check(key types.NamespacedName, uid types.UID, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) CAAVerdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,7 +120,7 @@ func (c *CAAChecks) Check(key types.NamespacedName, uid types.UID, issuer *issue
 	return verdict
 }
 
-// Forget drops what is known of an order.
+// Forget drops the state of an order, and cancels its checks in flight.
 func (c *CAAChecks) Forget(key types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

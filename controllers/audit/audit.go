@@ -33,7 +33,7 @@ const (
 	accountEnded       = "account ended"
 )
 
-// Line has every field that an audit line can have; those that are empty are left out.
+// Line holds the fields of an audit line. Empty fields are left out.
 type Line struct {
 	Namespace, Issuer string
 	// Account, Order and Authorization are the names of objects.
@@ -64,11 +64,12 @@ type Line struct {
 	Secret, Subject, Why string
 }
 
+// Log writes a line of the audit log.
 func Log(ctx context.Context, event string, line Line) {
 	logf.FromContext(ctx).WithName("audit").Info(event, line.fields()...)
 }
 
-// fields gives the names by which the lines are searched.
+// fields returns the names and values of the line's fields.
 func (l Line) fields() []any {
 	var out []any
 	text := func(name, value string) {
@@ -116,7 +117,7 @@ func (l Line) fields() []any {
 	return out
 }
 
-// Order tells of what has become of an order since it was last written.
+// Order logs the changes of an order's status since before.
 func Order(ctx context.Context, before, order *v1alpha1.AcmeOrder, account *v1alpha1.AcmeAccount) {
 	line := Line{
 		Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Account: order.Spec.AccountRef.Name, Order: order.Name,
@@ -151,7 +152,7 @@ func Order(ctx context.Context, before, order *v1alpha1.AcmeOrder, account *v1al
 	Log(ctx, certificateRevoked, line)
 }
 
-// Account tells of what has become of an account since it was last written.
+// Account logs the changes of an account's status since before.
 func Account(ctx context.Context, before, account *v1alpha1.AcmeAccount) {
 	status := &account.Status
 	line := Line{
@@ -189,7 +190,7 @@ func Account(ctx context.Context, before, account *v1alpha1.AcmeAccount) {
 	}
 }
 
-// CAKey tells of a CA key that was made, replaced, or put to use.
+// CAKey logs that a CA key was made or replaced.
 func CAKey(ctx context.Context, event string, issuer *v1alpha1.AcmeIssuer, secret string, certificate *x509.Certificate, why string) {
 	sum := sha256.Sum256(certificate.RawSubjectPublicKeyInfo)
 	Log(ctx, event, Line{

@@ -297,7 +297,7 @@ func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
 	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
 }
 
-// SecretNames are the names of the Secrets that the operator makes for an issuer.
+// SecretNames returns the names of the Secrets that the operator makes for an issuer.
 func (a Authorities) SecretNames(ctx context.Context, object *v1alpha1.AcmeIssuer) []string {
 	names := []string{object.Name + rootSuffix, object.Name + serialSuffix, object.Name + intermediateSuffix}
 	intermediate := &corev1.Secret{}

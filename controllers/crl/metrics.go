@@ -15,7 +15,7 @@ var (
 	descCRLSize       = metrics.Describe("acmeca_crl_size_bytes", "Size of the CRL of a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
 )
 
-// Descriptions are those of the metrics of CRLs.
+// Descriptions returns the descriptions of the metrics that Collect reports.
 func (p *Publisher) Descriptions() []*prometheus.Desc {
 	return []*prometheus.Desc{descCRLThisUpdate, descCRLNextUpdate, descCRLEntries, descCRLSize}
 }

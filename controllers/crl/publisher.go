@@ -102,7 +102,8 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	return ctrl.Result{RequeueAfter: Interval}, nearlyFull(&next), err
 }
 
-// PublishLast publishes the last CRL of each shard of an issuer that ends. It is done when there is nothing more to publish.
+// PublishLast publishes the last CRL of each shard of an issuer that is being deleted. done reports that nothing is left to
+// publish.
 func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issuer *issuers.Issuer) (done bool, err error) {
 	done = true
 	for _, shard := range issuer.Shards() {
@@ -260,7 +261,7 @@ func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, auth
 	case err == nil && known != nil && known.crl != nil:
 		crl = merge(crl, known.crl)
 	case err != nil && known != nil && known.crl != nil:
-		logf.FromContext(ctx).Info("a ConfigMap that was spoiled is written anew, from memory", "configMap", request.ConfigMap(), "reason", err.Error())
+		logf.FromContext(ctx).Info("rewriting corrupt CRL ConfigMap from memory", "configMap", request.ConfigMap(), "reason", err.Error())
 		crl = &ca.CRL{Number: known.crl.Number, URLs: known.crl.URLs, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
 	case err != nil:
 		return nil, err

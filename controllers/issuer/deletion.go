@@ -27,7 +27,7 @@ const (
 	deletionTimeout = 5 * time.Minute
 )
 
-// addFinalizer puts the finalizer on an issuer that lacks it, so that it doesn't go before its last CRLs are published.
+// addFinalizer adds the finalizer to an issuer that lacks it, so that the issuer is kept until its last CRLs are published.
 func (r *Reconciler) addFinalizer(ctx context.Context, object *v1alpha1.AcmeIssuer) (added bool, err error) {
 	before := object.DeepCopy()
 	if !controllerutil.AddFinalizer(object, v1alpha1.IssuerFinalizer) {
@@ -69,7 +69,8 @@ func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (c
 	return ctrl.Result{}, r.forget(ctx, key)
 }
 
-// publishLast publishes what an issuer leaves behind, unless that is to be deleted. It is done when there is nothing more to do.
+// publishLast publishes the issuer's last CRLs and retained certificates, or hands its objects to the garbage collector if
+// spec.deletionPolicy is Delete. done reports that nothing is left to do.
 func (r *Reconciler) publishLast(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (done bool, err error) {
 	if object.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
 		return true, r.handOver(ctx, object, issuer)
@@ -83,7 +84,7 @@ func (r *Reconciler) publishLast(ctx context.Context, object *v1alpha1.AcmeIssue
 	return true, r.Trust.PublishRetained(ctx, object, issuer)
 }
 
-// startDeletion has the other controllers know that an issuer ends, and gives it; nil where it has no CA that could sign.
+// startDeletion marks an issuer as ending for the other controllers, and returns it; nil if it has no CA that could sign.
 func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIssuer) (*issuers.Issuer, error) {
 	key := client.ObjectKeyFromObject(object)
 	known, ok := r.Issuers.Loaded(key.Namespace, key.Name)
@@ -116,7 +117,7 @@ func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIss
 	return &issuer, nil
 }
 
-// unfinished reports whether something of an issuer hasn't come to its end.
+// unfinished reports whether an issuer has unfinished orders or pending authorizations.
 func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey) (bool, error) {
 	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{kube.IndexUnfinishedOfIssuer: key.Name}, client.UnsafeDisableDeepCopy}
 	var orders v1alpha1.AcmeOrderList

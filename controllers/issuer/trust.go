@@ -76,7 +76,7 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
 }
 
-// PublishRetained has the ACME server serve what it has to of an issuer that goes.
+// PublishRetained stores the certificates that the ACME server keeps serving after the issuer is deleted.
 func (t Trust) PublishRetained(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
 	var authorities []*x509.Certificate
 	for _, authority := range issuer.Authorities() {

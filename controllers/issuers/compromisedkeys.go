@@ -32,8 +32,8 @@ const (
 )
 
 // CompromisedKeys refuses keys of certificates that were revoked as compromised, for good. While the order of such a
-// certificate exists, that is found by the key; before the order goes, its key is put into a ConfigMap. People may add keys
-// to that which they know to be compromised.
+// certificate exists, an index finds the order by its key. Before the order is deleted, its key is added to a ConfigMap. People
+// may add keys to the ConfigMap.
 type CompromisedKeys struct {
 	// Client reads ConfigMaps past every cache, and orders from it.
 	Client client.Client
@@ -45,7 +45,7 @@ type CompromisedKeys struct {
 	known map[client.ObjectKey]map[string]bool
 }
 
-// Load reads what is blocked at an issuer. What is spoiled is left alone, and said of the issuer.
+// Load reads the ConfigMap of an issuer. A corrupt one is left alone, and is a warning on the issuer.
 func (b *CompromisedKeys) Load(ctx context.Context, key client.ObjectKey, issuer *Issuer) error {
 	_, keys, err := b.read(ctx, key)
 	if spoiled, ok := err.(*corruptError); ok { //nolint:errorlint // read wraps nothing
@@ -59,7 +59,7 @@ func (b *CompromisedKeys) Load(ctx context.Context, key client.ObjectKey, issuer
 	return nil
 }
 
-// Fault says that a key is blocked at an order's issuer.
+// Fault returns a problem if a key is compromised at an order's issuer.
 func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, key crypto.PublicKey) (*acme.Problem, error) {
 	fingerprint, err := KeyFingerprint(key)
 	if err != nil {
@@ -81,7 +81,7 @@ func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, 
 	return blocked, nil
 }
 
-// Keep puts the compromised keys of orders that are to go into the ConfigMap.
+// Keep adds to the ConfigMap the compromised keys of orders that are about to be deleted.
 func (b *CompromisedKeys) Keep(ctx context.Context, key client.ObjectKey, orders []*v1alpha1.AcmeOrder) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -118,7 +118,7 @@ func (b *CompromisedKeys) Keep(ctx context.Context, key client.ObjectKey, orders
 	return nil
 }
 
-// read gives the ConfigMap, or one to be made, and the keys in it.
+// read returns the ConfigMap, or a new one that is not created yet, and its keys.
 func (b *CompromisedKeys) read(ctx context.Context, key client.ObjectKey) (*corev1.ConfigMap, map[string]bool, error) {
 	configMap := &corev1.ConfigMap{}
 	err := b.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.Name + CompromisedKeysSuffix}, configMap)
@@ -155,7 +155,7 @@ func (b *CompromisedKeys) keep(key client.ObjectKey, keys map[string]bool) {
 	b.known[key] = keys
 }
 
-// KeyFingerprint names a key as an order's status does.
+// KeyFingerprint returns the SHA-256 of a key's SubjectPublicKeyInfo in hexadecimal, as in an order's status.
 func KeyFingerprint(key crypto.PublicKey) (string, error) {
 	sum, err := policy.KeyFingerprint(key)
 	return hex.EncodeToString(sum[:]), err

@@ -20,8 +20,8 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// Issuer is an AcmeIssuer that can issue: its spec checked and compiled, its key in memory. It is never changed, but
-// replaced as a whole.
+// Issuer is a loaded AcmeIssuer: its spec is checked and compiled, its CA key in memory. An Issuer is immutable; the issuer
+// controller replaces it as a whole.
 type Issuer struct {
 	Name  string
 	Spec  v1alpha1.AcmeIssuerSpec
@@ -38,14 +38,15 @@ type Issuer struct {
 	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.
 	CAKeys   []crypto.PublicKey
 	Profiles map[string]*ca.Profile
-	// Warning is what a person should see to though certificates are issued; "" for nothing.
+	// Warning asks a person to act though certificates are issued; "" for none.
 	Warning string
-	// Fault keeps the issuer from issuing; it may have an Authority all the same, to revoke with.
+	// Fault keeps the issuer from issuing; nil if it can issue. An issuer with a Fault may have an Authority, to revoke with.
 	Fault *Fault
-	// Ending is set where the issuer is being deleted: what it publishes is its last.
+	// Ending is set while the issuer is being deleted: its next CRLs are its last.
 	Ending bool
 }
 
+// Warn adds to the issuer's warning.
 func (i *Issuer) Warn(format string, args ...any) {
 	if i.Warning != "" {
 		i.Warning += "; "
@@ -53,21 +54,22 @@ func (i *Issuer) Warn(format string, args ...any) {
 	i.Warning += fmt.Sprintf(format, args...)
 }
 
-// ShardOf is the CRL shard that an order's certificate belongs to.
+// ShardOf returns the CRL shard of an order's certificate.
 func (i *Issuer) ShardOf(order *v1alpha1.AcmeOrder) string {
 	return v1alpha1.CRLShard(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
 }
 
-// CRLURL is where a CRL shard is served, and certificateURL where the certificate is that signs now.
+// CRLURL returns the URL of a CRL shard.
 func (i *Issuer) CRLURL(shard string) string {
 	return i.PlainBase + "/" + acme.CRLPrefix + shard + acme.CRLSuffix
 }
 
+// CertificateURL returns the URL of the issuing CA's certificate.
 func (i *Issuer) CertificateURL() string {
 	return i.PlainBase + "/" + acme.CAPrefix + v1alpha1.CAName(i.Authority.Certificate()) + acme.CASuffix
 }
 
-// PublicKeys are those of all the CA's certificates.
+// PublicKeys returns the public keys of all the CA's certificates.
 func (i *Issuer) PublicKeys() []crypto.PublicKey {
 	var keys []crypto.PublicKey
 	for _, authority := range i.Authorities() {
@@ -84,7 +86,7 @@ func (i *Issuer) PublicKeys() []crypto.PublicKey {
 	return keys
 }
 
-// AuthorityOf finds the CA that signs a CRL shard.
+// AuthorityOf returns the CA that signs a CRL shard; nil if the issuer has none.
 func (i *Issuer) AuthorityOf(shard string) *ca.Authority {
 	for _, authority := range i.Authorities() {
 		if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(authority.Certificate())) {
@@ -94,12 +96,12 @@ func (i *Issuer) AuthorityOf(shard string) *ca.Authority {
 	return nil
 }
 
-// Authorities are all CAs of the issuer, the one that issues first.
+// Authorities returns all CAs of the issuer, the issuing one first.
 func (i *Issuer) Authorities() []*ca.Authority {
 	return append([]*ca.Authority{i.Authority}, i.Retired...)
 }
 
-// Shards are the names of all CRL shards; none of no issuer.
+// Shards returns the names of all CRL shards; none for a nil Issuer.
 func (i *Issuer) Shards() []string {
 	if i == nil {
 		return nil
@@ -113,14 +115,14 @@ func (i *Issuer) Shards() []string {
 	return names
 }
 
-// Registry holds the issuers, for the controllers of what belongs to them. The issuer controller alone writes it.
+// Registry holds the loaded issuers for the other controllers. The issuer controller alone writes it.
 type Registry struct {
 	mu     sync.RWMutex
 	byName map[types.NamespacedName]*Issuer
 	shards map[ShardRequest]string
 }
 
-// ReadyToIssue finds an issuer that can issue, by namespace and name.
+// ReadyToIssue returns an issuer that can issue.
 func (s *Registry) ReadyToIssue(namespace, name string) (*Issuer, bool) {
 	issuer, ok := s.Loaded(namespace, name)
 	if !ok || issuer.Fault != nil {
@@ -129,7 +131,7 @@ func (s *Registry) ReadyToIssue(namespace, name string) (*Issuer, bool) {
 	return issuer, true
 }
 
-// Loaded finds an issuer that can revoke, which goes on where a bad edit of its spec keeps it from issuing.
+// Loaded returns an issuer that can revoke. It may have a Fault that keeps it from issuing, such as an invalid spec.
 func (s *Registry) Loaded(namespace, name string) (*Issuer, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -137,6 +139,7 @@ func (s *Registry) Loaded(namespace, name string) (*Issuer, bool) {
 	return issuer, ok
 }
 
+// Put stores an issuer.
 func (s *Registry) Put(key types.NamespacedName, issuer *Issuer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +159,7 @@ func (s *Registry) ShardRequests(issuer types.NamespacedName) []ShardRequest {
 	return requests
 }
 
-// SetShardWarning notes what a person should see to in a CRL shard, for the issuer's condition; "" for nothing.
+// SetShardWarning sets the warning of a CRL shard, which the issuer's condition shows; "" for none.
 func (s *Registry) SetShardWarning(shard ShardRequest, warning string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +173,7 @@ func (s *Registry) SetShardWarning(shard ShardRequest, warning string) {
 	}
 }
 
-// ShardWarnings lists what was noted of an issuer's CRL shards.
+// ShardWarnings returns the warnings of an issuer's CRL shards, sorted.
 func (s *Registry) ShardWarnings(key types.NamespacedName) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -184,6 +187,7 @@ func (s *Registry) ShardWarnings(key types.NamespacedName) []string {
 	return warnings
 }
 
+// Remove removes an issuer, and the warnings of its CRL shards.
 func (s *Registry) Remove(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,18 +197,18 @@ func (s *Registry) Remove(key types.NamespacedName) {
 	})
 }
 
-// AffectsObjects reports whether what belongs to the issuer has to be looked at because of what has changed in it.
+// AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
 	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 
-// ShardRequest asks for a CRL shard to be looked at.
+// ShardRequest asks to reconcile a CRL shard.
 type ShardRequest struct {
 	Namespace, Issuer, Shard string
 }
 
-// ConfigMap is the ConfigMap that the shard's CRL is published in.
+// ConfigMap returns the key of the ConfigMap that holds the shard's CRL.
 func (s ShardRequest) ConfigMap() client.ObjectKey {
 	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// ValidationRequest is what is to be validated for an authorization, by the challenge that its client chose.
+// ValidationRequest returns the request to validate an authorization by the challenge that its client chose.
 func (i *Issuer) ValidationRequest(account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) validation.Request {
 	request := validation.Request{
 		Identifier:        authz.Spec.Identifier.ACME(),

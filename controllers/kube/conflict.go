@@ -12,19 +12,20 @@ import (
 )
 
 const (
-	// conflictDelay is how long one waits after the first conflict, and twice as long after each further one: the change that
-	// was made in between is about to be in the cache.
+	// conflictDelay is the wait after the first conflict, and doubles after each further one, until the cache has the other
+	// change.
 	conflictDelay = 10 * time.Millisecond
-	// maxConflicts in a row are too many for another's change.
+	// maxConflicts bounds the conflicts in a row that are retried.
 	maxConflicts = 6
 )
 
-// RetryConflicts has a reconciler tried again, without an error, where another has changed an object since it was read. That
-// is how it should be, and nothing for those who read errors in logs and count them. A conflict that stays is an error.
+// RetryConflicts requeues a request on a conflict instead of returning the conflict, so that conflicts are not logged or
+// counted as errors. A conflict that occurs more than maxConflicts times in a row is returned.
 func RetryConflicts[R comparable](inner reconcile.TypedReconciler[R]) reconcile.TypedReconciler[R] {
 	return &conflictRetrier[R]{inner: inner, met: map[R]int{}}
 }
 
+// conflictRetrier counts the conflicts of each request.
 type conflictRetrier[R comparable] struct {
 	inner reconcile.TypedReconciler[R]
 
@@ -43,6 +44,6 @@ func (c *conflictRetrier[R]) Reconcile(ctx context.Context, request R) (ctrl.Res
 		return result, err
 	}
 	c.met[request] = met + 1
-	logf.FromContext(ctx).V(1).Info("another change came in between; it is tried again", "conflict", err.Error())
+	logf.FromContext(ctx).V(1).Info("conflict, retrying", "reason", err.Error())
 	return ctrl.Result{RequeueAfter: conflictDelay << met}, nil
 }

@@ -20,7 +20,7 @@ const (
 	// IndexThumbprint finds accounts by their key.
 	IndexThumbprint = "status.thumbprint"
 	// IndexUnfinishedOfIssuer finds unfinished objects by issuer.
-	IndexUnfinishedOfIssuer = "unsettled"
+	IndexUnfinishedOfIssuer = "issuer/unfinished"
 	// IndexUnfinishedOfAccount finds unfinished orders and authorizations by account.
 	IndexUnfinishedOfAccount = "account/unfinished"
 	// IndexCompromised finds orders by issuer and key, if the certificate was revoked because its key is compromised.

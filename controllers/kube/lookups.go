@@ -9,11 +9,11 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// MissingGrace is how long an object waits for one that it refers to and that the cache doesn't show yet.
+// MissingGrace is how long an object waits for an object that it refers to and that the cache does not have yet.
 const MissingGrace = 30 * time.Second
 
-// IssuerEnding reports whether an issuer is gone, or being deleted. The cache is asked first: it is asked for everything that
-// waits for an issuer.
+// IssuerEnding reports whether an issuer is gone or being deleted. The cache is read first, since every object that waits for
+// an issuer asks.
 func IssuerEnding(ctx context.Context, cached, live client.Reader, namespace, name string) (bool, error) {
 	for _, reader := range []client.Reader{cached, live} {
 		issuer := &v1alpha1.AcmeIssuer{}
@@ -28,6 +28,7 @@ func IssuerEnding(ctx context.Context, cached, live client.Reader, namespace, na
 	return true, nil
 }
 
+// Annotate sets an annotation of an object.
 func Annotate(object client.Object, name, value string) {
 	annotations := object.GetAnnotations()
 	if annotations == nil {

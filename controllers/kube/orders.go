@@ -10,7 +10,7 @@ func Unfinished(order *v1alpha1.AcmeOrder) bool {
 	return order.Status.State != acme.StateValid && order.Status.State != acme.StateInvalid
 }
 
-// RevocationPending reports whether somebody asked for the certificate to be revoked, and nobody has decided on it.
+// RevocationPending reports whether a revocation was requested and is not decided yet.
 func RevocationPending(order *v1alpha1.AcmeOrder) bool {
 	asked, handled := order.Spec.Revocation, order.Status.Revocation
 	return asked != nil && order.Status.RevokedAt == nil && (handled == nil || handled.Digest != asked.Digest())

@@ -9,15 +9,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// Periodic is work for a manager to do at once and after each period, where this replica leads, as it is with all that
-// doesn't say otherwise. A failure is logged with the words given, and the work is tried again.
+// Periodic returns a leader-only runnable that runs work at once and every period. A failure is logged with the message
+// failure.
 func Periodic(c clock.WithTicker, period time.Duration, failure string, work func(context.Context) error) manager.Runnable {
 	return manager.RunnableFunc(func(ctx context.Context) error {
 		ticker := c.NewTicker(period)
 		defer ticker.Stop()
 		for {
 			if err := work(ctx); err != nil && ctx.Err() == nil {
-				logf.FromContext(ctx).Error(err, failure+"; it is tried again")
+				logf.FromContext(ctx).Error(err, failure+", retrying")
 			}
 			select {
 			case <-ticker.C():

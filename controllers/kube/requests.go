@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// RequestsFor lists objects in the cache, and asks for each to be reconciled.
+// RequestsFor lists objects in the cache, and returns a request for each.
 func RequestsFor(ctx context.Context, reader client.Reader, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
 	options = append(options, client.UnsafeDisableDeepCopy)
 	if err := reader.List(ctx, list, options...); err != nil {
@@ -30,14 +30,14 @@ func RequestsFor(ctx context.Context, reader client.Reader, list client.ObjectLi
 	return requests
 }
 
-// OfIssuer maps an issuer to what of a kind belongs to it and still waits for something.
+// OfIssuer maps an issuer to its unfinished objects of a kind.
 func OfIssuer(reader client.Reader, kind client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, issuer client.Object) []reconcile.Request {
 		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(issuer.GetNamespace()), client.MatchingFields{IndexUnfinishedOfIssuer: issuer.GetName()})
 	})
 }
 
-// OfEndedAccount maps an account that has ended to what of a kind ends with it.
+// OfEndedAccount maps an account in a final state to its unfinished objects of a kind.
 func OfEndedAccount(reader client.Reader, kind client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, account client.Object) []reconcile.Request {
 		if !account.(*v1alpha1.AcmeAccount).Status.State.Final() {

@@ -10,8 +10,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// WriteStatus writes what changed in an object's status since base, unless another has changed the object in between:
-// the resourceVersion makes each decision count once (the conflict is tried again on what is there then).
+// WriteStatus writes the changes in an object's status since base. It returns a conflict if the object has changed since it was
+// read, so that each decision counts once.
 func WriteStatus(ctx context.Context, c client.Client, object, base client.Object) error {
 	if equality.Semantic.DeepEqual(statusOf(object), statusOf(base)) {
 		return nil
@@ -22,13 +22,12 @@ func WriteStatus(ctx context.Context, c client.Client, object, base client.Objec
 	return c.Status().Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
-// statusOf is an object's status alone: a comparison of all that an order or authorization asks for takes longer than of what was
-// decided of it.
+// statusOf returns the status of an object. Comparing the specs of orders and authorizations too would take longer.
 func statusOf(object client.Object) any {
 	return reflect.ValueOf(object).Elem().FieldByName("Status").Addr().Interface()
 }
 
-// isWhole reports whether the cache has all of an object's status: of an order, it leaves out the certificate.
+// isWhole reports whether the cache holds an object's whole status. It leaves out the certificate of an order.
 func isWhole(object client.Object) bool {
 	order, ok := object.(*v1alpha1.AcmeOrder)
 	return !ok || order.Status.Serial == ""

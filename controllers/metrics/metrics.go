@@ -15,8 +15,8 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// Metrics of what the controllers do. Labels are issuers that exist and words of the protocol, never what a client sent.
-// What is counted often is resolved once. Nil Metrics count nothing.
+// Metrics counts the work of the controllers. Label values are existing issuers and words of the protocol, never text of a
+// client. Counters that are used often are resolved once. Nil Metrics count nothing.
 type Metrics struct {
 	attempts  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -49,7 +49,7 @@ const (
 	LabelIssuer    = "issuer"
 )
 
-// New makes Metrics that nobody sees until they are registered.
+// New returns Metrics that are not registered yet.
 func New() *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -97,6 +97,7 @@ func New() *Metrics {
 // signingBuckets reach from an elliptic curve in memory to a key at the other end of a network.
 var signingBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
 
+// Register registers the metrics.
 func (m *Metrics) Register(registry prometheus.Registerer) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked} {
@@ -105,7 +106,7 @@ func (m *Metrics) Register(registry prometheus.Registerer) error {
 	return errors.Join(errs...)
 }
 
-// AttemptEnded counts an attempt that ended by itself.
+// AttemptEnded counts an attempt at a challenge that was not cancelled.
 func (m *Metrics) AttemptEnded(challenge acme.ChallengeType, result validation.Result, took time.Duration) {
 	if m == nil {
 		return
@@ -125,7 +126,7 @@ func (m *Metrics) AttemptEnded(challenge acme.ChallengeType, result validation.R
 	}
 }
 
-// CertificateSigned counts the two steps in which a certificate is made.
+// CertificateSigned observes the durations of linting and signing a certificate.
 func (m *Metrics) CertificateSigned(linting, signing time.Duration) {
 	if m != nil {
 		m.linting.Observe(linting.Seconds())
@@ -133,7 +134,7 @@ func (m *Metrics) CertificateSigned(linting, signing time.Duration) {
 	}
 }
 
-// OrderChanged counts what has become of an order since it was last written.
+// OrderChanged counts the changes of an order's status since before.
 func (m *Metrics) OrderChanged(before, order *v1alpha1.AcmeOrder, now time.Time) {
 	if m == nil {
 		return
@@ -173,7 +174,7 @@ func (m *Metrics) of(key types.NamespacedName) *issuerMetrics {
 	return of
 }
 
-// Forget drops what is known of an issuer that was deleted.
+// Forget removes the metrics of a deleted issuer.
 func (m *Metrics) Forget(key types.NamespacedName) {
 	if m == nil {
 		return

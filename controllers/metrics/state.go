@@ -43,7 +43,7 @@ type Part interface {
 	Collect(gauge Gauge)
 }
 
-// Describe describes a metric with these labels.
+// Describe returns the description of a metric with these labels.
 func Describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
@@ -258,8 +258,8 @@ func (s *stateCollector) observe(ctx context.Context, informers cache.Informers)
 	return nil
 }
 
-// RegisterState registers a collector of what there is: of issuers, of the objects that the cache holds, of validations in
-// the pool, and of CRLs.
+// RegisterState registers a collector of the current state of issuers, cached objects, validations in the pool, and CRLs. The
+// leader alone reports it.
 func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *validation.Pool, crls Part) error {
 	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
 	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))

@@ -10,8 +10,8 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// removeFinalizer lets an order go that is being deleted and has no revocation that the CRL lacks. With its issuer deleted there is
-// no CRL for it any more.
+// removeFinalizer removes the finalizer of an order that is being deleted, unless the CRL still lacks its revocation. Once the
+// issuer is deleted, there is no CRL for the order.
 func (r *Reconciler) removeFinalizer(ctx context.Context, order *v1alpha1.AcmeOrder) error {
 	if order.DeletionTimestamp == nil {
 		return nil
@@ -23,5 +23,5 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, order *v1alpha1.AcmeOr
 	if apierrors.IsNotFound(err) {
 		return kube.RemoveFinalizer(ctx, r.Client, order)
 	}
-	return err // else the controller of revocation lists lets it go
+	return err // otherwise the CRL publisher removes the finalizer
 }

@@ -30,8 +30,8 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Op
 		WithOptions(options).Complete(kube.RetryConflicts(r))
 }
 
-// needsReconcile leaves out finished orders of which nothing is asked: after a start, those are nearly all. One that has just
-// been finished is seen, so that what is remembered of it is forgotten.
+// needsReconcile filters out finished orders without a pending request: nearly all orders after a start. An order that has just
+// been finished passes, so that the state in memory is dropped.
 var needsReconcile = predicate.Funcs{
 	CreateFunc: func(e event.CreateEvent) bool { return orderNeedsReconcile(e.Object) },
 	UpdateFunc: func(e event.UpdateEvent) bool {
@@ -44,8 +44,7 @@ func orderNeedsReconcile(object client.Object) bool {
 	return kube.Unfinished(order) || kube.RevocationPending(order) || order.DeletionTimestamp != nil
 }
 
-// ordersWaitingFor maps an authorization to the unfinished orders that name it. One that is pending changes nothing for
-// them.
+// ordersWaitingFor maps an authorization to the unfinished orders that name it; a pending authorization to none.
 func ordersWaitingFor(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, object client.Object) []reconcile.Request {
 		if object.(*v1alpha1.AcmeAuthorization).Status.State == acme.StatePending {

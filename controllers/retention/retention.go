@@ -35,8 +35,8 @@ const (
 	claimGrace = time.Hour
 )
 
-// Sweeper removes what was over long ago (spec.retention): orders, authorizations, and accounts that aren't used any more.
-// An order stays for as long as its certificate can be revoked, and its finalizer keeps it until a revocation is in the CRL.
+// Sweeper removes expired objects (spec.retention): orders, authorizations, and unused accounts. An order is kept while its
+// certificate can be revoked, and by its finalizer until a revocation is in the CRL.
 type Sweeper struct {
 	Client client.Client
 	// Live reads past the cache, where an outdated answer would do harm.
@@ -48,20 +48,20 @@ type Sweeper struct {
 
 // SetupWithManager adds to a manager the periodic removal of expired objects.
 func (r *Sweeper) SetupWithManager(mgr manager.Manager) error {
-	return mgr.Add(kube.Periodic(r.Clock, retentionPeriod, "not everything that is over could be removed", r.Sweep))
+	return mgr.Add(kube.Periodic(r.Clock, retentionPeriod, "can't remove all expired objects", r.Sweep))
 }
 
-// Sweep removes what is over now.
+// Sweep removes the objects that have expired by now.
 func (r *Sweeper) Sweep(ctx context.Context) error {
 	s := &sweep{Sweeper: r, now: r.Clock.Now(), pace: rate.NewLimiter(retentionRate, retentionRate), uses: map[client.ObjectKey]*lastUse{}}
 	err := s.run(ctx)
 	if s.removed > 0 {
-		logf.FromContext(ctx).Info("what was over has been removed", "number", s.removed)
+		logf.FromContext(ctx).Info("removed expired objects", "number", s.removed)
 	}
 	return err
 }
 
-// sweep is one going through all there is.
+// sweep is one pass over all objects.
 type sweep struct {
 	*Sweeper
 	now     time.Time
@@ -72,7 +72,7 @@ type sweep struct {
 	errs    []error
 }
 
-// lastUse is what an account has used itself for: when the newest object was made of those that stay, and of those that go.
+// lastUse holds the creation times of an account's newest object among those that stay, and among those that are removed.
 type lastUse struct{ staying, going time.Time }
 
 func (s *sweep) run(ctx context.Context) error {

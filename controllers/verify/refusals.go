@@ -9,8 +9,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// EndState is the state that a deactivation leads to: "deactivated" by the client, "revoked" by a person on the CA's side
-// (RFC 8555 section 7.1.2 and 7.1.6).
+// EndState returns the state that a deactivation leads to: "deactivated" by the client, "revoked" by a person (RFC 8555
+// sections 7.1.2 and 7.1.6).
 func EndState(d *v1alpha1.Deactivation) acme.State {
 	if d.Request == nil {
 		return acme.StateRevoked
@@ -18,8 +18,8 @@ func EndState(d *v1alpha1.Deactivation) acme.State {
 	return acme.StateDeactivated
 }
 
-// EndedAccount says why nothing of an account goes on (RFC 8555 section 7.3.6): it was deactivated, or revoked; nil while it
-// is valid, and while the cache doesn't show it.
+// EndedAccount returns the problem of a request by an account that was deactivated or revoked (RFC 8555 section 7.3.6), and the
+// account's state. The problem is nil if the account is valid or not in the cache.
 func EndedAccount(ctx context.Context, reader client.Reader, namespace, name string) (*acme.Problem, acme.State, error) {
 	account := &v1alpha1.AcmeAccount{}
 	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, account); err != nil {
@@ -31,6 +31,7 @@ func EndedAccount(ctx context.Context, reader client.Reader, namespace, name str
 	return acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State), account.Status.State, nil
 }
 
+// IssuerDeleted returns the problem of an order or authorization whose issuer was deleted.
 func IssuerDeleted(issuer v1alpha1.ObjectRef) *acme.Problem {
 	return acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", issuer.Name)
 }

@@ -17,10 +17,10 @@ import (
 )
 
 // The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
-// these functions gives nil where the client really asked for it, or says why that isn't so.
+// these functions returns a problem unless the client asked for it.
 
-// AccountRequest verifies that an account signed a request for the resource at path (RFC 8555 section 6.2 and 6.4),
-// with the key that it has now.
+// AccountRequest verifies that an account signed a request for the resource at path (RFC 8555 sections 6.2 and 6.4), with its
+// current key.
 func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string) (*jws.Message, *acme.Problem) {
 	if account.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Unauthorized, "account %s is not valid", account.Name)
@@ -49,9 +49,9 @@ func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, reque
 	return message, nil
 }
 
-// LiveAccount runs a verification with the account that the cache has, and once more with the one that is stored, where that is
-// newer and the first one failed: accounts come by another watch than what they sign, so the cache may not have come to the key
-// that an account has changed to a moment ago. It gives the account that was looked at last.
+// LiveAccount runs a verification with the cached account. If the verification fails and the stored account is newer,
+// LiveAccount runs it again with the stored account: the account watch may lag behind the watch of the signed objects, and
+// still show the old key. LiveAccount returns the account that was verified last.
 func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
 	problem := verify(account)
 	if problem == nil {
@@ -67,7 +67,7 @@ func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.Acme
 	return now, verify(now), nil
 }
 
-// SignedFor verifies that a message was meant for one of the paths of the issuer.
+// SignedFor verifies that a message was signed for one of the issuer's paths.
 func SignedFor(issuer *issuers.Issuer, message *jws.Message, paths ...string) *acme.Problem {
 	_, path, ok := acme.Relative(issuer.Bases, message.Header.URL)
 	for _, want := range paths {
@@ -78,8 +78,8 @@ func SignedFor(issuer *issuers.Issuer, message *jws.Message, paths ...string) *a
 	return acme.NewProblem(acme.Unauthorized, "the request was signed for another URL, %q", acme.Printable(message.Header.URL, 256))
 }
 
-// Deactivation verifies that an account asked for the resource at path to be deactivated. A person who asks through
-// the Kubernetes API needs no signature; admission control keeps the ACME server from passing for one.
+// Deactivation verifies that an account asked to deactivate the resource at path. A person who asks through the Kubernetes API
+// needs no signature; admission control keeps the ACME server from posing as one.
 func Deactivation(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, d *v1alpha1.Deactivation, path string) *acme.Problem {
 	if d.Request == nil {
 		return nil
@@ -97,7 +97,7 @@ func Deactivation(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, d *v1al
 	return nil
 }
 
-// Response verifies that the account accepted a challenge (RFC 8555 section 7.5.1), and that it is one to offer.
+// Response verifies that the account accepted a challenge (RFC 8555 section 7.5.1) that the issuer offers.
 func Response(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
 	response := authz.Spec.Response
 	message, problem := AccountRequest(issuer, account, &response.Request, acme.ChallengePath(authz.Name, response.Type))
@@ -110,8 +110,8 @@ func Response(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1al
 	return Offer(issuer, account, authz)
 }
 
-// Offer says why the challenge that was accepted isn't one to offer to the account, now: the ACME server chose what stands in
-// the authorization.
+// Offer verifies that the issuer offers the account the accepted challenge now: the ACME server wrote the authorization's
+// challenges.
 func Offer(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
 	response := authz.Spec.Response
 	identifier, problem := authz.Authorized().Normalize()
@@ -131,8 +131,7 @@ func Offer(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha
 	return nil
 }
 
-// Finalization verifies that the account asked for the order to be finalized with the CSR that stands beside the
-// request.
+// Finalization verifies that the account asked to finalize the order with the order's CSR.
 func Finalization(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, order *v1alpha1.AcmeOrder) *acme.Problem {
 	message, problem := AccountRequest(issuer, account, &order.Spec.Finalization.Request, acme.FinalizePath(order.Name))
 	if problem != nil {
@@ -148,10 +147,10 @@ func Finalization(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, order *
 	return nil
 }
 
-// accountKeys spares parsing an account's key again for each of its requests.
+// accountKeys caches parsed account keys.
 var accountKeys jws.KeyCache
 
-// AccountKey returns the key that an account has now.
+// AccountKey returns the current key of an account.
 func AccountKey(account *v1alpha1.AcmeAccount) (*jws.Key, *acme.Problem) {
 	return accountKeys.Parse(account.Status.JWK)
 }
