@@ -46,7 +46,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 
 	It("of the quickstart does what it says, one after the other", func(ctx SpecContext) {
 		commands := ""
-		for _, heading := range []string{"A certificate", "What happened", "One that fails", "Revoke"} {
+		for _, heading := range []string{"A certificate", "The order and its objects", "A failed order", "Revoke"} {
 			commands += guide.Commands(guide.Section("../quickstart.md", heading))
 		}
 		said := reader.Run(ctx, commands)
