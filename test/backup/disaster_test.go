@@ -33,7 +33,7 @@ var elsewhere = map[string]string{
 // lostThings are the first cells of the guide's table.
 func lostThings() []string {
 	GinkgoHelper()
-	_, table, found := strings.Cut(guide.Text("disaster-recovery.md"), "## By what is lost\n")
+	_, table, found := strings.Cut(guide.Text("disaster-recovery.md"), "## Recovery by lost item\n")
 	Expect(found).To(BeTrue())
 	table, _, _ = strings.Cut(table, "\n## ")
 	var lost []string

@@ -148,7 +148,7 @@ var _ = Describe("The guide", Ordered, func() {
 	}, SpecTimeout(3*time.Minute))
 
 	It("shows where to look", func(ctx SpecContext) {
-		output := follow(ctx, "When it doesn't work")
+		output := follow(ctx, "Troubleshooting")
 		Expect(output).To(ContainSubstring("app.corp.example"))
 		Expect(output).To(ContainSubstring("Kind:         AcmeOrder"))
 	}, SpecTimeout(time.Minute))
@@ -156,7 +156,7 @@ var _ = Describe("The guide", Ordered, func() {
 	It("runs all that it shows", func() {
 		followed := map[string]bool{}
 		for _, heading := range []string{
-			"The issuer", "The issuer, by the plugin", "A certificate", "Ingress", "Gateway API", "dns-01", "An external account key for each team", "Profiles", "Renewal", "When it doesn't work",
+			"The issuer", "The issuer, by the plugin", "A certificate", "Ingress", "Gateway API", "dns-01", "An external account key for each team", "Profiles", "Renewal", "Troubleshooting",
 		} {
 			followed[heading] = true
 		}

@@ -118,7 +118,7 @@ var _ = Describe("The guide of clients outside the cluster", func() {
 		s := newSite("outside.test", "https://acme.corp.example", acmeca.BaseURL())
 		s.shell.Environment = append(s.shell.Environment, "PATH="+kubectl+":"+os.Getenv("PATH"), "KUBECONFIG="+acmeca.Kubeconfig())
 		s.follow(ctx, "outside.md", "Reach the ACME server")
-		s.shell.Run(ctx, "cd /tmp/\n"+guide.Commands(guide.Section("outside.md", "Trust it")))
+		s.shell.Run(ctx, "cd /tmp/\n"+guide.Commands(guide.Section("outside.md", "Trust the CA")))
 		Expect(read(s.path("tmp/ca.crt"))).To(Equal(read(acmeca.CAFile())))
 	}, SpecTimeout(time.Minute))
 })

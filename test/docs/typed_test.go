@@ -66,11 +66,11 @@ var _ = Describe("What a reader types", Ordered, func() {
 	}, SpecTimeout(readTime))
 
 	It("of the guide to external accounts makes keys that clients can use, and takes them back", func(ctx SpecContext) {
-		issuer := guide.File(guide.Section("external-accounts.md", "An issuer that asks for it"), "yaml")
+		issuer := guide.File(guide.Section("external-accounts.md", "An issuer that requires keys"), "yaml")
 		reader.Run(ctx, "kubectl apply -f - <<'YAML'\n"+issuer+"YAML\nkubectl wait --for=condition=Ready acmeissuer/teams --timeout=60s\n")
-		said := reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "A key")))
+		said := reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "Create a key")))
 		Expect(said).To(MatchRegexp(`team-a +`))
-		said = reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "A team leaves"))+"kubectl acme eab list teams\n")
+		said = reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "Revoke a key"))+"kubectl acme eab list teams\n")
 		Expect(said).To(ContainSubstring("team-b"))
 	}, SpecTimeout(readTime))
 
