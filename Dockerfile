@@ -10,6 +10,7 @@ COPY api api
 COPY acmeserver acmeserver
 COPY cmd cmd
 COPY controllers controllers
+COPY internal internal
 COPY hack/release-binary.sh hack/release-binary.sh
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     GOARCH=$TARGETARCH hack/release-binary.sh /acmeca
