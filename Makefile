@@ -117,8 +117,9 @@ verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Check that what is generate
 	hack/verify.sh
 
 .PHONY: lint
-lint: $(BIN)/golangci-lint ## Check style, likely mistakes and the directions of imports.
+lint: $(BIN)/golangci-lint $(BIN)/actionlint ## Check style, likely mistakes, the directions of imports, and the workflows.
 	$(BIN)/golangci-lint run ./...
+	$(BIN)/actionlint
 
 .PHONY: supply-chain
 supply-chain: ## Check the modules that are built in, their licences, and known vulnerabilities where their database can be reached.
@@ -197,7 +198,12 @@ $(BIN)/cyclonedx-gomod: hack/sbom/go.mod
 	$(GO) -C hack/sbom build -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 	@touch $@
 
-$(BIN)/golangci-lint: hack/tools/go.mod
+# golangci-lint with kube-api-linter compiled in.
+$(BIN)/golangci-lint: hack/tools/go.mod hack/tools/golangci-lint/main.go
 	@echo "Building golangci-lint (once, about a minute)"
-	$(GO) -C hack/tools build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(GO) -C hack/tools build -o $(CURDIR)/$@ ./golangci-lint
+	@touch $@
+
+$(BIN)/actionlint: hack/tools/go.mod
+	$(GO) -C hack/tools build -o $(CURDIR)/$@ github.com/rhysd/actionlint/cmd/actionlint
 	@touch $@

@@ -102,7 +102,8 @@ func (a *Authority) NotAfter() time.Time { return a.notAfter }
 // CheckIdentifier says with a rejectedIdentifier problem why a normalized identifier is outside the CA's name constraints.
 func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem {
 	if cert := a.constraints.Check(id); cert != nil {
-		return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s", id.Value, name(cert)).About(id)
+		return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s",
+			id.Value, name(cert)).About(id)
 	}
 	return nil
 }

@@ -198,7 +198,9 @@ func (a *Authority) validity(p *Profile, r Request) (from, to time.Time, err err
 	if ordered.IsZero() {
 		ordered = r.FinalizedAt
 	}
-	from, to, problem := p.config.bounds().Period(validity.Times{Ordered: ordered, Finalized: r.FinalizedAt, NotBefore: r.NotBefore, NotAfter: r.NotAfter})
+	from, to, problem := p.config.bounds().Period(validity.Times{
+		Ordered: ordered, Finalized: r.FinalizedAt, NotBefore: r.NotBefore, NotAfter: r.NotAfter,
+	})
 	switch {
 	case problem != nil:
 		return from, to, problem

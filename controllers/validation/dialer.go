@@ -100,7 +100,8 @@ func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four [
 	case ans4.nxdomain || aaaa.answer.nxdomain:
 		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", acme.Printable(host, acme.MaxNameLength), ans4.server)
 	}
-	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record, says %s", acme.Printable(host, acme.MaxNameLength), ans4.server)
+	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record, says %s",
+		acme.Printable(host, acme.MaxNameLength), ans4.server)
 }
 
 // dialFirst takes the first address that accepts, so that a broken IPv6 address doesn't hide a good IPv4 one. Each gets

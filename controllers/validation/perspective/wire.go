@@ -63,7 +63,8 @@ func (r *request) fault() string {
 		return fmt.Sprintf("check %q isn't known", acme.Printable(string(r.Check), 32))
 	}
 	for name, list := range map[string][]string{
-		"accountURIs": r.AccountURIs, "formerThumbprints": r.FormerThumbprints, "hashPrefixes": r.HashPrefixes, "caa.identities": r.CAA.Identities,
+		"accountURIs": r.AccountURIs, "formerThumbprints": r.FormerThumbprints, "hashPrefixes": r.HashPrefixes,
+		"caa.identities": r.CAA.Identities,
 	} {
 		if len(list) > maxList {
 			return fmt.Sprintf("%s has more than %d items", name, maxList)
