@@ -1,3 +1,8 @@
+// Validation follows redirects to devices whose factory certificates have negative serial numbers. It verifies no certificate
+// there, but crypto/tls parses each one. Package ca refuses such a CA certificate by itself.
+//
+//go:debug x509negativeserial=1
+
 // Command acmeca is the operator: `acmeca controller` decides and issues, `acmeca server` speaks ACME to clients, and
 // `acmeca all` runs both in one process, each with a client of its own.
 package main

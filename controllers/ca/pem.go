@@ -51,6 +51,10 @@ func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d cannot be read: %w", len(certs)+1, err)
 		}
+		// The parser accepts it in a program with x509negativeserial=1, which acmeca needs for validation.
+		if cert.SerialNumber.Sign() < 0 {
+			return nil, fmt.Errorf("certificate %d has a negative serial number (RFC 5280 section 4.1.2.2)", len(certs)+1)
+		}
 		certs = append(certs, cert)
 	}
 	// pem.Decode skips a damaged block in silence, which would lose a certificate of the chain.

@@ -61,20 +61,47 @@ func (a *attempt) judge(host string, addrs []netip.Addr) ([]netip.Addr, *failure
 	return permitted, nil
 }
 
-// lookupAddresses asks for both families at once. One that can't be had doesn't matter where the other one can: some
+// lookup is the outcome of one DNS lookup.
+type lookup struct {
+	answer answer
+	failed *failure
+}
+
+// lookupFamilies looks A and AAAA up at once. Some servers answer neither AAAA nor with an error (RFC 4074 section 4.1): once
+// one family has addresses, the other one gets a tenth of the attempt's timeout more.
+func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lookup) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begin := func(qtype uint16) <-chan lookup {
+		done := make(chan lookup, 1)
+		go func() {
+			ans, failed := a.resolver.lookup(ctx, host, qtype)
+			done <- lookup{ans, failed}
+		}()
+		return done
+	}
+	limit := func(known lookup) {
+		if len(known.answer.records) > 0 {
+			time.AfterFunc(a.timeout/10, cancel)
+		}
+	}
+	fours, sixes := begin(dns.TypeA), begin(dns.TypeAAAA)
+	select {
+	case four = <-fours:
+		limit(four)
+		six = <-sixes
+	case six = <-sixes:
+		limit(six)
+		four = <-fours
+	}
+	return four, six
+}
+
+// lookupAddresses returns the addresses of both families. The failure of one is ignored if the other one has addresses: some
 // servers of internal zones fail on AAAA alone.
 func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four []netip.Addr, failed *failure) {
-	type outcome struct {
-		answer answer
-		failed *failure
-	}
-	sixth := make(chan outcome, 1)
-	go func() {
-		ans, failed := a.resolver.lookup(ctx, host, dns.TypeAAAA)
-		sixth <- outcome{ans, failed}
-	}()
-	ans4, failed4 := a.resolver.lookup(ctx, host, dns.TypeA)
-	aaaa := <-sixth
+	l4, aaaa := a.lookupFamilies(ctx, host)
+	ans4, failed4 := l4.answer, l4.failed
 
 	a.record.addAnswer(ans4)
 	if len(ans4.chain) == 0 {

@@ -53,7 +53,7 @@ func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure)
 			seen = append(seen, short)
 		}
 	}
-	return unproven, definite(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
+	return unproven, notYet(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
 		len(ans.records), name, strings.Join(seen, ", "))
 }
 
@@ -70,9 +70,9 @@ func (a *attempt) lookupTXT(ctx context.Context, name string) (answer, *failure)
 	case len(ans.records) > 0:
 		return ans, nil
 	case ans.nxdomain:
-		return ans, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
+		return ans, notYet(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
 	}
-	return ans, definite(acme.Unauthorized, "%q has no TXT record, says %s", name, ans.server)
+	return ans, notYet(acme.Unauthorized, "%q has no TXT record, says %s", name, ans.server)
 }
 
 // textOf is the value of a TXT record. One longer than 255 bytes, and any that its server likes to cut, comes in several

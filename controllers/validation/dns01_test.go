@@ -18,7 +18,7 @@ func TestDNS01(t *testing.T) {
 		huge = append(huge, txt(fmt.Sprintf("%q", fmt.Sprint("filler number ", i))))
 	}
 	incorrect := func(detail string) expectation {
-		return expectation{problem: acme.IncorrectResponse, detail: detail}
+		return expectation{problem: acme.IncorrectResponse, detail: detail, transient: true}
 	}
 	for name, c := range map[string]struct {
 		zone []string
@@ -38,9 +38,9 @@ func TestDNS01(t *testing.T) {
 		"an empty value":          {[]string{txt(`""`)}, incorrect("")},
 		"in two records":          {[]string{txt(digest[:20]), txt(digest[20:])}, incorrect("none of the 2")},
 		"odd bytes":               {[]string{txt(`"\027[31m\200"`)}, incorrect("")},
-		"at the name itself":      {[]string{"a.test. TXT " + digest}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
-		"another type":            {[]string{"_acme-challenge.a.test. A 192.0.2.1"}, expectation{problem: acme.Unauthorized, detail: "no TXT record"}},
-		"a CNAME to nowhere":      {[]string{"_acme-challenge.a.test. CNAME gone.test."}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
+		"at the name itself":      {[]string{"a.test. TXT " + digest}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN", transient: true}},
+		"another type":            {[]string{"_acme-challenge.a.test. A 192.0.2.1"}, expectation{problem: acme.Unauthorized, detail: "no TXT record", transient: true}},
+		"a CNAME to nowhere":      {[]string{"_acme-challenge.a.test. CNAME gone.test."}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN", transient: true}},
 		"a CNAME loop":            {[]string{"_acme-challenge.a.test. CNAME a.test.", "a.test. CNAME _acme-challenge.a.test."}, expectation{problem: acme.DNSProblem, detail: "loop"}},
 		"beside its own A record": {[]string{txt(digest), "_acme-challenge.a.test. A 192.0.2.1"}, expectation{}},
 	} {
@@ -94,10 +94,10 @@ func TestDNSAccount01(t *testing.T) {
 	}{
 		"the account's":             {[]string{at(mine, digest)}, expectation{}},
 		"behind a CNAME":            {[]string{acme.AccountLabel(mine) + "._acme-challenge.a.test. CNAME x.b.test.", "x.b.test. TXT " + digest}, expectation{}},
-		"another account's":         {[]string{at(other, digest)}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
-		"at dns-01's name":          {[]string{"_acme-challenge.a.test. TXT " + digest}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
-		"another digest":            {[]string{at(mine, acme.DNS01Digest("x"))}, expectation{problem: acme.IncorrectResponse}},
-		"by another URL of its own": {[]string{at("https://ca.example/acme/acct/1", digest)}, expectation{problem: acme.DNSProblem}},
+		"another account's":         {[]string{at(other, digest)}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN", transient: true}},
+		"at dns-01's name":          {[]string{"_acme-challenge.a.test. TXT " + digest}, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN", transient: true}},
+		"another digest":            {[]string{at(mine, acme.DNS01Digest("x"))}, expectation{problem: acme.IncorrectResponse, transient: true}},
+		"by another URL of its own": {[]string{at("https://ca.example/acme/acct/1", digest)}, expectation{problem: acme.DNSProblem, transient: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, wildcard := range []bool{false, true} {

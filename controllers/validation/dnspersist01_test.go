@@ -123,10 +123,10 @@ func TestDNSPersist01WithoutRecords(t *testing.T) {
 		zone []string
 		want expectation
 	}{
-		"NXDOMAIN":   {nil, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
-		"no TXT":     {[]string{"_validation-persist.a.test. A 192.0.2.1"}, expectation{problem: acme.Unauthorized, detail: "no TXT"}},
+		"NXDOMAIN":   {nil, expectation{problem: acme.DNSProblem, detail: "NXDOMAIN", transient: true}},
+		"no TXT":     {[]string{"_validation-persist.a.test. A 192.0.2.1"}, expectation{problem: acme.Unauthorized, detail: "no TXT", transient: true}},
 		"a CNAME":    {[]string{"_validation-persist.a.test. CNAME b.test.", `b.test. TXT "x"`}, expectation{problem: acme.Unauthorized, detail: "names this CA"}},
-		"at dns-01s": {[]string{`_acme-challenge.a.test. TXT "x"`}, expectation{problem: acme.DNSProblem}},
+		"at dns-01s": {[]string{`_acme-challenge.a.test. TXT "x"`}, expectation{problem: acme.DNSProblem, transient: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.want.check(t, newWorld(t, c.zone...).validator().Validate(t.Context(), persistRequest("a.test")))

@@ -106,9 +106,11 @@ func hostPort(host string, port uint16, standard int) string {
 func (a *attempt) judgeHTTP01(target hop, response httpResponse) (verdict, *failure) {
 	if response.status != http.StatusOK {
 		failed := definite(acme.Unauthorized, "%v answered with HTTP status %d", target, response.status)
-		// A gateway says that what is behind it isn't there, such as a solver that is still starting.
-		failed.transient = response.status == http.StatusBadGateway || response.status == http.StatusServiceUnavailable ||
-			response.status == http.StatusGatewayTimeout
+		switch response.status {
+		case http.StatusNotFound, // the response may not be provisioned on every server yet (RFC 8555 section 8.2)
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout: // a solver may still be starting
+			failed.transient = true
+		}
 		return unproven, failed
 	}
 	if len(response.body) <= maxKeyAuthorization &&
@@ -235,8 +237,12 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpRespo
 		Method: http.MethodGet,
 		URL:    target.url,
 		Host:   target.url.Host,
-		Header: http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}},
-		Close:  true,
+		Header: http.Header{
+			"User-Agent": {userAgent}, "Accept": {"*/*"},
+			// Without it the server may choose any coding (RFC 9110 section 12.5.3), and none is decoded here.
+			"Accept-Encoding": {"identity"},
+		},
+		Close: true,
 	}
 	if err := request.Write(conn); err != nil {
 		return httpResponse{}, httpFailure(ctx, err, target)

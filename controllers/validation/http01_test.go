@@ -1,8 +1,20 @@
+// As in cmd/acmeca.
+//
+//go:debug x509negativeserial=1
+
 package validation
 
 import (
+	"bytes"
+	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +52,8 @@ func TestHTTP01Answers(t *testing.T) {
 		"another account's":           {body(testToken + ".AAAA"), expectation{problem: acme.IncorrectResponse}},
 		"an empty body":               {body(""), expectation{problem: acme.IncorrectResponse}},
 		"a web page":                  {body("<html>\x1b[31mhello"), expectation{problem: acme.IncorrectResponse, detail: `"<html>?[31mhello"`}},
-		"not found":                   {http.NotFound, expectation{problem: acme.Unauthorized, detail: "404"}},
+		"not found":                   {http.NotFound, expectation{problem: acme.Unauthorized, detail: "404", transient: true}},
+		"gone":                        {status(http.StatusGone), expectation{problem: acme.Unauthorized, detail: "410"}},
 		"no content":                  {status(http.StatusNoContent), expectation{problem: acme.Unauthorized, detail: "204"}},
 		"a gateway without a backend": {status(http.StatusServiceUnavailable), expectation{problem: acme.Unauthorized, detail: "503", transient: true}},
 		"the right body with status 203": {func(w http.ResponseWriter, _ *http.Request) {
@@ -109,7 +122,9 @@ func TestHTTP01Request(t *testing.T) {
 				if r.Host != c.hosts || r.Method != http.MethodGet || r.ContentLength != 0 {
 					t.Errorf("got %s to host %q with %d bytes", r.Method, r.Host, r.ContentLength)
 				}
-				want := http.Header{"User-Agent": {userAgent}, "Accept": {"*/*"}, "Connection": {"close"}}
+				want := http.Header{
+					"User-Agent": {userAgent}, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}, "Connection": {"close"},
+				}
 				if fmt.Sprint(r.Header) != fmt.Sprint(want) {
 					t.Errorf("got header %v", r.Header)
 				}
@@ -119,6 +134,22 @@ func TestHTTP01Request(t *testing.T) {
 			equal(t, "dials", w.dials, []string{c.at})
 		})
 	}
+}
+
+// A server may compress any answer to a request that doesn't refuse it (RFC 9110 section 12.5.3).
+func TestHTTP01RefusesCompression(t *testing.T) {
+	w := newWorld(t, "a.test. A 192.0.2.1")
+	w.http(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") == "identity" {
+			keyAuthorizationServer(w, r)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		defer z.Close()
+		io.WriteString(z, testKeyAuth)
+	}, "192.0.2.1:80")
+	expectation{}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 }
 
 func TestHTTP01TriesIPv4AfterIPv6(t *testing.T) {
@@ -138,7 +169,7 @@ func TestHTTP01TriesIPv4AfterIPv6(t *testing.T) {
 		w := newWorld(t, zone...)
 		w.http(http.NotFound, "[2001:db8::1]:80")
 		w.http(keyAuthorizationServer, "192.0.2.1:80")
-		expectation{problem: acme.Unauthorized}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+		expectation{problem: acme.Unauthorized, transient: true}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 	})
 }
 
@@ -197,17 +228,17 @@ func TestHTTP01Redirects(t *testing.T) {
 		"to a URL too long":              {"http://b.test/" + strings.Repeat("x", 2048), refused("too long")},
 		"to what isn't a URL":            {"http://b.test/%zz", refused("not a URL")},
 		"to a name that doesn't exist":   {"http://gone.test/", expectation{problem: acme.DNSProblem, detail: "NXDOMAIN"}},
-		"to a path without the proof":    {"/nothing", expectation{problem: acme.Unauthorized, detail: "404"}},
+		"to a path without the proof":    {"/nothing", expectation{problem: acme.Unauthorized, transient: true, detail: "404"}},
 		"to a path with something else":  {"http://b.test/secret", expectation{problem: acme.IncorrectResponse, detail: "something other than the key authorization"}},
 		"to the path with another query": {"http://b.test" + path + "?secret=1", expectation{problem: acme.IncorrectResponse}},
-		"to a redirect with something":   {"http://b.test/login/secret", expectation{problem: acme.Unauthorized, detail: `"http://b.test/..." answered with HTTP status 404`}},
+		"to a redirect with something":   {"http://b.test/login/secret", expectation{problem: acme.Unauthorized, transient: true, detail: `"http://b.test/..." answered with HTTP status 404`}},
 		"to a bad redirect":              {"http://b.test/bad/secret", expectation{problem: acme.Connection, detail: `"http://b.test/bad/secret" redirects: only http`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1", "b.test. A 192.0.2.2", "loopback.test. A 127.0.0.1", "metadata.test. A 169.254.169.254")
 			second := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch {
-				case len(r.Header) != 3: // as TestHTTP01Request has it
+				case len(r.Header) != 4: // as TestHTTP01Request has it
 					t.Errorf("got header %v", r.Header)
 				case r.URL.Path == "/login/secret":
 					http.Redirect(w, r, "/home?SECRET", http.StatusFound)
@@ -373,6 +404,33 @@ func TestHTTP01BrokenTLS(t *testing.T) {
 			c.want.check(t, w.validator().Validate(t.Context(), ipRequest(acme.HTTP01, "192.0.2.1")))
 		})
 	}
+}
+
+// Devices have factory certificates with a negative serial number, which crypto/x509 refuses by default. Nothing in the
+// certificate of a redirect's target is verified.
+func TestHTTP01RedirectToNegativeSerial(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(0x55), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := []byte{2, 1, 0x55} // INTEGER, one byte
+	if bytes.Count(der, serial) != 1 {
+		t.Fatal("the serial number isn't there once")
+	}
+	der = bytes.Replace(der, serial, []byte{2, 1, 0xd5}, 1)
+	w := newWorld(t)
+	w.http(redirectTo("https://192.0.2.1/.well-known/acme-challenge/"+testToken), "192.0.2.1:80")
+	server := httptest.NewUnstartedServer(http.HandlerFunc(keyAuthorizationServer))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	w.route("192.0.2.1:443", server.Listener.Addr().String())
+	expectation{}.check(t, w.validator().Validate(t.Context(), ipRequest(acme.HTTP01, "192.0.2.1")))
 }
 
 func TestPortOfUnknownURL(t *testing.T) {

@@ -18,7 +18,8 @@ type Result struct {
 	Valid bool
 	// Problem says what went wrong; nil if and only if Valid.
 	Problem *acme.Problem
-	// Transient is whether trying again may help by itself: a timeout, a refused connection, SERVFAIL.
+	// Transient is whether another attempt may succeed without a change by the client: a timeout, a refused connection, SERVFAIL,
+	// or a proof that may not be visible yet (RFC 8555 section 8.2).
 	Transient bool
 	// Cause is what the CA's own people have to know of a failure, and clients not: that of their machines' troubles.
 	Cause string
@@ -104,6 +105,11 @@ func definite(t acme.ProblemType, format string, args ...any) *failure {
 // transient is a failure to connect that may be over soon.
 func transient(format string, args ...any) *failure {
 	return &failure{problem: acme.NewProblem(acme.Connection, format, args...), transient: true}
+}
+
+// notYet is a failure of a proof that may not be visible everywhere yet, which is tried again (RFC 8555 section 8.2).
+func notYet(t acme.ProblemType, format string, args ...any) *failure {
+	return &failure{problem: acme.NewProblem(t, format, args...), transient: true}
 }
 
 func conclude(got verdict, failed *failure) Result {

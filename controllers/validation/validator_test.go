@@ -245,6 +245,42 @@ func TestLookupOfAddresses(t *testing.T) {
 	}
 }
 
+// Some DNS servers drop queries for AAAA (RFC 4074 section 4.1). Once A is known, the attempt doesn't wait for them.
+func TestAddressesOfAFamilyThatIsNotAnswered(t *testing.T) {
+	silentFor := func(qtype uint16, otherwise dns.HandlerFunc) dns.HandlerFunc {
+		return func(w dns.ResponseWriter, q *dns.Msg) {
+			if q.Question[0].Qtype != qtype {
+				otherwise(w, q)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		handler dns.HandlerFunc
+		want    expectation
+	}{
+		"no AAAA":                       {silentFor(dns.TypeAAAA, zoneHandler(t, "a.test. A 192.0.2.1")), expectation{}},
+		"no A":                          {silentFor(dns.TypeA, zoneHandler(t, "a.test. AAAA 2001:db8::1")), expectation{}},
+		"no AAAA, and the port refuses": {silentFor(dns.TypeAAAA, zoneHandler(t, "a.test. A 192.0.2.2")), refusedBy("192.0.2.2:80")},
+		"no AAAA, and A is empty": {silentFor(dns.TypeAAAA, reply(func(_, _ *dns.Msg) {})),
+			expectation{problem: acme.DNSProblem, transient: true, detail: "timed out"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.config.Timeout = time.Second
+			for range 3 {
+				w.config.Resolvers = append(w.config.Resolvers, serveDNS(t, c.handler))
+			}
+			w.http(keyAuthorizationServer, "192.0.2.1:80", "[2001:db8::1]:80")
+			c.want.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+		})
+	}
+}
+
+func refusedBy(address string) expectation {
+	return expectation{problem: acme.Connection, transient: true, detail: "connecting to " + address + ": connection refused"}
+}
+
 // However much a name has, a few addresses are dialled, and the record stays small.
 func TestHugeAddressSet(t *testing.T) {
 	w := newWorld(t)

@@ -155,7 +155,8 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 	It("can't have a name validated that answers otherwise", func(ctx SpecContext) {
 		authorization := plantAuthorization(ctx, issuerName, account, name, false)
 		Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
-		Eventually(ctx, func() acme.State { return refresh(ctx, authorization).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
+		// Five attempts, since 404 may mean that it isn't there yet.
+		Eventually(ctx, func() acme.State { return refresh(ctx, authorization).Status.State }).WithTimeout(2 * patience).Should(Equal(acme.StateInvalid))
 		expectShown(ctx, "acmeauthorization", authorization, "answered with HTTP status 404")
 	}, SpecTimeout(specPatience))
 
