@@ -14,28 +14,28 @@ import (
 	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
-// Material is what an Authority is made of.
+// Material is the input of LoadAuthority.
 type Material struct {
 	// Chain is the PEM of the issuing certificate and those above it, each signed by the next. The root may be left out.
 	Chain []byte
 	// Key is the PEM of the issuing certificate's private key.
 	Key []byte
-	// Roots is the PEM of further roots for the trust bundle, such as the one that Chain leaves out; it may be empty. Each
+	// Roots is the PEM of further roots for the trust bundle, such as a root that Chain leaves out. It may be empty. Each root
 	// must have signed the last certificate of Chain.
 	Roots []byte
-	// SerialKey is the secret that serial numbers are derived with, at least MinSerialKey bytes. It must be the same for as
-	// long as the CA is used.
+	// SerialKey is the secret from which serial numbers are derived, at least MinSerialKey bytes. It must never change while the
+	// CA is in use.
 	SerialKey []byte
 }
 
-// Authority issues certificates and CRLs with one CA certificate and its key. One that exists was valid when it was loaded.
-// It never changes, and can be used from several goroutines.
+// Authority issues certificates and CRLs with one CA certificate and its key. LoadAuthority returns valid ones alone. An
+// Authority is immutable and safe for concurrent use.
 type Authority struct {
 	chain     []*x509.Certificate
 	anchors   []*x509.Certificate
 	signer    signer
 	throwAway signer
-	// lintIssuer is the issuing certificate with the throw-away key in it.
+	// lintIssuer is the issuing certificate with the public key of throwAway.
 	lintIssuer  *x509.Certificate
 	serialKey   []byte
 	constraints constraints.Constraints
@@ -43,8 +43,8 @@ type Authority struct {
 	notAfter    time.Time
 }
 
-// LoadAuthority checks a CA certificate, those above it and its key. The error is a sentence that names what is wrong, the
-// key or which of the certificates.
+// LoadAuthority verifies a CA certificate, the certificates above it and its key, and returns their Authority. The error is a
+// sentence for the CA's owner. It names the certificate or the key at fault.
 func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	chain, err := ParseCertificates(m.Chain)
 	if err != nil {
@@ -73,12 +73,12 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	return newAuthority(chain, anchors, key, m.SerialKey)
 }
 
-// Certificate is the issuing certificate.
+// Certificate returns the issuing certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.chain[0] }
 
-// Chain is the issuing certificate and those above it without the root: what a client is given after its certificate (RFC
-// 8555 section 9.1). An issuing certificate that is itself the root is in it all the same, since some clients (certbot) take
-// a certificate alone for a broken answer.
+// Chain returns the issuing certificate and those above it, without the root. Clients receive them after their certificate
+// (RFC 8555 section 9.1). If the issuing certificate is the root, Chain returns the root: some clients (certbot) reject a
+// response with a single certificate.
 func (a *Authority) Chain() []*x509.Certificate {
 	last := len(a.chain) - 1
 	if last > 0 && isRoot(a.chain[last]) {
@@ -87,19 +87,19 @@ func (a *Authority) Chain() []*x509.Certificate {
 	return slices.Clone(a.chain)
 }
 
-// ChainPEM is Chain as PEM text.
+// ChainPEM returns Chain as PEM text.
 func (a *Authority) ChainPEM() []byte { return EncodeCertificates(a.Chain()...) }
 
-// TrustAnchors are the certificates to trust: the root, if it is known, else the topmost certificate that is.
+// TrustAnchors returns the certificates to trust: the roots if any is known, otherwise the topmost certificate of the chain.
 func (a *Authority) TrustAnchors() []*x509.Certificate { return slices.Clone(a.anchors) }
 
-// TrustAnchorsPEM is TrustAnchors as PEM text, for a trust bundle.
+// TrustAnchorsPEM returns TrustAnchors as PEM text, for a trust bundle.
 func (a *Authority) TrustAnchorsPEM() []byte { return EncodeCertificates(a.anchors...) }
 
-// NotAfter is the last second at which the whole chain is valid, and so the last one that a certificate can have.
+// NotAfter returns the last second at which the whole chain is valid. No certificate is valid for longer.
 func (a *Authority) NotAfter() time.Time { return a.notAfter }
 
-// CheckIdentifier says with a rejectedIdentifier problem why a normalized identifier is outside the CA's name constraints.
+// CheckIdentifier returns a rejectedIdentifier problem if a normalized identifier is outside the CA's name constraints.
 func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem {
 	if cert := a.constraints.Check(id); cert != nil {
 		return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s",
@@ -108,11 +108,11 @@ func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem {
 	return nil
 }
 
-// FullChain is the issuing certificate and those above it, with the root where that is known.
+// FullChain returns the issuing certificate and those above it, with the root if it is known.
 func (a *Authority) FullChain() []*x509.Certificate { return slices.Clone(a.chain) }
 
-// CheckProfile says why certificates of a profile can't be verified under this CA: RFC 5280 leaves extended key usages in
-// CA certificates open, and the verifiers of this world read them as a bound for what is below.
+// CheckProfile returns an error if verifiers would reject certificates of a profile under this CA. RFC 5280 does not define
+// extended key usages in CA certificates. Verifiers treat them as a limit on the certificates below.
 func (a *Authority) CheckProfile(p *Profile) error {
 	for _, cert := range a.chain {
 		if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 || slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) {
@@ -134,7 +134,7 @@ func usageName(usage x509.ExtKeyUsage) string {
 	return "serverAuth"
 }
 
-// trustAnchors is the root of a chain and those given besides, or the topmost certificate where no root is known.
+// trustAnchors returns the root of a chain and the given roots, or the topmost certificate if no root is known.
 func trustAnchors(chain []*x509.Certificate, roots []byte, now time.Time) ([]*x509.Certificate, error) {
 	var anchors []*x509.Certificate
 	top := chain[len(chain)-1]

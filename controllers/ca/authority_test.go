@@ -79,7 +79,7 @@ func TestLoadAuthority(t *testing.T) {
 		})), "critical extension 1.2.3"},
 		{"constraint on directory names", material(under(root, func(c *cert) {
 			c.ExtraExtensions = []pkix.Extension{extension([]byte{0x30, 8, 0xa0, 6, 0x30, 4, 0xa4, 2, 0x30, 0}, true, 2, 5, 29, 30)}
-		})), "name constraints of a kind"},
+		})), "name constraints of an unsupported type"},
 		{"policies required", material(under(root, func(c *cert) {
 			c.ExtraExtensions = []pkix.Extension{extension([]byte{0x30, 3, 0x80, 1, 0}, true, 2, 5, 29, 36)}
 		})), "requires certificate policies"},

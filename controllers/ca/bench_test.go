@@ -16,7 +16,7 @@ func BenchmarkIssue(b *testing.B) {
 	}
 }
 
-// The part of BenchmarkIssue that linting is.
+// BenchmarkLint measures the linting in BenchmarkIssue.
 func BenchmarkLint(b *testing.B) {
 	var hundred []string
 	for i := range maxIdentifiers {

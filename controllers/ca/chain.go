@@ -12,10 +12,10 @@ import (
 	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
-// name is how messages call a certificate.
+// name returns the quoted subject of a certificate, for messages.
 func name(cert *x509.Certificate) string { return fmt.Sprintf("%q", cert.Subject.String()) }
 
-// checkChain says what keeps a chain, issuing certificate first, from issuing end-entity certificates now.
+// checkChain returns an error if a chain, issuing certificate first, cannot issue end-entity certificates now.
 func checkChain(chain []*x509.Certificate, now time.Time) error {
 	for i, cert := range chain {
 		if err := checkCA(cert, now); err != nil {
@@ -25,7 +25,7 @@ func checkChain(chain []*x509.Certificate, now time.Time) error {
 	if err := checkIssuing(chain[0]); err != nil {
 		return fmt.Errorf("certificate 1, %s, %w", name(chain[0]), err)
 	}
-	below := 0 // certificates between this one and the end-entity certificate that count for path lengths
+	below := 0 // CA certificates below this one that count for path lengths: all that are not self-issued
 	for i, cert := range chain {
 		if i > 0 {
 			if err := checkLink(chain[i-1], cert); err != nil {
@@ -43,23 +43,23 @@ func checkChain(chain []*x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// checkCA judges any certificate of a chain by itself (RFC 5280 sections 4.2.1 and 6.1.4).
+// checkCA checks one certificate of a chain, without the others (RFC 5280 sections 4.2.1 and 6.1.4). Its errors are predicates.
 func checkCA(cert *x509.Certificate, now time.Time) error {
 	switch {
 	case cert.Version != 3:
-		return fmt.Errorf("is of X.509 version %d, and a CA certificate is of version 3", cert.Version)
+		return fmt.Errorf("has X.509 version %d; a CA certificate must have version 3", cert.Version)
 	case !cert.BasicConstraintsValid || !cert.IsCA:
 		return errors.New("is not a CA certificate: its basic constraints do not say CA:TRUE")
 	case cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("may not sign certificates: its key usage lacks keyCertSign")
 	case len(cert.Subject.Names) == 0:
-		return errors.New("has an empty subject, which no CA certificate may have")
+		return errors.New("has an empty subject; a CA certificate must have one")
 	case slices.ContainsFunc(cert.UnhandledCriticalExtensions, oidNameConstraints.Equal):
-		return errors.New("has name constraints of a kind that is not understood here, such as on directory names")
+		return errors.New("has name constraints of an unsupported type, such as directory names")
 	case len(cert.UnhandledCriticalExtensions) > 0:
-		return fmt.Errorf("has the critical extension %s, which is not understood here", cert.UnhandledCriticalExtensions[0])
+		return fmt.Errorf("has the unsupported critical extension %s", cert.UnhandledCriticalExtensions[0])
 	case cert.RequireExplicitPolicy > 0 || cert.RequireExplicitPolicyZero:
-		return errors.New("requires certificate policies (policy constraints), and certificates are issued without any here")
+		return errors.New("requires certificate policies (policy constraints); this CA issues certificates without policies")
 	case now.Before(cert.NotBefore):
 		return fmt.Errorf("is not valid before %s", validity.Text(cert.NotBefore))
 	case now.After(cert.NotAfter):
@@ -68,8 +68,8 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-// checkIssuing is what the issuing certificate needs besides. Those above it may lack a key usage and a key identifier, as
-// roots do that openssl made without being told; they have signed all that they will here.
+// checkIssuing checks the further requirements on the issuing certificate. The certificates above it may lack a key usage and a
+// key identifier, as roots made with openssl's defaults do: they sign nothing more here.
 func checkIssuing(cert *x509.Certificate) error {
 	switch {
 	case cert.KeyUsage&x509.KeyUsageCertSign == 0:
@@ -84,7 +84,7 @@ func checkIssuing(cert *x509.Certificate) error {
 
 var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
 
-// checkLink says why one certificate isn't signed by another.
+// checkLink returns an error if issuer did not sign cert.
 func checkLink(cert, issuer *x509.Certificate) error {
 	switch {
 	case !bytes.Equal(cert.RawIssuer, issuer.RawSubject):
@@ -95,8 +95,8 @@ func checkLink(cert, issuer *x509.Certificate) error {
 	return cert.CheckSignatureFrom(issuer)
 }
 
-// isRoot reports whether a certificate is self-signed. An outdated algorithm (SHA-1) in the signature of a root by itself
-// does no harm: nobody trusts the root for that signature.
+// isRoot reports whether a certificate is self-signed. An outdated algorithm (SHA-1) in a root's own signature is harmless:
+// nobody trusts the root because of that signature.
 func isRoot(cert *x509.Certificate) bool {
 	if !selfIssued(cert) || len(cert.AuthorityKeyId) > 0 && !bytes.Equal(cert.AuthorityKeyId, cert.SubjectKeyId) {
 		return false

@@ -45,7 +45,7 @@ func TestNameConstraints(t *testing.T) {
 	}
 }
 
-// What the constraints let pass, a client verifies; what they refuse, it refuses.
+// Clients verify the names that the constraints permit, and reject the others.
 func TestNameConstraintsAgreeWithVerify(t *testing.T) {
 	label := rapid.SampledFrom([]string{"a", "b", "ab"})
 	domain := rapid.Custom(func(t *rapid.T) string {

@@ -21,42 +21,43 @@ var (
 	oidReasonCode               = asn1.ObjectIdentifier{2, 5, 29, 21}
 )
 
-// encodeCRL makes the to-be-signed bytes. All but the entries is x509's work, which takes ten times as long for those.
-func (a *Authority) encodeCRL(c CRL) (signed, error) {
+// encodeCRL returns the to-be-signed bytes of a CRL. crypto/x509 encodes all but the entries, for which it takes ten times as
+// long as insertEntries.
+func (a *Authority) encodeCRL(c CRL) (unsigned, error) {
 	frame, err := c.frame()
 	if err != nil {
-		return signed{}, err
+		return unsigned{}, err
 	}
 	for _, entry := range c.Entries {
 		if err := entry.check(); err != nil {
-			return signed{}, err
+			return unsigned{}, err
 		}
 	}
 	frame.SignatureAlgorithm = a.signer.algorithm
-	what, err := toBeSigned(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
+	body, err := captureTBS(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
 		return x509.CreateRevocationList(nil, frame, a.lintIssuer, key)
 	})
 	if err != nil {
-		return signed{}, fmt.Errorf("make CRL: %w", err)
+		return unsigned{}, fmt.Errorf("make CRL: %w", err)
 	}
 	if len(c.Entries) == 0 { // RFC 5280 section 5.1.2.6: without entries the list is absent
-		return what, nil
+		return body, nil
 	}
-	what.tbs, err = insertEntries(what.tbs, sortEntries(c.Entries), frame.ThisUpdate)
-	return what, err
+	body.tbs, err = insertEntries(body.tbs, sortEntries(c.Entries), frame.ThisUpdate)
+	return body, err
 }
 
-// frame is the CRL without its entries.
+// frame returns the CRL without its entries, or an error if a field is missing or out of bounds.
 func (c CRL) frame() (*x509.RevocationList, error) {
 	switch {
 	case c.Number == nil || c.Number.Sign() <= 0:
-		return nil, errors.New("a CRL's number must be above 0")
+		return nil, errors.New("a CRL's number must be positive")
 	case len(c.URLs) == 0 || len(c.URLs) > MaxURLs || slices.Contains(c.URLs, ""):
-		return nil, fmt.Errorf("a CRL needs the URL of its shard, and has at most %d", MaxURLs)
+		return nil, fmt.Errorf("a CRL must have 1 to %d URLs", MaxURLs)
 	case !c.NextUpdate.After(c.ThisUpdate):
 		return nil, errors.New("a CRL's nextUpdate must be after its thisUpdate")
 	case len(c.Entries) > MaxEntries:
-		return nil, fmt.Errorf("a CRL shard with %d entries is over the bound of %d; use more shards", len(c.Entries), MaxEntries)
+		return nil, fmt.Errorf("a CRL shard has %d entries, at most %d are allowed; use more shards", len(c.Entries), MaxEntries)
 	}
 	idp, err := issuingDistributionPoint(c.URLs)
 	if err != nil {
@@ -70,8 +71,8 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	}, nil
 }
 
-// issuingDistributionPoint says what a shard covers: the end-entity certificates that name one of its URLs (RFC 5280 section
-// 5.2.5).
+// issuingDistributionPoint returns the extension for the scope of a shard: end-entity certificates that name one of its URLs
+// (RFC 5280 section 5.2.5).
 func issuingDistributionPoint(urls []string) (pkix.Extension, error) {
 	fullName := cryptobyteasn1.Tag(0).ContextSpecific().Constructed()
 	uri := cryptobyteasn1.Tag(6).ContextSpecific()
@@ -94,8 +95,7 @@ func issuingDistributionPoint(urls []string) (pkix.Extension, error) {
 	return pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: der}, nil
 }
 
-// insertEntries puts revokedCertificates where it belongs in a TBSCertList that has none, before the extensions (RFC 5280
-// section 5.1).
+// insertEntries inserts revokedCertificates into a TBSCertList without entries, before the extensions (RFC 5280 section 5.1).
 func insertEntries(tbs []byte, entries []Entry, thisUpdate time.Time) ([]byte, error) {
 	var body, extensions cryptobyte.String
 	input := cryptobyte.String(tbs)
@@ -123,15 +123,15 @@ func insertEntries(tbs []byte, entries []Entry, thisUpdate time.Time) ([]byte, e
 	return b.Bytes()
 }
 
-// maxEntry is what an entry takes at most: serial number 22, time 17, reason 14, the sequence around them 2.
+// maxEntry bounds the DER of an entry, in bytes: serial number 22, time 17, reason 14, the sequence around them 2.
 const maxEntry = 55
 
 func addEntry(b *cryptobyte.Builder, entry Entry, thisUpdate time.Time) {
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1BigInt(entry.Serial)
-		// A clock that was ahead when the certificate was revoked must not keep the CRL from being made.
+		// A clock that was ahead at the revocation must not prevent the CRL.
 		addTime(b, validity.WholeSecond(validity.Earlier(entry.RevokedAt, thisUpdate)))
-		if entry.Reason == Unspecified { // RFC 5280 section 5.3.1 wants it left out
+		if entry.Reason == Unspecified { // RFC 5280 section 5.3.1: omitted
 			return
 		}
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -143,7 +143,7 @@ func addEntry(b *cryptobyte.Builder, entry Entry, thisUpdate time.Time) {
 	})
 }
 
-// addTime writes a time as RFC 5280 section 5.1.2.4 has it: UTCTime up to 2049, GeneralizedTime from 2050 on.
+// addTime writes a time as UTCTime up to 2049 and as GeneralizedTime from 2050 on (RFC 5280 section 5.1.2.4).
 func addTime(b *cryptobyte.Builder, t time.Time) {
 	if t.Year() < 2050 {
 		b.AddASN1UTCTime(t)

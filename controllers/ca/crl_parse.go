@@ -8,14 +8,14 @@ import (
 	"fmt"
 )
 
-// ParseCRL reads a CRL that this package made, and checks that issuer signed it. It is bounded in size and never panics.
+// ParseCRL reads a CRL of this package, at most MaxCRLSize bytes of DER, and verifies that issuer signed it. It never panics.
 func ParseCRL(der []byte, issuer *x509.Certificate) (*CRL, error) {
 	crl, list, err := parseCRL(der)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(list.RawIssuer, issuer.RawSubject) || !bytes.Equal(list.AuthorityKeyId, issuer.SubjectKeyId) {
-		return nil, errors.New("the CRL is of another issuer")
+		return nil, errors.New("the CRL has another issuer")
 	}
 	if err := list.CheckSignatureFrom(issuer); err != nil {
 		return nil, fmt.Errorf("the CRL's signature: %w", err)
@@ -32,7 +32,7 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 		return nil, nil, fmt.Errorf("the CRL cannot be read: %w", err)
 	}
 	if len(list.Raw) != len(der) {
-		return nil, nil, errors.New("the CRL cannot be read: there is something after it")
+		return nil, nil, errors.New("the CRL cannot be read: it has trailing data")
 	}
 	if len(list.RevokedCertificateEntries) > MaxEntries {
 		return nil, nil, fmt.Errorf("the CRL has more than %d entries", MaxEntries)
@@ -48,7 +48,7 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 				return nil, nil, err
 			}
 		case extension.Critical:
-			return nil, nil, fmt.Errorf("the CRL has the critical extension %s, which is not understood here", extension.Id)
+			return nil, nil, fmt.Errorf("the CRL has the unsupported critical extension %s", extension.Id)
 		}
 	}
 	if len(crl.URLs) == 0 {
@@ -68,7 +68,7 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 	return crl, list, nil
 }
 
-// distributionPointURLs reads back what issuingDistributionPoint wrote, and takes nothing else.
+// distributionPointURLs returns the URLs in an extension of issuingDistributionPoint, and rejects every other form.
 func distributionPointURLs(der []byte) ([]string, error) {
 	var idp struct {
 		DistributionPoint struct {

@@ -29,7 +29,7 @@ func testCRL(entries ...Entry) CRL {
 	return CRL{Number: big.NewInt(7), ThisUpdate: testNow, NextUpdate: testNow.Add(7 * day), URLs: []string{crlURL}, Entries: entries}
 }
 
-// sameEntries compares what a CRL holds of entries, which is all but NotAfter.
+// sameEntries compares the fields of entries that a CRL contains: all but NotAfter.
 func sameEntries(a, b []Entry) bool {
 	return slices.EqualFunc(a, b, func(a, b Entry) bool {
 		return a.Serial.Cmp(b.Serial) == 0 && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
@@ -99,13 +99,13 @@ func TestSignCRLRefuses(t *testing.T) {
 		{"number of 21 bytes", func(c *CRL) { c.Number = new(big.Int).Lsh(big.NewInt(1), 160) }, "20 octets"},
 		{"no URL", func(c *CRL) { c.URLs = nil }, "URL"},
 		{"an empty URL", func(c *CRL) { c.URLs = []string{crlURL, ""} }, "URL"},
-		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "at most 8"},
+		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "1 to 8 URLs"},
 		{"no time", func(c *CRL) { c.NextUpdate = c.ThisUpdate }, "nextUpdate"},
 		{"too many entries", func(c *CRL) { c.Entries = make([]Entry, MaxEntries+1) }, "use more shards"},
 		{"no serial number", func(c *CRL) { c.Entries[0].Serial = nil }, "serial number"},
 		{"negative serial number", func(c *CRL) { c.Entries[0].Serial = big.NewInt(-1) }, "serial number"},
 		{"long serial number", func(c *CRL) { c.Entries[0].Serial = new(big.Int).Lsh(big.NewInt(1), 159) }, "serial number"},
-		{"no time of revocation", func(c *CRL) { c.Entries[0].RevokedAt = time.Time{} }, "time of revocation"},
+		{"no time of revocation", func(c *CRL) { c.Entries[0].RevokedAt = time.Time{} }, "revocation time"},
 		{"reason 7", func(c *CRL) { c.Entries[0].Reason = 7 }, "reason code 7"},
 		{"a time that no lint lets pass", func(c *CRL) { c.Entries[0].RevokedAt = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC) },
 			"lint e_crl_revocation_date_too_early"},
@@ -141,7 +141,7 @@ func TestFullShardFitsAConfigMap(t *testing.T) {
 	}
 }
 
-// A revocation that was written by a clock that is ahead doesn't stop the CRL.
+// A revocation time in the future, from a clock that is ahead, does not prevent the CRL.
 func TestRevokedInTheFuture(t *testing.T) {
 	a := testAuthority(t, ECDSAP256)
 	der := must(a.SignCRL(testCRL(testEntry(1, func(e *Entry) { e.RevokedAt = testNow.Add(time.Hour) }))))
@@ -153,7 +153,7 @@ func TestRevokedInTheFuture(t *testing.T) {
 func TestParseCRL(t *testing.T) {
 	a := testAuthority(t, ECDSAP256)
 	good := must(a.SignCRL(testCRL(testEntry(1), testEntry(2))))
-	// made signs a CRL that this package would not make.
+	// made signs a CRL that this package would reject.
 	made := func(edit func(*x509.RevocationList)) []byte {
 		template := must(testCRL().frame())
 		for serial := range int64(2) {
@@ -178,7 +178,7 @@ func TestParseCRL(t *testing.T) {
 		{"good", good, ""},
 		{"nothing", nil, "cannot be read"},
 		{"truncated", good[:len(good)-1], "cannot be read"},
-		{"trailing data", append(bytes.Clone(good), 0), "something after it"},
+		{"trailing data", append(bytes.Clone(good), 0), "trailing data"},
 		{"corrupt", corrupt, "signature"},
 		{"too large", make([]byte, MaxCRLSize+1), "larger than"},
 		{"of another CA", must(testAuthority(t, ECDSAP384).SignCRL(testCRL())), "another issuer"},
@@ -207,7 +207,7 @@ func TestParseCRL(t *testing.T) {
 	}
 }
 
-// What was signed is what is read, whatever it is.
+// ParseCRL returns every CRL as it was signed.
 func TestCRLRoundTrip(t *testing.T) {
 	a := testAuthority(t, ECDSAP256)
 	entry := rapid.Custom(func(t *rapid.T) Entry {
@@ -268,7 +268,7 @@ func TestCarry(t *testing.T) {
 	}
 }
 
-// No revocation is lost: what isn't carried over appeared on a CRL past its expiry.
+// No revocation is lost: an entry that Carry drops was on a CRL after its expiry.
 func TestCarryLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		type published struct {
@@ -333,7 +333,7 @@ func TestParseReason(t *testing.T) {
 	}
 }
 
-// FuzzParseCRL looks for panics, and for CRLs that don't come back as they were read.
+// FuzzParseCRL searches for panics, and for CRLs that change when they are signed again.
 func FuzzParseCRL(f *testing.F) {
 	a := testAuthority(f, ECDSAP256)
 	f.Add(must(a.SignCRL(testCRL())))
@@ -352,7 +352,7 @@ func FuzzParseCRL(f *testing.F) {
 		}
 		again, err := a.SignCRL(*crl)
 		if err != nil {
-			// Times and numbers that only another CA would write.
+			// Times and numbers that only another CA writes.
 			var finding *LintError
 			if errors.As(err, &finding) || crl.Number.Sign() <= 0 || !crl.NextUpdate.After(crl.ThisUpdate) || crl.Number.BitLen() > 150 {
 				return

@@ -18,17 +18,17 @@ type Entry struct {
 	Serial    *big.Int
 	RevokedAt time.Time
 	Reason    Reason
-	// NotAfter is the certificate's, after which it may leave the CRL; zero if it isn't known, and then the entry stays. A CRL
-	// doesn't hold it.
+	// NotAfter of the certificate, after which the entry may leave the CRL. Zero means unknown: the entry stays. A CRL does not
+	// contain NotAfter.
 	NotAfter time.Time
 }
 
 func (e Entry) check() error {
 	if e.Serial == nil || e.Serial.Sign() <= 0 || e.Serial.BitLen() > 159 {
-		return errors.New("a CRL entry's serial number is not a positive one of at most 20 bytes")
+		return errors.New("a CRL entry's serial number must be positive and have at most 20 bytes")
 	}
 	if e.RevokedAt.IsZero() {
-		return errors.New("a CRL entry has no time of revocation")
+		return errors.New("a CRL entry has no revocation time")
 	}
 	if _, problem := ParseReason(int(e.Reason)); problem != nil {
 		return problem
@@ -36,16 +36,16 @@ func (e Entry) check() error {
 	return nil
 }
 
-// carryGrace is how long an entry stays past its certificate's expiry at least. It covers a CRL that was made while the
-// revocation was still on its way to the one who made it.
+// carryGrace is the least time for which an entry stays after its certificate's expiry. It covers a CRL that was signed from a
+// cache without the revocation.
 const carryGrace = time.Hour
 
-// Carry gives the entries of the next CRL: those of the last one, which was made at thisUpdate, and those of certificates
-// known to be revoked, which may be the same. An entry leaves only when the last CRL was made past its certificate's
-// expiry, so that it appeared once after it (RFC 5280 section 3.3). A zero thisUpdate says that there is no last one.
+// Carry returns the entries of the next CRL: those of the last CRL, which was issued at thisUpdate, and those in revoked. The two
+// lists may overlap. An entry is dropped only if the last CRL was issued after the certificate's expiry, so that each entry
+// is listed once after the expiry (RFC 5280 section 3.3). A zero thisUpdate means that there is no last CRL.
 //
-// It follows that the revocation of a certificate that expired long ago is never listed: it says nothing to anyone. So
-// whether a new CRL is due for its entries is for what Carry gives to say, and not for what it was given.
+// The revocation of a certificate that expired long ago is therefore never listed. So a caller must compare the result, not
+// the arguments, with the last CRL to decide whether a new one is due.
 func Carry(last []Entry, thisUpdate time.Time, revoked []Entry) []Entry {
 	entries := sortEntries(slices.Concat(last, revoked))
 	return slices.DeleteFunc(entries, func(e Entry) bool {
@@ -53,8 +53,8 @@ func Carry(last []Entry, thisUpdate time.Time, revoked []Entry) []Entry {
 	})
 }
 
-// sortEntries orders entries by serial number, so that a CRL doesn't depend on the order in which they came. Of those with
-// the same serial number it leaves the earliest, since a certificate is revoked once, and what is known of its expiry.
+// sortEntries returns entries by serial number, so that a CRL does not depend on their order. Of entries with the same serial
+// number it keeps the earliest, with the latest NotAfter: a certificate is revoked once.
 func sortEntries(entries []Entry) []Entry {
 	sorted := slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
 		return cmp.Or(a.Serial.Cmp(b.Serial), a.RevokedAt.Compare(b.RevokedAt), cmp.Compare(a.Reason, b.Reason))
@@ -71,11 +71,11 @@ func sortEntries(entries []Entry) []Entry {
 	return merged
 }
 
-// expirySize is what an entry takes in MarshalExpiries' output: seconds since 1970, which is enough until 2106.
+// expirySize is the size of an entry in the output of MarshalExpiries, in bytes: seconds since 1970, enough until 2106.
 const expirySize = 4
 
-// MarshalExpiries encodes when the certificates of a CRL's entries expire, which the CRL doesn't hold, to be kept beside it:
-// four bytes an entry, in the order of the CRL.
+// MarshalExpiries encodes the NotAfter of a CRL's entries, which the CRL does not contain, for storage beside it: four bytes an
+// entry, in the order of the CRL.
 func MarshalExpiries(entries []Entry) []byte {
 	out := make([]byte, 0, expirySize*len(entries))
 	for _, entry := range sortEntries(entries) {
@@ -88,11 +88,11 @@ func MarshalExpiries(entries []Entry) []byte {
 	return out
 }
 
-// SetExpiries gives the entries of a CRL that was read what MarshalExpiries wrote beside it. An error changes nothing, and
-// then the entries stay on the list, which is safe.
+// SetExpiries sets the NotAfter of a parsed CRL's entries from the output of MarshalExpiries. On an error it changes nothing.
+// Entries without NotAfter stay on the CRL, which is safe.
 func (c *CRL) SetExpiries(data []byte) error {
 	if len(data) != expirySize*len(c.Entries) {
-		return fmt.Errorf("expiries of %d bytes do not belong to a CRL with %d entries", len(data), len(c.Entries))
+		return fmt.Errorf("expiries have %d bytes, which does not fit a CRL with %d entries", len(data), len(c.Entries))
 	}
 	for i := range c.Entries {
 		if seconds := binary.BigEndian.Uint32(data[expirySize*i:]); seconds != 0 {

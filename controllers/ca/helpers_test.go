@@ -35,7 +35,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// keys are made once for each algorithm and name, since RSA keys take long.
+// keys caches a key for each algorithm and name, since RSA keys take long to make.
 var (
 	keys     = map[string]crypto.Signer{}
 	keysLock sync.Mutex
@@ -51,7 +51,7 @@ func testKey(algorithm KeyAlgorithm, name string) crypto.Signer {
 	return keys[id]
 }
 
-// testCert makes a certificate for key as the tests want it, good or bad, signed by issuer; nil is by itself.
+// testCert returns a certificate for key, valid or not, signed by issuer; a nil issuer makes it self-signed.
 func testCert(template x509.Certificate, key crypto.Signer, issuer *KeyPair) *KeyPair {
 	if issuer == nil {
 		issuer = &KeyPair{&template, key}
@@ -63,7 +63,7 @@ func testCert(template x509.Certificate, key crypto.Signer, issuer *KeyPair) *Ke
 	return &KeyPair{must(x509.ParseCertificate(der)), key}
 }
 
-// caCert is a good CA certificate, for tests to break.
+// caCert returns a valid CA certificate for tests to change.
 func caCert(name string, edit ...func(*x509.Certificate)) x509.Certificate {
 	template := *caTemplate(pkix.Name{CommonName: name})
 	template.NotBefore, template.NotAfter = testNow.Add(-day), testNow.Add(1000*day)
@@ -73,7 +73,7 @@ func caCert(name string, edit ...func(*x509.Certificate)) x509.Certificate {
 	return template
 }
 
-// chainPEM is the PEM of these certificates.
+// chainPEM returns the PEM of the pairs' certificates.
 func chainPEM(pairs ...*KeyPair) []byte {
 	var certs []*x509.Certificate
 	for _, pair := range pairs {
@@ -82,12 +82,12 @@ func chainPEM(pairs ...*KeyPair) []byte {
 	return EncodeCertificates(certs...)
 }
 
-// material is that of the first pair's CA.
+// material returns the Material of the first pair's CA.
 func material(pairs ...*KeyPair) Material {
 	return Material{Chain: chainPEM(pairs...), Key: must(pairs[0].KeyPEM()), SerialKey: serialKey}
 }
 
-// testAuthority is a root and an intermediate with keys of one algorithm.
+// testAuthority returns an Authority of a root and an intermediate with keys of one algorithm.
 func testAuthority(tb testing.TB, algorithm KeyAlgorithm, edit ...func(root *x509.Certificate)) *Authority {
 	tb.Helper()
 	root := testCert(caCert("Root", edit...), testKey(algorithm, "root"), nil)
@@ -112,7 +112,7 @@ func testCSR(key crypto.Signer, commonName string) *x509.CertificateRequest {
 	return must(x509.ParseCertificateRequest(must(x509.CreateCertificateRequest(rand.Reader, template, key))))
 }
 
-// identifiers tells addresses from names by what they look like.
+// identifiers returns IP identifiers for addresses, and DNS identifiers for other values.
 func identifiers(values ...string) []acme.Identifier {
 	var ids []acme.Identifier
 	for _, value := range values {
@@ -125,7 +125,7 @@ func identifiers(values ...string) []acme.Identifier {
 	return ids
 }
 
-// testRequest asks for a certificate with an ECDSA key.
+// testRequest returns a Request with an ECDSA key.
 func testRequest(values ...string) Request {
 	return Request{
 		ID:          "5c3f2a4e-order",
@@ -137,7 +137,7 @@ func testRequest(values ...string) Request {
 	}
 }
 
-// verify is what a client does that trusts roots.
+// verify verifies a certificate as a client does that trusts roots.
 func verify(cert *x509.Certificate, chain, roots []*x509.Certificate, at time.Time) error {
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
@@ -151,7 +151,7 @@ func verify(cert *x509.Certificate, chain, roots []*x509.Certificate, at time.Ti
 	return err
 }
 
-// wantError checks that an error has these words, or that there is none where there are no words.
+// wantError requires an error with the words, or no error if the words are empty.
 func wantError(t *testing.T, err error, words string) {
 	t.Helper()
 	if words == "" && err != nil || words != "" && (err == nil || !strings.Contains(err.Error(), words)) {
@@ -177,7 +177,7 @@ func ipNets(cidrs ...string) []*net.IPNet {
 	return nets
 }
 
-// nameWithCountry is a distinguished name whose country is of the given string type: 12 is UTF8String, 19 PrintableString.
+// nameWithCountry returns a distinguished name whose country is of the given string type: 12 is UTF8String, 19 PrintableString.
 func nameWithCountry(tag int) []byte {
 	return must(asn1.Marshal(pkix.RDNSequence{
 		{{Type: asn1.ObjectIdentifier{2, 5, 4, 6}, Value: asn1.RawValue{Tag: tag, Bytes: []byte("DE")}}},

@@ -23,69 +23,67 @@ import (
 const (
 	// maxCommonName is ub-common-name of RFC 5280 appendix A.1.
 	maxCommonName = 64
-	// maxIdentifiers bounds the names of a certificate; the schema of an AcmeOrder says the same.
+	// maxIdentifiers bounds the names of a certificate, as the schema of an AcmeOrder does.
 	maxIdentifiers = 100
 )
 
-// Request describes one certificate. The same request to the same authority gives the same certificate, byte by byte.
+// Request describes one certificate. The same request to the same authority yields the same certificate, byte by byte.
 type Request struct {
-	// ID of the order, unique for ever, such as the UID of the AcmeOrder.
+	// ID of the order, never reused, such as the UID of the AcmeOrder.
 	ID string
-	// Identifiers, normalized and each one once; validated, which is not this package's business.
+	// Identifiers, normalized and without duplicates. The caller has validated them.
 	Identifiers []acme.Identifier
-	// CSR as policy.ParseCSR let it through. Its key is used, its common name where the profile keeps it, and nothing else.
+	// CSR, accepted by policy.ParseCSR. The certificate takes its key, and its common name if the profile keeps it.
 	CSR *x509.CertificateRequest
-	// OrderedAt is when the order came; zero stands for FinalizedAt. It bounds how far back an asked NotBefore may reach.
+	// OrderedAt is the time of the order; zero means FinalizedAt. A requested NotBefore is bounded by it.
 	OrderedAt time.Time
-	// FinalizedAt is when the client finalized the order, from where validity is counted.
+	// FinalizedAt is the time at which the client finalized the order. Validity starts from it.
 	FinalizedAt time.Time
-	// NotBefore and NotAfter are what the client asked for, zero if it did not.
+	// NotBefore and NotAfter are the times that the client requested; zero if it requested none.
 	NotBefore, NotAfter time.Time
-	// IssuerURL is where the issuing certificate can be had (AIA, RFC 5280 section 4.2.2.1), over plain HTTP; "" leaves it out.
+	// IssuerURL is the plain HTTP URL of the issuing certificate (AIA, RFC 5280 section 4.2.2.1); "" omits it.
 	IssuerURL string
-	// CRLURL is the CRL shard that the certificate would be listed in (RFC 5280 section 4.2.1.13), over plain HTTP; "" leaves
-	// it out.
+	// CRLURL is the plain HTTP URL of the certificate's CRL shard (RFC 5280 section 4.2.1.13); "" omits it.
 	CRLURL string
 }
 
-// Prepared is a certificate that was linted and may be signed, once.
+// Prepared is a linted certificate that may be signed once.
 type Prepared struct {
 	authority *Authority
-	what      signed
+	body      unsigned
 	redeemed  atomic.Bool
 }
 
-// Prepare makes the to-be-signed bytes of a certificate and lints them, signed by a key that nobody trusts. What it gives
-// can be signed once.
+// Prepare encodes the to-be-signed bytes of a certificate and lints them under a signature by a key that nobody trusts. The
+// result can be signed once.
 //
-// The error is an *acme.Problem where the client asked for something that it can't have, and a *LintError where the
-// certificate would break a rule; everything else is a fault of the CA or of the caller.
+// The error is an *acme.Problem if the client requested something that it can't have, and a *LintError if the certificate
+// would break a rule. Every other error is a fault of the CA or of the caller.
 func (a *Authority) Prepare(p *Profile, r Request) (*Prepared, error) {
 	template, err := a.template(p, r)
 	if err != nil {
 		return nil, err
 	}
-	what, err := toBeSigned(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
+	body, err := captureTBS(a.throwAway.key.Public(), func(key crypto.Signer) ([]byte, error) {
 		return x509.CreateCertificate(nil, template, a.lintIssuer, r.CSR.PublicKey, key)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	if err := setSerial(a.serialKey, r.ID, what.tbs); err != nil {
+	if err := setSerial(a.serialKey, r.ID, body.tbs); err != nil {
 		return nil, err
 	}
-	der, err := a.throwAway.sign(what)
+	der, err := a.throwAway.sign(body)
 	if err != nil {
 		return nil, err
 	}
 	if err := lintCertificate(der); err != nil {
 		return nil, err
 	}
-	return &Prepared{authority: a, what: what}, nil
+	return &Prepared{authority: a, body: body}, nil
 }
 
-// Sign signs what Prepare linted, and nothing else. It fails for what was signed before, and for what another authority
-// prepared.
+// Sign signs a prepared certificate. It fails if the certificate was signed before, or prepared by another authority.
 func (a *Authority) Sign(p *Prepared) (*x509.Certificate, error) {
 	if p.authority != a {
 		return nil, errors.New("the certificate was prepared by another authority")
@@ -93,7 +91,7 @@ func (a *Authority) Sign(p *Prepared) (*x509.Certificate, error) {
 	if p.redeemed.Swap(true) {
 		return nil, errors.New("the certificate was signed before")
 	}
-	der, err := a.signer.signChecked(p.what)
+	der, err := a.signer.signChecked(p.body)
 	if err != nil {
 		return nil, err
 	}
@@ -101,13 +99,13 @@ func (a *Authority) Sign(p *Prepared) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the new certificate: %w", err)
 	}
-	if !bytes.Equal(cert.RawTBSCertificate, p.what.tbs) {
+	if !bytes.Equal(cert.RawTBSCertificate, p.body.tbs) {
 		return nil, errors.New("the new certificate is not the one that was linted")
 	}
 	return cert, nil
 }
 
-// Issue is Prepare and Sign.
+// Issue calls Prepare and Sign.
 func (a *Authority) Issue(p *Profile, r Request) (*x509.Certificate, error) {
 	prepared, err := a.Prepare(p, r)
 	if err != nil {
@@ -116,7 +114,7 @@ func (a *Authority) Issue(p *Profile, r Request) (*x509.Certificate, error) {
 	return a.Sign(prepared)
 }
 
-// template is the certificate but for its serial number.
+// template returns the certificate with a placeholder as its serial number.
 func (a *Authority) template(p *Profile, r Request) (*x509.Certificate, error) {
 	if err := a.check(p, r); err != nil {
 		return nil, err
@@ -156,7 +154,7 @@ func (a *Authority) template(p *Profile, r Request) (*x509.Certificate, error) {
 	return template, nil
 }
 
-// check is the last look at a request before it becomes a certificate, whoever checked it before.
+// check verifies a request for the last time before issuance, regardless of earlier checks.
 func (a *Authority) check(p *Profile, r Request) error {
 	switch {
 	case r.ID == "":
@@ -164,9 +162,9 @@ func (a *Authority) check(p *Profile, r Request) error {
 	case r.CSR == nil || r.CSR.PublicKey == nil:
 		return errors.New("the request has no CSR")
 	case r.FinalizedAt.IsZero():
-		return errors.New("the request was never finalized")
+		return errors.New("the request has no time of finalization")
 	case len(r.Identifiers) == 0 || len(r.Identifiers) > maxIdentifiers:
-		return fmt.Errorf("the request has %d identifiers, and must have 1 to %d", len(r.Identifiers), maxIdentifiers)
+		return fmt.Errorf("the request has %d identifiers; it must have 1 to %d", len(r.Identifiers), maxIdentifiers)
 	}
 	if err := a.CheckProfile(p); err != nil {
 		return err
@@ -177,7 +175,7 @@ func (a *Authority) check(p *Profile, r Request) error {
 			return problem
 		}
 		if normal != id || slices.Contains(r.Identifiers[:i], id) {
-			return fmt.Errorf("identifier %q is not normalized, or there twice", acme.Printable(id.Value, acme.MaxNameLength))
+			return fmt.Errorf("identifier %q is not normalized, or a duplicate", acme.Printable(id.Value, acme.MaxNameLength))
 		}
 		if problem := a.CheckIdentifier(id); problem != nil {
 			return problem
@@ -185,14 +183,14 @@ func (a *Authority) check(p *Profile, r Request) error {
 	}
 	for _, cert := range a.chain {
 		if keycheck.Equal(cert.PublicKey, r.CSR.PublicKey) {
-			return acme.NewProblem(acme.BadCSR, "the certificate's key is that of a CA certificate; use another one")
+			return acme.NewProblem(acme.BadCSR, "the CSR's key is the key of a CA certificate; use another key")
 		}
 	}
 	return nil
 }
 
-// validity keeps a certificate within its chain's validity. Where the client asked for times, it gets those or an error
-// (RFC 8555 section 7.4).
+// validity returns the certificate's validity, within that of the chain. If the client requested times, validity returns
+// those or an error (RFC 8555 section 7.4).
 func (a *Authority) validity(p *Profile, r Request) (from, to time.Time, err error) {
 	ordered := r.OrderedAt
 	if ordered.IsZero() {
@@ -207,17 +205,17 @@ func (a *Authority) validity(p *Profile, r Request) (from, to time.Time, err err
 	case r.FinalizedAt.After(a.notAfter):
 		return from, to, fmt.Errorf("the CA certificate or one above it expired at %s", validity.Text(a.notAfter))
 	case !r.NotAfter.IsZero() && to.After(a.notAfter):
-		return from, to, acme.NewProblem(acme.Malformed, "notAfter %s is later than the CA's own, which is %s",
+		return from, to, acme.NewProblem(acme.Malformed, "notAfter %s is later than the CA's own notAfter, %s",
 			validity.Text(to), validity.Text(a.notAfter))
 	case !r.NotBefore.IsZero() && from.Before(a.notBefore):
-		return from, to, acme.NewProblem(acme.Malformed, "notBefore %s is earlier than the CA's own, which is %s",
+		return from, to, acme.NewProblem(acme.Malformed, "notBefore %s is earlier than the CA's own notBefore, %s",
 			validity.Text(from), validity.Text(a.notBefore))
 	}
 	return validity.Later(from, a.notBefore), validity.Earlier(to, a.notAfter), nil
 }
 
-// commonName is the CSR's, if the profile keeps it and it is one of the names; else none, and the SAN is critical (RFC 5280
-// section 4.2.1.6).
+// commonName returns the CSR's common name if the profile keeps it and it is one of the identifiers. Otherwise the subject is
+// empty, and the SAN is critical (RFC 5280 section 4.2.1.6).
 func (p *Profile) commonName(r Request) string {
 	if !p.config.KeepCommonName {
 		return ""
@@ -232,8 +230,8 @@ func (p *Profile) commonName(r Request) string {
 	return ""
 }
 
-// keyUsage follows from the kind of key: only with RSA can a TLS client encrypt to it (RFC 5246 section 7.4.7.1; RFC 8813
-// section 3 forbids it for ECDSA).
+// keyUsage returns the key usage for a key: only RSA keys are used for encryption in TLS (RFC 5246 section 7.4.7.1), and RFC
+// 8813 section 3 forbids keyEncipherment for ECDSA.
 func keyUsage(pub crypto.PublicKey) x509.KeyUsage {
 	if _, ok := pub.(*rsa.PublicKey); ok {
 		return x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
@@ -241,8 +239,8 @@ func keyUsage(pub crypto.PublicKey) x509.KeyUsage {
 	return x509.KeyUsageDigitalSignature
 }
 
-// keyIdentifier is RFC 7093 section 2 method 1, which x509 uses for CA certificates: the first 160 bits of the SHA-256 of
-// the key.
+// keyIdentifier returns the first 160 bits of the SHA-256 of a key (RFC 7093 section 2 method 1), as crypto/x509 does for CA
+// certificates.
 func keyIdentifier(pub crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestIssue(t *testing.T) {
 	}
 }
 
-// checkIssued holds a certificate of the test profile against the request, extension by extension.
+// checkIssued compares a certificate of the test profile with the request, extension by extension.
 func checkIssued(t *testing.T, cert *x509.Certificate, a *Authority, r Request) {
 	t.Helper()
 	if got := fmt.Sprint(cert.DNSNames, cert.IPAddresses); got != "[a.test *.b.test host] [10.0.0.1 fd00::1]" {
@@ -88,7 +88,7 @@ func TestIssueIsIdempotent(t *testing.T) {
 			root := testCert(caCert("Root"), testKey(algorithm, "root"), nil)
 			m := material(testCert(caCert("Intermediate"), testKey(algorithm, "intermediate"), root), root)
 			first := must(must(LoadAuthority(m, testNow)).Issue(testProfile(), testRequest("a.test")))
-			// The controller died and came back: it reads the same CA and the same order again.
+			// After a restart the controller reads the same CA and the same order.
 			second := must(must(LoadAuthority(m, testNow.Add(10*day))).Issue(testProfile(), testRequest("a.test")))
 			if !bytes.Equal(first.Raw, second.Raw) {
 				t.Error("the certificates differ")
@@ -97,7 +97,7 @@ func TestIssueIsIdempotent(t *testing.T) {
 	}
 }
 
-// The same serial number never stands on different bytes.
+// Different certificates never have the same serial number.
 func TestSerialBelongsToTheBytes(t *testing.T) {
 	a, b := testAuthority(t, ECDSAP256), testAuthority(t, ECDSAP384)
 	otherKey := testCSR(testKey(ECDSAP256, "other"), "")
@@ -203,10 +203,10 @@ func TestPrepareRefuses(t *testing.T) {
 		{"no CSR", func(r *Request) { r.CSR = nil }, says("no CSR")},
 		{"CSR without key", func(r *Request) { r.CSR = &x509.CertificateRequest{} }, says("no CSR")},
 		{"CSR with a key of no known kind", func(r *Request) { r.CSR = &x509.CertificateRequest{PublicKey: "x"} }, says("key")},
-		{"never finalized", func(r *Request) { r.FinalizedAt = time.Time{} }, says("never finalized")},
+		{"never finalized", func(r *Request) { r.FinalizedAt = time.Time{} }, says("no time of finalization")},
 		{"no names", func(r *Request) { r.Identifiers = nil }, says("0 identifiers")},
 		{"too many names", func(r *Request) { r.Identifiers = identifiers(many...) }, says("101 identifiers")},
-		{"a name twice", func(r *Request) { r.Identifiers = identifiers("a.test", "a.test") }, says("twice")},
+		{"a name twice", func(r *Request) { r.Identifiers = identifiers("a.test", "a.test") }, says("duplicate")},
 		{"a name in upper case", func(r *Request) { r.Identifiers = identifiers("A.test") }, says("not normalized")},
 		{"a bad name", func(r *Request) { r.Identifiers = identifiers("a b") }, problem(acme.RejectedIdentifier)},
 		{"an unknown kind of name", func(r *Request) { r.Identifiers[0].Type = "email" }, problem(acme.UnsupportedIdentifier)},
@@ -240,7 +240,7 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
-// A certificate stays within its CA's validity where the client didn't ask for more.
+// A certificate's validity is within its CA's if the client requested no times.
 func TestIssueWithinTheChain(t *testing.T) {
 	a := testAuthority(t, ECDSAP256)
 	first, last := a.Certificate().NotBefore, a.NotAfter()
@@ -280,7 +280,7 @@ func TestPreparedIsSignedOnceAndByItsAuthority(t *testing.T) {
 	_, err := b.Sign(prepared)
 	wantError(t, err, "another authority")
 	cert := must(a.Sign(prepared))
-	if !bytes.Equal(cert.RawTBSCertificate, prepared.what.tbs) {
+	if !bytes.Equal(cert.RawTBSCertificate, prepared.body.tbs) {
 		t.Error("what was signed is not what was linted")
 	}
 	_, err = a.Sign(prepared)

@@ -13,10 +13,10 @@ import (
 	"fmt"
 )
 
-// KeyAlgorithm names an algorithm and a size of key.
+// KeyAlgorithm names an algorithm and a key size.
 type KeyAlgorithm string
 
-// The algorithms of keys that GenerateKey makes.
+// The algorithms that GenerateKey supports.
 const (
 	ECDSAP256 KeyAlgorithm = "ECDSA-P256"
 	ECDSAP384 KeyAlgorithm = "ECDSA-P384"
@@ -25,11 +25,11 @@ const (
 	RSA4096   KeyAlgorithm = "RSA-4096"
 	Ed25519   KeyAlgorithm = "Ed25519"
 
-	// ecdsaP521 is for the throw-away key beside a CA key on that curve, which people may bring.
+	// ecdsaP521 is for the throw-away key beside a CA key on P-521, which users may bring.
 	ecdsaP521 KeyAlgorithm = "ECDSA-P521"
 )
 
-// GenerateKey makes a private key. It fails for an unknown algorithm alone.
+// GenerateKey returns a new private key. It fails only for an unknown algorithm.
 func GenerateKey(algorithm KeyAlgorithm) (crypto.Signer, error) {
 	switch algorithm {
 	case ECDSAP256:
@@ -51,7 +51,7 @@ func GenerateKey(algorithm KeyAlgorithm) (crypto.Signer, error) {
 	return nil, fmt.Errorf("unknown key algorithm %q", algorithm)
 }
 
-// MarshalKeyPEM encodes a private key as PKCS#8 (RFC 5958) in PEM.
+// MarshalKeyPEM returns a private key as PKCS#8 (RFC 5958) in PEM.
 func MarshalKeyPEM(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -60,11 +60,11 @@ func MarshalKeyPEM(key crypto.Signer) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// maxKeyPEM bounds the text of a private key: RSA with 16384 bits takes 13 KiB.
+// maxKeyPEM bounds the PEM of a private key, in bytes. RSA with 16384 bits takes 13 KiB.
 const maxKeyPEM = 16 << 10
 
-// ParseKeyPEM reads the one private key in PEM text: PKCS#8, SEC1 (RFC 5915) or PKCS#1 (RFC 8017), since people bring their
-// own. The error is a sentence for the person who wrote the text, and never quotes it.
+// ParseKeyPEM returns the one private key in PEM text: PKCS#8, SEC1 (RFC 5915) or PKCS#1 (RFC 8017), since users bring their
+// own. The error is a sentence for the author of the text, and never quotes the text.
 func ParseKeyPEM(text []byte) (crypto.Signer, error) {
 	if len(text) > maxKeyPEM {
 		return nil, fmt.Errorf("the private key is larger than %d bytes", maxKeyPEM)
@@ -76,7 +76,7 @@ func ParseKeyPEM(text []byte) (crypto.Signer, error) {
 		if block == nil {
 			break
 		}
-		// openssl ecparam -genkey puts the curve's parameters before the key, which names the curve itself.
+		// openssl ecparam -genkey writes the curve's parameters before the key. The key names the curve too.
 		if block.Type == "EC PARAMETERS" {
 			continue
 		}
@@ -117,7 +117,7 @@ func parseKeyBlock(block *pem.Block) (crypto.Signer, error) {
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return nil, fmt.Errorf("the private key is of a kind that cannot sign (%T)", key)
+		return nil, fmt.Errorf("the private key cannot sign (%T)", key)
 	}
 	return signer, nil
 }

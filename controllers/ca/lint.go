@@ -6,21 +6,21 @@ import (
 
 	zx509 "github.com/zmap/zcrypto/x509"
 	"github.com/zmap/zlint/v3/lint"
-	// The lints of the sources in lintSources register themselves.
+	// The lints of lintSources register themselves.
 	_ "github.com/zmap/zlint/v3/lints/cabf_br"
 	_ "github.com/zmap/zlint/v3/lints/community"
 	_ "github.com/zmap/zlint/v3/lints/rfc"
 )
 
-// lintSources are the rules that this CA keeps. The Baseline Requirements are for public CAs, yet what they say about
-// certificates is the state of the art; those that can't hold in a private network are in lintExclusions.
+// lintSources are the rules that this CA follows. The Baseline Requirements are for public CAs, but their rules for certificates
+// are the state of the art. lintExclusions lists the rules that can't hold in a private network.
 var lintSources = lint.SourceList{
 	lint.RFC3279, lint.RFC5280, lint.RFC5480, lint.RFC5891, lint.RFC8813,
 	lint.CABFBaselineRequirements,
 	lint.Community,
 }
 
-// lintExclusions are the lints that don't apply to a private CA, each with the reason.
+// lintExclusions maps each lint that does not apply to a private CA to the reason.
 var lintExclusions = map[string]string{
 	"e_dnsname_not_valid_tld":                       "private networks have names under no public top-level domain",
 	"e_dnsname_contains_bare_iana_suffix":           "a single label can be a host here, whatever the public suffix list says",
@@ -48,7 +48,7 @@ var lintExclusions = map[string]string{
 	"e_crl_next_update_invalid":                     "the issuer's owner decides how long a CRL is good for",
 }
 
-// lints is the registry of what is checked, made once.
+// lints returns the registry of lintSources without lintExclusions. It is made once.
 var lints = sync.OnceValues(func() (lint.Registry, error) {
 	exclude := make([]string, 0, len(lintExclusions))
 	for name := range lintExclusions {
@@ -57,19 +57,19 @@ var lints = sync.OnceValues(func() (lint.Registry, error) {
 	return lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lintSources, ExcludeNames: exclude})
 })
 
-// LintError is a finding in a certificate or CRL that this CA was about to sign. It is a fault of the CA or its
-// configuration, and nothing was signed.
+// LintError is a finding in a certificate or CRL that this CA was about to sign. The CA or its configuration is at fault.
+// Nothing was signed.
 type LintError struct {
 	// Lint is the name under which zlint documents the rule.
 	Lint string
-	// Details say what was found, and may be empty.
+	// Details of the finding; may be empty.
 	Details string
-	// Rule is the description of the rule and where it is written.
+	// Rule is the description of the rule and its source.
 	Rule string
 }
 
 func (e *LintError) Error() string {
-	text := fmt.Sprintf("lint %s stops it: %s", e.Lint, e.Rule)
+	text := fmt.Sprintf("lint %s forbids it: %s", e.Lint, e.Rule)
 	if e.Details != "" {
 		text += " (" + e.Details + ")"
 	}
@@ -83,7 +83,7 @@ func finding(meta lint.LintMetadata, result *lint.LintResult) error {
 	return &LintError{Lint: meta.Name, Details: result.Details, Rule: meta.Description + ", " + meta.Citation}
 }
 
-// lintCertificate checks a certificate, whoever signed it, and returns the first finding as a LintError.
+// lintCertificate lints a certificate, regardless of its signer, and returns the first finding as a LintError.
 func lintCertificate(der []byte) error {
 	registry, err := lints()
 	if err != nil {
@@ -101,7 +101,7 @@ func lintCertificate(der []byte) error {
 	return nil
 }
 
-// lintCRL is lintCertificate for a CRL.
+// lintCRL lints a CRL, regardless of its signer, and returns the first finding as a LintError.
 func lintCRL(der []byte) error {
 	registry, err := lints()
 	if err != nil {

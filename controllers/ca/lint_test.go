@@ -10,7 +10,7 @@ import (
 	"github.com/zmap/zlint/v3/lint"
 )
 
-// findings runs every lint of the sources, also the excluded ones.
+// findings runs every lint of the sources, including the excluded ones.
 func findings(tb testing.TB, der []byte, found map[string]bool) {
 	tb.Helper()
 	registry := must(lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lintSources}))
@@ -33,7 +33,7 @@ func crlFindings(tb testing.TB, der []byte, found map[string]bool) {
 	}
 }
 
-// Each exclusion lets something through that this CA is to issue, and no lint beyond them keeps it from that.
+// Each exclusion permits a certificate or CRL that this CA must be able to issue. Without the exclusions, other lints pass.
 func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 	found := map[string]bool{}
 	for _, algorithm := range []KeyAlgorithm{ECDSAP256, Ed25519} {
@@ -46,7 +46,7 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 		for _, pair := range []*KeyPair{root, intermediate, constrained} {
 			findings(t, pair.Certificate.Raw, found)
 		}
-		// A CA that is brought can have a name that is encoded as nobody should.
+		// A user's CA can have a name with a discouraged encoding.
 		brought := testCert(caCert("Brought", func(c *x509.Certificate) {
 			c.NotAfter = testNow.Add(10 * 365 * day)
 			c.RawSubject = nameWithCountry(12)
@@ -54,7 +54,7 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 
 		for _, ca := range [][]*KeyPair{{intermediate, root}, {brought}} {
 			a := must(LoadAuthority(material(ca...), testNow))
-			// The Baseline Requirements shorten lifetimes in steps, by the day of issuance.
+			// The Baseline Requirements shorten lifetimes in steps, by the date of issuance.
 			for _, at := range []time.Time{testNow, testNow.Add(300 * day), testNow.Add(3 * 365 * day)} {
 				for _, p := range []*Profile{
 					testProfile(func(c *ProfileConfig) { c.Lifetime = 5 * 365 * day; c.KeepCommonName = true }),

@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/internal/pki/validity"
 )
 
-// CAConfig describes a CA certificate to make.
+// CAConfig describes a new CA certificate.
 type CAConfig struct {
 	// CommonName of the subject, 1 to 64 bytes.
 	CommonName string
@@ -21,9 +21,9 @@ type CAConfig struct {
 	Organization string
 	// KeyAlgorithm of the new key.
 	KeyAlgorithm KeyAlgorithm
-	// Lifetime from the first second of validity to the last, both included.
+	// Lifetime from the first to the last second of validity, both included.
 	Lifetime time.Duration
-	// Backdate is how long before now validity starts, for clocks that are behind.
+	// Backdate is the time between the start of validity and now, for clients whose clocks are behind.
 	Backdate time.Duration
 }
 
@@ -33,14 +33,14 @@ type KeyPair struct {
 	Key         crypto.Signer
 }
 
-// CertificatePEM is the certificate as PEM text.
+// CertificatePEM returns the certificate as PEM text.
 func (p *KeyPair) CertificatePEM() []byte { return EncodeCertificates(p.Certificate) }
 
-// KeyPEM is the private key as PKCS#8 in PEM text.
+// KeyPEM returns the private key as PKCS#8 in PEM text.
 func (p *KeyPair) KeyPEM() ([]byte, error) { return MarshalKeyPEM(p.Key) }
 
-// ParseKeyPair reads back what CertificatePEM and KeyPEM wrote; of several certificates it takes the first. It checks
-// only that the two belong together: LoadAuthority judges whether a CA may issue.
+// ParseKeyPair returns the first certificate of certPEM with its key. It only checks that the two belong together.
+// LoadAuthority checks whether a CA may issue.
 func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
 	certs, err := ParseCertificates(certPEM)
 	if err != nil {
@@ -58,7 +58,7 @@ func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
 
 var errKeyMismatch = errors.New("the private key does not belong to the first certificate")
 
-// NewRoot makes a self-signed CA certificate with a new key.
+// NewRoot returns a new self-signed CA certificate with a new key.
 func NewRoot(c CAConfig, now time.Time) (*KeyPair, error) {
 	template, err := c.template(now)
 	if err != nil {
@@ -68,12 +68,12 @@ func NewRoot(c CAConfig, now time.Time) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The root names itself as its issuer, so a throw-away key can't stand in for its own; what doesn't pass is dropped.
+	// A root names itself as its issuer, so a throw-away key can't replace its own key. A root that fails the lints is dropped.
 	return signCA(template, &KeyPair{template, key}, key)
 }
 
-// NewIntermediate makes a CA certificate with a new key, signed by root, that can issue end-entity certificates alone
-// (path length 0). It never outlives root.
+// NewIntermediate returns a new CA certificate with a new key, signed by root. It can only issue end-entity certificates (path
+// length 0), and expires no later than root.
 func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error) {
 	template, err := c.template(now)
 	if err != nil {
@@ -87,8 +87,8 @@ func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error)
 	return signUnder(template, root, key, now)
 }
 
-// CrossSign makes a certificate for newRoot's subject and key that is signed by oldRoot, so that those who trust only the
-// old root accept what is issued under the new one. It outlives neither of them.
+// CrossSign returns a certificate for newRoot's subject and key, signed by oldRoot. Clients that only trust oldRoot then accept
+// certificates under newRoot. It expires no later than either root.
 func CrossSign(newRoot *x509.Certificate, oldRoot *KeyPair, now time.Time) (*x509.Certificate, error) {
 	template := caTemplate(newRoot.Subject)
 	template.RawSubject = newRoot.RawSubject
@@ -101,10 +101,10 @@ func CrossSign(newRoot *x509.Certificate, oldRoot *KeyPair, now time.Time) (*x50
 	return pair.Certificate, nil
 }
 
-// publicKeyer is a private key of which only the public half is used, or that half alone.
+// publicKeyer is a private or a public key.
 type publicKeyer interface{ Public() crypto.PublicKey }
 
-// publicOnly is the key of a certificate whose private key isn't needed.
+// publicOnly is a public key without its private key.
 type publicOnly struct{ crypto.PublicKey }
 
 func (k publicOnly) Public() crypto.PublicKey { return k.PublicKey }
@@ -116,7 +116,7 @@ func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 	case len(c.Organization) > 64:
 		return nil, errors.New("the organization of a CA must have at most 64 bytes")
 	case c.Backdate < 0 || c.Lifetime <= c.Backdate:
-		return nil, fmt.Errorf("a CA lifetime of %v leaves nothing after backdating by %v", c.Lifetime, c.Backdate)
+		return nil, fmt.Errorf("a CA lifetime of %v must be longer than its backdating of %v", c.Lifetime, c.Backdate)
 	}
 	subject := pkix.Name{CommonName: c.CommonName}
 	if c.Organization != "" {
@@ -128,7 +128,8 @@ func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 	return template, nil
 }
 
-// caTemplate has what all CA certificates have (RFC 5280 sections 4.2.1.3 and 4.2.1.9; x509 makes both extensions critical).
+// caTemplate returns the common fields of all CA certificates (RFC 5280 sections 4.2.1.3 and 4.2.1.9). crypto/x509 marks both
+// extensions critical.
 func caTemplate(subject pkix.Name) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               subject,
@@ -139,7 +140,7 @@ func caTemplate(subject pkix.Name) *x509.Certificate {
 	}
 }
 
-// signUnder keeps the certificate's validity within the issuer's before it is signed.
+// signUnder limits the certificate's validity to the issuer's, and signs the certificate.
 func signUnder(template *x509.Certificate, issuer *KeyPair, key publicKeyer, now time.Time) (*KeyPair, error) {
 	if !keycheck.Equal(issuer.Key.Public(), issuer.Certificate.PublicKey) {
 		return nil, errKeyMismatch
@@ -150,12 +151,12 @@ func signUnder(template *x509.Certificate, issuer *KeyPair, key publicKeyer, now
 		return nil, fmt.Errorf("a certificate signed by the CA %s would have expired at %s",
 			name(issuer.Certificate), validity.Text(template.NotAfter))
 	}
-	// x509 takes a certificate whose issuer has its own name for a root, which a cross-certificate isn't.
+	// crypto/x509 would treat a cross-certificate as a root, since its issuer may have the same name.
 	template.AuthorityKeyId = issuer.Certificate.SubjectKeyId
 	return signCA(template, issuer, key)
 }
 
-// signCA signs a CA certificate, checks it, and lets it out only when it passes the lints.
+// signCA signs a CA certificate, and returns it if it passes the lints.
 func signCA(template *x509.Certificate, issuer *KeyPair, key publicKeyer) (*KeyPair, error) {
 	s, err := newSigner(issuer.Key)
 	if err != nil {
@@ -178,5 +179,5 @@ func signCA(template *x509.Certificate, issuer *KeyPair, key publicKeyer) (*KeyP
 	return pair, nil
 }
 
-// selfIssued reports whether a certificate's issuer has its own name (RFC 5280 section 6.1).
+// selfIssued reports whether subject and issuer of a certificate have the same name (RFC 5280 section 6.1).
 func selfIssued(cert *x509.Certificate) bool { return bytes.Equal(cert.RawSubject, cert.RawIssuer) }

@@ -83,7 +83,7 @@ func TestCAConfigErrors(t *testing.T) {
 		{"no name", func(c *CAConfig) { c.CommonName = "" }, "common name"},
 		{"long name", func(c *CAConfig) { c.CommonName = strings.Repeat("x", 65) }, "common name"},
 		{"long organization", func(c *CAConfig) { c.Organization = strings.Repeat("x", 65) }, "organization"},
-		{"no lifetime", func(c *CAConfig) { c.Lifetime = 0 }, "leaves nothing"},
+		{"no lifetime", func(c *CAConfig) { c.Lifetime = 0 }, "must be longer than its backdating"},
 		{"negative backdate", func(c *CAConfig) { c.Backdate = -1 }, "backdating"},
 		{"unknown algorithm", func(c *CAConfig) { c.KeyAlgorithm = "RSA-1024" }, "unknown key algorithm"},
 		{"a name that no lint lets pass", func(c *CAConfig) { c.CommonName = "Root\x01" }, "lint e_subject_dn_not_printable_characters"},
@@ -107,7 +107,7 @@ func TestCAConfigErrors(t *testing.T) {
 	wantError(t, err, "key")
 }
 
-// A client that trusts only the old root, and one that trusts only the new, both verify what is issued under the new root.
+// Clients that trust only the old root, and clients that trust only the new one, verify certificates under the new root.
 func TestRootRotation(t *testing.T) {
 	for _, algorithms := range [][2]KeyAlgorithm{{ECDSAP256, ECDSAP256}, {RSA2048, Ed25519}} {
 		oldRoot := testCert(caCert("Root"), testKey(algorithms[0], "root"), nil)
@@ -131,7 +131,7 @@ func TestRootRotation(t *testing.T) {
 			!bytes.Equal(cross.RawSubject, newRoot.Certificate.RawSubject) || !bytes.Equal(cross.SubjectKeyId, newRoot.Certificate.SubjectKeyId) {
 			t.Errorf("cross-certificate %v", cross)
 		}
-		// The chain through the old root also makes an authority.
+		// LoadAuthority accepts the chain through the old root too.
 		viaOld := must(LoadAuthority(Material{Chain: EncodeCertificates(intermediate.Certificate, cross, oldRoot.Certificate),
 			Key: must(intermediate.KeyPEM()), SerialKey: serialKey}, testNow))
 		if !must(viaOld.Issue(testProfile(), testRequest("a.test"))).Equal(cert) {

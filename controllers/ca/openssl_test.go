@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Another implementation than Go's agrees: chain, certificate and CRL shard hold under openssl's strict rules.
+// openssl verifies chain, certificate and CRL shard with its strict rules.
 func TestOpenSSLVerifies(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestOpenSSLVerifies(t *testing.T) {
 				entry := Entry{Serial: serial, RevokedAt: testNow, Reason: KeyCompromise}
 				return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: must(a.SignCRL(testCRL(entry)))})
 			}
-			// published is the CRL of a shard with these URLs; the certificate names crlURL.
+			// published returns the CRL of a shard with the URLs. The certificate names crlURL.
 			published := func(urls ...string) []byte {
 				crl := testCRL()
 				crl.URLs = urls

@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	// maxChain bounds the certificates in one PEM text. Real chains have two or three.
+	// maxChain bounds the certificates in one PEM text. Chains usually have two or three.
 	maxChain = 10
-	// maxChainPEM bounds the PEM text in bytes; status.issuingCertificate.chain holds as much.
+	// maxChainPEM bounds the PEM text in bytes, as the schema of status.issuingCertificate.chain does.
 	maxChainPEM = 64 << 10
 
 	certificateBlock = "CERTIFICATE"
 )
 
-// EncodeCertificates writes certificates as PEM text, one after the other (RFC 8555 section 9.1).
+// EncodeCertificates returns certificates as PEM text, one after the other (RFC 8555 section 9.1).
 func EncodeCertificates(certs ...*x509.Certificate) []byte {
 	var out bytes.Buffer
 	for _, cert := range certs {
-		// Writing to a buffer can't fail, nor can a block without headers.
+		// Neither a write to a buffer nor a block without headers can fail.
 		_ = pem.Encode(&out, &pem.Block{Type: certificateBlock, Bytes: cert.Raw})
 	}
 	return out.Bytes()
 }
 
-// ParseCertificates reads PEM text that holds one to ten certificates and nothing else of weight. The error is a sentence
-// for the person who wrote the text.
+// ParseCertificates returns the one to ten certificates in PEM text. It rejects other PEM blocks, and ignores text around the
+// blocks. The error is a sentence for the author of the text.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	if len(text) > maxChainPEM {
 		return nil, fmt.Errorf("the certificate text is larger than %d bytes", maxChainPEM)
@@ -45,7 +45,7 @@ func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 			return nil, fmt.Errorf("block %d of the certificate text is of type %q instead of CERTIFICATE", len(certs)+1, block.Type)
 		}
 		if len(certs) == maxChain {
-			return nil, fmt.Errorf("the certificate text holds more than %d certificates", maxChain)
+			return nil, fmt.Errorf("the certificate text has more than %d certificates", maxChain)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -57,12 +57,12 @@ func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 		}
 		certs = append(certs, cert)
 	}
-	// pem.Decode skips a damaged block in silence, which would lose a certificate of the chain.
+	// pem.Decode silently skips a damaged block, which would lose a certificate of the chain.
 	if bytes.Count(text, []byte("-----BEGIN ")) != len(certs) {
-		return nil, errors.New("the certificate text holds a damaged PEM block")
+		return nil, errors.New("the certificate text has a damaged PEM block")
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("the certificate text holds no PEM block of type CERTIFICATE")
+		return nil, errors.New("the certificate text has no PEM block of type CERTIFICATE")
 	}
 	return certs, nil
 }

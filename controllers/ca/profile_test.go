@@ -17,14 +17,14 @@ func TestNewProfile(t *testing.T) {
 		{"no backdate", func(c *ProfileConfig) { c.Backdate = 0 }, ""},
 		{"longer maximum", func(c *ProfileConfig) { c.MaxLifetime = 200 * day }, ""},
 		{"no name", func(c *ProfileConfig) { c.Name = "" }, "name: "},
-		{"no lifetime", func(c *ProfileConfig) { c.Lifetime = 0 }, "lifetime: 0s is below 1m0s"},
+		{"no lifetime", func(c *ProfileConfig) { c.Lifetime = 0 }, "lifetime: 0s is shorter than 1m0s"},
 		{"negative lifetime", func(c *ProfileConfig) { c.Lifetime = -day }, "lifetime: "},
 		{"fractions", func(c *ProfileConfig) { c.Lifetime = day + time.Millisecond }, "lifetime: "},
-		{"maximum below", func(c *ProfileConfig) { c.MaxLifetime = day }, "maxLifetime: 24h0m0s is below lifetime, which is 2160h0m0s"},
+		{"maximum below", func(c *ProfileConfig) { c.MaxLifetime = day }, "maxLifetime: 24h0m0s is shorter than lifetime, 2160h0m0s"},
 		{"negative backdate", func(c *ProfileConfig) { c.Backdate = -1 }, "backdate: "},
-		{"backdate eats lifetime", func(c *ProfileConfig) { c.Lifetime, c.Backdate = time.Hour, time.Hour }, "backdate: 1h0m0s leaves nothing"},
+		{"backdate eats lifetime", func(c *ProfileConfig) { c.Lifetime, c.Backdate = time.Hour, time.Hour }, "backdate: 1h0m0s must be shorter than lifetime"},
 		{"foreign usage", func(c *ProfileConfig) { c.ExtKeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, "usages: only"},
-		{"usage twice", func(c *ProfileConfig) { c.ExtKeyUsages = []x509.ExtKeyUsage{1, 1} }, "usages: the same"},
+		{"usage twice", func(c *ProfileConfig) { c.ExtKeyUsages = []x509.ExtKeyUsage{1, 1} }, "usages: a usage is listed twice"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := ProfileConfig{Name: "default", Lifetime: 90 * day, Backdate: time.Hour}

@@ -13,35 +13,36 @@ import (
 )
 
 const (
-	// serialPrefix is the first byte of every serial number: below 0x80, so that the number is positive, and not 0, so that
-	// all have the same length (RFC 5280 section 4.1.2.2).
+	// serialPrefix is the first byte of every serial number. It is below 0x80, so that the number is positive, and not 0, so that
+	// all numbers have the same length (RFC 5280 section 4.1.2.2).
 	serialPrefix = 0x5a
-	// serialLength leaves 128 bits after the prefix, twice what the Baseline Requirements ask for (section 7.1).
+	// serialLength is in bytes: 128 bits after the prefix, twice the minimum of the Baseline Requirements (section 7.1).
 	serialLength = 1 + 16
 
-	// MinSerialKey is the least length of Material.SerialKey in bytes.
+	// MinSerialKey is the minimum length of Material.SerialKey in bytes.
 	MinSerialKey = 32
 )
 
-// placeholderSerial stands in for the serial number while the rest of the to-be-signed bytes is hashed.
+// placeholderSerial returns the serial number that stands in the to-be-signed bytes while they are hashed.
 func placeholderSerial() *big.Int { return serialFrom(make([]byte, serialLength-1)) }
 
 func serialFrom(random []byte) *big.Int {
 	return new(big.Int).SetBytes(append([]byte{serialPrefix}, random[:serialLength-1]...))
 }
 
-// randomSerial is the serial number of a CA certificate, which is made once and needs no repetition.
+// randomSerial returns a random serial number for a CA certificate, which is never issued a second time.
 func randomSerial() *big.Int {
 	random := make([]byte, serialLength-1)
-	rand.Read(random) // never fails (Go 1.24)
+	rand.Read(random) // never fails
 	return serialFrom(random)
 }
 
-// setSerial replaces the placeholder in a to-be-signed certificate by the serial number that belongs to it: 128 bits of an
-// HMAC over the request's id and the hash of all the other to-be-signed bytes.
+// setSerial replaces the placeholder in a to-be-signed certificate by 128 bits of an HMAC over the request's id and the hash of
+// all to-be-signed bytes.
 //
-// So the same request gives the same serial, whoever computes it and how often; another profile, CA, validity or key gives
-// another one, so that a serial never stands on different bytes; and nobody without the key can foresee one.
+// The same request therefore yields the same serial number in every process and attempt. Another profile, CA, validity or key
+// yields another one, so that no two different certificates share a serial number. Without the key, serial numbers are
+// unpredictable.
 func setSerial(key []byte, id string, tbs []byte) error {
 	serial, err := serialContents(tbs)
 	if err != nil {
@@ -57,7 +58,7 @@ func setSerial(key []byte, id string, tbs []byte) error {
 	return nil
 }
 
-// serialContents finds the placeholder's bytes inside tbs, so that they can be written over.
+// serialContents returns the placeholder's bytes inside tbs. Writing to them changes tbs.
 func serialContents(tbs []byte) ([]byte, error) {
 	var body, serial cryptobyte.String
 	input := cryptobyte.String(tbs)

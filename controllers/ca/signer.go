@@ -19,7 +19,7 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// signer signs X.509 structures with one key and one algorithm, always the same bytes for the same input.
+// signer signs X.509 structures with one key and one algorithm. The same input yields the same bytes.
 type signer struct {
 	key       crypto.Signer
 	algorithm x509.SignatureAlgorithm
@@ -45,8 +45,8 @@ func newSigner(key crypto.Signer) (signer, error) {
 	return signer{}, fmt.Errorf("a key of type %T cannot sign certificates here", key.Public())
 }
 
-// throwAways has a key for each algorithm that nobody trusts, to sign what is linted. They are made when first needed, and
-// kept: RSA signs with the same algorithm whatever its size, and making a key takes it long.
+// throwAways returns, for each algorithm, a signer whose key nobody trusts, for linting. Each key is made at its first use and
+// cached, since an RSA key takes long to make. Signatures of all RSA sizes have the same algorithm.
 var throwAways = map[x509.SignatureAlgorithm]func() (signer, error){
 	x509.SHA256WithRSA:   throwAway(RSA2048),
 	x509.ECDSAWithSHA256: throwAway(ECDSAP256),
@@ -65,46 +65,46 @@ func throwAway(algorithm KeyAlgorithm) func() (signer, error) {
 	})
 }
 
-// signed is the outer structure of a certificate and of a CRL alike (RFC 5280 sections 4.1 and 5.1).
-type signed struct {
-	tbs       []byte // the DER of what is signed
+// unsigned is a certificate or CRL without its signature (RFC 5280 sections 4.1 and 5.1).
+type unsigned struct {
+	tbs       []byte // the DER of the to-be-signed part
 	algorithm []byte // the DER of the AlgorithmIdentifier
 }
 
-// keeper is a key that signs nothing: it keeps what it was to sign.
-type keeper struct {
+// capturingSigner captures the message to sign instead of signing it.
+type capturingSigner struct {
 	public crypto.PublicKey
 	tbs    []byte
 }
 
-var errKept = errors.New("kept, not signed")
+var errCaptured = errors.New("captured, not signed")
 
 // Public implements crypto.Signer.
-func (k *keeper) Public() crypto.PublicKey { return k.public }
+func (k *capturingSigner) Public() crypto.PublicKey { return k.public }
 
-// Sign implements crypto.Signer. x509 hands whole messages to who can take them.
-func (k *keeper) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
-	return nil, errors.New("a digest can't be kept")
+// Sign implements crypto.Signer. crypto/x509 calls SignMessage instead.
+func (k *capturingSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("a digest can't be captured")
 }
 
 // SignMessage implements crypto.MessageSigner.
-func (k *keeper) SignMessage(_ io.Reader, message []byte, _ crypto.SignerOpts) ([]byte, error) {
+func (k *capturingSigner) SignMessage(_ io.Reader, message []byte, _ crypto.SignerOpts) ([]byte, error) {
 	k.tbs = bytes.Clone(message)
-	return nil, errKept
+	return nil, errCaptured
 }
 
-// toBeSigned has x509 encode a certificate or CRL for the issuer with a public key, and gives what is to be signed of it.
-func toBeSigned(public crypto.PublicKey, create func(crypto.Signer) ([]byte, error)) (signed, error) {
-	k := &keeper{public: public}
-	if _, err := create(k); !errors.Is(err, errKept) {
-		return signed{}, cmp.Or(err, errors.New("it was made without a signature"))
+// captureTBS returns the certificate or CRL that create encodes for an issuer with the public key, without a signature.
+func captureTBS(public crypto.PublicKey, create func(crypto.Signer) ([]byte, error)) (unsigned, error) {
+	k := &capturingSigner{public: public}
+	if _, err := create(k); !errors.Is(err, errCaptured) {
+		return unsigned{}, cmp.Or(err, errors.New("it was encoded without a signature"))
 	}
 	algorithm, err := algorithmIn(k.tbs)
-	return signed{k.tbs, algorithm}, err
+	return unsigned{k.tbs, algorithm}, err
 }
 
-// algorithmIn finds the AlgorithmIdentifier that stands in the to-be-signed bytes, and beside them again: the first SEQUENCE
-// there, after version and serial number of a certificate, and after the version of a CRL.
+// algorithmIn returns the AlgorithmIdentifier in the to-be-signed bytes: the first SEQUENCE, after version and serial number of a
+// certificate, or after the version of a CRL. The signed structure repeats it.
 func algorithmIn(tbs []byte) ([]byte, error) {
 	var fields, field cryptobyte.String
 	var tag cryptobyteasn1.Tag
@@ -120,33 +120,33 @@ func algorithmIn(tbs []byte) ([]byte, error) {
 	return nil, errors.New("the X.509 structure names no algorithm")
 }
 
-// signChecked is sign for a key that matters: it checks the signature, since one that went wrong, by a fault of the machine,
-// can give an RSA key away.
-func (s signer) signChecked(what signed) ([]byte, error) {
-	signature, err := s.signature(what.tbs)
+// signChecked returns body with its signature, and verifies the signature: one that a hardware fault made wrong can reveal an
+// RSA key.
+func (s signer) signChecked(body unsigned) ([]byte, error) {
+	signature, err := s.signature(body.tbs)
 	if err != nil {
 		return nil, err
 	}
 	verifier := x509.Certificate{PublicKey: s.key.Public()}
-	if err := verifier.CheckSignature(s.algorithm, what.tbs, signature); err != nil {
-		return nil, fmt.Errorf("the signature came out wrong: %w", err)
+	if err := verifier.CheckSignature(s.algorithm, body.tbs, signature); err != nil {
+		return nil, fmt.Errorf("the signature is wrong: %w", err)
 	}
-	return what.with(signature)
+	return body.with(signature)
 }
 
-// sign puts the structure together with the signature of this key.
-func (s signer) sign(what signed) ([]byte, error) {
-	signature, err := s.signature(what.tbs)
+// sign returns body with its signature, without verifying the signature.
+func (s signer) sign(body unsigned) ([]byte, error) {
+	signature, err := s.signature(body.tbs)
 	if err != nil {
 		return nil, err
 	}
-	return what.with(signature)
+	return body.with(signature)
 }
 
-// signature of to-be-signed bytes.
+// signature returns the signature over to-be-signed bytes.
 //
-// The source of randomness is nil on purpose: ECDSA is then RFC 6979's, and RSA PKCS #1 v1.5 and Ed25519 never need one,
-// so a second signature over the same bytes is the same.
+// The random source is nil on purpose: ECDSA then follows RFC 6979, and RSA PKCS #1 v1.5 and Ed25519 need none. So the same
+// bytes yield the same signature.
 func (s signer) signature(tbs []byte) ([]byte, error) {
 	signature, err := crypto.SignMessage(s.key, nil, tbs, s.hash)
 	if err != nil {
@@ -155,13 +155,13 @@ func (s signer) signature(tbs []byte) ([]byte, error) {
 	return signature, nil
 }
 
-func (what signed) with(signature []byte) ([]byte, error) {
+func (body unsigned) with(signature []byte) ([]byte, error) {
 	der, err := asn1.Marshal(struct {
 		TBS, Algorithm asn1.RawValue
 		Signature      asn1.BitString
 	}{
-		asn1.RawValue{FullBytes: what.tbs},
-		asn1.RawValue{FullBytes: what.algorithm},
+		asn1.RawValue{FullBytes: body.tbs},
+		asn1.RawValue{FullBytes: body.algorithm},
 		asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)},
 	})
 	if err != nil {
