@@ -6,13 +6,14 @@ import (
 	"slices"
 )
 
-// deniedRange is a range that validation doesn't connect to unless it is allowed, and what it is.
+// deniedRange is a range that validation may not connect to unless it is allowed.
 type deniedRange struct {
 	prefix netip.Prefix
-	what   string
+	// kind of address, for problems.
+	kind string
 }
 
-// deniedByDefault has no private ranges (RFC 1918, RFC 4193): the names of internal networks are what this CA is for.
+// deniedByDefault lists no private ranges (RFC 1918, RFC 4193), since this CA is for the names of internal networks.
 var deniedByDefault = []deniedRange{
 	{netip.MustParsePrefix("0.0.0.0/8"), "an unspecified address"},
 	{netip.MustParsePrefix("127.0.0.0/8"), "a loopback address"},
@@ -29,7 +30,7 @@ var deniedByDefault = []deniedRange{
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 	{netip.MustParsePrefix("100::/64"), "a discard-only address"}, // RFC 6666
 	{netip.MustParsePrefix("2001::/32"), "a Teredo address"},      // RFC 4380
-	// The place of the IPv4 address in these depends on the network (RFC 8215), so it can't be judged.
+	// The offset of the IPv4 address in these depends on the network (RFC 8215), so that address can't be checked.
 	{netip.MustParsePrefix("64:ff9b:1::/48"), "a local NAT64 address"},
 	{netip.MustParsePrefix("fd00:ec2::/32"), "a cloud's metadata service"},          // AWS
 	{netip.MustParsePrefix("fd20:ce::254/128"), "a cloud's metadata service"},       // Google
@@ -37,8 +38,7 @@ var deniedByDefault = []deniedRange{
 	{netip.MustParsePrefix("fd00:42::42/128"), "a cloud's metadata service"},        // Scaleway
 }
 
-// addressPolicy says which addresses validation may connect to: the denied ranges but for those that are allowed, and
-// none that is denied by configuration.
+// addressPolicy decides which addresses validation may connect to. deny wins over allow, and allow over protected.
 type addressPolicy struct {
 	protected   []deniedRange
 	allow, deny []netip.Prefix
@@ -66,8 +66,8 @@ func newAddressPolicy(protected, allow, deny []netip.Prefix) (addressPolicy, err
 	return p, nil
 }
 
-// unmapPrefix makes a range of IPv4-mapped addresses the range of IPv4 addresses that it means, since addresses are
-// compared in that form.
+// unmapPrefix returns the IPv4 range for a range of IPv4-mapped addresses, and other ranges as they are: addresses are unmapped
+// before they are compared.
 func unmapPrefix(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96).Masked()
@@ -75,8 +75,8 @@ func unmapPrefix(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// objection says what speaks against connecting to addr, or "" where nothing does. An address that carries another is
-// judged by both, since a gateway on the way may unwrap it.
+// objection returns the reason why validation may not connect to addr, or "" if it may. An address that carries an IPv4 address
+// is checked as both, since a gateway may unwrap it.
 func (p addressPolicy) objection(addr netip.Addr) string {
 	if !addr.IsValid() || addr.Zone() != "" {
 		return "not a plain address"
@@ -103,13 +103,13 @@ func (p addressPolicy) objectionTo(addr netip.Addr) string {
 	}
 	for _, r := range p.protected {
 		if r.prefix.Contains(addr) {
-			return r.what
+			return r.kind
 		}
 	}
 	return ""
 }
 
-// carriers are the IPv6 ranges with an IPv4 address at a known offset, in bytes.
+// carriers lists the IPv6 ranges that carry an IPv4 address, with its offset in bytes.
 var carriers = []struct {
 	prefix netip.Prefix
 	offset int
@@ -119,6 +119,7 @@ var carriers = []struct {
 	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // SIIT, RFC 2765 section 2.1
 }
 
+// embedded returns the IPv4 address that an address of carriers carries.
 func embedded(addr netip.Addr) (netip.Addr, bool) {
 	raw := addr.As16()
 	for _, c := range carriers {

@@ -70,7 +70,7 @@ func TestAddressPolicyConfigured(t *testing.T) {
 	}
 }
 
-// Deny wins over everything, and no way of writing an IPv4 address in IPv6 opens one that is closed.
+// Deny wins over everything, and no IPv6 form of an IPv4 address opens a denied one.
 func TestAddressPolicyProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		four := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(rt, "address")))

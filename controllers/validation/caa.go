@@ -10,8 +10,8 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// checkCAA is RFC 8659. There is no CAA for addresses (RFC 8738 has none). A lookup that fails is never taken as an
-// empty answer.
+// checkCAA checks CAA (RFC 8659). It skips IP addresses, for which RFC 8738 defines no CAA. A failed lookup is never treated as
+// an empty answer.
 func (a *attempt) checkCAA(ctx context.Context) (verdict, *failure) {
 	if !a.caaEnforced || a.req.Identifier.Type == acme.IP {
 		return proven, nil
@@ -21,12 +21,13 @@ func (a *attempt) checkCAA(ctx context.Context) (verdict, *failure) {
 		return unproven, failed
 	}
 	if why := a.caaObjection(records); why != "" {
-		return unproven, definite(acme.CAA, "the CAA records of %s forbid it: %s", shown(domain), why)
+		return unproven, definite(acme.CAA, "the CAA records of %s forbid issuance: %s", shown(domain), why)
 	}
 	return proven, nil
 }
 
-// relevantCAA climbs from the name to its top-level domain, to the first that has CAA records (RFC 8659 section 3).
+// relevantCAA returns the CAA records of the closest domain that has some, from the name up to its top-level domain (RFC 8659
+// section 3).
 func (a *attempt) relevantCAA(ctx context.Context) (domain string, records []*dns.CAA, failed *failure) {
 	domain = strings.TrimSuffix(a.resolver.absolute(a.req.Identifier.Value), ".")
 	for {
@@ -48,16 +49,16 @@ func (a *attempt) relevantCAA(ctx context.Context) (domain string, records []*dn
 	}
 }
 
-// caaCritical is the one flag there is (RFC 8659 section 4.1).
+// caaCritical is the only defined flag (RFC 8659 section 4.1).
 const caaCritical = 1 << 7
 
-// caaObjection says what in the relevant records speaks against issuance, or "".
+// caaObjection returns the reason why the relevant records forbid issuance, or "".
 func (a *attempt) caaObjection(records []*dns.CAA) string {
 	var issue, issueWild []*dns.CAA
 	for _, caa := range records {
 		switch strings.ToLower(caa.Tag) {
 		case "":
-			return "one is malformed"
+			return "a record is malformed"
 		case "issue":
 			issue = append(issue, caa)
 		case "issuewild":
@@ -65,11 +66,11 @@ func (a *attempt) caaObjection(records []*dns.CAA) string {
 		case "iodef":
 		default:
 			if caa.Flag&caaCritical != 0 {
-				return "one has the critical tag " + shown(caa.Tag) + ", which isn't known here"
+				return "a record has the critical tag " + shown(caa.Tag) + ", which this CA does not support"
 			}
 		}
 	}
-	// RFC 8659 section 4.3: issuewild, where there is any, decides alone for wildcards.
+	// RFC 8659 section 4.3: for wildcards, issue is ignored if there is an issuewild property.
 	deciding := issue
 	if a.req.Wildcard && len(issueWild) > 0 {
 		deciding = issueWild
@@ -77,10 +78,10 @@ func (a *attempt) caaObjection(records []*dns.CAA) string {
 	if len(deciding) == 0 || slices.ContainsFunc(deciding, a.caaPermits) {
 		return ""
 	}
-	return "none names this CA with this account and challenge type"
+	return "no record permits this CA with this account and challenge type"
 }
 
-// caaPermits reports whether one issue or issuewild property lets this CA issue for the account by the challenge type.
+// caaPermits reports whether an issue or issuewild property permits this CA, the account and the challenge type.
 func (a *attempt) caaPermits(caa *dns.CAA) bool {
 	value, ok := parseIssueValue(caa.Value)
 	if !ok || !slices.Contains(a.caaIdentities, strings.ToLower(value.issuer)) {
@@ -110,8 +111,8 @@ type issueValue struct {
 
 type issueParameter struct{ tag, value string }
 
-// parseIssueValue follows the grammar to the letter. What doesn't is to be taken as naming no CA at all, so that a typo
-// never opens what its author meant to close.
+// parseIssueValue parses an issue-value strictly by its grammar. Callers must treat a malformed value as one that names no CA,
+// so that a typo never permits issuance.
 func parseIssueValue(s string) (issueValue, bool) {
 	issuer, rest, more := strings.Cut(s, ";")
 	v := issueValue{issuer: trimWSP(issuer)}
@@ -134,6 +135,7 @@ func parseIssueValue(s string) (issueValue, bool) {
 
 func trimWSP(s string) string { return strings.Trim(s, " \t") }
 
+// isIssuerDomain reports whether s is an "issuer-domain-name" of RFC 8659 section 4.2.
 func isIssuerDomain(s string) bool {
 	for label := range strings.SplitSeq(s, ".") {
 		if !isLabel(label) {
@@ -143,7 +145,7 @@ func isIssuerDomain(s string) bool {
 	return true
 }
 
-// isLabel is RFC 8659's "label" and "tag": letters and digits, with hyphens in between.
+// isLabel reports whether s is a "label" or "tag" of RFC 8659 section 4.2: letters and digits, with hyphens in between.
 func isLabel(s string) bool {
 	if s == "" || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
@@ -156,7 +158,7 @@ func isLabel(s string) bool {
 	return true
 }
 
-// isParameterValue is RFC 8659's "value": printable ASCII but blanks and semicolons.
+// isParameterValue reports whether s is a "value" of RFC 8659 section 4.2: printable ASCII without blanks and semicolons.
 func isParameterValue(s string) bool {
 	for _, c := range []byte(s) {
 		if c < 0x21 || c > 0x7e || c == ';' {

@@ -11,7 +11,7 @@ import (
 
 func TestCheckCAA(t *testing.T) {
 	ok := expectation{}
-	no := expectation{problem: acme.CAA, detail: "none names this CA"}
+	no := expectation{problem: acme.CAA, detail: "no record permits this CA"}
 	acct := "https://ca.test/acme/acct/1"
 	for name, c := range map[string]struct {
 		zone     []string
@@ -82,7 +82,7 @@ func TestCheckCAAWithoutIdentity(t *testing.T) {
 	}
 }
 
-// What can't be looked up is not "no records": Let's Encrypt had to revoke millions over less.
+// A failed lookup is not an empty answer: Let's Encrypt had to revoke millions of certificates for a lesser fault.
 func TestCheckCAAFailsClosed(t *testing.T) {
 	parentFails := func(w dns.ResponseWriter, q *dns.Msg) {
 		if q.Question[0].Name == "test." {
@@ -124,7 +124,7 @@ func TestCheckCAADoesNotApply(t *testing.T) {
 	expectation{}.check(t, w.validator().CheckCAA(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 }
 
-// Validate proves control and heeds CAA.
+// Validate requires both the proof and CAA's permission.
 func TestValidateChecksCAA(t *testing.T) {
 	for value, want := range map[string]expectation{"ca.test": {}, "x.test": {problem: acme.CAA}} {
 		w := newWorld(t, "a.test. A 192.0.2.1", `a.test. CAA 0 issue "`+value+`"`)

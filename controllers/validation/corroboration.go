@@ -9,9 +9,9 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Checker checks as a Validator does, from where it is.
+// Checker checks challenges and CAA from one place of the network, or from several.
 type Checker interface {
-	// Validate makes one attempt at a challenge, and checks CAA.
+	// Validate makes one attempt at a challenge, and checks CAA if the challenge succeeds.
 	Validate(context.Context, Request) Result
 	// CheckCAA checks CAA records alone.
 	CheckCAA(context.Context, Request) Result
@@ -19,13 +19,13 @@ type Checker interface {
 
 // Perspective is a Checker at another place of the network.
 type Perspective struct {
-	// Name by which records and problems tell of it.
+	// Name of the perspective in records and problems.
 	Name string
 	Checker
 }
 
-// Corroboration checks from several places at once, so that who has taken over the routes or the DNS near one of them
-// proves nothing.
+// Corroboration checks from several places at once, so that an attacker who controls routes or DNS near one of them proves
+// nothing.
 type Corroboration struct {
 	local   Checker
 	remote  []Perspective
@@ -33,14 +33,14 @@ type Corroboration struct {
 	timeout time.Duration
 }
 
-// Corroborate makes a Checker that takes for proven what local finds so, unless that is nil, and at least quorum of the
-// remote perspectives. All of it takes no longer than the timeout.
+// Corroborate returns a Checker that succeeds if local, unless it is nil, and at least quorum remote perspectives succeed. A check
+// takes at most the timeout. Corroborate returns an error for a quorum out of bounds, or if nothing would be checked.
 func Corroborate(local Checker, remote []Perspective, quorum int, timeout time.Duration) (*Corroboration, error) {
 	switch {
 	case quorum < 0 || quorum > len(remote):
-		return nil, fmt.Errorf("quorum is %d, of %d perspectives", quorum, len(remote))
+		return nil, fmt.Errorf("quorum is %d, with %d perspectives", quorum, len(remote))
 	case local == nil && quorum == 0:
-		return nil, fmt.Errorf("nobody is asked: no local validation, and no perspective is needed")
+		return nil, fmt.Errorf("nothing is checked: there is no local validation, and the quorum is 0")
 	}
 	return &Corroboration{local: local, remote: slices.Clone(remote), quorum: quorum, timeout: timeout}, nil
 }
@@ -55,17 +55,17 @@ func (c *Corroboration) CheckCAA(ctx context.Context, req Request) Result {
 	return c.run(ctx, func(ctx context.Context, from Checker) Result { return from.CheckCAA(ctx, req) })
 }
 
-// opinion is what came back from one place; place is -1 for here, or the perspective's index.
-type opinion struct {
+// finding is the result of one place; place is the perspective's index, or -1 for the local one.
+type finding struct {
 	place  int
 	result Result
 }
 
 func (c *Corroboration) run(ctx context.Context, check func(context.Context, Checker) Result) Result {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel() // also calls off those that aren't waited for
-	opinions := make(chan opinion, len(c.remote)+1)
-	ask := func(place int, from Checker) { opinions <- opinion{place, check(ctx, from)} }
+	defer cancel() // also ends the checks that run does not wait for
+	findings := make(chan finding, len(c.remote)+1)
+	ask := func(place int, from Checker) { findings <- finding{place, check(ctx, from)} }
 	t := tally{Corroboration: c, remote: make([]*Result, len(c.remote))}
 	asked := len(c.remote)
 	for i, p := range c.remote {
@@ -76,33 +76,33 @@ func (c *Corroboration) run(ctx context.Context, check func(context.Context, Che
 		go ask(-1, c.local)
 	}
 	for range asked {
-		switch o := <-opinions; o.place {
+		switch f := <-findings; f.place {
 		case -1:
-			t.local = &o.result
+			t.local = &f.result
 		default:
-			t.remote[o.place] = &o.result
+			t.remote[f.place] = &f.result
 		}
 		if t.proven() {
-			return t.conclude() // who is slow now delays nobody
+			return t.conclude() // without waiting for slow perspectives
 		}
 	}
 	return t.conclude()
 }
 
-// tally is what has come back so far; nil where nothing has.
+// tally holds the results so far; nil for those that are missing.
 type tally struct {
 	*Corroboration
 	local  *Result
 	remote []*Result
 }
 
-// proven reports whether what has come back is enough. A Result counts by its Valid alone.
+// proven reports whether the results so far suffice. Only Result.Valid counts.
 func (t *tally) proven() bool {
 	return t.holds(func(r *Result) bool { return r != nil && r.Valid })
 }
 
-// hopeful reports whether it would be enough if everything that may get better by itself did.
-func (t *tally) hopeful() bool {
+// retriable reports whether the results would suffice if every missing result and transient failure became a success.
+func (t *tally) retriable() bool {
 	return t.holds(func(r *Result) bool { return r == nil || r.Valid || r.Transient })
 }
 
@@ -128,9 +128,9 @@ func (t *tally) conclude() Result {
 	if result.Valid {
 		result.Until = t.until()
 	} else {
-		result.Problem, result.Transient = t.problem(), t.hopeful()
+		result.Problem, result.Transient = t.problem(), t.retriable()
 	}
-	if from := t.telling(); from != nil {
+	if from := t.representative(); from != nil {
 		result.Record = from.Record
 	}
 	result.Record.Perspectives = nil
@@ -142,7 +142,7 @@ func (t *tally) conclude() Result {
 	return result
 }
 
-// until is when the first of the proofs that made the outcome ceases to count.
+// until returns the earliest expiry of the successful proofs, or zero if none expires.
 func (t *tally) until() time.Time {
 	var first time.Time
 	for _, r := range append([]*Result{t.local}, t.remote...) {
@@ -153,8 +153,9 @@ func (t *tally) until() time.Time {
 	return first
 }
 
-// telling is the result whose record stands for the whole: the local one, else the first that decided the outcome.
-func (t *tally) telling() *Result {
+// representative returns the result whose record is the record of the whole check: the local one, otherwise the first one with
+// the same outcome.
+func (t *tally) representative() *Result {
 	if t.local != nil {
 		return t.local
 	}
@@ -167,7 +168,7 @@ func (t *tally) telling() *Result {
 	return nil
 }
 
-// problem says what kept the proof from being enough. What failed for good is told before what may pass.
+// problem returns the problem of a check that failed. A final failure takes precedence over a transient one.
 func (t *tally) problem() *acme.Problem {
 	if t.local != nil && !t.local.Valid {
 		return orUnforeseen(t.local.Problem)
@@ -188,6 +189,7 @@ func (t *tally) problem() *acme.Problem {
 		confirmed, len(t.remote), t.quorum, from.Name, problem.Detail)
 }
 
+// orUnforeseen returns p, or a problem if p is nil.
 func orUnforeseen(p *acme.Problem) *acme.Problem {
 	if p == nil {
 		return acme.NewProblem(acme.ServerInternal, "the validation ended without a verdict")
@@ -195,7 +197,7 @@ func orUnforeseen(p *acme.Problem) *acme.Problem {
 	return p
 }
 
-// maxPerspectiveProblem bounds what a record tells of a perspective's problem, in bytes.
+// maxPerspectiveProblem bounds a perspective's problem in a record, in bytes.
 const maxPerspectiveProblem = 512
 
 func perspectiveRecord(name string, r *Result) PerspectiveRecord {

@@ -12,7 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// fixed is a Checker with an opinion of its own, after a while.
+// fixed is a Checker that returns a fixed result after a delay.
 type fixed struct {
 	result Result
 	after  time.Duration
@@ -23,7 +23,7 @@ func (f fixed) Validate(ctx context.Context, _ Request) Result {
 	case <-time.After(f.after):
 		return f.result
 	case <-ctx.Done():
-		return Result{Problem: acme.NewProblem(acme.Connection, "called off"), Transient: true}
+		return Result{Problem: acme.NewProblem(acme.Connection, "cancelled"), Transient: true}
 	}
 }
 
@@ -102,7 +102,7 @@ func TestCorroborateRefuses(t *testing.T) {
 	}
 }
 
-// Who is slow delays nobody, once there are enough.
+// Once there are enough results, slow perspectives cause no delay.
 func TestCorroborationDoesntWaitForMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		remote := []Perspective{{"hole", fixed{yes, time.Hour}}, {"near", fixed{yes, time.Second}}, {"far", fixed{yes, 2 * time.Second}}}
@@ -177,7 +177,7 @@ func TestCorroborationRecord(t *testing.T) {
 	}
 }
 
-// A proof lasts as long as the shortest of those that count.
+// A proof expires with the first of the proofs that count.
 func TestCorroborationUntil(t *testing.T) {
 	at := func(hour int) Result {
 		return Result{Valid: true, Until: time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC)}
@@ -191,7 +191,7 @@ func TestCorroborationUntil(t *testing.T) {
 	}
 }
 
-// Whatever comes back, only enough explicit successes are one, and every other outcome has a problem.
+// A success needs enough explicit successes, and every other outcome has a problem.
 func TestCorroborationNeverGuesses(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		kinds := []Result{yes, no, later, hopeless}

@@ -16,12 +16,11 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// maxDialsPerFamily bounds the addresses of a name that are tried, so that a long list doesn't use up the time, or
-// turn one attempt into a scan.
+// maxDialsPerFamily bounds the addresses of a family that an attempt dials, so that a long list neither exhausts the timeout nor
+// makes one attempt a scan.
 const maxDialsPerFamily = 2
 
-// reach connects to a host, which is a name or an address, on the port. The addresses that are dialled are the very
-// ones that were judged.
+// reach connects to a host, a name or an address. It dials only addresses that it has checked.
 func (a *attempt) reach(ctx context.Context, host string, port uint16) (net.Conn, *failure) {
 	addrs, failed := a.addresses(ctx, host)
 	if failed != nil {
@@ -30,35 +29,36 @@ func (a *attempt) reach(ctx context.Context, host string, port uint16) (net.Conn
 	return a.dialFirst(ctx, addrs, port)
 }
 
-// addresses finds those of the host that may be dialled, IPv6 first.
+// addresses returns the addresses of the host that may be dialled, IPv6 first.
 func (a *attempt) addresses(ctx context.Context, host string) ([]netip.Addr, *failure) {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return a.judge(host, []netip.Addr{addr})
+		return a.permitted(host, []netip.Addr{addr})
 	}
 	six, four, failed := a.lookupAddresses(ctx, host)
 	if failed != nil {
 		return nil, failed
 	}
-	return a.judge(host, append(six, four...))
+	return a.permitted(host, append(six, four...))
 }
 
-func (a *attempt) judge(host string, addrs []netip.Addr) ([]netip.Addr, *failure) {
-	var permitted []netip.Addr
+// permitted records the addresses of a host, and returns those that the policy permits, IPv6 first.
+func (a *attempt) permitted(host string, addrs []netip.Addr) ([]netip.Addr, *failure) {
+	var usable []netip.Addr
 	var objections []string
 	for _, addr := range addrs {
 		a.record.addAddress(addr.String())
 		if why := a.policy.objection(addr); why == "" {
-			permitted = append(permitted, addr.Unmap())
+			usable = append(usable, addr.Unmap())
 		} else if len(objections) < 2*maxDialsPerFamily {
 			objections = append(objections, fmt.Sprintf("%v is %s", addr, why))
 		}
 	}
-	if len(permitted) == 0 {
+	if len(usable) == 0 {
 		return nil, definite(acme.Connection, "this CA may not connect to %q: %s",
 			acme.Printable(host, acme.MaxNameLength), strings.Join(objections, ", "))
 	}
-	slices.SortStableFunc(permitted, func(x, y netip.Addr) int { return y.BitLen() - x.BitLen() })
-	return permitted, nil
+	slices.SortStableFunc(usable, func(x, y netip.Addr) int { return y.BitLen() - x.BitLen() })
+	return usable, nil
 }
 
 // lookup is the outcome of one DNS lookup.
@@ -67,8 +67,8 @@ type lookup struct {
 	failed *failure
 }
 
-// lookupFamilies looks A and AAAA up at once. Some servers answer neither AAAA nor with an error (RFC 4074 section 4.1): once
-// one family has addresses, the other one gets a tenth of the attempt's timeout more.
+// lookupFamilies looks up A and AAAA at the same time. Some servers never answer queries for AAAA (RFC 4074 section 4.1). So once
+// one family has addresses, the lookup of the other one ends after a tenth of the attempt's timeout.
 func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lookup) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -100,19 +100,17 @@ func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lo
 // lookupAddresses returns the addresses of both families. The failure of one is ignored if the other one has addresses: some
 // servers of internal zones fail on AAAA alone.
 func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four []netip.Addr, failed *failure) {
-	l4, aaaa := a.lookupFamilies(ctx, host)
-	ans4, failed4 := l4.answer, l4.failed
-
-	a.record.addAnswer(ans4)
-	if len(ans4.chain) == 0 {
-		a.record.addAnswer(aaaa.answer)
+	av4, av6 := a.lookupFamilies(ctx, host)
+	a.record.addAnswer(av4.answer)
+	if len(av4.answer.chain) == 0 {
+		a.record.addAnswer(av6.answer)
 	}
-	for _, rr := range ans4.records {
+	for _, rr := range av4.answer.records {
 		if addr, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
 			four = append(four, addr)
 		}
 	}
-	for _, rr := range aaaa.answer.records {
+	for _, rr := range av6.answer.records {
 		if addr, ok := netip.AddrFromSlice(rr.(*dns.AAAA).AAAA.To16()); ok {
 			six = append(six, addr)
 		}
@@ -120,19 +118,19 @@ func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four [
 	switch {
 	case len(six)+len(four) > 0:
 		return six, four, nil
-	case failed4 != nil:
-		return nil, nil, failed4
-	case aaaa.failed != nil:
-		return nil, nil, aaaa.failed
-	case ans4.nxdomain || aaaa.answer.nxdomain:
-		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", acme.Printable(host, acme.MaxNameLength), ans4.server)
+	case av4.failed != nil:
+		return nil, nil, av4.failed
+	case av6.failed != nil:
+		return nil, nil, av6.failed
+	case av4.answer.nxdomain || av6.answer.nxdomain:
+		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", acme.Printable(host, acme.MaxNameLength), av4.answer.server)
 	}
-	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record, says %s",
-		acme.Printable(host, acme.MaxNameLength), ans4.server)
+	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record (answer from %s)",
+		acme.Printable(host, acme.MaxNameLength), av4.answer.server)
 }
 
-// dialFirst takes the first address that accepts, so that a broken IPv6 address doesn't hide a good IPv4 one. Each gets
-// its share of the time that is left, and one share remains for what follows.
+// dialFirst returns a connection to the first address that accepts one, so that a broken IPv6 address does not hide a working
+// IPv4 address. Each address gets an equal share of the remaining time, and one share remains for the exchange.
 func (a *attempt) dialFirst(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, *failure) {
 	addrs = fewOfEach(addrs)
 	var failed *failure
@@ -149,6 +147,7 @@ func (a *attempt) dialFirst(ctx context.Context, addrs []netip.Addr, port uint16
 	return nil, failed
 }
 
+// fewOfEach returns the first maxDialsPerFamily addresses of each family.
 func fewOfEach(addrs []netip.Addr) []netip.Addr {
 	var few []netip.Addr
 	count := map[bool]int{}
@@ -168,36 +167,37 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 		dialCtx = share
 	}
 	a.record.AddressUsed = target.String()
-	leave, ok := a.hosts.enter(dialCtx, target.Addr())
+	release, ok := a.hosts.acquire(dialCtx, target.Addr())
 	if !ok {
-		return nil, transient("connecting to %v: other validations are under way there", target)
+		return nil, transient("connecting to %v: too many validations are connected to this address", target)
 	}
 	conn, err := a.dial(dialCtx, "tcp", target.String())
 	if err != nil {
-		leave()
+		release()
 		return nil, connectionFailure(err, "connecting to "+target.String())
 	}
-	conn = boundConn{conn, leave}
-	bind(ctx, conn)
+	conn = hostConn{conn, release}
+	closeAfter(ctx, conn)
 	return conn, nil
 }
 
-// bind ends all reading and writing when ctx ends. There is no deadline on the connection, so that an error at the end
-// of the time always comes with that of ctx. Whoever has the connection still closes it.
-func bind(ctx context.Context, conn net.Conn) {
-	context.AfterFunc(ctx, func() { hangUp(conn) })
+// closeAfter closes the connection when ctx ends. The connection has no deadline, so that ctx.Err is set whenever the time is up.
+// The caller still has to close the connection.
+func closeAfter(ctx context.Context, conn net.Conn) {
+	context.AfterFunc(ctx, func() { closeQuietly(conn) })
 }
 
-// hangUp closes a connection of which nothing more is wanted, not even whether it closed well.
-func hangUp(conn net.Conn) { _ = conn.Close() }
+// closeQuietly closes a connection, and ignores the error.
+func closeQuietly(conn net.Conn) { _ = conn.Close() }
 
+// connectionFailure returns the failure for an error while connecting. doing is the start of its detail.
 func connectionFailure(err error, doing string) *failure {
 	why := reason(err)
 	if why == "" {
 		why = "failed"
 	}
 	f := transient("%s: %s", doing, why)
-	// An address of a family that this host doesn't have won't get one by waiting.
+	// A family that this host lacks stays unreachable.
 	f.transient = !errors.Is(err, syscall.EAFNOSUPPORT)
 	return f
 }

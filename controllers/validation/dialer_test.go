@@ -12,8 +12,8 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// dialFirstOf dials addresses of which those in open accept at once, and the others never answer, in a bubble where
-// waiting takes no time. It gives the addresses that were dialled.
+// dialFirstOf dials addresses in a synctest bubble. Those in open accept at once, the others never answer. It returns the
+// dialled addresses.
 func dialFirstOf(t *testing.T, addresses []string, open ...string) (dialled []string, failed *failure) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -42,7 +42,7 @@ func dialFirstOf(t *testing.T, addresses []string, open ...string) (dialled []st
 	return dialled, failed
 }
 
-// A black hole gets its share of the time, not all of it.
+// An address that never answers gets its share of the time, not all of it.
 func TestDialFirst(t *testing.T) {
 	addresses := []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2", "192.0.2.3"}
 	dialled, failed := dialFirstOf(t, addresses, "192.0.2.1:80", "192.0.2.2:80")

@@ -12,29 +12,29 @@ import (
 )
 
 const (
-	// maxTXTShown bounds what a problem or record tells of a TXT value, in bytes; a right one has 43.
+	// maxTXTShown bounds a TXT value in a problem or record, in bytes. A digest has 43.
 	maxTXTShown = 48
-	// maxTXTListed bounds how many values a problem tells.
+	// maxTXTListed bounds the number of values in a problem.
 	maxTXTListed = 3
 )
 
 const challengeLabel = "_acme-challenge."
 
-// dns01 is RFC 8555 section 8.4: one of the TXT records of _acme-challenge below the name is the digest.
+// dns01 validates dns-01 (RFC 8555 section 8.4): a TXT record of _acme-challenge below the name is the digest.
 func (a *attempt) dns01(ctx context.Context) (verdict, *failure) {
 	return a.digestAt(ctx, challengeLabel+a.req.Identifier.Value)
 }
 
-// dnsAccount01 is draft-ietf-acme-dns-account-label-03: as dns-01, at a name that is the account's own, so that several
-// accounts can each have theirs delegated.
+// dnsAccount01 validates dns-account-01 (draft-ietf-acme-dns-account-label-03): dns-01 at a name of the account's own, so that
+// the names of several accounts can be delegated separately.
 func (a *attempt) dnsAccount01(ctx context.Context) (verdict, *failure) {
 	if len(a.req.AccountURIs) == 0 {
-		return unproven, definite(acme.ServerInternal, "the account's URL isn't known")
+		return unproven, definite(acme.ServerInternal, "the account's URL is unknown")
 	}
 	return a.digestAt(ctx, acme.AccountLabel(a.req.AccountURIs[0])+"."+challengeLabel+a.req.Identifier.Value)
 }
 
-// digestAt looks for the digest of the key authorization in the TXT records of a name.
+// digestAt reports proven if a TXT record of the name is the digest of the key authorization.
 func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure) {
 	ans, failed := a.lookupTXT(ctx, name)
 	if failed != nil {
@@ -57,10 +57,10 @@ func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure)
 		len(ans.records), name, strings.Join(seen, ", "))
 }
 
-// lookupTXT gives the TXT records of a name. That there are none is a failure.
+// lookupTXT returns the TXT records of a name, or a failure if there are none.
 func (a *attempt) lookupTXT(ctx context.Context, name string) (answer, *failure) {
 	if _, ok := dns.IsDomainName(name); !ok {
-		return answer{}, definite(acme.DNSProblem, "%q is too long a name", acme.Printable(name, acme.MaxNameLength))
+		return answer{}, definite(acme.DNSProblem, "the name %q is too long", acme.Printable(name, acme.MaxNameLength))
 	}
 	ans, failed := a.resolver.lookup(ctx, name, dns.TypeTXT)
 	a.record.addAnswer(ans)
@@ -72,9 +72,8 @@ func (a *attempt) lookupTXT(ctx context.Context, name string) (answer, *failure)
 	case ans.nxdomain:
 		return ans, notYet(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
 	}
-	return ans, notYet(acme.Unauthorized, "%q has no TXT record, says %s", name, ans.server)
+	return ans, notYet(acme.Unauthorized, "%q has no TXT record (answer from %s)", name, ans.server)
 }
 
-// textOf is the value of a TXT record. One longer than 255 bytes, and any that its server likes to cut, comes in several
-// strings.
+// textOf returns the value of a TXT record. Its strings are joined: a value longer than 255 bytes has several.
 func textOf(rr dns.RR) string { return strings.Join(rr.(*dns.TXT).Txt, "") }

@@ -81,7 +81,7 @@ func TestDNS01Failures(t *testing.T) {
 		check(t, newWorld(t).validator().Validate(t.Context(), dnsRequest(acme.DNS01, long)))
 }
 
-// dns-account-01 is dns-01 at a name of the account's own: that of the URL by which the client knows it.
+// dns-account-01 is dns-01 at a name of the account's own, derived from the URL that the client uses.
 func TestDNSAccount01(t *testing.T) {
 	digest := acme.DNS01Digest(testKeyAuth)
 	at := func(account, value string) string {

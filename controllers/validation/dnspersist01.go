@@ -14,16 +14,16 @@ import (
 const persistLabel = "_validation-persist."
 
 const (
-	// maxPersistShown bounds what a record tells of a value, in bytes: enough for its account and parameters.
+	// maxPersistShown bounds a TXT value in a record, in bytes: enough for its account and parameters.
 	maxPersistShown = 256
-	// hashLength of a hashed account URI's last part: 256 bits in base64url.
+	// hashLength is the length of a hashed account URI's last part, in bytes: 256 bits in base64url.
 	hashLength = 43
-	// maxUntil is the last second of the year 9999, beyond which times have no form in RFC 3339: a later one is none.
+	// maxUntil is the last second of the year 9999. RFC 3339 has no later times, so a later one counts as no bound.
 	maxUntil = 253402300799
 )
 
-// dnsPersist01 is draft-ietf-acme-dns-persist-02: a TXT record below the name says that an account may have certificates
-// for it from this CA. It is read anew each time, and outlasts the challenge.
+// dnsPersist01 validates dns-persist-01 (draft-ietf-acme-dns-persist-02): a TXT record below the name permits an account to get
+// certificates for the name from this CA. The record stays after the challenge, and each attempt reads it.
 func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 	name := persistLabel + a.req.Identifier.Value
 	ans, failed := a.lookupTXT(ctx, name)
@@ -31,7 +31,7 @@ func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 		return unproven, failed
 	}
 	accepted := a.accountHashes()
-	var ours int
+	var forThisCA int
 	var first *failure
 	var best time.Time
 	found := false
@@ -42,9 +42,9 @@ func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 		if !named {
 			continue
 		}
-		ours++
+		forThisCA++
 		if failed == nil {
-			failed = a.judgePersist(permit, accepted)
+			failed = a.checkPersist(permit, accepted)
 		}
 		switch {
 		case failed == nil && (!found || outlasts(permit.until, best)):
@@ -57,17 +57,18 @@ func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 	case found:
 		a.until = best
 		return proven, nil
-	case ours == 0:
-		return unproven, definite(acme.Unauthorized, "none of the %d TXT records of %q names this CA, which is one of: %s",
+	case forThisCA == 0:
+		return unproven, definite(acme.Unauthorized, "none of the %d TXT records of %q names this CA, as one of: %s",
 			len(ans.records), name, strings.Join(a.caaIdentities, ", "))
 	}
 	first.problem.Detail = acme.Printable(fmt.Sprintf("the TXT record of %q %s", name, first.problem.Detail), acme.MaxDetail)
 	return unproven, first
 }
 
+// outlasts reports whether a permission until t ends later than one until u; zero is no end.
 func outlasts(t, u time.Time) bool { return !u.IsZero() && (t.IsZero() || t.After(u)) }
 
-// permit is what a dns-persist-01 record says.
+// permit is the content of a dns-persist-01 record.
 type permit struct {
 	// account is the hashed account URI without its prefix.
 	account  string
@@ -75,8 +76,8 @@ type permit struct {
 	until    time.Time
 }
 
-// parsePersist reads a record. named is whether it names this CA; what doesn't is none of our business, whatever its
-// form. A failure's detail continues "the record".
+// parsePersist parses a record. named reports whether it names this CA. Records for other CAs are ignored, even malformed ones.
+// The detail of a failure is a predicate of "the record".
 func (a *attempt) parsePersist(text string) (p permit, named bool, failed *failure) {
 	issuer, _, _ := strings.Cut(text, ";")
 	if !slices.Contains(a.caaIdentities, strings.TrimSuffix(strings.ToLower(trimWSP(issuer)), ".")) {
@@ -87,7 +88,7 @@ func (a *attempt) parsePersist(text string) (p permit, named bool, failed *failu
 	}
 	value, ok := parseIssueValue(text)
 	if !ok {
-		return malformed("is no issue-value (RFC 8659 section 4.2)")
+		return malformed("is not an issue-value (RFC 8659 section 4.2)")
 	}
 	seen := map[string]bool{}
 	for _, parameter := range value.parameters {
@@ -95,19 +96,19 @@ func (a *attempt) parsePersist(text string) (p permit, named bool, failed *failu
 		switch tag {
 		case "accounturi":
 			if p.account, ok = a.accountHash(parameter.value); !ok {
-				return malformed("has an accounturi that isn't a hashed one of this CA, such as %s", a.exampleHashedAccountURI())
+				return malformed("has an accounturi that is not a hashed account URI of this CA, such as %s", a.exampleHashedAccountURI())
 			}
 		case "policy":
 			p.wildcard = strings.EqualFold(parameter.value, "wildcard")
 		case "persistuntil":
 			if p.until, ok = parseUntil(parameter.value); !ok {
-				return malformed("has a persistUntil that isn't a number of seconds")
+				return malformed("has a persistUntil that is not a number of seconds")
 			}
 		default:
-			continue // what isn't known is to be ignored
+			continue // unknown parameters are ignored
 		}
 		if seen[tag] {
-			return malformed("has two parameters %q", tag)
+			return malformed("has the parameter %q twice", tag)
 		}
 		seen[tag] = true
 	}
@@ -117,7 +118,7 @@ func (a *attempt) parsePersist(text string) (p permit, named bool, failed *failu
 	return p, true, nil
 }
 
-// parseUntil reads seconds since 1970. A time too far away to be written down is no bound.
+// parseUntil returns the time of seconds since 1970, or zero, which is no bound, for a time after maxUntil.
 func parseUntil(s string) (time.Time, bool) {
 	if s == "" || len(s) > 18 || strings.Trim(s, "0123456789") != "" {
 		return time.Time{}, false
@@ -132,7 +133,7 @@ func parseUntil(s string) (time.Time, bool) {
 	return time.Unix(seconds, 0).UTC(), true
 }
 
-// accountHash cuts the prefix off a hashed account URI of this CA.
+// accountHash returns a hashed account URI of this CA without its prefix.
 func (a *attempt) accountHash(uri string) (string, bool) {
 	for _, prefix := range a.req.HashPrefixes {
 		account, ok := strings.CutPrefix(uri, prefix)
@@ -144,6 +145,7 @@ func (a *attempt) accountHash(uri string) (string, bool) {
 	return "", false
 }
 
+// exampleHashedAccountURI returns the form of hashed account URIs, for problems.
 func (a *attempt) exampleHashedAccountURI() string {
 	if len(a.req.HashPrefixes) == 0 {
 		return "none"
@@ -151,21 +153,21 @@ func (a *attempt) exampleHashedAccountURI() string {
 	return a.req.HashPrefixes[0] + acme.HashedAccountURIAlgorithm + "/..."
 }
 
-// judgePersist says what keeps a record that names this CA from permitting what is asked for.
-func (a *attempt) judgePersist(p permit, accepted map[string]bool) *failure {
+// checkPersist returns a failure if a record that names this CA does not permit the request.
+func (a *attempt) checkPersist(p permit, accepted map[string]bool) *failure {
 	switch {
 	case !accepted[p.account]:
 		return definite(acme.Unauthorized, "names another account")
 	case !p.until.IsZero() && a.now().After(p.until):
-		return definite(acme.Unauthorized, "was good until %s only", p.until.Format(time.RFC3339))
+		return definite(acme.Unauthorized, "expired at %s", p.until.Format(time.RFC3339))
 	case a.req.Wildcard && !p.wildcard:
 		return definite(acme.Unauthorized, "has no policy=wildcard")
 	}
 	return nil
 }
 
-// accountHashes are all that name the account: with the key that it has and those that it had, by each of its URLs, for
-// the domain and for any.
+// accountHashes returns all hashes that name the account: for its current and former keys, each of its URLs, the domain and any
+// domain.
 func (a *attempt) accountHashes() map[string]bool {
 	accepted := map[string]bool{}
 	for _, thumbprint := range append([]string{a.req.Thumbprint}, a.req.FormerThumbprints...) {

@@ -13,7 +13,7 @@ import (
 
 const hashPrefix = "https://ca.test/acme/account-hash/"
 
-// persistRequest is of an account that had another key, and is known by another URL, too.
+// persistRequest returns the request of an account with a former key and a second URL.
 func persistRequest(name string) Request {
 	r := dnsRequest(acme.DNSPersist01, name)
 	r.Token = ""
@@ -68,20 +68,20 @@ func TestDNSPersist01(t *testing.T) {
 		"another key":                     {values: []string{"ca.test; accounturi=" + persistURI("a.test", "other", acct)}, want: another},
 		"another domain":                  {values: []string{"ca.test; accounturi=" + persistURI("b.test", testThumbprint, acct)}, want: another},
 		"another case of the account":     {values: []string{"ca.test; accounturi=" + hashPrefix + "sha-256/" + strings.ToUpper(mine[len(hashPrefix+"sha-256/"):])}, want: another},
-		"over":                            {values: []string{until(now.Add(-time.Second))}, want: unauthorized("was good until 2026-10-01T11:59:59Z")},
+		"over":                            {values: []string{until(now.Add(-time.Second))}, want: unauthorized("expired at 2026-10-01T11:59:59Z")},
 		"a wildcard without the policy":   {values: []string{valid}, wildcard: true, want: unauthorized("no policy=wildcard")},
 		"a wildcard with another policy":  {values: []string{valid + "; policy=wildcards"}, wildcard: true, want: unauthorized("no policy=wildcard")},
 		"each has half of what is needed": {values: []string{valid, "ca.test; policy=wildcard; accounturi=" + persistURI("b.test", testThumbprint, acct)}, wildcard: true, want: unauthorized("")},
 		"the account's URL itself":        {values: []string{"ca.test; accounturi=" + acct}, want: malformed("such as " + hashPrefix)},
-		"another hash":                    {values: []string{"ca.test; accounturi=" + strings.Replace(mine, "sha-256", "sha-512", 1)}, want: malformed("isn't a hashed one")},
-		"a short hash":                    {values: []string{"ca.test; accounturi=" + mine[:len(mine)-1]}, want: malformed("isn't a hashed one")},
-		"an odd hash":                     {values: []string{"ca.test; accounturi=" + mine[:len(mine)-1] + "="}, want: malformed("isn't a hashed one")},
-		"another CA's prefix":             {values: []string{"ca.test; accounturi=" + strings.Replace(mine, "ca.test", "evil.test", 1)}, want: malformed("isn't a hashed one")},
+		"another hash":                    {values: []string{"ca.test; accounturi=" + strings.Replace(mine, "sha-256", "sha-512", 1)}, want: malformed("not a hashed account URI")},
+		"a short hash":                    {values: []string{"ca.test; accounturi=" + mine[:len(mine)-1]}, want: malformed("not a hashed account URI")},
+		"an odd hash":                     {values: []string{"ca.test; accounturi=" + mine[:len(mine)-1] + "="}, want: malformed("not a hashed account URI")},
+		"another CA's prefix":             {values: []string{"ca.test; accounturi=" + strings.Replace(mine, "ca.test", "evil.test", 1)}, want: malformed("not a hashed account URI")},
 		"no account":                      {values: []string{"ca.test; policy=wildcard"}, want: malformed("no accounturi")},
 		"nothing but the CA":              {values: []string{"ca.test"}, want: malformed("no accounturi")},
-		"two accounts":                    {values: []string{valid + "; accounturi=" + mine}, want: malformed("two parameters")},
-		"two times":                       {values: []string{until(now) + "; PersistUntil=1"}, want: malformed("two parameters")},
-		"two policies":                    {values: []string{valid + "; policy=wildcard; policy=wildcard"}, want: malformed("two parameters")},
+		"two accounts":                    {values: []string{valid + "; accounturi=" + mine}, want: malformed(" twice")},
+		"two times":                       {values: []string{until(now) + "; PersistUntil=1"}, want: malformed(" twice")},
+		"two policies":                    {values: []string{valid + "; policy=wildcard; policy=wildcard"}, want: malformed(" twice")},
 		"a time that is no number":        {values: []string{valid + "; persistUntil=2026-10-01"}, want: malformed("persistUntil")},
 		"a negative time":                 {values: []string{valid + "; persistUntil=-1"}, want: malformed("persistUntil")},
 		"an empty time":                   {values: []string{valid + "; persistUntil="}, want: malformed("persistUntil")},
@@ -108,7 +108,7 @@ func TestDNSPersist01(t *testing.T) {
 	}
 }
 
-// persistTXT is a record in the form of a zone file, in strings of 100 bytes.
+// persistTXT returns a record as a line of a zone file, in strings of 100 bytes.
 func persistTXT(domain, value string) string {
 	line := "_validation-persist." + domain + ". TXT"
 	for len(value) > 100 {
@@ -138,7 +138,7 @@ func TestDNSPersist01WithoutRecords(t *testing.T) {
 		check(t, w.validator().Validate(t.Context(), persistRequest("a.test")))
 }
 
-// A CA without a name, or that gives no prefix, can be named by no record.
+// No record can name a CA without identities or hash prefixes.
 func TestDNSPersist01WithoutANameOrPrefix(t *testing.T) {
 	record := persistTXT("a.test", "ca.test; accounturi="+persistURI("a.test", testThumbprint, "https://ca.test/acme/acct/1"))
 	expectation{problem: acme.Unauthorized}.check(t, newWorld(t, record, persistTXT("a.test", "; accounturi=x")).validator().Validate(t.Context(), persistRequest("a.test")))
@@ -149,7 +149,7 @@ func TestDNSPersist01WithoutANameOrPrefix(t *testing.T) {
 	expectation{problem: acme.Malformed}.check(t, w.validator().Validate(t.Context(), request))
 }
 
-// CAA still counts, and a proof that it refuses has no time.
+// CAA applies too, and a proof that CAA forbids has no expiry.
 func TestDNSPersist01AndCAA(t *testing.T) {
 	w := newWorld(t, persistTXT("a.test", "ca.test; persistUntil=253402300798; accounturi="+persistURI("a.test", testThumbprint, "https://ca.test/acme/acct/1")),
 		`a.test. CAA 0 issue "ca.test; validationmethods=dns-01"`)

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// maxStrayReplies bounds the datagrams that aren't the awaited answer, before TCP is asked, which can't be spoofed
-	// by those who don't see the query.
+	// maxStrayReplies bounds the datagrams that don't match the query. After that the query is sent by TCP, which an attacker who
+	// does not see the query can't spoof.
 	maxStrayReplies = 8
-	// udpPayload is the size that the DNS flag day of 2020 settled on: it isn't fragmented anywhere.
+	// udpPayload is the size that the DNS flag day of 2020 recommends, in bytes: such datagrams are not fragmented.
 	udpPayload = 1232
-	// udpBuffer is more than we ask for, for servers that don't heed it.
+	// udpBuffer is larger than udpPayload, for servers that ignore it.
 	udpBuffer = 4096
 )
 
-// errBadReply is what all faults of a reply wrap that asking again won't mend.
+// errBadReply is wrapped by all errors about the content of a reply. Another query would get the same reply.
 var errBadReply = errors.New("bad reply")
 
 // rcodeError is a response code other than NOERROR and NXDOMAIN (RFC 1035 section 4.1.1).
@@ -35,7 +35,7 @@ func (e rcodeError) Error() string {
 	return fmt.Sprintf("RCODE%d", int(e))
 }
 
-// exchange has one server answer, by UDP, or by TCP where the answer doesn't fit or can't be trusted.
+// exchange returns the reply of one server, over UDP, or over TCP if the reply is truncated or not trustworthy.
 func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -43,12 +43,12 @@ func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint
 	query.SetEdns0(udpPayload, false)
 	reply, err := r.send(ctx, server, query)
 	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {
-		// RFC 6891 section 7: servers that don't know EDNS answer so.
+		// RFC 6891 section 7: servers without EDNS answer so.
 		query.Extra = nil
 		reply, err = r.send(ctx, server, query)
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err() // instead of that the connection was closed, which is how it ends
+		return nil, ctx.Err() // instead of the error of the connection that closeAfter closed
 	}
 	if err != nil {
 		return nil, err
@@ -57,12 +57,12 @@ func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint
 		return nil, rcodeError(reply.Rcode)
 	}
 	if isReferral(reply) {
-		return nil, fmt.Errorf("%w: a referral, from a server that doesn't resolve for others", errBadReply)
+		return nil, fmt.Errorf("%w: a referral, from a server that does not resolve recursively", errBadReply)
 	}
 	return reply, nil
 }
 
-// isReferral tells "ask those" from "there is none" (RFC 2308 section 2.2), which looks much the same.
+// isReferral reports whether a reply is a referral to other servers, not an answer without records (RFC 2308 section 2.2).
 func isReferral(reply *dns.Msg) bool {
 	if reply.Authoritative || len(reply.Answer) > 0 {
 		return false
@@ -73,6 +73,7 @@ func isReferral(reply *dns.Msg) bool {
 	return has(dns.TypeNS) && !has(dns.TypeSOA)
 }
 
+// send sends the query with a new ID, over UDP and, if needed, over TCP.
 func (r *resolver) send(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	query.Id = dns.Id()
 	reply, err := r.overUDP(ctx, server, query)
@@ -95,7 +96,7 @@ func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (
 	if err != nil {
 		return nil, err
 	}
-	defer hangUp(conn)
+	defer closeQuietly(conn)
 	if _, err := conn.Write(packed); err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (
 			return reply, err
 		}
 	}
-	return nil, fmt.Errorf("%w: a flood of answers to other questions", errBadReply)
+	return nil, fmt.Errorf("%w: too many replies to other queries", errBadReply)
 }
 
 func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
@@ -118,7 +119,7 @@ func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (
 	if err != nil {
 		return nil, err
 	}
-	defer hangUp(conn)
+	defer closeQuietly(conn)
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)); err != nil {
 		return nil, err
 	}
@@ -136,27 +137,27 @@ func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (
 func (r *resolver) open(ctx context.Context, network, server string, query *dns.Msg) (net.Conn, []byte, error) {
 	packed, err := query.Pack()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: the name can't be asked for", errBadReply)
+		return nil, nil, fmt.Errorf("%w: the name can't be encoded in a query", errBadReply)
 	}
 	conn, err := r.dial(ctx, network, server)
 	if err != nil {
 		return nil, nil, err
 	}
-	bind(ctx, conn)
+	closeAfter(ctx, conn)
 	return conn, packed, nil
 }
 
-// errStray marks a message that isn't an answer to the query, whoever sent it.
-var errStray = fmt.Errorf("%w: an answer to another question", errBadReply)
+// errStray is the error for a message that is not a reply to the query, from any sender.
+var errStray = fmt.Errorf("%w: a reply to another query", errBadReply)
 
-// parseReply takes a message apart, and makes sure that it answers the query (RFC 5452 section 3).
+// parseReply parses a message, and verifies that it answers the query (RFC 5452 section 3).
 func parseReply(raw []byte, query *dns.Msg) (*dns.Msg, error) {
 	if len(raw) < 2 || binary.BigEndian.Uint16(raw) != query.Id {
 		return nil, errStray
 	}
 	reply := new(dns.Msg)
 	if err := reply.Unpack(raw); err != nil {
-		// Servers may cut a truncated message anywhere.
+		// A truncated message may end anywhere.
 		if reply.Response && reply.Truncated && answers(reply, query) {
 			return reply, nil
 		}
@@ -168,11 +169,12 @@ func parseReply(raw []byte, query *dns.Msg) (*dns.Msg, error) {
 	return reply, nil
 }
 
+// answers reports whether a message is a reply to the query.
 func answers(reply, query *dns.Msg) bool {
 	if !reply.Response || reply.Opcode != dns.OpcodeQuery {
 		return false
 	}
-	// A server that couldn't read the query can't repeat it.
+	// A server that can't parse the query can't repeat its question.
 	if reply.Rcode == dns.RcodeFormatError && len(reply.Question) == 0 {
 		return true
 	}

@@ -7,13 +7,12 @@ import (
 	"sync"
 )
 
-// DefaultPerHost is how many connections validation has open to one address at once. It is more than one account may
-// have attempts running, so that no account alone takes all the places at an address that it shares with others, such
-// as that of an ingress.
+// DefaultPerHost is the default of NewHosts. It exceeds DefaultPerAccount, so that no account alone can occupy all slots of an
+// address that several accounts share, such as the address of an ingress.
 const DefaultPerHost = 2 * DefaultPerAccount
 
-// Hosts bounds the connections to each address, over all the validators that share it: names are free, so that the
-// bound of a Pool on each name keeps nobody from aiming a thousand of them, or redirects, at one machine.
+// Hosts bounds the connections to each address, across all validators that share it. The bound of a Pool on each name does not
+// suffice: a client can direct a thousand names, or redirects, at one machine.
 type Hosts struct {
 	limit int
 
@@ -21,27 +20,29 @@ type Hosts struct {
 	byAddr map[netip.Addr]*host
 }
 
-// host is an address that someone is connected to, or waits for.
+// host is an address with connections or waiting attempts.
 type host struct {
-	places chan struct{}
-	users  int
+	slots chan struct{}
+	// users is the number of connections and waiting attempts.
+	users int
 }
 
-// NewHosts makes a bound of so many connections to each address; zero or less stands for the default.
+// NewHosts returns Hosts with a bound of perHost connections to each address; zero or less means DefaultPerHost.
 func NewHosts(perHost int) *Hosts {
 	return &Hosts{limit: positive(perHost, DefaultPerHost), byAddr: map[netip.Addr]*host{}}
 }
 
-// enter waits for a place at an address until ctx ends. It gives what returns the place. A nil Hosts has room for all.
-func (h *Hosts) enter(ctx context.Context, addr netip.Addr) (leave func(), ok bool) {
+// acquire reserves a slot at an address, or returns false if ctx ends first. The caller must call release once the connection is
+// closed. A nil Hosts has no bound.
+func (h *Hosts) acquire(ctx context.Context, addr netip.Addr) (release func(), ok bool) {
 	if h == nil {
 		return func() {}, true
 	}
 	at := h.use(addr)
 	select {
-	case at.places <- struct{}{}:
+	case at.slots <- struct{}{}:
 		return sync.OnceFunc(func() {
-			<-at.places
+			<-at.slots
 			h.drop(addr)
 		}), true
 	case <-ctx.Done():
@@ -55,7 +56,7 @@ func (h *Hosts) use(addr netip.Addr) *host {
 	defer h.mu.Unlock()
 	at := h.byAddr[addr]
 	if at == nil {
-		at = &host{places: make(chan struct{}, h.limit)}
+		at = &host{slots: make(chan struct{}, h.limit)}
 		h.byAddr[addr] = at
 	}
 	at.users++
@@ -71,13 +72,13 @@ func (h *Hosts) drop(addr netip.Addr) {
 	}
 }
 
-// boundConn returns its place when it is closed, which every connection is at the end of its attempt at the latest.
-type boundConn struct {
+// hostConn releases its slot when it is closed.
+type hostConn struct {
 	net.Conn
-	leave func()
+	release func()
 }
 
-func (c boundConn) Close() error {
-	defer c.leave()
+func (c hostConn) Close() error {
+	defer c.release()
 	return c.Conn.Close()
 }

@@ -15,16 +15,16 @@ func TestHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := NewHosts(2)
 		a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-		leave, _ := h.enter(t.Context(), a)
-		h.enter(t.Context(), a)
-		h.enter(t.Context(), b)
+		leave, _ := h.acquire(t.Context(), a)
+		h.acquire(t.Context(), a)
+		h.acquire(t.Context(), b)
 		impatient, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, ok := h.enter(impatient, a); ok {
+		if _, ok := h.acquire(impatient, a); ok {
 			t.Error("three at a host for two")
 		}
 		entered := false
-		go func() { _, entered = h.enter(t.Context(), a) }()
+		go func() { _, entered = h.acquire(t.Context(), a) }()
 		synctest.Wait()
 		if entered {
 			t.Error("entered a full host")
@@ -43,15 +43,15 @@ func TestHostsForgets(t *testing.T) {
 	if h.limit != DefaultPerHost {
 		t.Errorf("got %d", h.limit)
 	}
-	leave, _ := h.enter(t.Context(), netip.IPv6LinkLocalAllNodes())
+	leave, _ := h.acquire(t.Context(), netip.IPv6LinkLocalAllNodes())
 	leave()
 	if len(h.byAddr) != 0 {
 		t.Errorf("got %v", h.byAddr)
 	}
 }
 
-// Whatever an attempt does, it returns its places: those of connections that failed, and of each redirect.
-func TestAttemptsReturnTheirPlaces(t *testing.T) {
+// Attempts release all their slots: those of failed connections and of each redirect too.
+func TestAttemptsReleaseTheirSlots(t *testing.T) {
 	w := newWorld(t, "a.test. A 192.0.2.1", "b.test. A 192.0.2.1", "c.test. A 192.0.2.3")
 	w.config.Hosts = NewHosts(1)
 	w.http(func(rw http.ResponseWriter, r *http.Request) {
@@ -75,10 +75,10 @@ func TestAttemptsReturnTheirPlaces(t *testing.T) {
 func TestFullHostIsTransient(t *testing.T) {
 	w := newWorld(t, "a.test. A 192.0.2.1")
 	w.config.Hosts, w.config.Timeout = NewHosts(1), 50*time.Millisecond
-	if _, ok := w.config.Hosts.enter(t.Context(), netip.MustParseAddr("192.0.2.1")); !ok {
+	if _, ok := w.config.Hosts.acquire(t.Context(), netip.MustParseAddr("192.0.2.1")); !ok {
 		t.Fatal("no room")
 	}
-	expectation{problem: acme.Connection, transient: true, detail: "192.0.2.1:80: other validations are under way there"}.
+	expectation{problem: acme.Connection, transient: true, detail: "192.0.2.1:80: too many validations are connected to this address"}.
 		check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 	equal(t, "dials", w.dials, nil)
 }

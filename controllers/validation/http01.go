@@ -21,13 +21,13 @@ import (
 
 const (
 	maxRedirects = 10
-	// maxLocation bounds the URL of a redirect, in bytes.
+	// maxLocation bounds the Location of a redirect, in bytes.
 	maxLocation = 2048
-	// maxHTTPAnswer bounds what is read of an answer, in bytes: header, encoding of the body, and the little body.
+	// maxHTTPAnswer bounds the bytes that are read of a response: header, transfer coding and body.
 	maxHTTPAnswer = 32 << 10
-	// maxInformational bounds the responses with a status of 1xx before the answer.
+	// maxInformational bounds the 1xx responses before the final one.
 	maxInformational = 5
-	// maxBodyShown bounds what a problem tells of a body, in bytes.
+	// maxBodyShown bounds the prefix of a body in a problem, in bytes.
 	maxBodyShown = 32
 
 	userAgent = "acmeca-validation/1 (+https://acmeca.dev)"
@@ -36,28 +36,27 @@ const (
 // hop is one URL of an http-01 validation.
 type hop struct {
 	url *url.URL
-	// own is whether this is the challenge's own path, and only answers from there led here. Where it isn't, a
-	// redirect chose the path, possibly of a server that the client can't reach: nothing that such a server says, in a
-	// body or a redirect of its own, is shown.
+	// own is whether this and all earlier URLs have the challenge's own path. Otherwise a redirect chose the path, possibly on a
+	// server that the client can't reach. Nothing that such a server sends, in a body or a redirect, is shown.
 	own bool
-	// learnt is whether the URL itself was learnt from there.
-	learnt bool
+	// public is whether the URL comes from such an own URL, so that it may be shown.
+	public bool
 }
 
-// shown is as much of the URL as may be shown.
+// shown returns the part of the URL that may be shown.
 func (h hop) shown() string {
-	if h.learnt {
+	if h.public {
 		return h.url.String()
 	}
 	return h.url.Scheme + "://" + h.url.Host + "/..."
 }
 
-// String is for people.
+// String returns the quoted URL for problems.
 func (h hop) String() string { return fmt.Sprintf("%q", acme.Printable(h.shown(), 256)) }
 
-// http01 is RFC 8555 section 8.3: the key authorization is what a GET of the well-known path returns.
+// http01 validates http-01 (RFC 8555 section 8.3): a GET of the well-known path returns the key authorization.
 func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
-	target := hop{url: a.http01URL(), own: true, learnt: true}
+	target := hop{url: a.http01URL(), own: true, public: true}
 	visited := []string{target.url.String()}
 	for {
 		response, failed := a.fetch(ctx, target)
@@ -65,7 +64,7 @@ func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
 			return unproven, failed
 		}
 		if !redirects(response.status) {
-			return a.judgeHTTP01(target, response)
+			return a.checkHTTP01(target, response)
 		}
 		to, failed := a.redirect(target, response)
 		if failed != nil {
@@ -78,7 +77,7 @@ func (a *attempt) http01(ctx context.Context) (verdict, *failure) {
 			return unproven, definite(acme.Connection, "there are more than %d redirects from %q", maxRedirects, visited[0])
 		}
 		ownPath := to.EscapedPath() == a.http01Path() && to.RawQuery == ""
-		target = hop{url: to, own: target.own && ownPath, learnt: target.own}
+		target = hop{url: to, own: target.own && ownPath, public: target.own}
 	}
 }
 
@@ -92,7 +91,7 @@ func (a *attempt) http01URL() *url.URL {
 
 func (a *attempt) http01Path() string { return "/.well-known/acme-challenge/" + a.req.Token }
 
-// hostPort is the authority of a URL (RFC 3986 section 3.2), without the port where it is the scheme's own.
+// hostPort returns the authority of a URL (RFC 3986 section 3.2), without the port if it is the scheme's standard port.
 func hostPort(host string, port uint16, standard int) string {
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
 		host = "[" + host + "]"
@@ -103,7 +102,8 @@ func hostPort(host string, port uint16, standard int) string {
 	return host + ":" + strconv.Itoa(int(port))
 }
 
-func (a *attempt) judgeHTTP01(target hop, response httpResponse) (verdict, *failure) {
+// checkHTTP01 compares a response with the key authorization.
+func (a *attempt) checkHTTP01(target hop, response httpResponse) (verdict, *failure) {
 	if response.status != http.StatusOK {
 		failed := definite(acme.Unauthorized, "%v answered with HTTP status %d", target, response.status)
 		switch response.status {
@@ -124,11 +124,11 @@ func (a *attempt) judgeHTTP01(target hop, response httpResponse) (verdict, *fail
 	return unproven, definite(acme.IncorrectResponse, wrong+": %q", target, acme.Printable(string(response.body), maxBodyShown))
 }
 
-// httpResponse is all that is taken of an answer.
+// httpResponse is the part of a response that is used.
 type httpResponse struct {
 	status   int
 	location string
-	// body has at most one byte more than a key authorization may.
+	// body has at most one byte more than the longest key authorization.
 	body []byte
 }
 
@@ -140,7 +140,7 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirect judges where an answer leads to. Its host is resolved and judged when it is fetched.
+// redirect returns the URL of a redirect, or a failure if it may not be followed. fetch resolves and checks its host.
 func (a *attempt) redirect(from hop, response httpResponse) (*url.URL, *failure) {
 	refused := func(why string) *failure {
 		if !from.own {
@@ -157,7 +157,7 @@ func (a *attempt) redirect(from hop, response httpResponse) (*url.URL, *failure)
 	}
 	to.Fragment, to.RawFragment = "", ""
 	if to.User != nil {
-		return nil, refused("a URL with credentials isn't followed")
+		return nil, refused("URLs with credentials are not followed")
 	}
 	if to.Scheme != "http" && to.Scheme != "https" {
 		return nil, refused("only http and https are followed")
@@ -177,7 +177,7 @@ func (a *attempt) redirect(from hop, response httpResponse) (*url.URL, *failure)
 	return to, nil
 }
 
-// portOf gives the port of a URL: the configured one where it names none.
+// portOf returns the port of a URL, by default the configured one of its scheme. It returns false for other ports.
 func (a *attempt) portOf(u *url.URL) (uint16, bool) {
 	if u.Port() == "" {
 		if u.Scheme == "https" {
@@ -197,19 +197,19 @@ func plainHost(host string) bool {
 	return problem == nil && !id.Wildcard()
 }
 
-// fetch does one GET, on a connection of its own.
+// fetch sends one GET, on a new connection.
 func (a *attempt) fetch(ctx context.Context, target hop) (httpResponse, *failure) {
 	a.record.addURL(target.shown())
 	port, ok := a.portOf(target.url)
 	if !ok {
-		// The first URL has the configured port, or none where that is port 80, and redirect has looked at the others.
-		return httpResponse{}, definite(acme.ServerInternal, "the port of %v isn't configured", target)
+		// Unreachable: http01URL and redirect return no such URL.
+		return httpResponse{}, definite(acme.ServerInternal, "the port of %v is not configured", target)
 	}
 	conn, failed := a.reach(ctx, target.url.Hostname(), port)
 	if failed != nil {
 		return httpResponse{}, failed
 	}
-	defer hangUp(conn)
+	defer closeQuietly(conn)
 	if target.url.Scheme == "https" {
 		secure, failed := a.redirectTLS(ctx, conn, target.url.Hostname())
 		if failed != nil {
@@ -220,8 +220,8 @@ func (a *attempt) fetch(ctx context.Context, target hop) (httpResponse, *failure
 	return a.get(ctx, conn, target)
 }
 
-// redirectTLS doesn't verify the certificate (RFC 8555 section 8.3 says nothing of it, and the first request was in the
-// clear anyway): a site that renews an expired certificate has nothing else to show.
+// redirectTLS starts TLS on a connection, without verifying the certificate: a site that renews an expired certificate has no
+// other one. RFC 8555 section 8.3 does not ask for verification, and the first request was unencrypted anyway.
 func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, host string) (net.Conn, *failure) {
 	secure := tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true})
 	if err := secure.HandshakeContext(ctx); err != nil {
@@ -230,8 +230,8 @@ func (a *attempt) redirectTLS(ctx context.Context, conn net.Conn, host string) (
 	return secure, nil
 }
 
-// get does without http.Client and http.Transport: what they add (redirects, cookies, proxies, connections kept, retries)
-// is what must not happen here, and they log what a peer sends.
+// get sends a GET and reads the response. It does not use http.Client and http.Transport: their redirects, cookies, proxies,
+// persistent connections and retries must not happen here, and they log data from the peer.
 func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpResponse, *failure) {
 	request := &http.Request{
 		Method: http.MethodGet,
@@ -250,7 +250,7 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpRespo
 	limited := &io.LimitedReader{R: conn, N: maxHTTPAnswer}
 	response, err := readHTTP(bufio.NewReader(limited), request)
 	if err != nil && limited.N == 0 {
-		return httpResponse{}, definite(acme.IncorrectResponse, "fetching %v: the answer has too long a header", target)
+		return httpResponse{}, definite(acme.IncorrectResponse, "fetching %v: the header of the response is too long", target)
 	}
 	if err != nil {
 		return httpResponse{}, httpFailure(ctx, err, target)
@@ -258,14 +258,15 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpRespo
 	return response, nil
 }
 
+// readHTTP reads the final response to a request.
 func readHTTP(from *bufio.Reader, request *http.Request) (httpResponse, error) {
 	for range maxInformational + 1 {
-		answer, err := http.ReadResponse(from, request) //nolint:bodyclose // that would read all of it; the connection is closed instead
+		answer, err := http.ReadResponse(from, request) //nolint:bodyclose // Close would read the whole body; the connection is closed instead
 		if err != nil {
 			return httpResponse{}, err
 		}
 		switch {
-		case answer.StatusCode < 200: // RFC 9110 section 15.2: a client reads on
+		case answer.StatusCode < 200: // informational, RFC 9110 section 15.2
 			continue
 		case answer.StatusCode != http.StatusOK:
 			return httpResponse{status: answer.StatusCode, location: answer.Header.Get("Location")}, nil
@@ -278,8 +279,8 @@ func readHTTP(from *bufio.Reader, request *http.Request) (httpResponse, error) {
 
 var errTooManyInformational = errors.New("too many informational responses")
 
-// httpFailure tells a broken connection, which may get better, from an answer that isn't HTTP. The error's own text is
-// left out, since it can hold what the peer sent.
+// httpFailure returns a transient failure for a broken connection, and a definite one for a response that is not HTTP. It omits
+// the text of the error, which can contain data from the peer.
 func httpFailure(ctx context.Context, err error, target hop) *failure {
 	if ctx.Err() != nil {
 		err = ctx.Err()
@@ -287,10 +288,11 @@ func httpFailure(ctx context.Context, err error, target hop) *failure {
 	if why := reason(err); why != "" {
 		return transient("fetching %v: %s", target, why)
 	}
-	return definite(acme.IncorrectResponse, "fetching %v: the answer isn't proper HTTP", target)
+	return definite(acme.IncorrectResponse, "fetching %v: the response is not valid HTTP", target)
 }
 
-// tlsFailure tells a broken connection from a failed handshake (RFC 8555 section 6.7's "tls").
+// tlsFailure returns a transient failure for a broken connection, and a definite one ("tls", RFC 8555 section 6.7) for a failed
+// handshake.
 func tlsFailure(ctx context.Context, err error, address string) *failure {
 	if ctx.Err() != nil {
 		err = ctx.Err()

@@ -70,7 +70,7 @@ func TestHTTP01Answers(t *testing.T) {
 		"a huge header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Huge", strings.Repeat("x", 1<<20))
 			io.WriteString(w, testKeyAuth)
-		}, expectation{problem: acme.IncorrectResponse, detail: "too long a header"}},
+		}, expectation{problem: acme.IncorrectResponse, detail: "header of the response is too long"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
@@ -173,7 +173,7 @@ func TestHTTP01TriesIPv4AfterIPv6(t *testing.T) {
 	})
 }
 
-// redirectTo has the challenge's path answered with a redirect.
+// redirectTo answers requests for the challenge's path with a redirect.
 func redirectTo(location string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/.well-known/acme-challenge/"+testToken {
@@ -323,7 +323,7 @@ func TestHTTP01ConfiguredPorts(t *testing.T) {
 		check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 }
 
-// Peers that keep a connection busy without ever answering must cost no more than the attempt's time.
+// Peers that keep a connection busy without a response cost no more than the attempt's timeout.
 func TestHTTP01HostilePeers(t *testing.T) {
 	drip := func(conn net.Conn, first, rest string) {
 		io.WriteString(conn, first)
@@ -335,7 +335,7 @@ func TestHTTP01HostilePeers(t *testing.T) {
 		}
 	}
 	timedOut := expectation{problem: acme.Connection, transient: true, detail: "timed out"}
-	notHTTP := expectation{problem: acme.IncorrectResponse, detail: "isn't proper HTTP"}
+	notHTTP := expectation{problem: acme.IncorrectResponse, detail: "not valid HTTP"}
 	for name, c := range map[string]struct {
 		peer func(net.Conn)
 		want expectation
@@ -351,7 +351,7 @@ func TestHTTP01HostilePeers(t *testing.T) {
 		}, expectation{}},
 		"endless chunk extensions": {func(c net.Conn) {
 			drip(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1", strings.Repeat(";x", 8000))
-		}, expectation{problem: acme.IncorrectResponse, detail: "isn't proper HTTP"}},
+		}, expectation{problem: acme.IncorrectResponse, detail: "not valid HTTP"}},
 		"another protocol": {func(c net.Conn) { io.WriteString(c, "SSH-2.0-SECRET\r\n") }, notHTTP},
 		"a broken body": {func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"+testKeyAuth)

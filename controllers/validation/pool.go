@@ -14,17 +14,17 @@ const (
 	DefaultWaitingPerAccount = 10_000
 )
 
-// PoolConfig bounds a Pool; zero or less stands for the default.
+// PoolConfig bounds a Pool; zero or less means the default.
 type PoolConfig struct {
-	// Size is how many attempts run at once, PerAccount how many of one account, PerTarget how many at one target.
-	// As long as PerAccount is below Size, an account whose names are black holes leaves room for others.
+	// Size bounds the running attempts, PerAccount those of one account, PerTarget those at one target. PerAccount should be
+	// below Size: then an account whose names never answer leaves room for others.
 	Size, PerAccount, PerTarget int
-	// WaitingPerAccount bounds the attempts of one account that wait for their turn.
+	// WaitingPerAccount bounds the waiting attempts of one account.
 	WaitingPerAccount int
 }
 
-// Pool runs attempts. Accounts with waiting attempts take turns, whatever the number that each has; within an account
-// the first that its target has room for goes first.
+// Pool runs attempts. Accounts with waiting attempts take turns, regardless of their number of attempts. Within an account, the
+// first attempt whose target has room runs next.
 type Pool struct {
 	limits PoolConfig
 	ctx    context.Context
@@ -35,9 +35,9 @@ type Pool struct {
 	closed   bool
 	jobs     map[string]*job
 	accounts map[string]*accountQueue
-	// turns has the accounts with waiting jobs, the one whose turn is next first.
+	// turns lists the accounts with waiting jobs in the order of their turns.
 	turns   []*accountQueue
-	targets map[string]int // running, by target
+	targets map[string]int // running jobs by target
 	running int
 	waiting int
 }
@@ -56,11 +56,11 @@ type job struct {
 	done        func(Result)
 	ctx         context.Context
 	cancel      context.CancelFunc
-	// forgotten jobs don't report.
-	forgotten bool
+	// cancelled jobs don't report.
+	cancelled bool
 }
 
-// NewPool makes a pool. Close it after use.
+// NewPool returns a Pool. The caller must close it.
 func NewPool(c PoolConfig) *Pool {
 	c.Size = positive(c.Size, DefaultPoolSize)
 	c.PerAccount = positive(c.PerAccount, DefaultPerAccount)
@@ -71,6 +71,7 @@ func NewPool(c PoolConfig) *Pool {
 	return p
 }
 
+// positive returns n, or standard if n is not positive.
 func positive(n, standard int) int {
 	if n > 0 {
 		return n
@@ -78,11 +79,11 @@ func positive(n, standard int) int {
 	return standard
 }
 
-// Submit has an attempt run when its turn comes, and its result given to done, which is called once, from another
-// goroutine. The key says which attempt it is: while one with that key waits, runs or reports, another is not taken.
+// Submit queues an attempt. The pool calls run when the attempt's turn comes, and then done with the result, once, from another
+// goroutine. The key identifies the attempt: while an attempt with the key waits, runs or reports, Submit ignores another one.
 //
-// It reports whether the pool has an attempt with that key, this one or an earlier one. It has not when the account has
-// too many waiting, or the pool is closed.
+// Submit reports whether the pool has an attempt with the key, this one or an earlier one. It returns false if the account has
+// too many waiting attempts or the pool is closed.
 func (p *Pool) Submit(key, account, target string, run func(context.Context) Result, done func(Result)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,8 +113,8 @@ func (p *Pool) Submit(key, account, target string, run func(context.Context) Res
 	return true
 }
 
-// Cancel has the pool forget attempts: each isn't run, or its context ends. Its done isn't called unless that has begun. They go at
-// once, so that none begins in the place of another.
+// Cancel removes attempts: waiting ones don't run, and the contexts of running ones end. Their done is not called, unless the
+// call has begun. All keys are removed under one lock, so that none of the attempts starts in the slot of another one.
 func (p *Pool) Cancel(keys ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,29 +123,29 @@ func (p *Pool) Cancel(keys ...string) {
 		if !known {
 			continue
 		}
-		j.forgotten = true
+		j.cancelled = true
 		j.cancel()
 		delete(p.jobs, key)
 		if i := slices.Index(j.account.waiting, j); i >= 0 {
 			p.dequeue(j.account, i)
-			p.tidy(j.account)
+			p.dropIdle(j.account)
 		}
 	}
 }
 
-// Load says how many attempts run, and how many wait for their turn.
+// Load returns the numbers of running and waiting attempts.
 func (p *Pool) Load() (running, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running, p.waiting
 }
 
-// Close cancels every attempt and waits until none runs and no done is under way. It must not be called from a done.
+// Close cancels every attempt, and waits until each run and done has returned. A done must not call Close.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	for _, j := range p.jobs {
-		j.forgotten = true
+		j.cancelled = true
 	}
 	clear(p.jobs)
 	p.turns, p.waiting = nil, 0
@@ -153,7 +154,7 @@ func (p *Pool) Close() {
 	p.work.Wait()
 }
 
-// schedule starts what there is room for. The lock is held.
+// schedule starts waiting jobs while there is room. The caller holds the lock.
 func (p *Pool) schedule() {
 	for p.running < p.limits.Size {
 		j := p.next()
@@ -167,8 +168,8 @@ func (p *Pool) schedule() {
 	}
 }
 
-// next takes the job whose turn it is. An account that is skipped, since it has its share or its targets are busy,
-// keeps its place in front.
+// next removes the next job from its queue and returns it, or returns nil if no job may run. An account that is skipped, since
+// it has enough running jobs or its targets are busy, keeps its turn.
 func (p *Pool) next() *job {
 	for _, queue := range p.turns {
 		if queue.running >= p.limits.PerAccount {
@@ -189,7 +190,7 @@ func (p *Pool) next() *job {
 	return nil
 }
 
-// dequeue takes a waiting job out of its account's queue, and the account out of the turns if that was the last one.
+// dequeue removes a waiting job from its account's queue, and an account without waiting jobs from the turns.
 func (p *Pool) dequeue(queue *accountQueue, i int) {
 	queue.waiting = slices.Delete(queue.waiting, i, i+1)
 	p.waiting--
@@ -199,24 +200,25 @@ func (p *Pool) dequeue(queue *accountQueue, i int) {
 	}
 }
 
-// tidy forgets an account that has nothing here.
-func (p *Pool) tidy(queue *accountQueue) {
+// dropIdle removes an account without running and waiting jobs.
+func (p *Pool) dropIdle(queue *accountQueue) {
 	if queue.running == 0 && len(queue.waiting) == 0 {
 		delete(p.accounts, queue.name)
 	}
 }
 
-// perform gives its place to the next job before it reports, so that a slow done holds up nobody else.
+// perform runs a job. It frees the slot before it reports, so that a slow done delays no other job.
 func (p *Pool) perform(j *job) {
 	defer j.cancel()
 	result := j.run(j.ctx)
-	if p.vacate(j) {
+	if p.freeSlot(j) {
 		j.done(result)
-		p.release(j)
+		p.freeKey(j)
 	}
 }
 
-func (p *Pool) vacate(j *job) (report bool) {
+// freeSlot starts the next job in the slot of one that has run, and returns whether to report its result.
+func (p *Pool) freeSlot(j *job) (report bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
@@ -224,15 +226,15 @@ func (p *Pool) vacate(j *job) (report bool) {
 	if p.targets[j.target]--; p.targets[j.target] == 0 {
 		delete(p.targets, j.target)
 	}
-	p.tidy(j.account)
+	p.dropIdle(j.account)
 	if !p.closed {
 		p.schedule()
 	}
-	return !j.forgotten
+	return !j.cancelled
 }
 
-// release frees the key, unless it was cancelled while reporting and is another job's by now.
-func (p *Pool) release(j *job) {
+// freeKey frees the job's key, unless Cancel freed it during the report and another job has it.
+func (p *Pool) freeKey(j *job) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.jobs[j.key] == j {

@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 )
 
-// stall is a pool whose attempts run until they are let go, and that says what it started and reported, in order. Its
-// tests run in a synctest bubble: settle returns when nothing more happens by itself.
+// stall is a pool whose attempts run until the test ends them. It records the started and reported attempts in order. Its tests
+// run in a synctest bubble: settle returns when every goroutine is blocked.
 type stall struct {
 	*Pool
 	mu       sync.Mutex
@@ -191,7 +191,8 @@ func TestPoolCancel(t *testing.T) {
 	})
 }
 
-// A key that is cancelled while it runs may be submitted again at once; the first run's end is nothing to the second.
+// A key that is cancelled while its attempt runs may be submitted again at once. The end of the first run does not affect the
+// second one.
 func TestPoolCancelAndSubmitAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(PoolConfig{})
@@ -251,7 +252,7 @@ func TestPoolClose(t *testing.T) {
 	})
 }
 
-// Whatever the order of events, the bounds hold, every attempt reports once, and nothing is left behind.
+// In every order of events the bounds hold, every attempt reports once, and the pool is empty in the end.
 func TestPoolUnderLoad(t *testing.T) {
 	limits := PoolConfig{Size: 8, PerAccount: 4, PerTarget: 3}
 	p := NewPool(limits)

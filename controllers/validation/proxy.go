@@ -19,26 +19,26 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// maxProxyAnswer bounds the answer to CONNECT, in bytes.
+// maxProxyAnswer bounds the response to CONNECT, in bytes.
 const maxProxyAnswer = 16 << 10
 
-// Proxy is a way out of the network, for where there is no other. It is told addresses, never names: those that were
-// judged. The resolvers are asked without it.
+// Proxy is an egress proxy for networks without direct egress. It gets checked addresses, never names. Queries to resolvers
+// don't use it.
 type Proxy struct {
-	// URL is "http://host:port" for one that knows CONNECT (RFC 9110 section 9.3.6), "socks5://host:port" for a SOCKS one
-	// (RFC 1928).
+	// URL is "http://host:port" for a proxy with CONNECT (RFC 9110 section 9.3.6), or "socks5://host:port" for a SOCKS proxy (RFC
+	// 1928).
 	URL string
-	// Username and Password for the proxy; none without a name. Nobody else is sent them.
+	// Username and Password for the proxy; an empty Username means none. They are sent to the proxy alone.
 	Username, Password string
 	// Dial connects to the proxy; nil for a plain net.Dialer.
 	Dial DialFunc
 }
 
-// Dialer gives what connects through the proxy, or says what is wrong with it.
+// Dialer returns a function that connects through the proxy, or an error if the proxy is invalid.
 func (p Proxy) Dialer() (DialFunc, error) {
 	u, err := url.Parse(p.URL)
 	if err != nil || u.Hostname() == "" || !isPort(u.Port()) || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, errors.New("a proxy is given as http://host:port or socks5://host:port")
+		return nil, errors.New("the URL of a proxy must be http://host:port or socks5://host:port")
 	}
 	if p.Dial == nil {
 		p.Dial = new(net.Dialer).DialContext
@@ -49,7 +49,7 @@ func (p Proxy) Dialer() (DialFunc, error) {
 	case "socks5":
 		return p.throughSOCKS(u.Host)
 	}
-	return nil, fmt.Errorf("proxies of the kind %q aren't known, only http and socks5", acme.Printable(u.Scheme, 16))
+	return nil, fmt.Errorf("proxy scheme %q is not supported, only http and socks5 are", acme.Printable(u.Scheme, 16))
 }
 
 func isPort(s string) bool {
@@ -57,7 +57,7 @@ func isPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// proxyError says in our own words what went wrong on the way to the target.
+// proxyError is a failure at the proxy, without data from the proxy.
 type proxyError string
 
 func (e proxyError) Error() string { return "the egress proxy " + string(e) }
@@ -74,7 +74,7 @@ func (p Proxy) dialProxy(ctx context.Context, address string) (net.Conn, error) 
 	if why == "" {
 		why = "failed"
 	}
-	return nil, proxyError("can't be reached: " + why)
+	return nil, proxyError("is unreachable: " + why)
 }
 
 func (p Proxy) throughHTTP(address string) DialFunc {
@@ -87,20 +87,20 @@ func (p Proxy) throughHTTP(address string) DialFunc {
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { hangUp(conn) })
+		stop := context.AfterFunc(ctx, func() { closeQuietly(conn) })
 		tunnel, err := connect(conn, target, header)
 		if !stop() {
 			err = ctx.Err()
 		}
 		if err != nil {
-			hangUp(conn)
+			closeQuietly(conn)
 			return nil, err
 		}
 		return tunnel, nil
 	}
 }
 
-// connect asks for a tunnel to the target.
+// connect requests a tunnel to the target on a connection to the proxy, and returns the tunnel.
 func connect(conn net.Conn, target string, header http.Header) (net.Conn, error) {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: target}, Host: target, Header: header}
 	if err := request.Write(conn); err != nil {
@@ -108,21 +108,21 @@ func connect(conn net.Conn, target string, header http.Header) (net.Conn, error)
 	}
 	limited := &io.LimitedReader{R: conn, N: maxProxyAnswer}
 	from := bufio.NewReader(limited)
-	answer, err := http.ReadResponse(from, request) //nolint:bodyclose // there is none: what follows is the tunnel
+	answer, err := http.ReadResponse(from, request) //nolint:bodyclose // there is no body: the tunnel follows
 	if err != nil {
-		return nil, proxyError("gave no proper answer")
+		return nil, proxyError("sent an invalid response")
 	}
 	if answer.StatusCode != http.StatusOK {
 		return nil, proxyError(fmt.Sprintf("answered with HTTP status %d", answer.StatusCode))
 	}
-	if early := from.Buffered(); early > 0 { // the target spoke at once
-		said, _ := from.Peek(early)
-		return readConn{conn, io.MultiReader(strings.NewReader(string(said)), conn)}, nil
+	if early := from.Buffered(); early > 0 { // data from the target
+		data, _ := from.Peek(early)
+		return readConn{conn, io.MultiReader(strings.NewReader(string(data)), conn)}, nil
 	}
 	return conn, nil
 }
 
-// readConn is a connection of which something was read already.
+// readConn is a connection whose reader also returns data that was read before.
 type readConn struct {
 	net.Conn
 	reader io.Reader
@@ -148,18 +148,18 @@ func (p Proxy) throughSOCKS(address string) (DialFunc, error) {
 			return conn, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.Is(err, os.ErrDeadlineExceeded): // the client's, a moment before the context's
+		case errors.Is(err, os.ErrDeadlineExceeded): // the SOCKS client's deadline, shortly before the context's
 			return nil, context.DeadlineExceeded
 		case errors.As(err, &known):
 			return nil, known
 		case errors.As(err, &refused) && reason(refused.Err) == "":
 			return nil, proxyError("refused: " + acme.Printable(strings.TrimPrefix(refused.Err.Error(), "unknown error "), 64))
 		}
-		return nil, proxyError("gave no proper answer")
+		return nil, proxyError("sent an invalid response")
 	}, nil
 }
 
-// contextDialer dials the proxy for the SOCKS client.
+// contextDialer is the SOCKS client's dialer for the proxy.
 type contextDialer func(ctx context.Context, address string) (net.Conn, error)
 
 func (d contextDialer) DialContext(ctx context.Context, _, address string) (net.Conn, error) {

@@ -17,7 +17,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// tunnel joins the two ends until one of them is closed.
+// tunnel copies between two connections until one of them is closed.
 func tunnel(a, b net.Conn) {
 	go func() {
 		_, _ = io.Copy(a, b)
@@ -27,7 +27,7 @@ func tunnel(a, b net.Conn) {
 	b.Close()
 }
 
-// httpProxy is an HTTP proxy that knows CONNECT, to where the world's routes lead.
+// httpProxy starts an HTTP proxy with CONNECT, which follows the world's routes.
 func (w *world) httpProxy(credentials string) string {
 	return serveHTTP(w.t, func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") != credentials {
@@ -49,7 +49,7 @@ func (w *world) httpProxy(credentials string) string {
 	})
 }
 
-// socksProxy is a SOCKS proxy without or with a password (RFC 1928, RFC 1929).
+// socksProxy starts a SOCKS proxy, without or with a password (RFC 1928, RFC 1929).
 func (w *world) socksProxy(credentials string) string {
 	return serveRaw(w.t, func(conn net.Conn) {
 		from := bufio.NewReader(conn)
@@ -83,7 +83,7 @@ func (w *world) socksProxy(credentials string) string {
 	})
 }
 
-// through makes a validator that has no other way than the proxy.
+// through returns a validator whose only egress is the proxy.
 func (w *world) through(p Proxy) *Validator {
 	w.t.Helper()
 	dial, err := p.Dialer()
@@ -117,7 +117,7 @@ func TestProxies(t *testing.T) {
 			v := w.through(start(w))
 			expectation{}.check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 			expectation{}.check(t, v.Validate(t.Context(), ipRequest(acme.HTTP01, "2001:db8::2")))
-			// The proxy is told addresses alone, and only those that are permitted.
+			// The proxy gets addresses alone, and only permitted ones.
 			equal(t, "dials", w.dials, []string{"[2001:db8::1]:80", "192.0.2.1:80", "[2001:db8::2]:80"})
 			w.dials = nil
 			expectation{problem: acme.Connection, detail: "loopback"}.check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "lo.test")))
@@ -141,11 +141,11 @@ func TestProxyFailures(t *testing.T) {
 		detail string
 	}{
 		"another status":            {"http", says("HTTP/1.1 403 SECRET\r\n\r\nSECRET"), "answered with HTTP status 403"},
-		"no HTTP":                   {"http", says("SECRET\r\n\r\n"), "gave no proper answer"},
-		"endless":                   {"http", func(c net.Conn) { io.Copy(c, endless("HTTP/1.1 200 OK\r\n", "a: b\r\n")) }, "gave no proper answer"},
+		"no HTTP":                   {"http", says("SECRET\r\n\r\n"), "sent an invalid response"},
+		"endless":                   {"http", func(c net.Conn) { io.Copy(c, endless("HTTP/1.1 200 OK\r\n", "a: b\r\n")) }, "sent an invalid response"},
 		"closed":                    {"http", func(net.Conn) {}, "the egress proxy "},
 		"no SOCKS":                  {"socks5", says("SECRET"), "the egress proxy "},
-		"SOCKS closed":              {"socks5", func(net.Conn) {}, "gave no proper answer"},
+		"SOCKS closed":              {"socks5", func(net.Conn) {}, "sent an invalid response"},
 		"a password that is wanted": {"socks5", says("\x05\xff"), "no acceptable authentication methods"},
 		"SOCKS refuses":             {"socks5", func(c net.Conn) { says("\x05\x00")(c); says("\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00")(c) }, "refused: connection not allowed by ruleset"},
 	} {
@@ -161,7 +161,7 @@ func TestProxyFailures(t *testing.T) {
 	for _, scheme := range []string{"http", "socks5"} {
 		t.Run("none there: "+scheme, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
-			expectation{problem: acme.Connection, transient: true, detail: "the egress proxy can't be reached: connection refused"}.
+			expectation{problem: acme.Connection, transient: true, detail: "the egress proxy is unreachable: connection refused"}.
 				check(t, w.through(Proxy{URL: scheme + "://127.0.0.1:1"}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		})
 		t.Run("silent: "+scheme, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestProxyFailures(t *testing.T) {
 	}
 }
 
-// endless is text that goes on for ever.
+// endless returns an endless text.
 func endless(first, again string) io.Reader {
 	return io.MultiReader(strings.NewReader(first), repeat(again))
 }
@@ -193,7 +193,7 @@ type repeat string
 
 func (r repeat) Read(b []byte) (int, error) { return copy(b, strings.Repeat(string(r), 100)), nil }
 
-// A target that speaks first is heard, though its words come with the proxy's.
+// Data that the target sends first is not lost, though it arrives together with the proxy's response.
 func TestProxyKeepsEarlyWords(t *testing.T) {
 	address := serveRaw(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello") })
 	dial, err := Proxy{URL: "http://" + address}.Dialer()

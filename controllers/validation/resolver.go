@@ -16,13 +16,13 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// maxCNAMEs bounds an alias chain. Resolvers themselves give up at eight to sixteen.
+// maxCNAMEs bounds a chain of CNAME records. Resolvers themselves allow eight to sixteen.
 const maxCNAMEs = 10
 
 const resolvConf = "/etc/resolv.conf"
 
-// resolver asks recursive DNS servers. It never appends a search domain, but for the cluster's own (see absolute), and
-// caches nothing: the servers do.
+// resolver queries recursive DNS servers. It appends no search domain except the cluster's (see absolute). It has no cache, since
+// the servers have one.
 type resolver struct {
 	servers []string
 	// clusterDomain is canonical; "" for none.
@@ -30,10 +30,11 @@ type resolver struct {
 	dial          DialFunc
 	// timeout of one exchange with one server.
 	timeout time.Duration
-	// preferred is the index of the server that answered last, so that a dead one costs its timeout only once.
+	// preferred is the index of the server that answered last, so that an unreachable server costs its timeout only once.
 	preferred atomic.Int32
 }
 
+// newResolver returns a resolver for the servers, by default those of /etc/resolv.conf.
 func newResolver(servers []string, dial DialFunc, timeout time.Duration) (*resolver, error) {
 	r := &resolver{dial: dial, timeout: timeout}
 	if r.dial == nil {
@@ -59,7 +60,7 @@ func newResolver(servers []string, dial DialFunc, timeout time.Duration) (*resol
 	return r, nil
 }
 
-// parseServer takes an address with or without a port. A name would need a resolver to find the resolver.
+// parseServer returns the IP address and port of a server; the default port is 53. Names are rejected: they would need a resolver.
 func parseServer(s string) (string, error) {
 	if addrPort, err := netip.ParseAddrPort(s); err == nil && addrPort.Port() != 0 {
 		return addrPort.String(), nil
@@ -75,15 +76,15 @@ func parseServer(s string) (string, error) {
 	return netip.AddrPortFrom(addr, 53).String(), nil
 }
 
-// answer is what DNS says about a name and a type.
+// answer is the result of a lookup.
 type answer struct {
-	// records of the type that was asked for.
+	// records of the queried type.
 	records []dns.RR
-	// chain has the names that CNAMEs led to.
+	// chain lists the targets of the CNAME records that were followed.
 	chain []string
 	// nxdomain is whether the name, or the last of the chain, doesn't exist.
 	nxdomain bool
-	// server that answered last, or failed to.
+	// server that was queried last.
 	server string
 }
 
@@ -94,8 +95,8 @@ func (r *Record) addAnswer(ans answer) {
 	}
 }
 
-// absolute is the canonical form of a name. That of a Service in its short form, "name.namespace.svc", is completed by
-// the cluster's domain, as every Pod's search list does: cluster DNS knows no other.
+// absolute returns the canonical form of a name. It appends the cluster's domain to a Service's short name,
+// "name.namespace.svc", as every Pod's search list does: cluster DNS only has the full name.
 func (r *resolver) absolute(name string) string {
 	name = dns.CanonicalName(name)
 	if r.clusterDomain != "" && strings.HasSuffix(name, ".svc.") {
@@ -104,8 +105,8 @@ func (r *resolver) absolute(name string) string {
 	return name
 }
 
-// lookup asks for the records of a type, and follows CNAMEs where the server hasn't. That there are none isn't a
-// failure; that nobody could say is one.
+// lookup returns the records of a type, and follows CNAME records that the server has not followed. An answer without records
+// is no failure.
 func (r *resolver) lookup(ctx context.Context, name string, qtype uint16) (answer, *failure) {
 	name = r.absolute(name)
 	ans := answer{}
@@ -130,8 +131,8 @@ func (r *resolver) lookup(ctx context.Context, name string, qtype uint16) (answe
 	}
 }
 
-// follow finds the records of a type in a reply, from the last name of the chain on, and adds the aliases on the way.
-// What the reply holds beside that, it was not asked for.
+// follow returns the records of a type in a reply for the last name of the chain, or for the target of its CNAME records, which
+// it appends to the chain. It ignores all other records.
 func follow(reply *dns.Msg, chain []string, qtype uint16) (records []dns.RR, longer []string, fault string) {
 	for {
 		name := chain[len(chain)-1]
@@ -146,13 +147,13 @@ func follow(reply *dns.Msg, chain []string, qtype uint16) (records []dns.RR, lon
 			return nil, chain, "its CNAME records form a loop"
 		}
 		if len(chain) > maxCNAMEs {
-			return nil, chain, "it has too long a chain of CNAME records"
+			return nil, chain, "its chain of CNAME records is too long"
 		}
 		chain = append(chain, target)
 	}
 }
 
-// at gives the records of a name, and where its CNAME leads to.
+// at returns the records of a name, and the target of its CNAME record.
 func at(section []dns.RR, name string, qtype uint16) (records []dns.RR, target, fault string) {
 	for _, rr := range section {
 		h := rr.Header()
@@ -160,7 +161,7 @@ func at(section []dns.RR, name string, qtype uint16) (records []dns.RR, target, 
 			continue
 		}
 		if h.Rrtype == qtype {
-			// The parser takes these, since they occur in dynamic updates. A record that can't be read isn't absent.
+			// The parser accepts records without data, since they occur in dynamic updates. Such a record is a fault, not absent.
 			if h.Rdlength == 0 {
 				return nil, "", "a record has no data"
 			}
@@ -173,7 +174,7 @@ func at(section []dns.RR, name string, qtype uint16) (records []dns.RR, target, 
 	return records, target, ""
 }
 
-// query asks the servers one after the other. A datagram can be lost, so all are asked again where one timed out.
+// query queries the servers one after the other, and all of them a second time if one timed out: a datagram can be lost.
 func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply *dns.Msg, server string, failed *failure) {
 	first := int(r.preferred.Load())
 	mayRetry := false
@@ -202,6 +203,7 @@ func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply 
 	return nil, server, failed
 }
 
+// lookupFailure returns the failure for the error of an exchange.
 func lookupFailure(err error, name string, qtype uint16, server string) *failure {
 	var rcode rcodeError
 	why := reason(err)
@@ -216,7 +218,7 @@ func lookupFailure(err error, name string, qtype uint16, server string) *failure
 	return definite(acme.DNSProblem, "%s of %s from %s: %s", dns.TypeToString[qtype], shown(name), server, why)
 }
 
-// shown quotes a name for people, without the final dot.
+// shown returns a quoted name for problems, without the final dot.
 func shown(name string) string {
 	return fmt.Sprintf("%q", acme.Printable(strings.TrimSuffix(name, "."), acme.MaxNameLength))
 }

@@ -28,7 +28,7 @@ func testResolver(t *testing.T, timeout time.Duration, servers ...string) *resol
 	return r
 }
 
-// reply makes a handler that answers with what change makes of an empty answer.
+// reply returns a handler that answers with an empty reply, changed by change.
 func reply(change func(query, reply *dns.Msg)) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, query *dns.Msg) {
 		m := new(dns.Msg).SetReply(query)
@@ -104,7 +104,7 @@ func TestLookupOutcomes(t *testing.T) {
 	zone := func(records ...string) dns.HandlerFunc { return zoneHandler(t, records...) }
 	for name, c := range map[string]struct {
 		handler dns.HandlerFunc
-		// failure is part of its detail, or "" for an answer with so many records.
+		// failure is a part of the detail, or "" for an answer with the number of records.
 		failure   string
 		transient bool
 		records   int
@@ -118,7 +118,7 @@ func TestLookupOutcomes(t *testing.T) {
 		"CNAME loop":       {handler: zone("a.test. CNAME b.test.", "b.test. CNAME a.test."), failure: "form a loop"},
 		"CNAME to itself":  {handler: zone("a.test. CNAME A.test."), failure: "form a loop"},
 		"ten CNAMEs":       {handler: reply(func(_, m *dns.Msg) { m.Answer = flood(9) }), records: 1},
-		"eleven CNAMEs":    {handler: reply(func(_, m *dns.Msg) { m.Answer = flood(10) }), failure: "too long a chain"},
+		"eleven CNAMEs":    {handler: reply(func(_, m *dns.Msg) { m.Answer = flood(10) }), failure: "chain of CNAME records is too long"},
 		"SERVFAIL":         {handler: rcode(dns.RcodeServerFailure), failure: "SERVFAIL", transient: true},
 		"REFUSED":          {handler: rcode(dns.RcodeRefused), failure: "REFUSED", transient: true},
 		"an unknown code": {handler: reply(func(_, m *dns.Msg) {
@@ -154,7 +154,7 @@ func TestLookupOutcomes(t *testing.T) {
 		}), failure: "truncated over TCP"},
 		"only without EDNS": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
 			if q.IsEdns0() != nil {
-				// RFC 6891 section 7: such a server may leave even the question out.
+				// RFC 6891 section 7: such a server may omit even the question.
 				w.WriteMsg(&dns.Msg{MsgHdr: dns.MsgHdr{Id: q.Id, Response: true, Rcode: dns.RcodeFormatError}})
 				return
 			}
@@ -189,7 +189,7 @@ func TestLookupOutcomes(t *testing.T) {
 				m.Id++
 			}
 			w.WriteMsg(m)
-		}, failure: "another question"},
+		}, failure: "another query"},
 		"closes TCP": {handler: func(w dns.ResponseWriter, q *dns.Msg) {
 			if overTCP(w) {
 				w.Close()
@@ -235,7 +235,7 @@ func manyRecords(t *testing.T, n int) dns.HandlerFunc {
 	return zoneHandler(t, zone...)
 }
 
-// Answers that an attacker may inject: none of them is taken, the right one that follows is.
+// Injected replies are ignored, and the genuine reply that follows is accepted.
 func TestLookupIgnoresSpoofedDatagrams(t *testing.T) {
 	for name, spoil := range map[string]func(*dns.Msg){
 		"wrong id":      func(m *dns.Msg) { m.Id++ },
@@ -270,9 +270,8 @@ func TestLookupIgnoresSpoofedDatagrams(t *testing.T) {
 	}
 }
 
-// pipedDNS is a network of DNS servers, by address, without sockets, so that it works in a synctest bubble, where a
-// timeout takes no time. A pipe keeps the bounds of what is written, as a datagram does. A server that returns nil
-// stays silent.
+// pipedDNS is a network of DNS servers by address, without sockets, for a synctest bubble, where timeouts take no time. A pipe
+// preserves the bounds of each write, as datagrams do. A server that returns nil does not answer.
 type pipedDNS map[string]func(*dns.Msg) *dns.Msg
 
 func (p pipedDNS) dial(_ context.Context, _, address string) (net.Conn, error) {
@@ -370,18 +369,18 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 		silent := func(*dns.Msg) *dns.Msg { asked.Add(1); cancel(); return nil }
 		r := pipedDNS{"192.0.2.1:53": silent, "192.0.2.2:53": silent}.resolver(t, "192.0.2.1", "192.0.2.2")
 		_, failed := r.lookup(ctx, "a.test", dns.TypeA)
-		if failed == nil || !strings.Contains(failed.problem.Detail, "called off") || asked.Load() != 1 {
+		if failed == nil || !strings.Contains(failed.problem.Detail, "cancelled") || asked.Load() != 1 {
 			t.Errorf("got %v after %d queries", failed, asked.Load())
 		}
 	})
 }
 
-// A server that isn't recursive leaves CNAMEs to be followed here, one query each, with the same bounds.
+// CNAME records that a server does not follow are followed by the resolver, with a query each and the same bounds.
 func TestLookupFollowsCNAMEs(t *testing.T) {
 	for _, c := range []struct {
 		links   int
 		failure string
-	}{{3, ""}, {maxCNAMEs, ""}, {maxCNAMEs + 1, "too long a chain"}, {-1, "loop"}} {
+	}{{3, ""}, {maxCNAMEs, ""}, {maxCNAMEs + 1, "chain of CNAME records is too long"}, {-1, "loop"}} {
 		var queries atomic.Int32
 		server := serveDNS(t, reply(func(q, m *dns.Msg) {
 			queries.Add(1)
@@ -417,7 +416,7 @@ func TestLookupOfAnImpossibleName(t *testing.T) {
 	}
 }
 
-// The dialer of the resolvers is used for UDP and TCP alike, and its errors don't reach the client.
+// The resolvers' dialer is used for UDP and TCP, and its errors are not shown to the client.
 func TestResolverDialer(t *testing.T) {
 	r, err := newResolver([]string{"192.0.2.53"}, func(_ context.Context, _, address string) (net.Conn, error) {
 		if address != "192.0.2.53:53" {
@@ -456,7 +455,7 @@ func TestResolverWriteFails(t *testing.T) {
 	}
 }
 
-// FuzzDNSReply looks for messages that make the resolver panic, loop, or take a record that wasn't asked for.
+// FuzzDNSReply searches for messages that make the resolver panic, loop, or accept a record that was not queried.
 func FuzzDNSReply(f *testing.F) {
 	query := new(dns.Msg).SetQuestion("a.test.", dns.TypeTXT)
 	for _, records := range [][]string{
@@ -500,7 +499,7 @@ func FuzzDNSReply(f *testing.F) {
 	})
 }
 
-// consume does with a record what the callers of lookup do.
+// consume uses a record as the callers of lookup do.
 func consume(rr dns.RR) {
 	var record Record
 	switch rr := rr.(type) {

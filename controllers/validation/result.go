@@ -12,20 +12,20 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Result is the outcome of an attempt. Its zero value isn't a success.
+// Result is the outcome of an attempt. The zero value is not a success.
 type Result struct {
-	// Valid is whether control was proved. Nothing else says so, the absence of a problem least of all.
+	// Valid is whether control was proved. No other field decides that: a Result without a problem may be invalid.
 	Valid bool
-	// Problem says what went wrong; nil if and only if Valid.
+	// Problem of a failed attempt; nil if and only if Valid.
 	Problem *acme.Problem
 	// Transient is whether another attempt may succeed without a change by the client: a timeout, a refused connection, SERVFAIL,
 	// or a proof that may not be visible yet (RFC 8555 section 8.2).
 	Transient bool
-	// Cause is what the CA's own people have to know of a failure, and clients not: that of their machines' troubles.
+	// Cause of a failure on the CA's own side, for its operators. Clients never see it.
 	Cause string
-	// Until is when the proof ceases to count by its own terms, after which nothing may be issued on it; zero for never.
+	// Until is the expiry of the proof by its own terms. No certificate may be issued after it. Zero means no expiry.
 	Until time.Time
-	// Record of what was seen.
+	// Record of the attempt's observations.
 	Record Record
 }
 
@@ -36,35 +36,35 @@ const (
 	MaxRecordDNSRecord = 300
 )
 
-// Record is what an attempt saw, for people who look for the reason of a failure. It is bounded, and printable.
+// Record holds the observations of an attempt, for people who diagnose a failure. It is bounded and printable.
 type Record struct {
 	// Time at which the attempt began.
 	Time time.Time `json:"time"`
-	// DurationMillis is how long it took, in milliseconds.
+	// DurationMillis is the duration of the attempt, in milliseconds.
 	DurationMillis int64 `json:"durationMillis"`
-	// Resolver is the DNS server that answered last, or failed to.
+	// Resolver is the DNS server that was queried last.
 	Resolver string `json:"resolver,omitempty"`
-	// Addresses that names resolved to, those included that may not be connected to.
+	// Addresses that names resolved to, including denied ones.
 	Addresses []string `json:"addresses,omitempty"`
-	// AddressUsed is the address and port that was connected to last, or in vain.
+	// AddressUsed is the address and port that was dialled last.
 	AddressUsed string `json:"addressUsed,omitempty"`
 	// URLs that were fetched, redirects included.
 	URLs []string `json:"urls,omitempty"`
-	// Records are the DNS records that were seen, shortened: CNAME, TXT and CAA.
+	// Records are the DNS records in the answers, shortened: CNAME, TXT and CAA.
 	Records []string `json:"records,omitempty"`
-	// Perspectives are what was seen from elsewhere, of those that were waited for.
+	// Perspectives are the results of the remote perspectives that answered in time.
 	Perspectives []PerspectiveRecord `json:"perspectives,omitempty"`
 }
 
-// PerspectiveRecord is what a perspective saw, in short.
+// PerspectiveRecord is the short record of a perspective.
 type PerspectiveRecord struct {
 	// Name of the perspective.
 	Name string `json:"name"`
-	// Valid is whether control was proved there.
+	// Valid is whether the perspective confirmed control.
 	Valid bool `json:"valid"`
-	// Problem says what went wrong there, or on the way there.
+	// Problem of the perspective, or of the request to it.
 	Problem string `json:"problem,omitempty"`
-	// DurationMillis is how long it took, in milliseconds.
+	// DurationMillis is the duration of the attempt, in milliseconds.
 	DurationMillis int64 `json:"durationMillis,omitempty"`
 	// Resolver, Addresses and AddressUsed are as in a Record.
 	Resolver    string   `json:"resolver,omitempty"`
@@ -83,8 +83,8 @@ func appendBounded(list []string, item string, limit int) []string {
 	return append(list, acme.Printable(item, limit))
 }
 
-// verdict is what a step of a validation comes to. Only proven is a success, and is returned in the one place of each
-// step that has compared the proof, so that no error path can be taken for one.
+// verdict is the outcome of a step of a validation. Only proven is a success. Each step returns proven in one place alone, after
+// it has compared the proof, so that no error path looks like a success.
 type verdict int
 
 const (
@@ -92,26 +92,28 @@ const (
 	proven
 )
 
-// failure says why a step failed. Steps return it as a pointer of its own type, not as an error.
+// failure is the reason why a step failed. Steps return *failure, not error.
 type failure struct {
 	problem   *acme.Problem
 	transient bool
 }
 
+// definite returns a failure that another attempt would repeat.
 func definite(t acme.ProblemType, format string, args ...any) *failure {
 	return &failure{problem: acme.NewProblem(t, format, args...)}
 }
 
-// transient is a failure to connect that may be over soon.
+// transient returns a failure to connect that may pass.
 func transient(format string, args ...any) *failure {
 	return &failure{problem: acme.NewProblem(acme.Connection, format, args...), transient: true}
 }
 
-// notYet is a failure of a proof that may not be visible everywhere yet, which is tried again (RFC 8555 section 8.2).
+// notYet returns a transient failure for a proof that may not be visible yet (RFC 8555 section 8.2).
 func notYet(t acme.ProblemType, format string, args ...any) *failure {
 	return &failure{problem: acme.NewProblem(t, format, args...), transient: true}
 }
 
+// conclude returns the Result of a verdict and a failure.
 func conclude(got verdict, failed *failure) Result {
 	if got == proven && failed == nil {
 		return Result{Valid: true}
@@ -122,7 +124,8 @@ func conclude(got verdict, failed *failure) Result {
 	return Result{Problem: failed.problem, Transient: failed.transient}
 }
 
-// reason puts a network error into words of our own: the texts of errors can hold what the peer sent.
+// reason returns a text for a network error, or "" if there is none. It never returns the text of the error, which can contain
+// data from the peer.
 func reason(err error) string {
 	var errno syscall.Errno
 	var netErr net.Error
@@ -131,7 +134,7 @@ func reason(err error) string {
 	case errors.As(err, &proxyErr):
 		return proxyErr.Error()
 	case errors.Is(err, context.Canceled):
-		return "the attempt was called off"
+		return "the attempt was cancelled"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return "timed out"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -6,7 +6,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// The names of Services are looked up as cluster DNS knows them, in every step of a validation; others never are.
+// Every step of a validation completes the names of Services with the cluster's domain, and no other names.
 func TestServices(t *testing.T) {
 	zone := []string{"web.team-a.svc.cluster.local. A 10.96.0.7", "other.team-a.svc.cluster.local. A 10.96.0.8", "a.test. A 10.96.0.9"}
 	for name, c := range map[string]struct {

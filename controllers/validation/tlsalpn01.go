@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// alpnProtocol is what both sides have to agree on (RFC 8737 section 6.2).
+// alpnProtocol is the protocol that both sides must negotiate (RFC 8737 section 6.2).
 const alpnProtocol = "acme-tls/1"
 
 var (
@@ -26,19 +26,19 @@ var (
 	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 )
 
-// tlsALPN01 is RFC 8737 section 3: a TLS server at the name shows a self-signed certificate that holds the digest of
-// the key authorization.
+// tlsALPN01 validates tls-alpn-01 (RFC 8737 section 3): a TLS server at the name presents a self-signed certificate with the
+// digest of the key authorization.
 func (a *attempt) tlsALPN01(ctx context.Context) (verdict, *failure) {
 	conn, failed := a.reach(ctx, a.req.Identifier.Value, a.tlsPort)
 	if failed != nil {
 		return unproven, failed
 	}
-	defer hangUp(conn)
+	defer closeQuietly(conn)
 	secure := tls.Client(conn, &tls.Config{
 		ServerName: serverName(a.req.Identifier),
 		NextProtos: []string{alpnProtocol},
 		MinVersion: tls.VersionTLS12,
-		// The certificate is self-signed; what counts in it is checked below.
+		// The certificate is self-signed; certificateFault checks it.
 		InsecureSkipVerify: true,
 	})
 	if err := secure.HandshakeContext(ctx); err != nil {
@@ -46,31 +46,32 @@ func (a *attempt) tlsALPN01(ctx context.Context) (verdict, *failure) {
 	}
 	state := secure.ConnectionState()
 	if state.NegotiatedProtocol != alpnProtocol {
-		return unproven, definite(acme.Unauthorized, "the TLS server at %s didn't agree to the protocol %q", a.record.AddressUsed, alpnProtocol)
+		return unproven, definite(acme.Unauthorized, "the TLS server at %s did not negotiate the protocol %q", a.record.AddressUsed, alpnProtocol)
 	}
 	if len(state.PeerCertificates) == 0 {
-		return unproven, definite(acme.TLS, "the TLS server at %s shows no certificate", a.record.AddressUsed)
+		return unproven, definite(acme.TLS, "the TLS server at %s presented no certificate", a.record.AddressUsed)
 	}
 	if why := certificateFault(state.PeerCertificates[0], a.req.Identifier, a.keyAuthorization()); why != "" {
-		return unproven, definite(acme.IncorrectResponse, "the certificate that %s shows %s", a.record.AddressUsed, why)
+		return unproven, definite(acme.IncorrectResponse, "the certificate of %s %s", a.record.AddressUsed, why)
 	}
 	return proven, nil
 }
 
-// serverName is the SNI: a name as it is, an address as its reverse name (RFC 8738 section 6), since SNI has no
-// addresses.
+// serverName returns the SNI for an identifier: the name, or the reverse name of an address (RFC 8738 section 6), since SNI has
+// no addresses.
 func serverName(id acme.Identifier) string {
 	if id.Type == acme.IP {
 		reverse, err := dns.ReverseAddr(id.Value)
 		if err != nil {
-			return "" // not an address: the certificate won't match either
+			return "" // not an address, so the certificate won't match either
 		}
 		return strings.TrimSuffix(reverse, ".")
 	}
 	return id.Value
 }
 
-// certificateFault says what keeps a certificate from proving control (RFC 8737 section 3), or "".
+// certificateFault returns the reason why a certificate does not prove control (RFC 8737 section 3), or "". The reason is a
+// predicate of "the certificate".
 func certificateFault(cert *x509.Certificate, id acme.Identifier, keyAuthorization string) string {
 	if why := subjectAltNameFault(cert, id); why != "" {
 		return why
@@ -80,13 +81,13 @@ func certificateFault(cert *x509.Certificate, id acme.Identifier, keyAuthorizati
 	}
 	if !bytes.Equal(cert.RawIssuer, cert.RawSubject) ||
 		cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) != nil {
-		return "isn't self-signed"
+		return "is not self-signed"
 	}
 	return ""
 }
 
-// subjectAltNameFault looks at the extension itself: the parsed certificate leaves kinds of names out that it doesn't
-// know.
+// subjectAltNameFault checks the subjectAltName extension. It parses the extension, since x509.Certificate omits unknown kinds of
+// names.
 func subjectAltNameFault(cert *x509.Certificate, id acme.Identifier) string {
 	ext, why := theExtension(cert, oidSubjectAltName, "subjectAltName")
 	if why != "" {
@@ -97,10 +98,10 @@ func subjectAltNameFault(cert *x509.Certificate, id acme.Identifier) string {
 		return "has a malformed subjectAltName extension"
 	}
 	if len(names) != 1 {
-		return "has not exactly one subject alternative name"
+		return "does not have exactly one subject alternative name"
 	}
 	if !isName(names[0], id) {
-		return "has another subject alternative name than the identifier"
+		return "has a subject alternative name other than the identifier"
 	}
 	return ""
 }
@@ -111,13 +112,14 @@ const (
 	tagIPAddress = 7
 )
 
+// isName reports whether a GeneralName is the identifier.
 func isName(name asn1.RawValue, id acme.Identifier) bool {
 	if name.Class != asn1.ClassContextSpecific || name.IsCompound {
 		return false
 	}
 	switch id.Type {
 	case acme.DNS:
-		// EqualFold also folds letters beyond ASCII onto it, which the length tells apart.
+		// EqualFold also equates some non-ASCII letters with ASCII ones; these differ in length.
 		return name.Tag == tagDNSName && len(name.Bytes) == len(id.Value) && strings.EqualFold(string(name.Bytes), id.Value)
 	case acme.IP:
 		addr, ok := netip.AddrFromSlice(name.Bytes)
@@ -126,23 +128,24 @@ func isName(name asn1.RawValue, id acme.Identifier) bool {
 	return false
 }
 
+// acmeIdentifierFault checks the acmeIdentifier extension.
 func acmeIdentifierFault(cert *x509.Certificate, keyAuthorization string) string {
 	ext, why := theExtension(cert, oidAcmeIdentifier, "acmeIdentifier")
 	if why != "" {
 		return why
 	}
 	if !ext.Critical {
-		return "has an acmeIdentifier extension that isn't critical"
+		return "has an acmeIdentifier extension that is not critical"
 	}
 	digest := sha256.Sum256([]byte(keyAuthorization))
 	want, err := asn1.Marshal(digest[:])
 	if err != nil || subtle.ConstantTimeCompare(ext.Value, want) != 1 {
-		return "has an acmeIdentifier extension that isn't the digest of the key authorization"
+		return "has an acmeIdentifier extension that is not the digest of the key authorization"
 	}
 	return ""
 }
 
-// theExtension finds the one extension of a kind. The parser refuses two of a kind, but that is no promise of its own.
+// theExtension returns the only extension with an OID. crypto/x509 rejects duplicates, but does not promise to.
 func theExtension(cert *x509.Certificate, oid asn1.ObjectIdentifier, name string) (pkix.Extension, string) {
 	is := func(e pkix.Extension) bool { return e.Id.Equal(oid) }
 	i := slices.IndexFunc(cert.Extensions, is)

@@ -19,12 +19,12 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// proofCert is what goes into a tls-alpn-01 certificate; newProof is right, and each test spoils it in one way.
+// proofCert describes a tls-alpn-01 certificate. newProof returns a valid one, and each test changes it in one way.
 type proofCert struct {
 	// sans are GeneralNames (RFC 5280 section 4.2.1.6).
 	sans       []asn1.RawValue
 	extensions []pkix.Extension
-	// notSelfSigned has another key sign, otherIssuer another name stand as the issuer.
+	// notSelfSigned means a signature by another key, otherIssuer another name as the issuer.
 	notSelfSigned, otherIssuer bool
 }
 
@@ -88,7 +88,7 @@ func (p proofCert) make(t testing.TB) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// serveTLS completes handshakes, and says for which names.
+// serveTLS completes handshakes, and records their server names.
 func serveTLS(t *testing.T, config *tls.Config) (address string, names chan string) {
 	t.Helper()
 	names = make(chan string, 10)
@@ -135,31 +135,31 @@ func TestTLSALPN01Certificates(t *testing.T) {
 	}{
 		"right":                      {good, expectation{}},
 		"in another case":            {newProof(dnsSAN("A.Test")), expectation{}},
-		"another name":               {newProof(dnsSAN("b.test")), wrong("another subject alternative name")},
-		"a wildcard":                 {newProof(dnsSAN("*.test")), wrong("another subject alternative name")},
-		"with a final dot":           {newProof(dnsSAN("a.test.")), wrong("another subject alternative name")},
-		"a NUL after the name":       {newProof(dnsSAN("a.test\x00.evil")), wrong("another subject alternative name")},
-		"the name as an IP address":  {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tagIPAddress, Bytes: []byte{192, 0, 2, 1}}), wrong("another subject")},
-		"the name as a URI":          {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte("a.test")}), wrong("another subject")},
-		"the name as e-mail":         {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 1, Bytes: []byte("a.test")}), wrong("another subject")},
-		"a name beside":              {extra(dnsSAN("b.test")), wrong("not exactly one")},
-		"the name twice":             {extra(dnsSAN("a.test")), wrong("not exactly one")},
-		"an address beside":          {extra(ipSAN("192.0.2.1")), wrong("not exactly one")},
-		"an unknown name beside":     {extra(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 8, Bytes: []byte{42, 3}}), wrong("not exactly one")},
+		"another name":               {newProof(dnsSAN("b.test")), wrong("a subject alternative name other than the identifier")},
+		"a wildcard":                 {newProof(dnsSAN("*.test")), wrong("a subject alternative name other than the identifier")},
+		"with a final dot":           {newProof(dnsSAN("a.test.")), wrong("a subject alternative name other than the identifier")},
+		"a NUL after the name":       {newProof(dnsSAN("a.test\x00.evil")), wrong("a subject alternative name other than the identifier")},
+		"the name as an IP address":  {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tagIPAddress, Bytes: []byte{192, 0, 2, 1}}), wrong("a subject alternative name other than the identifier")},
+		"the name as a URI":          {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte("a.test")}), wrong("a subject alternative name other than the identifier")},
+		"the name as e-mail":         {newProof(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 1, Bytes: []byte("a.test")}), wrong("a subject alternative name other than the identifier")},
+		"a name beside":              {extra(dnsSAN("b.test")), wrong("not have exactly one")},
+		"the name twice":             {extra(dnsSAN("a.test")), wrong("not have exactly one")},
+		"an address beside":          {extra(ipSAN("192.0.2.1")), wrong("not have exactly one")},
+		"an unknown name beside":     {extra(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 8, Bytes: []byte{42, 3}}), wrong("not have exactly one")},
 		"the OID of an early draft":  {extensions(pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 30, 1}, Critical: true, Value: fullDigest}), wrong("no acmeIdentifier")},
 		"no subject names":           {with(func(p *proofCert) { p.sans = nil }), wrong("no subjectAltName")},
-		"no names in the extension":  {rawSAN([]byte{0x30, 0}), wrong("not exactly one")},
+		"no names in the extension":  {rawSAN([]byte{0x30, 0}), wrong("not have exactly one")},
 		"bytes after the extension":  {rawSAN([]byte{0x30, 8, 0x82, 6, 'a', '.', 't', 'e', 's', 't', 5, 0}), wrong("malformed subjectAltName")},
 		"no acmeIdentifier":          {extensions(), wrong("no acmeIdentifier")},
-		"not critical":               {extensions(acmeIdentifier(false, fullDigest)), wrong("isn't critical")},
-		"another digest":             {extensions(acmeIdentifier(true, digestOf("x"))), wrong("isn't the digest")},
-		"the digest without its tag": {extensions(acmeIdentifier(true, fullDigest[2:])), wrong("isn't the digest")},
-		"the digest cut":             {extensions(acmeIdentifier(true, fullDigest[:33])), wrong("isn't the digest")},
-		"bytes after the digest":     {extensions(acmeIdentifier(true, append(digestOf(testKeyAuth), 0))), wrong("isn't the digest")},
-		"an empty acmeIdentifier":    {extensions(acmeIdentifier(true, nil)), wrong("isn't the digest")},
+		"not critical":               {extensions(acmeIdentifier(false, fullDigest)), wrong("is not critical")},
+		"another digest":             {extensions(acmeIdentifier(true, digestOf("x"))), wrong("is not the digest")},
+		"the digest without its tag": {extensions(acmeIdentifier(true, fullDigest[2:])), wrong("is not the digest")},
+		"the digest cut":             {extensions(acmeIdentifier(true, fullDigest[:33])), wrong("is not the digest")},
+		"bytes after the digest":     {extensions(acmeIdentifier(true, append(digestOf(testKeyAuth), 0))), wrong("is not the digest")},
+		"an empty acmeIdentifier":    {extensions(acmeIdentifier(true, nil)), wrong("is not the digest")},
 		"two acmeIdentifiers":        {extensions(acmeIdentifier(true, fullDigest), acmeIdentifier(true, digestOf("x"))), expectation{problem: acme.TLS}},
-		"another signer":             {with(func(p *proofCert) { p.notSelfSigned = true }), wrong("isn't self-signed")},
-		"another issuer":             {with(func(p *proofCert) { p.otherIssuer = true }), wrong("isn't self-signed")},
+		"another signer":             {with(func(p *proofCert) { p.notSelfSigned = true }), wrong("is not self-signed")},
+		"another issuer":             {with(func(p *proofCert) { p.otherIssuer = true }), wrong("is not self-signed")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
@@ -173,7 +173,7 @@ func TestTLSALPN01Certificates(t *testing.T) {
 	}
 }
 
-// The parser refuses these by itself today; the check is not to depend on that.
+// crypto/x509 rejects these too, but the check must not depend on that.
 func TestTLSALPN01RepeatedExtension(t *testing.T) {
 	parsed, err := x509.ParseCertificate(newProof(dnsSAN("a.test")).make(t).Certificate[0])
 	if err != nil {
@@ -293,7 +293,7 @@ func TestTLSALPN01DeniedAddress(t *testing.T) {
 	}
 }
 
-// FuzzTLSALPN01Certificate looks for certificates that make the check panic, or that pass it without holding the proof.
+// FuzzTLSALPN01Certificate searches for certificates that make the check panic, or that pass it without the proof.
 func FuzzTLSALPN01Certificate(f *testing.F) {
 	for _, p := range []proofCert{newProof(dnsSAN("a.test")), newProof(ipSAN("192.0.2.1")), newProof(dnsSAN("b.test")), {}} {
 		f.Add(p.make(f).Certificate[0])

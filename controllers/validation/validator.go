@@ -21,49 +21,49 @@ const (
 	DefaultTimeout   = 10 * time.Second
 )
 
-// DialFunc opens a connection, as (*net.Dialer).DialContext does. The address is always an IP address and a port.
+// DialFunc opens a connection like (*net.Dialer).DialContext. The address is always an IP address and a port.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Config says how to validate. Its zero value is usable.
+// Config configures a Validator. Its zero value is usable.
 type Config struct {
-	// Resolvers are the DNS servers to ask, each an IP address with or without a port, in order of preference.
-	// Without any, those of /etc/resolv.conf.
+	// Resolvers are the DNS servers, each an IP address with or without a port, in order of preference. The default is those of
+	// /etc/resolv.conf.
 	Resolvers []string
 
-	// ClusterDomain is where the names of Services end, such as "cluster.local": it is appended to names that end in
-	// ".svc". Without it they are looked up as they are.
+	// ClusterDomain is the suffix of the names of Services, such as "cluster.local". It is appended to names that end in ".svc"; if
+	// it is empty, they are looked up as they are.
 	ClusterDomain string
 
-	// HTTPPort is where http-01 is tried, HTTPSPort where it may be redirected to beside HTTPPort, and TLSPort where
-	// tls-alpn-01 is tried; zero for the default.
+	// HTTPPort is the port for http-01, HTTPSPort the other port to which it may be redirected, and TLSPort the port for
+	// tls-alpn-01. Zero means the default.
 	HTTPPort, HTTPSPort, TLSPort int
 
-	// Timeout of one attempt, DNS and CAA included; zero for the default.
+	// Timeout of one attempt, including DNS and CAA. Zero means the default.
 	Timeout time.Duration
 
-	// Protected are addresses that are denied like the built-in ones, unless Allow opens them.
+	// Protected lists addresses that are denied like the built-in ones, unless Allow opens them.
 	Protected []netip.Prefix
-	// Allow opens addresses that are denied by default or Protected.
+	// Allow opens addresses that are denied by default or by Protected.
 	Allow []netip.Prefix
-	// Deny closes addresses, whatever Allow says.
+	// Deny closes addresses, and wins over Allow.
 	Deny []netip.Prefix
 
-	// CAA is whether CAA records are heeded, CAAIdentities the issuer domain names by which they may name this CA.
-	// Without any, every CAA record that restricts issuance forbids it.
+	// CAA is whether CAA records are enforced. CAAIdentities are the issuer domain names of this CA in CAA records. If it is
+	// empty, every CAA record that restricts issuance forbids it.
 	CAA           bool
 	CAAIdentities []string
 
-	// Hosts bounds the connections to each address; nil for no bound.
+	// Hosts bounds the connections to each address; nil means no bound.
 	Hosts *Hosts
 
-	// Dial connects to what is validated, DialDNS ("udp" and "tcp") to the resolvers; nil for a plain net.Dialer.
+	// Dial connects to validation targets, DialDNS ("udp" and "tcp") to resolvers; nil means a plain net.Dialer.
 	Dial, DialDNS DialFunc
 
-	// Now is the clock of records; nil for time.Now.
+	// Now is the clock of records; nil means time.Now.
 	Now func() time.Time
 }
 
-// Validator validates. It holds no state but a hint which resolver answers, and is safe for concurrent use.
+// Validator validates challenges from one place. It is safe for concurrent use. Its only state is the resolver that answered last.
 type Validator struct {
 	httpPort, httpsPort, tlsPort uint16
 
@@ -77,7 +77,7 @@ type Validator struct {
 	now           func() time.Time
 }
 
-// New makes a validator, or says what is wrong with the configuration.
+// New returns a Validator, or an error if the configuration is invalid.
 func New(c Config) (*Validator, error) {
 	v := &Validator{timeout: c.Timeout, caaEnforced: c.CAA, hosts: c.Hosts, dial: c.Dial, now: c.Now}
 	if v.timeout == 0 {
@@ -118,7 +118,7 @@ func New(c Config) (*Validator, error) {
 	return v, v.setCAAIdentities(c.CAAIdentities)
 }
 
-// Resolvers are the DNS servers that are asked, in order of preference.
+// Resolvers returns the DNS servers in order of preference.
 func (v *Validator) Resolvers() []netip.AddrPort {
 	servers := make([]netip.AddrPort, len(v.resolver.servers))
 	for i, server := range v.resolver.servers {
@@ -127,7 +127,7 @@ func (v *Validator) Resolvers() []netip.AddrPort {
 	return servers
 }
 
-// WithCAA gives a validator with another idea of CAA: whether it is heeded, and the issuer domain names of the CA.
+// WithCAA returns a copy of the validator with another CAA configuration, as in Config.
 func (v *Validator) WithCAA(enforce bool, identities []string) (*Validator, error) {
 	other := *v
 	other.caaEnforced = enforce
@@ -146,12 +146,13 @@ func (v *Validator) setCAAIdentities(names []string) error {
 	return nil
 }
 
-// domainName is the normal form of a name, but of no wildcard.
+// domainName returns the normal form of a name. It returns false for wildcards and malformed names.
 func domainName(name string) (string, bool) {
 	id, problem := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(name, ".")}.Normalize()
 	return id.Value, problem == nil && !id.Wildcard()
 }
 
+// port returns the configured port, or the standard one if none is configured.
 func port(configured, standard int) (uint16, error) {
 	if configured == 0 {
 		configured = standard
@@ -162,45 +163,45 @@ func port(configured, standard int) (uint16, error) {
 	return uint16(configured), nil
 }
 
-// Request is one validation to be done.
+// Request describes one validation.
 type Request struct {
-	// Identifier as its authorization names it: normalized, and a wildcard's without "*.".
+	// Identifier of the authorization: normalized, without the "*." of a wildcard.
 	Identifier acme.Identifier
 	// Wildcard is whether the authorization is for the wildcard below the identifier.
 	Wildcard bool
 	// Type of the challenge.
 	Type acme.ChallengeType
-	// Token of the challenge, where its type has one, and the RFC 7638 thumbprint of the account's key, both base64url.
+	// Token of the challenge, if its type has one, and Thumbprint of the account's key (RFC 7638), both base64url.
 	Token, Thumbprint string
-	// AccountURIs are the URLs under which the account is known, for CAA's accounturi (RFC 8657 section 3) and the
-	// challenges that name the account. The first is the one that the client uses.
+	// AccountURIs are all URLs of the account, for CAA's accounturi (RFC 8657 section 3) and the challenges that name the account.
+	// The client uses the first one.
 	AccountURIs []string
-	// FormerThumbprints are those of keys that the account had before, the newest first, and HashPrefixes what hashed
-	// account URIs may begin with. Both are for dns-persist-01.
+	// FormerThumbprints are the thumbprints of the account's former keys, newest first. HashPrefixes are the permitted prefixes of
+	// hashed account URIs. Both are for dns-persist-01.
 	FormerThumbprints, HashPrefixes []string
 }
 
-// maxKeyAuthorization bounds a key authorization in bytes, and with it what http-01 reads of a body.
+// maxKeyAuthorization bounds a key authorization, and thereby the body that http-01 reads, in bytes.
 const maxKeyAuthorization = 128
 
-// Validate makes one attempt. It takes no longer than the configured timeout, and ends early when ctx does. What it
-// can't do is denied: a challenge or identifier type that it doesn't know, or that don't fit together.
+// Validate makes one attempt. It takes at most the configured timeout, and ends with ctx. It fails for unknown types of challenges
+// and identifiers, and for types that don't fit together.
 func (v *Validator) Validate(ctx context.Context, req Request) Result {
 	return v.run(ctx, req, (*attempt).validate)
 }
 
-// CheckCAA checks CAA records alone, as is due again when a certificate is issued long after the validation. It needs
-// of the request all but token and thumbprint, and succeeds where CAA isn't enforced.
+// CheckCAA checks CAA records alone, for issuance long after the validation. It ignores token and thumbprint of the request. It
+// succeeds if CAA is not enforced.
 func (v *Validator) CheckCAA(ctx context.Context, req Request) Result {
 	return v.run(ctx, req, (*attempt).checkCAA)
 }
 
-// attempt is one validation under way, and what it has seen so far.
+// attempt is one running validation with its observations so far.
 type attempt struct {
 	*Validator
 	req    Request
 	record Record
-	// until is when the proof ceases to count by itself; zero for never.
+	// until is as in Result.
 	until time.Time
 }
 
@@ -209,9 +210,9 @@ func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, co
 	defer cancel()
 	a := &attempt{Validator: v, req: req, record: Record{Time: v.now()}}
 	defer func() {
-		// What a hostile peer sends must not bring the controller down again at every restart.
+		// Data from a hostile peer must not crash the controller at every restart.
 		if cause := recover(); cause != nil {
-			result = conclude(unproven, definite(acme.ServerInternal, "the validation failed in an unforeseen way: %v", cause))
+			result = conclude(unproven, definite(acme.ServerInternal, "the validation failed unexpectedly: %v", cause))
 		}
 		a.record.DurationMillis = v.now().Sub(a.record.Time).Milliseconds()
 		result.Record = a.record
@@ -252,15 +253,15 @@ func (a *attempt) challenge(ctx context.Context) (verdict, *failure) {
 	return unproven, definite(acme.Malformed, "challenge type %q is not supported", acme.Printable(string(a.req.Type), 32))
 }
 
-// checkIdentifier doesn't rely on the caller having normalized: the identifier ends up in URLs and DNS queries.
+// checkIdentifier normalizes the identifier again, since it becomes a part of URLs and DNS queries.
 func (a *attempt) checkIdentifier() *failure {
 	id, problem := a.req.Identifier.Normalize()
 	if problem != nil {
-		problem.Identifier = nil // RFC 8555 section 6.7.1: only subproblems name theirs
+		problem.Identifier = nil // RFC 8555 section 6.7.1: only subproblems have one
 		return &failure{problem: problem}
 	}
 	if id.Wildcard() || a.req.Wildcard && id.Type != acme.DNS {
-		return definite(acme.Malformed, "an authorization names the domain of a wildcard, not the wildcard")
+		return definite(acme.Malformed, "the identifier of an authorization must not be a wildcard")
 	}
 	a.req.Identifier = id
 	authorized := id
@@ -274,12 +275,13 @@ func (a *attempt) checkIdentifier() *failure {
 	return nil
 }
 
+// checkProof requires a token and a thumbprint that may be a part of a URL.
 func (a *attempt) checkProof() *failure {
 	if !a.req.Type.HasToken() {
 		return nil
 	}
 	if !base64URL(a.req.Token) || !base64URL(a.req.Thumbprint) || len(a.keyAuthorization()) > maxKeyAuthorization {
-		return definite(acme.ServerInternal, "token or thumbprint isn't a short base64url string")
+		return definite(acme.ServerInternal, "token or thumbprint is not a short base64url string")
 	}
 	return nil
 }

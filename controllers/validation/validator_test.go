@@ -51,7 +51,7 @@ func TestNewDefaults(t *testing.T) {
 	}
 }
 
-// SECURITY.md row 2: what isn't known is denied, before anything is looked up or dialled.
+// SECURITY.md row 2: unknown types are denied before any lookup or connection.
 func TestValidateDenies(t *testing.T) {
 	change := func(change func(*Request)) Request {
 		r := dnsRequest(acme.HTTP01, "a.test")
@@ -91,14 +91,14 @@ func TestValidateDenies(t *testing.T) {
 			}
 		})
 	}
-	// The type is denied also where the check in front of it is passed.
+	// The type is denied even if the earlier check passes.
 	a := &attempt{Validator: newWorld(t).validator(), req: change(func(r *Request) { r.Type = "http-02" })}
 	if got, failed := a.challenge(t.Context()); got == proven || failed == nil {
 		t.Error("an unknown challenge type is proven")
 	}
 }
 
-// SECURITY.md row 1: only both halves of a success are one.
+// SECURITY.md row 1: a success needs both the verdict proven and no failure.
 func TestConclude(t *testing.T) {
 	failed := definite(acme.TLS, "x")
 	for _, c := range []struct {
@@ -134,10 +134,10 @@ func TestValidateEndsWithItsContext(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	}, "192.0.2.1:80")
-	expectation{problem: acme.Connection, transient: true, detail: "called off"}.check(t, w.validator().Validate(ctx, dnsRequest(acme.HTTP01, "a.test")))
+	expectation{problem: acme.Connection, transient: true, detail: "cancelled"}.check(t, w.validator().Validate(ctx, dnsRequest(acme.HTTP01, "a.test")))
 }
 
-// rebinding answers the first question about A with the first address, and so on.
+// rebinding answers the first query for A with the first address, and so on.
 func rebinding(addresses ...string) (dns.HandlerFunc, *atomic.Int32) {
 	asked := new(atomic.Int32)
 	return reply(func(q, m *dns.Msg) {
@@ -281,7 +281,7 @@ func refusedBy(address string) expectation {
 	return expectation{problem: acme.Connection, transient: true, detail: "connecting to " + address + ": connection refused"}
 }
 
-// However much a name has, a few addresses are dialled, and the record stays small.
+// A name with many addresses gets a few connections and a small record.
 func TestHugeAddressSet(t *testing.T) {
 	w := newWorld(t)
 	w.config.Resolvers = []string{serveDNS(t, manyRecords(t, 250))}
@@ -300,7 +300,7 @@ func TestErrorsOfADialerAreNotRepeated(t *testing.T) {
 		check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 }
 
-// A record is small and printable, whatever is put into it, so that it fits into a status.
+// A record is small and printable for every input, so that it fits into a status.
 func TestRecordIsBounded(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var r Record
@@ -329,5 +329,5 @@ func ExampleValidator_Validate() {
 		Token:      testToken, Thumbprint: testThumbprint,
 	})
 	fmt.Println(result.Valid, result.Problem)
-	// Output: false malformed: an authorization names the domain of a wildcard, not the wildcard
+	// Output: false malformed: the identifier of an authorization must not be a wildcard
 }

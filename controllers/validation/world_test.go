@@ -22,12 +22,12 @@ const (
 	testKeyAuth    = testToken + "." + testThumbprint
 )
 
-// world is a network of its own: a DNS server with a zone, and hosts at addresses that are routed to real servers on
-// loopback. Its validator runs with the default address policy.
+// world is a test network: a DNS server with a zone, and hosts whose addresses are routed to servers on loopback. Its validator
+// has the default address policy.
 type world struct {
 	t    *testing.T
 	zone []string
-	// config of the validator; Resolvers and Dial are filled in.
+	// config of the validator; validator sets Resolvers and Dial.
 	config Config
 
 	mu     sync.Mutex
@@ -39,10 +39,10 @@ func newWorld(t *testing.T, zone ...string) *world {
 	return &world{t: t, zone: zone, routes: map[string]string{}, config: Config{Timeout: 30 * time.Second}}
 }
 
-// route has connections to address (an IP address and port) reach the real one.
+// route makes connections to address (an IP address and port) reach the real address.
 func (w *world) route(address, real string) { w.routes[address] = real }
 
-// dial refuses what isn't routed, as a host with no such port would.
+// dial refuses addresses without a route, as a host without an open port does.
 func (w *world) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	w.mu.Lock()
 	w.dials = append(w.dials, address)
@@ -67,7 +67,7 @@ func (w *world) validator() *Validator {
 	return v
 }
 
-// http starts an HTTP server, reached at each of the addresses (with port).
+// http starts an HTTP server, reachable at each of the addresses (with port).
 func (w *world) http(handler http.HandlerFunc, addresses ...string) {
 	address := serveHTTP(w.t, handler)
 	for _, a := range addresses {
@@ -94,7 +94,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// serveRaw has each connection handled by raw, and closed after.
+// serveRaw calls raw for each connection, and closes the connection.
 func serveRaw(t *testing.T, raw func(net.Conn)) string {
 	t.Helper()
 	l := listen(t)
@@ -139,7 +139,7 @@ func serveDNS(t *testing.T, handler dns.HandlerFunc) string {
 	return tcp.Addr().String()
 }
 
-// zoneHandler is a recursive resolver that knows the given records, and follows CNAMEs among them.
+// zoneHandler returns a recursive resolver with the given records, which follows CNAME records among them.
 func zoneHandler(t *testing.T, zone ...string) dns.HandlerFunc {
 	t.Helper()
 	records := parseZone(t, zone...)
@@ -214,11 +214,11 @@ func ipRequest(c acme.ChallengeType, address string) Request {
 	return r
 }
 
-// expectation of a result; the zero Problem is a success.
+// expectation of a result; the zero value is a success.
 type expectation struct {
 	problem   acme.ProblemType
 	transient bool
-	// detail has to be part of the problem's.
+	// detail must be a part of the problem's detail.
 	detail string
 }
 

@@ -60,7 +60,7 @@ var _ = Describe("kubectl acme why", func() {
 				spec.Validation.Resolvers = []string{resolver}
 				spec.Validation.CAA, spec.Validation.CAAIdentities = v1alpha1.CAAEnforce, []string{"this-ca.test"}
 			})
-		}), "forbid it: none names this CA", `issue "this-ca.test"`),
+		}), "forbid issuance: no record permits this CA", `issue "this-ca.test"`),
 
 		Entry("of an address that isn't connected to", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			resolver := serveNames("metadata.test. 60 IN A 169.254.169.254")

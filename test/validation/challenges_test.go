@@ -224,7 +224,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		order := authorized(ctx, a, "a.caa.test", "b.caa.test", "c.caa.test")
 		zone.Update(ctx, `add b.caa.test. 1 CAA 0 issue "other.test"`)
 		err := a.finish(ctx, order, "a.caa.test", "b.caa.test", "c.caa.test")
-		Expect(err).To(MatchError(ContainSubstring(`"b.caa.test" forbid it`)))
+		Expect(err).To(MatchError(ContainSubstring(`"b.caa.test" forbid issuance`)))
 	}, SpecTimeout(time.Minute))
 
 	It("lets the order be finished where all permit it", func(ctx SpecContext) {

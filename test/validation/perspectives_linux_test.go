@@ -122,7 +122,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 			shown, err := a.GetChallenge(ctx, c.URI)
 			g.Expect(err).NotTo(HaveOccurred())
 			g.Expect(shown.Status).To(Equal("processing"))
-			g.Expect(shown.Error).To(MatchError(ContainSubstring(`from "south": the perspective can't be asked now`)))
+			g.Expect(shown.Error).To(MatchError(ContainSubstring(`from "south": the perspective is unavailable`)))
 			g.Expect(shown.Error).NotTo(MatchError(ContainSubstring("refused")))
 		}, "10s", "20ms").Should(Succeed())
 		Expect(seen(ctx)["south"].Problem).To(ContainSubstring("connection refused"))

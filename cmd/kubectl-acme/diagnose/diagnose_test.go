@@ -86,7 +86,7 @@ func TestOrder(t *testing.T) {
 			w.challengeFailed(acme.HTTP01, acme.IncorrectResponse, "http://a.test/ isn't the key authorization")
 		}, []string{"(incorrectResponse)", "Something else than the client answers at 10.0.0.7:80"}},
 		"another answers by TLS": {func(w *world) {
-			w.challengeFailed(acme.TLSALPN01, acme.Unauthorized, "didn't agree to the protocol")
+			w.challengeFailed(acme.TLSALPN01, acme.Unauthorized, "did not negotiate the protocol")
 		}, []string{"acme-tls/1"}},
 		"the name doesn't exist": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.DNSProblem, `"a.test" doesn't exist (NXDOMAIN from 10.0.0.10:53)`)
@@ -105,7 +105,7 @@ func TestOrder(t *testing.T) {
 		}, []string{"form a loop", "redirects to"}},
 		"CAA forbids it": {func(w *world) {
 			w.Issuer.Spec.Validation.CAAIdentities = []string{"ca.test"}
-			w.challengeFailed(acme.HTTP01, acme.CAA, "the CAA records of a.test forbid it")
+			w.challengeFailed(acme.HTTP01, acme.CAA, "the CAA records of a.test forbid issuance")
 		}, []string{"(caa)", `issue "ca.test"`}},
 		"several names failed": {func(w *world) {
 			w.orderFailed(acme.Compound, "2 of 2 identifiers were not authorized")

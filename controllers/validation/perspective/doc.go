@@ -1,16 +1,14 @@
-// Package perspective has a validation done at another place of the network: the Server is at that place (`acmeca
-// validator`), the Client is what the controllers ask it by. They speak JSON over HTTPS, in which both sides have
-// certificates.
+// Package perspective validates from another place of the network. The Server runs there (`acmeca validator`), and the
+// controllers use the Client. They exchange JSON over HTTPS with certificates on both sides.
 //
-// It may not know Kubernetes. It doesn't decide what a perspective's word is worth: that is validation.Corroboration's.
+// The package imports nothing of Kubernetes. validation.Corroboration decides how much the result of a perspective counts.
 //
-// # Who trusts whom
+// # Trust
 //
-// The Server does for a client with the right certificate what a hostile ACME client can make any validator do, and no
-// more: its own address policy, ports and resolvers count, never those of the client. The Client takes "valid" from who
-// has the right certificate, in an answer to the very request that it sent. What else an answer holds is bounded and
-// made printable, since people read it.
+// A client with a valid certificate can make the Server do no more than a hostile ACME client can make any validator do:
+// the Server's own address policy, ports and resolvers apply, never the client's. The Client accepts "valid" only from a
+// server with a valid certificate, in the answer to the request that it sent. All other parts of an answer are bounded and
+// made printable, since people read them.
 //
-// A Server refuses members of a request that it doesn't know: a newer client may ask for a check that an older server
-// would otherwise leave out in silence.
+// A Server rejects unknown members of a request. Otherwise it would silently skip a check that a newer client requests.
 package perspective

@@ -65,7 +65,7 @@ func sign(t *testing.T, template, parent *x509.Certificate, parentKey *ecdsa.Pri
 	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
-// issue makes a certificate for loopback, good for both sides.
+// issue returns a certificate for loopback, valid for both sides.
 func (a *authority) issue() (certificate, key []byte) {
 	_, _, certificate, key = sign(a.t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -74,7 +74,7 @@ func (a *authority) issue() (certificate, key []byte) {
 	return certificate, key
 }
 
-// serve serves a handler over TLS with client certificates of the authority, and gives its URL.
+// serve serves a handler over TLS with client certificates of the authority, and returns its URL.
 func (a *authority) serve(handler http.Handler) string {
 	a.t.Helper()
 	pair, err := tls.X509KeyPair(a.issue())
@@ -102,7 +102,7 @@ func (a *authority) client(url string) *Client {
 	return client
 }
 
-// validator validates in a network where a.test has a right dns-01 answer and b.test a CAA record against us.
+// validator validates in a network where a.test has a valid dns-01 record, and b.test also a CAA record for another CA.
 func validator(t *testing.T) *validation.Validator {
 	t.Helper()
 	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -157,19 +157,21 @@ func TestPerspective(t *testing.T) {
 		request validation.Request
 		check   func(context.Context, validation.Request) validation.Result
 		problem acme.ProblemType
+		// transient is true for a proof that may not be visible yet.
+		transient bool
 	}{
-		"a proof":                    {dns01("a.test"), client.Validate, ""},
-		"none":                       {dns01("c.test"), client.Validate, acme.Unauthorized},
-		"CAA, with a proof":          {dns01("b.test"), client.Validate, acme.CAA},
-		"CAA alone":                  {dns01("b.test"), client.CheckCAA, acme.CAA},
-		"CAA alone, without a proof": {dns01("c.test"), client.CheckCAA, ""},
-		"its address policy":         {http01, client.Validate, acme.Connection},
-		"an unknown challenge":       {unknown, client.Validate, acme.Malformed},
-		"an empty request":           {validation.Request{}, client.Validate, acme.UnsupportedIdentifier},
+		"a proof":                    {dns01("a.test"), client.Validate, "", false},
+		"none":                       {dns01("c.test"), client.Validate, acme.Unauthorized, true},
+		"CAA, with a proof":          {dns01("b.test"), client.Validate, acme.CAA, false},
+		"CAA alone":                  {dns01("b.test"), client.CheckCAA, acme.CAA, false},
+		"CAA alone, without a proof": {dns01("c.test"), client.CheckCAA, "", false},
+		"its address policy":         {http01, client.Validate, acme.Connection, false},
+		"an unknown challenge":       {unknown, client.Validate, acme.Malformed, false},
+		"an empty request":           {validation.Request{}, client.Validate, acme.UnsupportedIdentifier, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.check(t.Context(), c.request)
-			if got.Valid != (c.problem == "") || !got.Valid && got.Problem.Type != c.problem || got.Transient {
+			if got.Valid != (c.problem == "") || !got.Valid && got.Problem.Type != c.problem || got.Transient != c.transient {
 				t.Fatalf("got %+v, %v", got, got.Problem)
 			}
 			if got.Record.Time.IsZero() || got.Record.DurationMillis < 0 {
@@ -185,7 +187,7 @@ func TestPerspective(t *testing.T) {
 	}
 }
 
-// Everything that a request has reaches the other side, and all of a result comes back.
+// All fields of a request reach the server, and all fields of a result return.
 func TestNothingIsLost(t *testing.T) {
 	a := newAuthority(t)
 	until := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -217,8 +219,8 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// An answer counts only if it is a plain one to this very request. All else may pass, and the client isn't told whose
-// machines have trouble.
+// An answer counts only if it is well-formed and for this request. Every other answer is a transient failure, whose cause clients
+// don't see.
 func TestClientDoubts(t *testing.T) {
 	a := newAuthority(t)
 	ok := answer{Valid: true}
@@ -229,16 +231,16 @@ func TestClientDoubts(t *testing.T) {
 		"another status":     {func(w http.ResponseWriter, ok []byte) { w.WriteHeader(http.StatusAccepted); w.Write(ok) }, "HTTP status 202"},
 		"a refusal":          {func(w http.ResponseWriter, _ []byte) { http.Error(w, "no\x1b[31m", 503) }, "HTTP status 503: no?[31m"},
 		"a redirect":         {func(w http.ResponseWriter, _ []byte) { w.Header().Set("Location", "/v1/check"); w.WriteHeader(307) }, "HTTP status 307"},
-		"no JSON":            {func(w http.ResponseWriter, _ []byte) { w.Write([]byte("valid")) }, "didn't answer"},
-		"nothing":            {func(http.ResponseWriter, []byte) {}, "didn't answer"},
-		"two answers":        {func(w http.ResponseWriter, ok []byte) { w.Write(append(ok, ok...)) }, "didn't answer"},
-		"to another request": {func(w http.ResponseWriter, _ []byte) { json.NewEncoder(w).Encode(ok) }, "didn't answer"},
+		"no JSON":            {func(w http.ResponseWriter, _ []byte) { w.Write([]byte("valid")) }, "malformed or for another request"},
+		"nothing":            {func(http.ResponseWriter, []byte) {}, "malformed or for another request"},
+		"two answers":        {func(w http.ResponseWriter, ok []byte) { w.Write(append(ok, ok...)) }, "malformed or for another request"},
+		"to another request": {func(w http.ResponseWriter, _ []byte) { json.NewEncoder(w).Encode(ok) }, "malformed or for another request"},
 		"too large":          {func(w http.ResponseWriter, _ []byte) { w.Write(bytes.Repeat([]byte(" "), maxAnswer+1)) }, "too large"},
-		"broken off":         {func(w http.ResponseWriter, ok []byte) { w.Header().Set("Content-Length", "9999"); w.Write(ok) }, "broke off"},
+		"broken off":         {func(w http.ResponseWriter, ok []byte) { w.Header().Set("Content-Length", "9999"); w.Write(ok) }, "is incomplete"},
 		"valid, with a problem": {func(w http.ResponseWriter, ok []byte) {
 			w.Write(bytes.Replace(ok, []byte(`"valid":true`), []byte(`"valid":true,"problem":{}`), 1))
 		}, ""},
-		"nearly valid":         {func(w http.ResponseWriter, ok []byte) { w.Write(bytes.Replace(ok, []byte(`true`), []byte(`1`), 1)) }, "didn't answer"},
+		"nearly valid":         {func(w http.ResponseWriter, ok []byte) { w.Write(bytes.Replace(ok, []byte(`true`), []byte(`1`), 1)) }, "malformed or for another request"},
 		"without a word of it": {func(w http.ResponseWriter, ok []byte) { w.Write(bytes.Replace(ok, []byte(`"valid":true,`), nil, 1)) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -258,12 +260,12 @@ func TestClientDoubts(t *testing.T) {
 	}
 }
 
-// Without the right certificates nobody is asked, and nobody answers.
+// Without valid certificates, clients send no request and servers run no check.
 func TestCertificates(t *testing.T) {
 	a, b := newAuthority(t), newAuthority(t)
 	url := a.serve(NewServer(validator(t), 0))
 	foreign := b.client(url)
-	if got := foreign.Validate(t.Context(), dns01("a.test")); got.Valid || !got.Transient || !strings.Contains(got.Cause, "can't be reached") {
+	if got := foreign.Validate(t.Context(), dns01("a.test")); got.Valid || !got.Transient || !strings.Contains(got.Cause, "is unreachable") {
 		t.Errorf("a server of another authority: %+v", got)
 	}
 	c := Config{URL: url, CABundle: a.pem}
@@ -275,7 +277,7 @@ func TestCertificates(t *testing.T) {
 	if got := stranger.Validate(t.Context(), dns01("a.test")); got.Valid || !got.Transient || got.Cause == "" {
 		t.Errorf("a client of another authority: %+v", got)
 	}
-	// Even where a listener forgot to ask for one.
+	// Even if the listener requests no certificate.
 	response := httptest.NewRecorder()
 	NewServer(validator(t), 0).ServeHTTP(response, httptest.NewRequest(http.MethodPost, Path, strings.NewReader("{}")))
 	if response.Code != http.StatusForbidden {
@@ -287,8 +289,8 @@ func TestCertificates(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := a.client(url).Validate(ctx, dns01("a.test")); got.Valid || !strings.Contains(got.Cause, "called off") {
-		t.Errorf("called off: %+v", got)
+	if got := a.client(url).Validate(ctx, dns01("a.test")); got.Valid || !strings.Contains(got.Cause, "cancelled") {
+		t.Errorf("cancelled: %+v", got)
 	}
 }
 
@@ -326,7 +328,7 @@ func TestServerRefuses(t *testing.T) {
 			}
 		})
 	}
-	server.places <- struct{}{}
+	server.slots <- struct{}{}
 	r := httptest.NewRequest("POST", Path, bytes.NewReader(good))
 	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{}}}
 	response := httptest.NewRecorder()
@@ -361,7 +363,7 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a validator answers, the record is bounded and printable, and only "valid" without a problem is a success.
+// For every answer, the record is bounded and printable, and only "valid" without a problem is a success.
 func FuzzAnswer(f *testing.F) {
 	text, _ := json.Marshal(answerFrom(nil, validation.Result{Valid: true, Record: validation.Record{Addresses: []string{"192.0.2.1"}}}))
 	f.Add(text)

@@ -9,27 +9,27 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// DefaultConcurrent is how many checks a Server does at once.
+// DefaultConcurrent is the default bound of concurrent checks.
 const DefaultConcurrent = 256
 
-// Server does checks for who is let through to it. It is to be served over TLS with client certificates.
+// Server runs checks for clients with a verified certificate. It must be served over TLS.
 type Server struct {
-	// Observe is told of each check that was done; nil for nobody.
+	// Observe is called after each check, if it is not nil.
 	Observe func(*http.Request, validation.Request, validation.Result)
 
 	validator *validation.Validator
-	places    chan struct{}
+	slots     chan struct{}
 }
 
-// NewServer makes a Server that checks with the validator, and so many at once; zero or less stands for the default.
+// NewServer returns a Server with a bound of concurrent checks; zero or less means DefaultConcurrent.
 func NewServer(v *validation.Validator, concurrent int) *Server {
 	if concurrent <= 0 {
 		concurrent = DefaultConcurrent
 	}
-	return &Server{validator: v, places: make(chan struct{}, concurrent)}
+	return &Server{validator: v, slots: make(chan struct{}, concurrent)}
 }
 
-// ServeHTTP answers 200 with what came of a check, also where that is a failure. Another status says that none was done.
+// ServeHTTP answers 200 with the result of a check, which may be a failure. Every other status means that no check was run.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -39,18 +39,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "POST only", http.StatusMethodNotAllowed)
+		http.Error(w, "use POST", http.StatusMethodNotAllowed)
 		return
 	case r.TLS == nil || len(r.TLS.VerifiedChains) == 0:
-		// The listener sees to it; a mistake there must not open this to everyone.
-		http.Error(w, "a client certificate is needed", http.StatusForbidden)
+		// The listener verifies certificates. A fault there must not open the server to everyone.
+		http.Error(w, "a client certificate is required", http.StatusForbidden)
 		return
 	}
 	select {
-	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
 	default:
-		http.Error(w, "too many checks are under way", http.StatusServiceUnavailable)
+		http.Error(w, "too many checks are running, retry later", http.StatusServiceUnavailable)
 		return
 	}
 	s.check(w, r)
@@ -59,7 +59,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
-		http.Error(w, "the request can't be read, or is too large", http.StatusBadRequest)
+		http.Error(w, "the request can't be read or is too large", http.StatusBadRequest)
 		return
 	}
 	asked, why := parse(body)
@@ -82,22 +82,23 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	}
 	text, err := json.Marshal(answerFrom(body, result))
 	if err != nil {
-		http.Error(w, "the answer can't be written", http.StatusInternalServerError)
+		http.Error(w, "the answer can't be encoded", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", contentType)
-	_, _ = w.Write(text) // who is gone asks again
+	_, _ = w.Write(text) // a client that misses the answer retries
 }
 
+// parse returns the request in a body, or the reason why it is invalid.
 func parse(body []byte) (*request, string) {
 	asked := &request{}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(asked); err != nil {
-		return nil, "the request isn't one of this version: " + err.Error()
+		return nil, "the request is malformed or of another version: " + err.Error()
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, "something follows the request"
+		return nil, "the request has trailing data"
 	}
 	return asked, asked.fault()
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// Path of the one resource. It has the version in it: what changes the meaning of a request or an answer gets a new one.
+// Path of the only resource. It contains the version, which changes with the meaning of requests or answers.
 const Path = "/v1/check"
 
 const contentType = "application/json"
@@ -26,11 +26,11 @@ const (
 type kind string
 
 const (
-	kindChallenge kind = "challenge" // a challenge, and CAA
+	kindChallenge kind = "challenge" // a challenge and CAA
 	kindCAA       kind = "caa"       // CAA alone
 )
 
-// request is one check to be done; the members are validation.Request's.
+// request is one check. The members are those of validation.Request.
 type request struct {
 	Check             kind               `json:"check"`
 	Identifier        acme.Identifier    `json:"identifier"`
@@ -44,7 +44,7 @@ type request struct {
 	CAA               caa                `json:"caa"`
 }
 
-// caa says whether CAA is heeded, and who the CA is for it and for dns-persist-01.
+// caa is whether CAA is enforced, with the CA's identities for CAA and dns-persist-01.
 type caa struct {
 	Enforce    bool     `json:"enforce,omitempty"`
 	Identities []string `json:"identities,omitempty"`
@@ -57,10 +57,10 @@ func (r *request) validation() validation.Request {
 	}
 }
 
-// fault says what keeps a request from being acted on, or "".
+// fault returns the reason why a request is invalid, or "".
 func (r *request) fault() string {
 	if r.Check != kindChallenge && r.Check != kindCAA {
-		return fmt.Sprintf("check %q isn't known", acme.Printable(string(r.Check), 32))
+		return fmt.Sprintf("check %q is not supported", acme.Printable(string(r.Check), 32))
 	}
 	for name, list := range map[string][]string{
 		"accountURIs": r.AccountURIs, "formerThumbprints": r.FormerThumbprints, "hashPrefixes": r.HashPrefixes,
@@ -73,9 +73,9 @@ func (r *request) fault() string {
 	return ""
 }
 
-// answer is what came of it.
+// answer is the result of a request.
 type answer struct {
-	// Request is the digest of the request's body, so that no answer is taken for that to another request.
+	// Request is the digest of the request's body, so that an answer to another request is rejected.
 	Request   string            `json:"request"`
 	Valid     bool              `json:"valid"`
 	Problem   *problem          `json:"problem,omitempty"`
@@ -105,7 +105,7 @@ func answerFrom(body []byte, r validation.Result) answer {
 	return a
 }
 
-// result takes an answer at its word, within bounds. Only one that says "valid" and names no problem is a success.
+// result returns the Result of an answer, with bounded texts. Only a valid answer without a problem is a success.
 func (a *answer) result() validation.Result {
 	r := validation.Result{Valid: a.Valid && a.Problem == nil, Record: bounded(a.Record)}
 	if r.Valid {
@@ -115,14 +115,14 @@ func (a *answer) result() validation.Result {
 		return r
 	}
 	r.Transient = a.Transient
-	r.Problem = acme.NewProblem(acme.ServerInternal, "it names no reason")
+	r.Problem = acme.NewProblem(acme.ServerInternal, "the perspective gave no reason")
 	if a.Problem != nil {
 		r.Problem = acme.NewProblem(acme.ProblemType(acme.Printable(string(a.Problem.Type), 32)), "%s", a.Problem.Detail)
 	}
 	return r
 }
 
-// bounded makes a record fit to be stored and shown, whoever wrote it.
+// bounded returns a record with bounded and printable texts.
 func bounded(r validation.Record) validation.Record {
 	return validation.Record{
 		Time: r.Time, DurationMillis: max(r.DurationMillis, 0),
