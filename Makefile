@@ -118,7 +118,7 @@ verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Check that what is generate
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/actionlint ## Check style, likely mistakes, the directions of imports, and the workflows.
-	$(BIN)/golangci-lint run ./...
+	$(BIN)/golangci-lint run --allow-parallel-runners ./...
 	$(BIN)/actionlint
 
 .PHONY: supply-chain

@@ -123,7 +123,8 @@ func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four [
 	case av6.failed != nil:
 		return nil, nil, av6.failed
 	case av4.answer.nxdomain || av6.answer.nxdomain:
-		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", acme.Printable(host, acme.MaxNameLength), av4.answer.server)
+		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)",
+			acme.Printable(host, acme.MaxNameLength), av4.answer.server)
 	}
 	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record (answer from %s)",
 		acme.Printable(host, acme.MaxNameLength), av4.answer.server)
