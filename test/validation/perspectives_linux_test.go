@@ -142,7 +142,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		Eventually(func(g Gomega) {
 			shown, err := a.GetChallenge(ctx, c.URI)
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(shown.Error).To(MatchError(ContainSubstring("can't be asked now")))
+			g.Expect(shown.Error).To(MatchError(ContainSubstring("perspective is unavailable")))
 		}, "10s", "20ms").Should(Succeed())
 		Expect(a.RevokeAuthorization(ctx, authz.URI)).To(Succeed())
 	},
