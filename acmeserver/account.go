@@ -15,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -50,7 +51,7 @@ func bindingOf(account *v1alpha1.AcmeAccount) json.RawMessage {
 	if account.Status.ExternalAccountKeyID == "" || account.Spec.Registration == nil {
 		return nil
 	}
-	message, problem := account.Spec.Registration.Message()
+	message, problem := stored.Parse(account.Spec.Registration)
 	if problem != nil {
 		return nil
 	}
@@ -104,7 +105,7 @@ func (s *Server) storeAccount(r *signed, payload acme.AccountRequest, key types.
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef:            v1alpha1.ObjectRef{Name: r.issuer.key.Name},
 		JWK:                  string(r.key.JSON()),
-		Registration:         v1alpha1.SignedRequestFrom(r.message),
+		Registration:         stored.Request(r.message),
 		RegisteredFrom:       origin,
 		Contact:              payload.Contact,
 		TermsOfServiceAgreed: payload.TermsOfServiceAgreed,
@@ -240,7 +241,7 @@ func (s *Server) updateAccount(r *signed, payload acme.AccountRequest) (*answer,
 			return nil, problem
 		}
 	}
-	spec := map[string]any{"update": v1alpha1.SignedRequestFrom(r.message)}
+	spec := map[string]any{"update": stored.Request(r.message)}
 	if payload.Contact != nil {
 		spec["contact"] = slices.Clone(payload.Contact)
 	}
@@ -255,7 +256,7 @@ func (s *Server) updateAccount(r *signed, payload acme.AccountRequest) (*answer,
 }
 
 func (s *Server) deactivateAccount(r *signed) (*answer, error) {
-	spec := map[string]any{"deactivation": v1alpha1.Deactivation{Request: v1alpha1.SignedRequestFrom(r.message)}}
+	spec := map[string]any{"deactivation": v1alpha1.Deactivation{Request: stored.Request(r.message)}}
 	account, err := s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Deactivation })
 	if err != nil {
 		return nil, err
@@ -269,7 +270,7 @@ func (s *Server) changeAccount(r *signed, spec map[string]any, outcome func(*v1a
 	if _, err := s.accounts.Patch(r.Context(), key, specPatch(spec)); err != nil {
 		return nil, err
 	}
-	digest := v1alpha1.SignedRequestFrom(r.message).Digest()
+	digest := stored.Request(r.message).Digest()
 	mine := func(a *v1alpha1.AcmeAccount) bool {
 		h := outcome(&a.Status)
 		return h != nil && h.Digest == digest

@@ -13,6 +13,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
@@ -234,7 +235,7 @@ func (s *Server) deactivateAuthorization(r *signed, authz *v1alpha1.AcmeAuthoriz
 		return nil, acme.NewProblem(acme.Malformed, "the authorization is %s already", authz.Status.State)
 	}
 	key := client.ObjectKeyFromObject(authz)
-	deactivation := &v1alpha1.Deactivation{Request: v1alpha1.SignedRequestFrom(r.message)}
+	deactivation := &v1alpha1.Deactivation{Request: stored.Request(r.message)}
 	said := false
 	var err error
 	if awaited(authz) {
@@ -375,7 +376,7 @@ func (s *Server) respond(r *signed, authz *v1alpha1.AcmeAuthorization, kind acme
 	if !s.now().Before(authz.ExpiresAt(r.issuer.spec.Lifetimes).Time) {
 		return nil, acme.NewProblem(acme.Malformed, "the authorization has expired").WithStatus(http.StatusForbidden)
 	}
-	response := &v1alpha1.ChallengeResponse{Type: kind, Request: *v1alpha1.SignedRequestFrom(r.message)}
+	response := &v1alpha1.ChallengeResponse{Type: kind, Request: *stored.Request(r.message)}
 	if awaited(authz) {
 		authz.Spec.Response = response
 		return s.storeAwaited(r.Context(), authz)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -104,7 +105,7 @@ func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1
 	patched, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{
 		"csr": v1alpha1.EncodeCSR(csr),
 		"finalization": v1alpha1.Finalization{
-			Request: *v1alpha1.SignedRequestFrom(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
+			Request: *stored.Request(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
 		},
 	}))
 	if apierrors.IsInvalid(err) {

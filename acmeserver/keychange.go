@@ -8,6 +8,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -24,7 +25,7 @@ func (s *Server) keyChange(r *signed) (*answer, error) {
 	name := types.NamespacedName{Namespace: r.account.Namespace, Name: v1alpha1.AccountName(r.issuer.key.Name, key.Thumbprint())}
 	claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef: r.account.Spec.IssuerRef, JWK: string(key.JSON()), KeyClaimFor: r.account.Name,
-		KeyChange: v1alpha1.SignedRequestFrom(r.message),
+		KeyChange: stored.Request(r.message),
 	}}
 	claim.Namespace, claim.Name = name.Namespace, name.Name
 	if err := s.accounts.Create(r.Context(), claim); apierrors.IsAlreadyExists(err) {
@@ -38,7 +39,7 @@ func (s *Server) keyChange(r *signed) (*answer, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	spec := map[string]any{"keyChange": v1alpha1.SignedRequestFrom(r.message)}
+	spec := map[string]any{"keyChange": stored.Request(r.message)}
 	account, err := s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.KeyChange })
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
@@ -107,7 +108,7 @@ func (s *Server) awaitOrderWithSerial(c *call, number *big.Int) (*v1alpha1.AcmeO
 }
 
 func (s *Server) storeRevocation(r *signed, order *v1alpha1.AcmeOrder, reason int) (*answer, error) {
-	revocation := v1alpha1.Revocation{Reason: reason, Request: v1alpha1.SignedRequestFrom(r.message)}
+	revocation := v1alpha1.Revocation{Reason: reason, Request: stored.Request(r.message)}
 	key := client.ObjectKeyFromObject(order)
 	_, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{"revocation": revocation}))
 	if apierrors.IsInvalid(err) {

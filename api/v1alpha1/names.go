@@ -6,9 +6,6 @@ import (
 	"encoding/hex"
 	"math/big"
 	"strings"
-
-	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/jws"
 )
 
 // IssuerLabel tells, on a Secret or ConfigMap that the controllers made, which issuer it belongs to.
@@ -25,16 +22,6 @@ func EncodeName(b []byte) string { return strings.ToLower(nameEncoding.EncodeToS
 func AccountName(issuer, thumbprint string) string {
 	sum := sha256.Sum256([]byte("acmeca.dev/account\x00" + issuer + "\x00" + thumbprint))
 	return EncodeName(sum[:15])
-}
-
-// Message gives the request in the form in which it can be verified. The problem says why it isn't one.
-func (r *SignedRequest) Message() (*jws.Message, *acme.Problem) {
-	return jws.FromParts(r.Protected, r.Payload, r.Signature)
-}
-
-// SignedRequestFrom stores a request.
-func SignedRequestFrom(m *jws.Message) *SignedRequest {
-	return &SignedRequest{Protected: m.Protected, Payload: m.Payload, Signature: m.Signature}
 }
 
 // unsigned is the digest of a person's request, which has no signature.

@@ -23,6 +23,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -149,7 +150,7 @@ func (r *Reconciler) register(ctx context.Context, issuer *issuers.Issuer, accou
 	if account.Spec.Registration == nil {
 		return acme.NewProblem(acme.Unauthorized, "the account has no signed registration"), nil
 	}
-	message, problem := account.Spec.Registration.Message()
+	message, problem := stored.Parse(account.Spec.Registration)
 	if problem != nil {
 		return problem, nil
 	}

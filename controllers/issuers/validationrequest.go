@@ -6,6 +6,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 )
 
 // ValidationRequest returns the request to validate an authorization by the challenge that its client chose.
@@ -25,7 +26,7 @@ func (i *Issuer) ValidationRequest(account *v1alpha1.AcmeAccount, authz *v1alpha
 	}
 	request.Type = authz.Spec.Response.Type
 	// The URL that the client itself uses comes first. That it is one of the account's was verified.
-	if message, problem := authz.Spec.Response.Request.Message(); problem == nil {
+	if message, problem := stored.Parse(&authz.Spec.Response.Request); problem == nil {
 		if at := slices.Index(request.AccountURIs, message.Header.KeyID); at > 0 {
 			request.AccountURIs = slices.Insert(slices.Delete(request.AccountURIs, at, at+1), 0, message.Header.KeyID)
 		}

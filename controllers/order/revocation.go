@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki/keycheck"
 )
 
@@ -48,7 +49,7 @@ func (r *Reconciler) verifyRevocation(ctx context.Context, issuer *issuers.Issue
 	if request == nil {
 		return nil, nil
 	}
-	message, problem := request.Message()
+	message, problem := stored.Parse(request)
 	if problem != nil {
 		return problem, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 )
 
 // The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
@@ -28,7 +29,7 @@ func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, reque
 	if account.Spec.IssuerRef.Name != issuer.Name {
 		return nil, acme.NewProblem(acme.Unauthorized, "account %s belongs to another issuer", account.Name)
 	}
-	message, problem := request.Message()
+	message, problem := stored.Parse(request)
 	if problem != nil {
 		return nil, problem
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
@@ -87,7 +88,7 @@ func (p *party) withheld(send func() error) *v1alpha1.SignedRequest {
 	Expect(send()).To(MatchError(errWithheld))
 	message, problem := jws.Parse(p.wire.last)
 	Expect(problem).To(BeNil())
-	return v1alpha1.SignedRequestFrom(message)
+	return stored.Request(message)
 }
 
 // signedAs is a request with the party's account as its "kid", signed with any key.
