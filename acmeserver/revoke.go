@@ -17,7 +17,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws/stored"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // revoke revokes a certificate, for the account that ordered it, for one that is authorized for all its names, or for who
@@ -65,7 +65,7 @@ func (s *Server) orderWithCertificate(r *signed, der []byte) (*v1alpha1.AcmeOrde
 	if block, _ := pem.Decode([]byte(text)); block == nil || !bytes.Equal(block.Bytes, der) {
 		return nil, notFound("certificate")
 	}
-	if r.account == nil && !keycheck.Equal(certificate.PublicKey, r.key.Public()) {
+	if r.account == nil && !pki.EqualKeys(certificate.PublicKey, r.key.Public()) {
 		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 	}
 	return order, nil

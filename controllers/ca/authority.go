@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/pki/constraints"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // Material is the input of LoadAuthority.
@@ -38,7 +36,7 @@ type Authority struct {
 	// lintIssuer is the issuing certificate with the public key of throwAway.
 	lintIssuer  *x509.Certificate
 	serialKey   []byte
-	constraints constraints.Constraints
+	constraints pki.NameConstraints
 	notBefore   time.Time
 	notAfter    time.Time
 }
@@ -54,10 +52,10 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !keycheck.Equal(key.Public(), chain[0].PublicKey) {
+	if !pki.EqualKeys(key.Public(), chain[0].PublicKey) {
 		return nil, errKeyMismatch
 	}
-	if err := keycheck.Check(key.Public(), keycheck.Options{AllowP521: true}); err != nil {
+	if err := pki.CheckKey(key.Public(), pki.KeyOptions{AllowP521: true}); err != nil {
 		return nil, fmt.Errorf("the private key is not fit for a CA: %w", err)
 	}
 	if err := checkChain(chain, now); err != nil {
@@ -184,13 +182,13 @@ func newAuthority(chain, anchors []*x509.Certificate, key crypto.Signer, serialK
 		throwAway:   throwAway,
 		lintIssuer:  &lintIssuer,
 		serialKey:   bytes.Clone(serialKey),
-		constraints: constraints.New(chain),
+		constraints: pki.NewNameConstraints(chain),
 		notBefore:   chain[0].NotBefore,
 		notAfter:    chain[0].NotAfter,
 	}
 	for _, cert := range chain[1:] {
-		a.notBefore = validity.Later(a.notBefore, cert.NotBefore)
-		a.notAfter = validity.Earlier(a.notAfter, cert.NotAfter)
+		a.notBefore = pki.Later(a.notBefore, cert.NotBefore)
+		a.notAfter = pki.Earlier(a.notAfter, cert.NotAfter)
 	}
 	return a, nil
 }

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // name returns the quoted subject of a certificate, for messages.
@@ -61,9 +61,9 @@ func checkCA(cert *x509.Certificate, now time.Time) error {
 	case cert.RequireExplicitPolicy > 0 || cert.RequireExplicitPolicyZero:
 		return errors.New("requires certificate policies (policy constraints); this CA issues certificates without policies")
 	case now.Before(cert.NotBefore):
-		return fmt.Errorf("is not valid before %s", validity.Text(cert.NotBefore))
+		return fmt.Errorf("is not valid before %s", pki.TimeText(cert.NotBefore))
 	case now.After(cert.NotAfter):
-		return fmt.Errorf("expired at %s", validity.Text(cert.NotAfter))
+		return fmt.Errorf("expired at %s", pki.TimeText(cert.NotAfter))
 	}
 	return nil
 }

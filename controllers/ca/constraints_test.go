@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/pki/constraints"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 func TestNameConstraints(t *testing.T) {
@@ -83,7 +83,7 @@ func TestNameConstraintsAgreeWithVerify(t *testing.T) {
 			leaf.DNSNames = []string{id.Value}
 		}
 		cert := testCert(leaf, testKey(ECDSAP256, "leaf"), root).Certificate
-		outside := constraints.New([]*x509.Certificate{root.Certificate}).Check(id)
+		outside := pki.NewNameConstraints([]*x509.Certificate{root.Certificate}).Check(id)
 		err := verify(cert, nil, []*x509.Certificate{root.Certificate}, testNow)
 		if (outside == nil) != (err == nil) {
 			t.Fatalf("outside by the constraints: %v, a client says %v", outside != nil, err)

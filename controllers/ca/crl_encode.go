@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 var (
@@ -65,8 +65,8 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	}
 	return &x509.RevocationList{
 		Number:          c.Number,
-		ThisUpdate:      validity.WholeSecond(c.ThisUpdate),
-		NextUpdate:      validity.WholeSecond(c.NextUpdate),
+		ThisUpdate:      pki.WholeSecond(c.ThisUpdate),
+		NextUpdate:      pki.WholeSecond(c.NextUpdate),
 		ExtraExtensions: []pkix.Extension{idp},
 	}, nil
 }
@@ -130,7 +130,7 @@ func addEntry(b *cryptobyte.Builder, entry Entry, thisUpdate time.Time) {
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1BigInt(entry.Serial)
 		// A clock that was ahead at the revocation must not prevent the CRL.
-		addTime(b, validity.WholeSecond(validity.Earlier(entry.RevokedAt, thisUpdate)))
+		addTime(b, pki.WholeSecond(pki.Earlier(entry.RevokedAt, thisUpdate)))
 		if entry.Reason == Unspecified { // RFC 5280 section 5.3.1: omitted
 			return
 		}

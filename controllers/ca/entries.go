@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // Entry is a revoked certificate.
@@ -65,7 +65,7 @@ func sortEntries(entries []Entry) []Entry {
 		if last < 0 || merged[last].Serial.Cmp(entry.Serial) != 0 {
 			merged = append(merged, entry)
 		} else {
-			merged[last].NotAfter = validity.Later(merged[last].NotAfter, entry.NotAfter)
+			merged[last].NotAfter = pki.Later(merged[last].NotAfter, entry.NotAfter)
 		}
 	}
 	return merged

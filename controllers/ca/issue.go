@@ -16,8 +16,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 const (
@@ -182,7 +181,7 @@ func (a *Authority) check(p *Profile, r Request) error {
 		}
 	}
 	for _, cert := range a.chain {
-		if keycheck.Equal(cert.PublicKey, r.CSR.PublicKey) {
+		if pki.EqualKeys(cert.PublicKey, r.CSR.PublicKey) {
 			return acme.NewProblem(acme.BadCSR, "the CSR's key is the key of a CA certificate; use another key")
 		}
 	}
@@ -196,22 +195,22 @@ func (a *Authority) validity(p *Profile, r Request) (from, to time.Time, err err
 	if ordered.IsZero() {
 		ordered = r.FinalizedAt
 	}
-	from, to, problem := p.config.bounds().Period(validity.Times{
+	from, to, problem := p.config.bounds().Period(pki.OrderTimes{
 		Ordered: ordered, Finalized: r.FinalizedAt, NotBefore: r.NotBefore, NotAfter: r.NotAfter,
 	})
 	switch {
 	case problem != nil:
 		return from, to, problem
 	case r.FinalizedAt.After(a.notAfter):
-		return from, to, fmt.Errorf("the CA certificate or one above it expired at %s", validity.Text(a.notAfter))
+		return from, to, fmt.Errorf("the CA certificate or one above it expired at %s", pki.TimeText(a.notAfter))
 	case !r.NotAfter.IsZero() && to.After(a.notAfter):
 		return from, to, acme.NewProblem(acme.Malformed, "notAfter %s is later than the CA's own notAfter, %s",
-			validity.Text(to), validity.Text(a.notAfter))
+			pki.TimeText(to), pki.TimeText(a.notAfter))
 	case !r.NotBefore.IsZero() && from.Before(a.notBefore):
 		return from, to, acme.NewProblem(acme.Malformed, "notBefore %s is earlier than the CA's own notBefore, %s",
-			validity.Text(from), validity.Text(a.notBefore))
+			pki.TimeText(from), pki.TimeText(a.notBefore))
 	}
-	return validity.Later(from, a.notBefore), validity.Earlier(to, a.notAfter), nil
+	return pki.Later(from, a.notBefore), pki.Earlier(to, a.notAfter), nil
 }
 
 // commonName returns the CSR's common name if the profile keeps it and it is one of the identifiers. Otherwise the subject is

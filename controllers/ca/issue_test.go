@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 func TestIssue(t *testing.T) {
@@ -45,7 +45,7 @@ func checkIssued(t *testing.T, cert *x509.Certificate, a *Authority, r Request) 
 	if len(cert.Subject.Names) > 0 {
 		t.Errorf("subject %v", cert.Subject)
 	}
-	if !keycheck.Equal(cert.PublicKey, r.CSR.PublicKey) {
+	if !pki.EqualKeys(cert.PublicKey, r.CSR.PublicKey) {
 		t.Error("the key is not the CSR's")
 	}
 	if want := testNow.Add(-time.Hour); !cert.NotBefore.Equal(want) || !cert.NotAfter.Equal(want.Add(90*day-time.Second)) {

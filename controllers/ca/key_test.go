@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 func pemText(kind string, der []byte) string {
@@ -37,7 +37,7 @@ func TestGenerateKey(t *testing.T) {
 			t.Errorf("%s: got a key of kind %s", algorithm, got)
 		}
 		back, err := ParseKeyPEM(must(MarshalKeyPEM(key)))
-		if err != nil || !keycheck.Equal(back.Public(), key.Public()) {
+		if err != nil || !pki.EqualKeys(back.Public(), key.Public()) {
 			t.Errorf("%s: the key does not come back: %v", algorithm, err)
 		}
 	}

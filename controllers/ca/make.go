@@ -9,8 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // CAConfig describes a new CA certificate.
@@ -50,7 +49,7 @@ func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !keycheck.Equal(key.Public(), certs[0].PublicKey) {
+	if !pki.EqualKeys(key.Public(), certs[0].PublicKey) {
 		return nil, errKeyMismatch
 	}
 	return &KeyPair{certs[0], key}, nil
@@ -123,8 +122,8 @@ func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 		subject.Organization = []string{c.Organization}
 	}
 	template := caTemplate(subject)
-	template.NotBefore = validity.WholeSecond(now.Add(-c.Backdate))
-	template.NotAfter = validity.LastSecond(template.NotBefore, c.Lifetime)
+	template.NotBefore = pki.WholeSecond(now.Add(-c.Backdate))
+	template.NotAfter = pki.LastSecond(template.NotBefore, c.Lifetime)
 	return template, nil
 }
 
@@ -142,14 +141,14 @@ func caTemplate(subject pkix.Name) *x509.Certificate {
 
 // signUnder limits the certificate's validity to the issuer's, and signs the certificate.
 func signUnder(template *x509.Certificate, issuer *KeyPair, key publicKeyer, now time.Time) (*KeyPair, error) {
-	if !keycheck.Equal(issuer.Key.Public(), issuer.Certificate.PublicKey) {
+	if !pki.EqualKeys(issuer.Key.Public(), issuer.Certificate.PublicKey) {
 		return nil, errKeyMismatch
 	}
-	template.NotBefore = validity.Later(template.NotBefore, issuer.Certificate.NotBefore)
-	template.NotAfter = validity.Earlier(template.NotAfter, issuer.Certificate.NotAfter)
+	template.NotBefore = pki.Later(template.NotBefore, issuer.Certificate.NotBefore)
+	template.NotAfter = pki.Earlier(template.NotAfter, issuer.Certificate.NotAfter)
 	if now.After(template.NotAfter) {
 		return nil, fmt.Errorf("a certificate signed by the CA %s would have expired at %s",
-			name(issuer.Certificate), validity.Text(template.NotAfter))
+			name(issuer.Certificate), pki.TimeText(template.NotAfter))
 	}
 	// crypto/x509 would treat a cross-certificate as a root, since its issuer may have the same name.
 	template.AuthorityKeyId = issuer.Certificate.SubjectKeyId

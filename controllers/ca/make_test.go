@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 func TestMakeCA(t *testing.T) {
@@ -53,7 +53,7 @@ func TestMakeCA(t *testing.T) {
 			}
 
 			back := must(ParseKeyPair(intermediate.CertificatePEM(), must(intermediate.KeyPEM())))
-			if !back.Certificate.Equal(i) || !keycheck.Equal(back.Key.Public(), intermediate.Key.Public()) {
+			if !back.Certificate.Equal(i) || !pki.EqualKeys(back.Key.Public(), intermediate.Key.Public()) {
 				t.Error("the pair does not come back")
 			}
 		})

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // ProfileConfig describes a certificate profile. The errors of NewProfile name the fields as in an AcmeIssuer.
@@ -70,6 +70,6 @@ func NewProfile(c ProfileConfig) (*Profile, error) {
 func (p *Profile) Name() string { return p.config.Name }
 
 // bounds returns the bounds of the profile's validity.
-func (c ProfileConfig) bounds() validity.Bounds {
-	return validity.Bounds{Profile: c.Name, Lifetime: c.Lifetime, MaxLifetime: c.MaxLifetime, Backdate: c.Backdate}
+func (c ProfileConfig) bounds() pki.ValidityBounds {
+	return pki.ValidityBounds{Profile: c.Name, Lifetime: c.Lifetime, MaxLifetime: c.MaxLifetime, Backdate: c.Backdate}
 }

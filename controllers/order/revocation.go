@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // revoke revokes an order's certificate, or says why not (RFC 8555 section 7.6).
@@ -84,7 +84,7 @@ func verifyCertificateKey(issuer *issuers.Issuer, message *jws.Message, der []by
 	if err != nil {
 		return acme.NewProblem(acme.ServerInternal, "the order's certificate can't be read")
 	}
-	if !keycheck.Equal(certificate.PublicKey, message.Header.Key.Public()) {
+	if !pki.EqualKeys(certificate.PublicKey, message.Header.Key.Public()) {
 		return acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 	}
 	return message.Verify(message.Header.Key)

@@ -20,7 +20,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // TLSCertificateLifetime is that of the ACME server's TLS certificate; it is made anew when a third of it is left.
@@ -134,7 +134,7 @@ func (s *TLSCertificate) good(secret *corev1.Secret, authority *ca.Authority, id
 
 func (s *TLSCertificate) issue(issuer *issuers.Issuer, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
 	profile, err := ca.NewProfile(ca.ProfileConfig{
-		Name: "server", Lifetime: TLSCertificateLifetime, Backdate: validity.DefaultBackdate(TLSCertificateLifetime),
+		Name: "server", Lifetime: TLSCertificateLifetime, Backdate: pki.DefaultBackdate(TLSCertificateLifetime),
 	})
 	if err != nil {
 		return nil, nil, err

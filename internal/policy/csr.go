@@ -12,7 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // MaxCSR bounds a certificate signing request in bytes of DER: one hundred names of the greatest length take 26 KiB.
@@ -68,10 +68,10 @@ func checkCSRKey(pub crypto.PublicKey, o CSROptions) *acme.Problem {
 	if algorithm := keyAlgorithm(pub); len(o.KeyAlgorithms) > 0 && !slices.Contains(o.KeyAlgorithms, algorithm) {
 		return badCSR("the CSR's key is %s, and the order's profile takes %s", algorithm, listed(o.KeyAlgorithms))
 	}
-	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return keycheck.Equal(pub, key) }) {
+	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return pki.EqualKeys(pub, key) }) {
 		return badCSR("the certificate's key is that of a CA certificate; use another one")
 	}
-	if o.AccountKey != nil && keycheck.Equal(pub, o.AccountKey) {
+	if o.AccountKey != nil && pki.EqualKeys(pub, o.AccountKey) {
 		return badCSR("the certificate's key is the account's key; use another one")
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"crypto/x509"
 
 	"github.com/acmeca/acmeca/api/acme"
-	"github.com/acmeca/acmeca/internal/pki/keycheck"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 // KeyOptions says what a key is for.
@@ -21,7 +21,7 @@ type KeyOptions struct {
 // CheckKey says why a public key isn't good enough, or returns nil: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and
 // Ed25519, without known weaknesses.
 func CheckKey(pub crypto.PublicKey, o KeyOptions) *acme.Problem {
-	err := keycheck.Check(pub, keycheck.Options{AllowP521: o.AllowP521})
+	err := pki.CheckKey(pub, pki.KeyOptions{AllowP521: o.AllowP521})
 	if err == nil {
 		return nil
 	}

@@ -12,8 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/pki/constraints"
-	"github.com/acmeca/acmeca/internal/pki/validity"
+	"github.com/acmeca/acmeca/internal/pki"
 	"github.com/acmeca/acmeca/internal/policy/rules"
 )
 
@@ -30,7 +29,7 @@ type Policy struct {
 	// binding narrows it to an account; nil leaves it to all.
 	binding *binding
 	// constraints are those of the CA.
-	constraints constraints.Constraints
+	constraints pki.NameConstraints
 	rules       *rules.Set
 	// account that the rules are about.
 	account *v1alpha1.AcmeAccount
@@ -72,7 +71,7 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 // Under narrows a policy to what a CA may certify: the issuing certificate and those above it.
 func (p *Policy) Under(chain []*x509.Certificate) *Policy {
 	narrowed := *p
-	narrowed.constraints = constraints.New(chain)
+	narrowed.constraints = pki.NewNameConstraints(chain)
 	return &narrowed
 }
 
@@ -244,13 +243,13 @@ func Prefixes(cidrs []string) ([]netip.Prefix, error) {
 // Validity says what is wrong with the validity that a client asks for in a new order, zero where it doesn't, by the rule that
 // is asked again when the certificate is made.
 func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acme.Problem {
-	_, _, problem := ValidityBounds(profile).Period(validity.Times{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
+	_, _, problem := ValidityBounds(profile).Period(pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
 	return problem
 }
 
 // ValidityBounds are a profile's.
-func ValidityBounds(profile v1alpha1.Profile) validity.Bounds {
-	bounds := validity.Bounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: validity.DefaultBackdate(profile.Lifetime.Duration)}
+func ValidityBounds(profile v1alpha1.Profile) pki.ValidityBounds {
+	bounds := pki.ValidityBounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: pki.DefaultBackdate(profile.Lifetime.Duration)}
 	if profile.MaxLifetime != nil {
 		bounds.MaxLifetime = profile.MaxLifetime.Duration
 	}

@@ -1,4 +1,4 @@
-package validity
+package pki
 
 import (
 	"strings"
@@ -47,16 +47,16 @@ func TestPeriod(t *testing.T) {
 		{"both in another zone", at(0), at(0), at(time.Hour).In(time.FixedZone("x", 3600)), at(2 * time.Hour), at(time.Hour), at(2 * time.Hour), ""},
 		{"one second", at(0), at(0), at(0), at(0), at(0), at(0), ""},
 
-		{"too long", at(0), at(0), never, at(100*day + time.Hour), never, never, `longer than profile "default" allows, which is 2400h`},
-		{"too long from a later start", at(0), at(0), at(time.Hour), at(100*day + 2*time.Hour), never, never, "longer than profile"},
+		{"too long", at(0), at(0), never, at(100*day + time.Hour), never, never, `exceeds the longest lifetime of profile "default", which is 2400h`},
+		{"too long from a later start", at(0), at(0), at(time.Hour), at(100*day + 2*time.Hour), never, never, "exceeds the longest lifetime of profile"},
 		{"start too far ahead", at(0), at(0), at(100*day + time.Second), never, never, never, "further in the future"},
 		{"start before the order", at(-day), at(0), at(-2 * day), never, never, never, "notBefore 2026-06-29T12:00:00Z is in the past"},
 		{"end in the past", at(-day), at(0), never, at(-time.Second), never, never, "notAfter 2026-07-01T11:59:59Z is in the past"},
 		{"end before start", at(0), at(0), at(2 * day), at(day), never, never, "is before notBefore"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bounds := Bounds{Profile: "default", Lifetime: 90 * day, MaxLifetime: 100 * day, Backdate: time.Hour}
-			from, to, problem := bounds.Period(Times{test.ordered, test.finalized, test.notBefore, test.notAfter})
+			bounds := ValidityBounds{Profile: "default", Lifetime: 90 * day, MaxLifetime: 100 * day, Backdate: time.Hour}
+			from, to, problem := bounds.Period(OrderTimes{test.ordered, test.finalized, test.notBefore, test.notAfter})
 			if test.want != "" {
 				if problem == nil || problem.Type != acme.Malformed {
 					t.Fatalf("got %v to %v and %v", from, to, problem)
@@ -88,11 +88,11 @@ func TestPeriodIsBounded(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		lifetime := time.Duration(rapid.Int64Range(60, 1000000).Draw(t, "lifetime")) * time.Second
-		bounds := Bounds{Profile: "x", Lifetime: lifetime, Backdate: DefaultBackdate(lifetime),
+		bounds := ValidityBounds{Profile: "x", Lifetime: lifetime, Backdate: DefaultBackdate(lifetime),
 			MaxLifetime: lifetime + time.Duration(rapid.Int64Range(0, 1000000).Draw(t, "more"))*time.Second}
 		ordered := now.Add(-time.Duration(rapid.Int64Range(0, 1000000).Draw(t, "age")) * time.Second)
 		notBefore, notAfter := asked.Draw(t, "notBefore"), asked.Draw(t, "notAfter")
-		from, to, problem := bounds.Period(Times{ordered, now, notBefore, notAfter})
+		from, to, problem := bounds.Period(OrderTimes{ordered, now, notBefore, notAfter})
 		if problem != nil {
 			if notBefore.IsZero() && notAfter.IsZero() {
 				t.Fatal(problem)
@@ -124,8 +124,8 @@ func TestWhatIsOrderedIsIssued(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		lifetime := time.Duration(rapid.Int64Range(60, 200000).Draw(t, "lifetime")) * time.Second
-		bounds := Bounds{Profile: "x", Lifetime: lifetime, MaxLifetime: 2 * lifetime, Backdate: DefaultBackdate(lifetime)}
-		times := Times{now, now, asked.Draw(t, "notBefore"), asked.Draw(t, "notAfter")}
+		bounds := ValidityBounds{Profile: "x", Lifetime: lifetime, MaxLifetime: 2 * lifetime, Backdate: DefaultBackdate(lifetime)}
+		times := OrderTimes{now, now, asked.Draw(t, "notBefore"), asked.Draw(t, "notAfter")}
 		if _, _, problem := bounds.Period(times); problem != nil {
 			return
 		}

@@ -1,4 +1,4 @@
-package keycheck
+package pki
 
 import (
 	"crypto"
@@ -10,15 +10,15 @@ import (
 	"fmt"
 )
 
-// Options opens what isn't allowed by itself.
-type Options struct {
-	// AllowP521 takes ECDSA keys on the curve P-521 too.
+// KeyOptions allows kinds of key that are refused by default.
+type KeyOptions struct {
+	// AllowP521 accepts ECDSA keys on the curve P-521.
 	AllowP521 bool
 }
 
-// Check returns why a public key should not be used, as a sentence for its owner, or nil. It takes RSA, ECDSA and Ed25519
-// keys; every other kind is refused. It never panics, and takes well under a millisecond whatever the key.
-func Check(pub crypto.PublicKey, o Options) error {
+// CheckKey returns an error if a public key is too weak to use. The error is a sentence for the key's owner. CheckKey accepts
+// RSA, ECDSA and Ed25519 keys and refuses every other kind. It never panics, and takes well under a millisecond for any key.
+func CheckKey(pub crypto.PublicKey, o KeyOptions) error {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
 		return checkRSA(pub)
@@ -27,16 +27,16 @@ func Check(pub crypto.PublicKey, o Options) error {
 	case ed25519.PublicKey:
 		return checkEd25519(pub)
 	}
-	return errors.New("the key is of an unknown kind; RSA, ECDSA and Ed25519 are known")
+	return errors.New("the key is of an unknown kind; use RSA, ECDSA or Ed25519")
 }
 
-// Equal compares two public keys, of which either may be of a kind that can't be compared.
-func Equal(a, b crypto.PublicKey) bool {
+// EqualKeys reports whether two public keys are the same. Keys of a kind that cannot be compared are not equal.
+func EqualKeys(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)
 }
 
-func checkECDSA(pub *ecdsa.PublicKey, o Options) error {
+func checkECDSA(pub *ecdsa.PublicKey, o KeyOptions) error {
 	if pub == nil || pub.Curve == nil || pub.X == nil || pub.Y == nil { //nolint:staticcheck // ECDH panics without them
 		return errors.New("the ECDSA key is incomplete")
 	}
@@ -49,7 +49,7 @@ func checkECDSA(pub *ecdsa.PublicKey, o Options) error {
 	default:
 		return fmt.Errorf("the ECDSA key is on the curve %s; use P-256 or P-384", pub.Params().Name)
 	}
-	// A point off the curve, or at infinity, gives signatures that prove nothing (invalid-curve attacks).
+	// A point off the curve, or at infinity, makes signatures that prove nothing (invalid-curve attacks).
 	if _, err := pub.ECDH(); err != nil {
 		return errors.New("the ECDSA key is not a point on its curve")
 	}

@@ -1,4 +1,4 @@
-package keycheck
+package pki
 
 import (
 	"crypto"
@@ -133,7 +133,7 @@ func TestCheck(t *testing.T) {
 		{"RSA by value", *rsaKey(n), "unknown kind"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			err := Check(test.key, Options{})
+			err := CheckKey(test.key, KeyOptions{})
 			switch {
 			case test.want == "" && err != nil:
 				t.Errorf("refused: %v", err)
@@ -142,13 +142,13 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	if err := Check(p521, Options{AllowP521: true}); err != nil {
-		t.Errorf("P-521 was opened, and is refused: %v", err)
+	if err := CheckKey(p521, KeyOptions{AllowP521: true}); err != nil {
+		t.Errorf("P-521 is allowed, but refused: %v", err)
 	}
 }
 
 // For each of the points of small order there is a message that the signature (R = identity, S = 0) is good for, and such a
-// key is what Check refuses.
+// key is one that CheckKey refuses.
 func TestSmallOrderKeysSignAnything(t *testing.T) {
 	identity := append([]byte{1}, make([]byte, 31)...)
 	forged := append(identity, make([]byte, 32)...)
@@ -166,7 +166,7 @@ func TestSmallOrderKeysSignAnything(t *testing.T) {
 		}
 		for _, sign := range []byte{0, 0x80} {
 			key[31] ^= sign
-			if Check(ed25519.PublicKey(key), Options{}) == nil {
+			if CheckKey(ed25519.PublicKey(key), KeyOptions{}) == nil {
 				t.Errorf("%x is accepted", key)
 			}
 		}
@@ -202,7 +202,7 @@ func TestRocaMarks(t *testing.T) {
 func BenchmarkCheckRSA4096(b *testing.B) {
 	key := rsaKey(product(prime(1024), prime(1024), prime(1024), prime(1024)))
 	for b.Loop() {
-		if err := Check(key, Options{}); err != nil {
+		if err := CheckKey(key, KeyOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package constraints
+package pki
 
 import (
 	"crypto/x509"
@@ -30,7 +30,7 @@ func ranges(t *testing.T, cidrs ...string) []*net.IPNet {
 }
 
 // The CA's own tests compare with what clients make of the same certificates.
-func TestCheck(t *testing.T) {
+func TestNameConstraints(t *testing.T) {
 	permit := func(domains ...string) x509.Certificate { return x509.Certificate{PermittedDNSDomains: domains} }
 	exclude := func(domains ...string) x509.Certificate { return x509.Certificate{ExcludedDNSDomains: domains} }
 	for _, test := range []struct {
@@ -55,12 +55,12 @@ func TestCheck(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for _, chain := range [][]*x509.Certificate{{&test.cert}, {{}, &test.cert}} {
 				for _, value := range test.in {
-					if New(chain).Check(identifier(value)) != nil {
+					if NewNameConstraints(chain).Check(identifier(value)) != nil {
 						t.Errorf("%s is outside", value)
 					}
 				}
 				for _, value := range test.outside {
-					if New(chain).Check(identifier(value)) != &test.cert {
+					if NewNameConstraints(chain).Check(identifier(value)) != &test.cert {
 						t.Errorf("%s is within", value)
 					}
 				}
@@ -69,11 +69,11 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestCheckOfOddIdentifiers(t *testing.T) {
-	if (Constraints{}).Check(acme.Identifier{Type: "email", Value: "a@b"}) != nil {
+func TestNameConstraintsOfOddIdentifiers(t *testing.T) {
+	if (NameConstraints{}).Check(acme.Identifier{Type: "email", Value: "a@b"}) != nil {
 		t.Error("no certificate constrains, and one is named")
 	}
-	constraints := New([]*x509.Certificate{{PermittedIPRanges: ranges(t, "10.0.0.0/8")}})
+	constraints := NewNameConstraints([]*x509.Certificate{{PermittedIPRanges: ranges(t, "10.0.0.0/8")}})
 	for _, id := range []acme.Identifier{{Type: "email", Value: "a@b"}, {Type: acme.IP, Value: "x"}} {
 		if constraints.Check(id) == nil {
 			t.Errorf("%v is within", id)

@@ -1,4 +1,4 @@
-package keycheck
+package pki
 
 import (
 	"crypto/rsa"
@@ -11,13 +11,13 @@ import (
 const (
 	minRSABits = 2048
 	maxRSABits = 4096
-	// minExponent is 2^16+1 (CA/B Baseline Requirements section 6.1.6). crypto/rsa takes none above 2^31-1.
+	// minExponent is 2^16+1 (CA/B Baseline Requirements section 6.1.6). crypto/rsa refuses exponents above 2^31-1.
 	minExponent = 1<<16 + 1
 	maxExponent = 1<<31 - 1
-	// smallPrimes bounds the factors that are looked for; section 6.1.6 asks for 752.
+	// smallPrimes bounds the trial divisors. Section 6.1.6 requires at least 752.
 	smallPrimes = 2048
-	// fermatRounds finds primes that are much too close to each other, as a generator makes them that takes the next prime
-	// for the second one; such keys fall in the first round or two. Section 6.1.1.3 asks for 100.
+	// fermatRounds is the number of rounds of Fermat's factorization. It factors a modulus whose primes are much too close,
+	// such as a prime and its successor, in the first round or two. Section 6.1.1.3 requires 100.
 	fermatRounds = 100
 )
 
@@ -25,7 +25,7 @@ func checkRSA(pub *rsa.PublicKey) error {
 	if pub == nil || pub.N == nil || pub.N.Sign() <= 0 {
 		return errors.New("the RSA key is incomplete")
 	}
-	// The size comes first, since it bounds what the other checks cost.
+	// The size is checked first, because it bounds the cost of the other checks.
 	bits := pub.N.BitLen()
 	switch {
 	case bits < minRSABits:
@@ -73,11 +73,11 @@ func hasSmallFactor(n *big.Int) bool {
 	return new(big.Int).GCD(nil, nil, n, primesProduct()).BitLen() > 1
 }
 
-// rocaMarks holds, for each prime by which a ROCA modulus leaves a telling remainder, which remainders those are.
+// rocaMarks maps each prime that distinguishes a ROCA modulus to the remainders that such a modulus can have.
 //
-// Infineon's library made primes of the form k*M + (65537^a mod M) with M a product of small primes (Nemec et al., "The
-// Return of Coppersmith's Attack", section 2), so the modulus is a power of 65537 modulo each of them. The primes up to 167
-// are in M for every size of key.
+// Infineon's library made primes of the form k*M + (65537^a mod M), where M is a product of small primes (Nemec et al., "The
+// Return of Coppersmith's Attack", section 2). So the modulus is a power of 65537 modulo each of these primes. M contains the
+// primes up to 167 for every key size.
 var rocaMarks = sync.OnceValue(func() map[uint64][]bool {
 	marks := map[uint64][]bool{}
 	for _, p := range primesBelow(168) {
@@ -87,14 +87,14 @@ var rocaMarks = sync.OnceValue(func() map[uint64][]bool {
 			powers[x%p] = true
 			size++
 		}
-		if size < p-1 { // else every remainder is a power, and tells nothing
+		if size < p-1 { // else every remainder is a power, and distinguishes nothing
 			marks[uint64(p)] = powers
 		}
 	}
 	return marks
 })
 
-// isROCA is wrong about a good key once in some hundred million.
+// isROCA reports whether a modulus has the ROCA form. It refuses a good key about once in a hundred million.
 func isROCA(n *big.Int) bool {
 	var remainder, divisor big.Int
 	for p, powers := range rocaMarks() {
@@ -105,7 +105,8 @@ func isROCA(n *big.Int) bool {
 	return true
 }
 
-// hasClosePrimes is Fermat's factorization: n = a^2 - b^2 with a little above its square root, tried for so many a.
+// hasClosePrimes reports whether Fermat's factorization (n = a^2 - b^2, with a just above the square root of n) succeeds within
+// the given number of rounds, one for each a.
 func hasClosePrimes(n *big.Int, rounds int) bool {
 	one := big.NewInt(1)
 	a := new(big.Int).Sqrt(n)
@@ -128,7 +129,7 @@ func hasClosePrimes(n *big.Int, rounds int) bool {
 	return false
 }
 
-// isSquare takes the root only of numbers whose last six bits a square can have, which are 12 of 64.
+// isSquare reports whether n is a square. It computes a root only if the last six bits are those of a square: 12 of 64 values.
 func isSquare(n *big.Int) bool {
 	if n.Sign() == 0 {
 		return true

@@ -1,4 +1,4 @@
-package keycheck
+package pki
 
 import (
 	"crypto/ed25519"
@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// smallOrder holds the y coordinates, little-endian and without the sign bit, of the points whose order divides 8, also in
-// the encodings that aren't canonical. Anyone can sign for such a key.
+// smallOrder lists the points whose order divides 8: their y coordinates, little-endian, without the sign bit. It includes
+// the encodings that are not canonical. Anyone can sign for such a key.
 var smallOrder = []string{
 	"0000000000000000000000000000000000000000000000000000000000000000",
 	"0100000000000000000000000000000000000000000000000000000000000000",

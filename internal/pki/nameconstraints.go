@@ -1,4 +1,4 @@
-package constraints
+package pki
 
 import (
 	"crypto/x509"
@@ -9,15 +9,16 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Constraints is what the certificates of a chain let those below them certify. The zero value lets everything.
-type Constraints struct{ chain []*x509.Certificate }
+// NameConstraints are the name constraints of a chain of CA certificates (RFC 5280 section 4.2.1.10). The zero value permits
+// every identifier.
+type NameConstraints struct{ chain []*x509.Certificate }
 
-// New collects the constraints of a chain of CA certificates.
-func New(chain []*x509.Certificate) Constraints { return Constraints{chain} }
+// NewNameConstraints collects the constraints of a chain of CA certificates.
+func NewNameConstraints(chain []*x509.Certificate) NameConstraints { return NameConstraints{chain} }
 
-// Check gives the certificate whose constraints a normalized identifier is outside of, nil where it is within all. A
-// constraint on names leaves addresses alone and the other way round, as RFC 5280 has it.
-func (c Constraints) Check(id acme.Identifier) *x509.Certificate {
+// Check returns the first certificate whose constraints exclude a normalized identifier, or nil. Constraints on domain names
+// do not apply to addresses, nor the other way round (RFC 5280 section 4.2.1.10).
+func (c NameConstraints) Check(id acme.Identifier) *x509.Certificate {
 	for _, cert := range c.chain {
 		if !permits(cert, id) {
 			return cert
@@ -56,8 +57,8 @@ func permits(cert *x509.Certificate, id acme.Identifier) bool {
 	return false
 }
 
-// within reports whether a domain name is that of a constraint or below it. A leading dot, which RFC 5280 doesn't know in
-// constraints on names but which is in use, leaves those below alone.
+// within reports whether a domain name equals a constraint or is below it. A constraint with a leading dot matches only names
+// below it. RFC 5280 does not define a leading dot for domain names, but CAs use it.
 func within(name, constraint string) bool {
 	constraint = strings.ToLower(constraint)
 	if constraint == "" || name == constraint {
@@ -66,14 +67,14 @@ func within(name, constraint string) bool {
 	return strings.HasSuffix(name, "."+strings.TrimPrefix(constraint, "."))
 }
 
-// covers reports whether a wildcard name stands for a name that the constraint excludes: its asterisk is one label.
+// covers reports whether a wildcard name matches the name of a constraint. The asterisk matches one label.
 func covers(wildcard, constraint string) bool {
 	constraint = strings.ToLower(constraint)
 	_, parent, found := strings.Cut(constraint, ".")
 	return found && "*."+parent == wildcard
 }
 
-// contains is false for an address of the other family: an IPv4 range says nothing of IPv6.
+// contains reports whether a range contains an address. An IPv4 range contains no IPv6 address, nor the other way round.
 func contains(ipNet *net.IPNet, address string) bool {
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
