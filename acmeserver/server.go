@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
-	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
@@ -44,7 +44,7 @@ type Server struct {
 	keys           jws.KeyCache // of accounts
 	texts          *Texts
 	others         othersPositions
-	serials        serial.Index // of orders
+	serials        ordercache.SerialIndex // of orders
 	former         *formerIssuers
 	crls           *crls
 	nonces         *nonce.Source

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // keptTexts is how many certificates are kept: those that clients are about to download. One takes about 2 KiB.
@@ -33,7 +34,7 @@ func (t *Texts) take(object any) (any, error) {
 		if order.Status.Certificate != "" {
 			t.byOrder.Add(order.UID, order.Status.Certificate)
 		}
-		order.Compact()
+		ordercache.Compact(order)
 	}
 	return object, nil
 }

@@ -31,7 +31,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/retention"
 	"github.com/acmeca/acmeca/controllers/serversecrets"
 	"github.com/acmeca/acmeca/controllers/validation"
-	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
@@ -79,7 +79,7 @@ func CacheOptions() cache.Options {
 // compact drops what is read past the cache where it is needed again: the certificate and the CSR of a finished order.
 func compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
-		order.Compact()
+		ordercache.Compact(order)
 	}
 	return object, nil
 }
@@ -233,8 +233,8 @@ func (w *wiring) concurrency() controller.Options {
 }
 
 // indexSerials returns an index of the cached orders by serial number.
-func indexSerials(ctx context.Context, informers cache.Informers) (*serial.Index, error) {
-	index := &serial.Index{}
+func indexSerials(ctx context.Context, informers cache.Informers) (*ordercache.SerialIndex, error) {
+	index := &ordercache.SerialIndex{}
 	informer, err := informers.GetInformer(ctx, &v1alpha1.AcmeOrder{})
 	if err != nil {
 		return nil, err

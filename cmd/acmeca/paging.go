@@ -14,6 +14,7 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // pageSize is how many objects of a kind are asked for at once. With each page the API server counts those that come after it.
@@ -89,7 +90,7 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 // keeps of an order.
 func alone(item runtime.Object) runtime.Object {
 	if order, ok := item.(*v1alpha1.AcmeOrder); ok {
-		order.Compact()
+		ordercache.Compact(order)
 	}
 	value := reflect.New(reflect.TypeOf(item).Elem())
 	value.Elem().Set(reflect.ValueOf(item).Elem())

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/kube"
-	"github.com/acmeca/acmeca/internal/ordercache/serial"
+	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -20,7 +20,7 @@ type Replacements struct {
 	// Client reads from the cache.
 	Client client.Reader
 	// Serials finds orders in it.
-	Serials *serial.Index
+	Serials *ordercache.SerialIndex
 
 	mu sync.Mutex
 	// held are orders that are being issued, by what they replace, until the cache shows how that ended.

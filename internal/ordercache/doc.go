@@ -1,7 +1,6 @@
-// Package ordercache has an informer hold orders that are finished in little memory: a certificate's order is needed for as
-// long as the certificate lasts, but seldom looked at. An order that has anything but what is usual in a finished one is held
-// as it is.
+// Package ordercache decides how caches hold orders: which fields they drop (Compact), how finished orders are held in little
+// memory (Packing), and how orders are found by serial number (SerialIndex). An order is needed as long as its certificate is
+// valid, but is seldom read.
 //
-// Who reads from the informer, or is told of changes by it, is given ordinary orders. The package knows nothing of what they
-// are for.
+// Readers and event handlers of the informer receive ordinary orders. An order that has any unusual field is held unpacked.
 package ordercache

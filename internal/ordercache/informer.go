@@ -10,10 +10,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// NewInformer makes an informer, as sigs.k8s.io/controller-runtime/pkg/cache.Options has it.
+// NewInformer makes an informer. It has the type of NewInformer in sigs.k8s.io/controller-runtime/pkg/cache.Options.
 type NewInformer func(toolscache.ListerWatcher, runtime.Object, time.Duration, toolscache.Indexers) toolscache.SharedIndexInformer
 
-// Packing has the informer of orders, of those that are made, hold finished orders small.
+// Packing wraps inner so that the informer of orders holds finished orders packed. Other informers are unchanged.
 func Packing(inner NewInformer) NewInformer {
 	return func(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 		if _, ok := kind.(*v1alpha1.AcmeOrder); !ok {
@@ -25,7 +25,7 @@ func Packing(inner NewInformer) NewInformer {
 	}
 }
 
-// unpacked gives an ordinary order for a packed one, and anything else as it is.
+// unpacked returns the ordinary order if object is packed, and otherwise object.
 func unpacked(object any) any {
 	switch object := object.(type) {
 	case *packed:
@@ -37,10 +37,10 @@ func unpacked(object any) any {
 	return object
 }
 
-// informer packs what comes in, and unpacks what goes out.
+// informer packs orders when they are stored, and unpacks them for readers and handlers.
 type informer struct {
 	toolscache.SharedIndexInformer
-	// indexed is the order that indexers were called for last: all of them are, one after the other.
+	// indexed is the order that was unpacked last for an indexer. All indexers are called for one order before the next.
 	indexed atomic.Pointer[indexed]
 }
 
@@ -75,7 +75,7 @@ func (i *informer) unpacking(indexers toolscache.Indexers) toolscache.Indexers {
 	return wrapped
 }
 
-// orderToIndex gives an order that is only read.
+// orderToIndex unpacks an order for an indexer, which must not change it.
 func (i *informer) orderToIndex(p *packed) *v1alpha1.AcmeOrder {
 	if last := i.indexed.Load(); last != nil && last.packed == p {
 		return last.order
@@ -113,7 +113,7 @@ func (i *informer) AddEventHandlerWithOptions(h toolscache.ResourceEventHandler,
 	return i.SharedIndexInformer.AddEventHandlerWithOptions(handler{h}, o)
 }
 
-// handler hands on events with ordinary orders.
+// handler unpacks the orders of events.
 type handler struct {
 	inner toolscache.ResourceEventHandler
 }
@@ -127,7 +127,7 @@ func (h handler) OnUpdate(before, object any) { h.inner.OnUpdate(unpacked(before
 // OnDelete implements toolscache.ResourceEventHandler.
 func (h handler) OnDelete(object any) { h.inner.OnDelete(unpacked(object)) }
 
-// indexer gives out ordinary orders.
+// indexer unpacks the orders that it returns.
 type indexer struct{ toolscache.Indexer }
 
 func allUnpacked(objects []any) []any {

@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// told records what an informer tells of, and that it is ordinary orders.
+// told records the events of an informer, and the types of their objects.
 type told struct {
 	mu     sync.Mutex
 	events []string
@@ -90,7 +90,7 @@ func TestAnInformerHoldsFinishedOrdersPacked(t *testing.T) {
 	seen := &told{}
 	_, handlerErr := informer.AddEventHandler(seen)
 	for _, err := range []error{
-		informer.SetTransform(func(object any) (any, error) { object.(*v1alpha1.AcmeOrder).Compact(); return object, nil }),
+		informer.SetTransform(func(object any) (any, error) { Compact(object.(*v1alpha1.AcmeOrder)); return object, nil }),
 		informer.AddIndexers(toolscache.Indexers{"name": byName}), informer.AddIndexers(toolscache.Indexers{"serial": bySerial}), handlerErr,
 	} {
 		if err != nil {
@@ -157,7 +157,7 @@ func TestAnInformerHoldsFinishedOrdersPacked(t *testing.T) {
 	}
 }
 
-// notWatchList lists before it watches.
+// notWatchList makes an informer list before it watches.
 type notWatchList struct{ *toolscache.ListWatch }
 
 func (notWatchList) IsWatchListSemanticsUnSupported() bool { return true }

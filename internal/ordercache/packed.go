@@ -16,13 +16,13 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// packed is an order whose certificate was issued and isn't revoked, as AcmeOrder.Compact leaves it, in a quarter of the
-// memory. Times are in seconds since 1970.
+// packed holds a compact order whose certificate was issued and is not revoked, in a quarter of the memory. Times are Unix
+// seconds.
 type packed struct {
-	// Text that many orders have in common is held once. The finalizer is zero where there is none.
+	// Strings that many orders share are interned. finalizer is zero if the order has none.
 	namespace, issuer, account, profile, crl, finalizer, authorityKey unique.Handle[string]
-	// text has the name, what the order replaces, the authorizations, of which one with the order's own name is empty, and the
-	// types and values of the identifiers, with separators between them.
+	// text joins, with separators: the name, spec.replaces, the names of the authorizations, and type and value of each
+	// identifier. The name of the order's own authorization (v1alpha1.OwnAuthorization) is empty.
 	text string
 
 	created, finalized, notBefore, notAfter int64
@@ -38,14 +38,14 @@ const (
 	separator = "\x00"
 )
 
-// pack gives an order's small form; nil where it hasn't one.
+// pack returns the packed form of an order, or nil if unpacking would not return the same order.
 func pack(order *v1alpha1.AcmeOrder) *packed {
 	meta, spec, status := &order.ObjectMeta, &order.Spec, &order.Status
 	version, versionErr := strconv.ParseUint(meta.ResourceVersion, 10, 64)
 	uid, uidErr := uuid.Parse(string(meta.UID))
 	serial, serialErr := hex.DecodeString(status.Serial)
 	if versionErr != nil || uidErr != nil || serialErr != nil || len(serial) > maxSerial || status.State != acme.StateValid ||
-		spec.Finalization == nil || status.NotBefore == nil || status.NotAfter == nil || !onlyWhatIsPacked(order) {
+		spec.Finalization == nil || status.NotBefore == nil || status.NotAfter == nil || !hasOnlyPackedFields(order) {
 		return nil
 	}
 	key, _, _ := strings.Cut(status.CertificateID, ".")
@@ -53,20 +53,20 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 		namespace: unique.Make(meta.Namespace), issuer: unique.Make(spec.IssuerRef.Name), account: unique.Make(spec.AccountRef.Name),
 		profile: unique.Make(spec.Profile), crl: unique.Make(status.CRL), authorityKey: unique.Make(key),
 		text: textOf(order), created: meta.CreationTimestamp.Unix(), finalized: spec.Finalization.Time.Unix(), notBefore: status.NotBefore.Unix(), notAfter: status.NotAfter.Unix(),
-		generation: meta.Generation, resourceVersion: version, uid: uid, serialSize: uint8(len(serial)), //nolint:gosec // as long as was checked
+		generation: meta.Generation, resourceVersion: version, uid: uid, serialSize: uint8(len(serial)), //nolint:gosec // at most maxSerial
 	}
 	copy(p.serial[:], serial)
 	for _, finalizer := range meta.Finalizers {
 		p.finalizer = unique.Make(finalizer)
 	}
 	if p.text == "" || p.version() != meta.ResourceVersion || uid.String() != string(meta.UID) || p.serialText() != status.Serial || p.certificateID() != status.CertificateID {
-		return nil // it is written in another way than it would be given back
+		return nil // unpacking would write it differently
 	}
 	return p
 }
 
-// onlyWhatIsPacked reports whether an order has nothing but what a packed one holds.
-func onlyWhatIsPacked(order *v1alpha1.AcmeOrder) bool {
+// hasOnlyPackedFields reports whether an order has no fields but those that packed holds.
+func hasOnlyPackedFields(order *v1alpha1.AcmeOrder) bool {
 	rest := *order
 	meta, spec, status := &rest.ObjectMeta, &rest.Spec, &rest.Status
 	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 || len(spec.Authorizations) != len(spec.Identifiers) ||
@@ -85,15 +85,15 @@ func onlyWhatIsPacked(order *v1alpha1.AcmeOrder) bool {
 	return reflect.ValueOf(rest).IsZero()
 }
 
-// textOf is packed.text; "" where the parts couldn't be told from each other.
+// textOf returns packed.text, or "" if a part contains a separator or cannot be restored.
 func textOf(order *v1alpha1.AcmeOrder) string {
 	parts := make([]string, 0, 2+3*len(order.Spec.Identifiers))
 	parts = append(parts, order.Name, order.Spec.Replaces)
-	for _, name := range order.Spec.Authorizations {
-		switch name {
-		case "":
+	for i, name := range order.Spec.Authorizations {
+		switch {
+		case name == "":
 			return ""
-		case order.Name:
+		case order.IsOwnAuthorization(i):
 			name = ""
 		}
 		parts = append(parts, name)
@@ -108,7 +108,7 @@ func textOf(order *v1alpha1.AcmeOrder) string {
 	return text
 }
 
-// order gives the order back, as it was.
+// order unpacks the order.
 func (p *packed) order() *v1alpha1.AcmeOrder {
 	parts := strings.Split(p.text, separator)
 	notBefore, notAfter := metav1.Unix(p.notBefore, 0), metav1.Unix(p.notAfter, 0)
@@ -131,27 +131,27 @@ func (p *packed) order() *v1alpha1.AcmeOrder {
 	order.Spec.Authorizations, order.Spec.Identifiers = authorizations, make([]v1alpha1.Identifier, count)
 	for i := range order.Spec.Identifiers {
 		if authorizations[i] == "" {
-			authorizations[i] = order.Name
+			authorizations[i] = v1alpha1.OwnAuthorization(order.Name, i)
 		}
 		order.Spec.Identifiers[i] = v1alpha1.Identifier{Type: acme.IdentifierType(identifiers[2*i]), Value: identifiers[2*i+1]}
 	}
 	return order
 }
 
-// metadata is what an informer needs to know.
+// metadata returns the fields that an informer reads.
 func (p *packed) metadata() *metav1.ObjectMeta {
 	name, _, _ := strings.Cut(p.text, separator)
 	return &metav1.ObjectMeta{Namespace: p.namespace.Value(), Name: name, UID: types.UID(p.uid.String()), ResourceVersion: p.version()}
 }
 
-// GetObjectMeta implements metav1.ObjectMetaAccessor, by which an informer finds the name.
+// GetObjectMeta implements metav1.ObjectMetaAccessor. An informer reads the name through it.
 func (p *packed) GetObjectMeta() metav1.Object { return p.metadata() }
 
 func (p *packed) version() string { return strconv.FormatUint(p.resourceVersion, 10) }
 
 func (p *packed) serialText() string { return hex.EncodeToString(p.serial[:p.serialSize]) }
 
-// certificateID is the key identifier with the serial number (RFC 9773 section 4.1).
+// certificateID returns status.certificateID: the key identifier and the serial number (RFC 9773 section 4.1).
 func (p *packed) certificateID() string {
 	return p.authorityKey.Value() + acme.NewCertID(nil, new(big.Int).SetBytes(p.serial[:p.serialSize])).String()
 }

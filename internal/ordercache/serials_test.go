@@ -1,4 +1,4 @@
-package serial_test
+package ordercache
 
 import (
 	"testing"
@@ -6,17 +6,16 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/ordercache/serial"
 )
 
-func order(namespace, name, serial string) *v1alpha1.AcmeOrder {
+func orderWithSerial(namespace, name, serial string) *v1alpha1.AcmeOrder {
 	o := &v1alpha1.AcmeOrder{}
 	o.Namespace, o.Name, o.Status.Serial = namespace, name, serial
 	return o
 }
 
-func TestIndex(t *testing.T) {
-	var index serial.Index
+func TestSerialIndex(t *testing.T) {
+	var index SerialIndex
 	handler := index.Handler()
 	expect := func(namespace, serial, want string) {
 		t.Helper()
@@ -25,18 +24,18 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	expect("a", "01", "")
-	handler.OnAdd(order("a", "one", "01"), true)
-	handler.OnAdd(order("a", "pending", ""), true)
+	handler.OnAdd(orderWithSerial("a", "one", "01"), true)
+	handler.OnAdd(orderWithSerial("a", "pending", ""), true)
 	expect("a", "01", "one")
 	expect("b", "01", "")
 	expect("a", "", "")
-	handler.OnUpdate(order("a", "pending", ""), order("a", "pending", "02"))
+	handler.OnUpdate(orderWithSerial("a", "pending", ""), orderWithSerial("a", "pending", "02"))
 	expect("a", "02", "pending")
-	handler.OnDelete(order("a", "another", "01")) // one that has not the name
+	handler.OnDelete(orderWithSerial("a", "another", "01")) // one that has not the name
 	expect("a", "01", "one")
-	handler.OnDelete(order("a", "one", "01"))
+	handler.OnDelete(orderWithSerial("a", "one", "01"))
 	expect("a", "01", "")
-	handler.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: order("a", "pending", "02")})
+	handler.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: orderWithSerial("a", "pending", "02")})
 	expect("a", "02", "")
 	handler.OnDelete("nonsense")
 }
