@@ -3,6 +3,8 @@ package v1alpha1_test
 import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 var _ = Describe("An AcmeAccount", func() {
@@ -32,9 +34,9 @@ var _ = Describe("An AcmeAccount", func() {
 		Entry("a signature that isn't base64url", `{"spec": {"registration": {"signature": "a+b="}}}`, "spec.registration.signature"),
 		Entry("a header that isn't base64url", `{"spec": {"registration": {"protected": "a b"}}}`, "spec.registration.protected"),
 		Entry("a payload that isn't base64url", `{"spec": {"registration": {"payload": "{}"}}}`, "spec.registration.payload"),
-		Entry("a huge signature", `{"spec": {"registration": {"signature": `+text(1025)+`}}}`, "Too long"),
-		Entry("a huge header", `{"spec": {"registration": {"protected": `+text(16385)+`}}}`, "Too long"),
-		Entry("a huge payload", `{"spec": {"registration": {"payload": `+text(65537)+`}}}`, "Too long"),
+		Entry("a huge signature", `{"spec": {"registration": {"signature": `+text(v1alpha1.MaxSignature+1)+`}}}`, "Too long"),
+		Entry("a huge header", `{"spec": {"registration": {"protected": `+text(v1alpha1.MaxProtected+1)+`}}}`, "Too long"),
+		Entry("a huge payload", `{"spec": {"registration": {"payload": `+text(v1alpha1.MaxPayload+1)+`}}}`, "Too long"),
 		Entry("too many contacts", `{"spec": {"contact": `+list(11, func(int) string { return `"mailto:a@a.test"` })+`}}`, "Too many"),
 		Entry("a long contact", `{"spec": {"contact": [`+text(321)+`]}}`, "Too long"),
 	)

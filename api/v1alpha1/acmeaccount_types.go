@@ -6,168 +6,174 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeAccountSpec is what a client asked for. What counts is in status: the controllers copy it there once they have
-// verified the request that asks for it.
+// AcmeAccountSpec is the request of an ACME client. The controllers verify each signed request and copy its contents to
+// status. Only status takes effect.
 //
 // +kubebuilder:validation:XValidation:rule="self.issuerRef == oldSelf.issuerRef",message="issuerRef is immutable"
-// +kubebuilder:validation:XValidation:rule="self.jwk == oldSelf.jwk",message="jwk is immutable; a key change is asked for with keyChange"
+// +kubebuilder:validation:XValidation:rule="self.jwk == oldSelf.jwk",message="jwk is immutable; use keyChange to change the key"
 // +kubebuilder:validation:XValidation:rule="has(self.registration) == has(oldSelf.registration) && (!has(self.registration) || self.registration == oldSelf.registration)",message="registration is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.keyClaimFor) == has(oldSelf.keyClaimFor) && (!has(self.keyClaimFor) || self.keyClaimFor == oldSelf.keyClaimFor)",message="keyClaimFor is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.registeredFrom) == has(oldSelf.registeredFrom) && (!has(self.registeredFrom) || self.registeredFrom == oldSelf.registeredFrom)",message="registeredFrom is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.registration) != has(self.keyClaimFor)",message="exactly one of registration and keyClaimFor must be set"
 type AcmeAccountSpec struct {
-	// IssuerRef names the issuer.
+	// issuerRef names the AcmeIssuer of the account.
 	// +required
 	IssuerRef ObjectRef `json:"issuerRef"`
 
-	// JWK is the public key that the account was registered with, as JSON (RFC 7517). The object is named after its
-	// digest, so that a key has one account in an issuer.
+	// jwk is the public key at registration, as JSON (RFC 7517). metadata.name is derived from its digest, so a key has one
+	// account per issuer.
 	// +required
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=2048
 	JWK string `json:"jwk"`
 
-	// KeyClaimFor marks the object as no account but a claim: its key is to become, or has become, the key of the account
-	// named here (RFC 8555 section 7.3.5).
+	// keyClaimFor marks this object as a key claim, not an account. It names the AcmeAccount that changes, or changed, its
+	// key to jwk (RFC 8555 section 7.3.5).
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	KeyClaimFor string `json:"keyClaimFor,omitempty"`
 
-	// Registration is the client's newAccount request (RFC 8555 section 7.3).
+	// registration is the signed newAccount request of the client (RFC 8555 section 7.3). Its payload has at most 12288
+	// characters.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 12288",message="must be at most 12288 characters",fieldPath=".payload"
 	Registration *SignedRequest `json:"registration,omitempty"`
 
-	// RegisteredFrom is the client's IPv4 address or IPv6 network of 64 bits, as the ACME server saw it, where the issuer
-	// limits accounts by that.
+	// registeredFrom is the client's IPv4 address or IPv6 /64 network, as the ACME server saw it. It is set if the issuer
+	// limits new accounts by address (spec.rateLimits.newAccounts).
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	RegisteredFrom string `json:"registeredFrom,omitempty"`
 
-	// Contact URLs, as sent.
+	// contact lists contact URLs, such as "mailto:admin@example.com", as the client sent them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	// +kubebuilder:validation:items:MaxLength=320
 	Contact []string `json:"contact,omitempty"`
 
-	// TermsOfServiceAgreed is whether the client agreed to the terms of service.
+	// termsOfServiceAgreed is true if the client agreed to the terms of service.
 	// +optional
 	TermsOfServiceAgreed bool `json:"termsOfServiceAgreed,omitempty"`
 
-	// Update is the client's request to change contact or agreement (RFC 8555 section 7.3.2).
+	// update is the signed request of the client to change contact or agree to terms (RFC 8555 section 7.3.2). Its payload
+	// has at most 12288 characters.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 12288",message="must be at most 12288 characters",fieldPath=".payload"
 	Update *SignedRequest `json:"update,omitempty"`
 
-	// KeyChange is the client's request to change its key (RFC 8555 section 7.3.5). A claim has the one that claims the key.
+	// keyChange is the signed request of the client to change its key (RFC 8555 section 7.3.5). In a key claim it is the
+	// request that claims the key. Its payload has at most 12288 characters.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 12288",message="must be at most 12288 characters",fieldPath=".payload"
 	KeyChange *SignedRequest `json:"keyChange,omitempty"`
 
-	// Deactivation ends the account (RFC 8555 section 7.3.6).
+	// deactivation ends the account (RFC 8555 section 7.3.6).
 	// +optional
 	Deactivation *Deactivation `json:"deactivation,omitempty"`
 }
 
-// AcmeAccountStatus is what the controllers accepted.
+// AcmeAccountStatus is the verified state of the account.
 //
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['invalid', 'deactivated', 'revoked']) || self.state == oldSelf.state",message="the account's state is final"
 type AcmeAccountStatus struct {
-	// State of the account (RFC 8555 section 7.1.6). It is pending until the registration has been verified, and invalid
-	// if it was refused. A key claim's is "claim".
+	// state of the account (RFC 8555 section 7.1.6). It is "pending" until the registration is verified, and "invalid" if the
+	// registration is refused. The state of a key claim is "claim".
 	// +optional
 	// +kubebuilder:default=pending
 	// +kubebuilder:validation:Enum=pending;valid;invalid;deactivated;revoked;claim
 	State acme.State `json:"state,omitempty"`
 
-	// JWK is the account's key as JSON (RFC 7517).
+	// jwk is the account's current public key, as JSON (RFC 7517).
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	JWK string `json:"jwk,omitempty"`
 
-	// Thumbprint of the key (RFC 7638).
+	// thumbprint is the SHA-256 thumbprint of jwk (RFC 7638), base64url.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Thumbprint string `json:"thumbprint,omitempty"`
 
-	// FormerThumbprints are those of the keys that the account had before, the newest first. Records for dns-persist-01
-	// that name them still count.
+	// formerThumbprints lists the thumbprints of previous keys, newest first. dns-persist-01 records that name one of them
+	// remain valid.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=64
 	FormerThumbprints []string `json:"formerThumbprints,omitempty"`
 
-	// Contact URLs, as the client signed them.
+	// contact lists the contact URLs that the client signed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	// +kubebuilder:validation:items:MaxLength=320
 	Contact []string `json:"contact,omitempty"`
 
-	// TermsOfServiceAgreed is the URL of the terms of service that the client agreed to.
+	// termsOfServiceAgreed is the URL of the terms of service that the client agreed to.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	TermsOfServiceAgreed string `json:"termsOfServiceAgreed,omitempty"`
 
-	// ExternalAccountKeyID is the id of the key that bound the account (RFC 8555 section 7.3.4).
+	// externalAccountKeyID is the ID of the external account key that the account is bound to (RFC 8555 section 7.3.4).
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	ExternalAccountKeyID string `json:"externalAccountKeyID,omitempty"`
 
-	// ExternalAccountPolicy is what the key that bound the account lets it have at most, as that said when it was bound.
+	// externalAccountPolicy contains the limits set by the external account key, copied at registration.
 	// +optional
 	ExternalAccountPolicy *ExternalAccountPolicy `json:"externalAccountPolicy,omitempty"`
 
-	// Problem says why the registration was refused.
+	// problem is the reason why the registration was refused.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 
-	// Update is the newest update that was looked at.
+	// update is the result of the newest update request.
 	// +optional
 	Update *HandledRequest `json:"update,omitempty"`
 
-	// KeyChange is the newest key change that was looked at.
+	// keyChange is the result of the newest key change request.
 	// +optional
 	KeyChange *HandledRequest `json:"keyChange,omitempty"`
 
-	// Deactivation is the newest deactivation that was looked at.
+	// deactivation is the result of the newest deactivation request.
 	// +optional
 	Deactivation *HandledRequest `json:"deactivation,omitempty"`
 
-	// HandledRequests are ids of the updates and key changes that were carried out, the newest first. None of them is carried
-	// out again, though its client's signature is as good as ever.
+	// handledRequests lists the IDs of the updates and key changes that were carried out, newest first. The controllers never
+	// carry out one of them again, even if its signature is valid.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=128
 	// +kubebuilder:validation:items:MaxLength=26
 	HandledRequests []string `json:"handledRequests,omitempty"`
 
-	// LastUsed is when the account last made an order or authorization, of those that have been removed since.
+	// lastUsed is the creation time of the newest order or authorization of the account that was removed since.
 	// +optional
 	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
 
-	// ObservedGeneration is the generation of the spec whose requests have been looked at.
+	// observedGeneration is the metadata.generation of the spec that this status reflects.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 }
 
-// ExternalAccountPolicy is what an account may have at most, beside what its issuer allows.
+// ExternalAccountPolicy limits an account further than its issuer's policy does.
 type ExternalAccountPolicy struct {
-	// DNS lists domains, as an issuer's policy does. Where DNS or IPs has an entry, the account may have no other
-	// identifiers than those of both.
+	// dns lists allowed domains, in the form of an issuer's spec.policy.dns.allow. If dns or ips has an entry, only
+	// identifiers in one of the two lists are allowed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=254
 	DNS []string `json:"dns,omitempty"`
 
-	// IPs lists address ranges as CIDRs.
+	// ips lists allowed address ranges as CIDRs.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=64
 	IPs []string `json:"ips,omitempty"`
 
-	// Profiles lists the profiles that the account may order on; without any, all.
+	// profiles lists the profiles that the account may order. If empty, all profiles are allowed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -175,23 +181,24 @@ type ExternalAccountPolicy struct {
 	Profiles []string `json:"profiles,omitempty"`
 }
 
-// HandledRequest is a request that was looked at, and what came of it. It keeps an old request from being judged again
-// after the key that signed it was changed.
+// HandledRequest is the result of a request. It prevents that an old request is decided again after the key that signed it
+// was changed.
 type HandledRequest struct {
-	// Digest of the request: its SHA-256 in hexadecimal, or "unsigned" for a person's.
+	// digest is the SHA-256 of the signed request in hexadecimal, or "unsigned" for a request that a person made through the
+	// Kubernetes API.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	Digest string `json:"digest"`
 
-	// Problem says why it was refused; without one it was carried out.
+	// problem is the reason why the request was refused. It is absent if the request was carried out.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// StateClaim is the state of an AcmeAccount that only claims a key for another one; no RFC knows it.
+// StateClaim is the state of a key claim. No RFC defines it.
 const StateClaim acme.State = "claim"
 
-// AcmeAccount is a client's account. It outlives its issuer.
+// AcmeAccount is the account of an ACME client. It outlives its issuer.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -210,10 +217,10 @@ type AcmeAccount struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Spec is what the client asked for.
+	// spec is the request of the ACME client.
 	// +required
 	Spec AcmeAccountSpec `json:"spec"`
-	// Status is what was accepted.
+	// status is the verified state of the account.
 	// +optional
 	// +kubebuilder:default={state: pending}
 	Status AcmeAccountStatus `json:"status,omitzero"`

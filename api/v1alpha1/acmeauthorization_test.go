@@ -26,18 +26,18 @@ var _ = Describe("An AcmeAuthorization", func() {
 	},
 		Entry("no identifier", `{"spec": {"identifier": null}}`, "spec.identifier"),
 		Entry("an unknown type of identifier", `{"spec": {"identifier": {"type": "email"}}}`, "Unsupported value"),
-		Entry("a wildcard for its identifier", `{"spec": {"identifier": {"value": "*.a.test"}}}`, "a wildcard's authorization names the domain, with wildcard set"),
-		Entry("a name that leaves no room for a wildcard", `{"spec": {"identifier": {"value": `+text(254)+`}}}`, "must be no longer than 253 characters"),
+		Entry("a wildcard for its identifier", `{"spec": {"identifier": {"value": "*.a.test"}}}`, "must not begin with '*.'; set wildcard to true instead"),
+		Entry("a name that leaves no room for a wildcard", `{"spec": {"identifier": {"value": `+text(254)+`}}}`, "must be at most 253 characters"),
 		Entry("no challenges", `{"spec": {"challenges": []}}`, "should have at least 1 items"),
 		Entry("two challenges of one type", `{"spec": {"challenges": [{"type": "http-01", "token": "0123456789012345678901"}, {"type": "http-01", "token": "another-token-0123456789"}]}}`, "Duplicate value"),
 		Entry("an unknown challenge", `{"spec": {"challenges": [{"type": "dns-02", "token": "0123456789012345678901"}]}}`, "Unsupported value"),
-		Entry("a challenge without a token", `{"spec": {"challenges": [{"type": "http-01"}]}}`, "every challenge has a token, but for dns-persist-01"),
-		Entry("a token where the challenge has none", `{"spec": {"challenges": [{"type": "dns-persist-01", "token": "0123456789012345678901"}]}}`, "every challenge has a token, but for dns-persist-01"),
+		Entry("a challenge without a token", `{"spec": {"challenges": [{"type": "http-01"}]}}`, "token is required, except for dns-persist-01, which has none"),
+		Entry("a token where the challenge has none", `{"spec": {"challenges": [{"type": "dns-persist-01", "token": "0123456789012345678901"}]}}`, "token is required, except for dns-persist-01, which has none"),
 		Entry("a token that can be guessed", `{"spec": {"challenges": [{"type": "http-01", "token": "012345678901234567890"}]}}`, "spec.challenges[0].token"),
 		Entry("a long token", `{"spec": {"challenges": [{"type": "http-01", "token": `+text(65)+`}]}}`, "Too long"),
 		Entry("a token that leads elsewhere", `{"spec": {"challenges": [{"type": "http-01", "token": "../../0123456789012345678901"}]}}`, "spec.challenges[0].token"),
 		Entry("a response to a challenge that isn't there", `{"spec": {"response": {"type": "dns-01", "request": {"protected": "e30", "signature": "c2ln"}}}}`,
-			"response must be to one of the challenges"),
+			"response.type must be the type of one of the challenges"),
 		Entry("a response without a request", `{"spec": {"response": {"type": "http-01"}}}`, "spec.response.request"),
 	)
 
@@ -77,7 +77,7 @@ var _ = Describe("An AcmeAuthorization", func() {
 	DescribeTable("that is valid can become", func(ctx SpecContext, state string) {
 		authorization := create(ctx, anAuthorization)
 		Expect(changeStatus(ctx, authorization, `{"status": {"state": "valid"}}`)).To(Succeed())
-		Expect(changeStatus(ctx, authorization, `{"status": {"state": "pending"}}`)).To(beRefused("a valid authorization doesn't become pending again"))
+		Expect(changeStatus(ctx, authorization, `{"status": {"state": "pending"}}`)).To(beRefused("a valid authorization cannot become pending"))
 		Expect(changeStatus(ctx, authorization, `{"status": {"state": "`+state+`"}}`)).To(Succeed())
 	},
 		Entry("deactivated", "deactivated"), Entry("expired", "expired"), Entry("revoked", "revoked"),

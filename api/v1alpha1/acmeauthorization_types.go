@@ -8,51 +8,53 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeAuthorizationSpec is a name that an account wants to prove control of, and how it chose to. That a field keeps its
-// value is said on the field, which is cheaper for the API server than to reach each from here; only that one may not come
-// or go has to be said here, since a field's own rule isn't asked then.
+// AcmeAuthorizationSpec is an identifier that an account wants to prove control of, and the challenge that its client chose.
+//
+// Rules that keep a value stand on the field, where they cost the API server less. Rules against adding or removing a field
+// stand on this type, because a field's own rule does not run then.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard)",message="wildcard is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains)",message="subdomains is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization)",message="preAuthorization is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || has(self.response)",message="response is set once"
-// +kubebuilder:validation:XValidation:rule="!has(self.response) || self.challenges.exists(c, c.type == self.response.type)",message="response must be to one of the challenges"
+// +kubebuilder:validation:XValidation:rule="!has(self.response) || self.challenges.exists(c, c.type == self.response.type)",message="response.type must be the type of one of the challenges"
 type AcmeAuthorizationSpec struct {
-	// IssuerRef names the issuer.
+	// issuerRef names the AcmeIssuer of the authorization.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="issuerRef is immutable"
 	IssuerRef ObjectRef `json:"issuerRef"`
 
-	// AccountRef names the account that is authorized.
+	// accountRef names the AcmeAccount that is authorized.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="accountRef is immutable"
 	AccountRef ObjectRef `json:"accountRef"`
 
-	// Identifier to prove control of; of a wildcard name, the part below the wildcard.
+	// identifier is the domain name or IP address to prove control of. The identifier of a wildcard authorization lacks the
+	// leading "*.".
 	// +required
-	// +kubebuilder:validation:XValidation:rule="!self.value.startsWith('*.')",message="a wildcard's authorization names the domain, with wildcard set"
-	// +kubebuilder:validation:XValidation:rule="self.value.size() <= 253",message="must be no longer than 253 characters",fieldPath=".value"
+	// +kubebuilder:validation:XValidation:rule="!self.value.startsWith('*.')",message="must not begin with '*.'; set wildcard to true instead"
+	// +kubebuilder:validation:XValidation:rule="self.value.size() <= 253",message="must be at most 253 characters",fieldPath=".value"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="identifier is immutable"
 	Identifier Identifier `json:"identifier"`
 
-	// Wildcard is whether the authorization is for the wildcard below the identifier, and not for the identifier itself.
+	// wildcard is true if the authorization is for the wildcard name below identifier, and not for identifier itself.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="wildcard is immutable"
 	Wildcard bool `json:"wildcard,omitempty"`
 
-	// Subdomains is whether the authorization counts for all names below the identifier too (RFC 9444), wildcards among them.
-	// It does where the issuer lets it, and control was proved in DNS.
+	// subdomains is true if the authorization also covers all names below identifier, wildcards included (RFC 9444). It takes
+	// effect if the issuer allows it and the challenge is a DNS challenge.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="subdomains is immutable"
 	Subdomains bool `json:"subdomains,omitempty"`
 
-	// PreAuthorization is whether the account asked for the authorization by itself (RFC 8555 section 7.4.1), and not for an
-	// order. Its orders use it while it is valid, also where the issuer doesn't reuse other authorizations.
+	// preAuthorization is true if the account asked for the authorization without an order (RFC 8555 section 7.4.1). Its
+	// orders use a valid pre-authorization even if the issuer does not reuse authorizations.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="preAuthorization is immutable"
 	PreAuthorization bool `json:"preAuthorization,omitempty"`
 
-	// Challenges that are offered.
+	// challenges lists the challenges that the client can choose from.
 	// +required
 	// +listType=map
 	// +listMapKey=type
@@ -61,26 +63,27 @@ type AcmeAuthorizationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="challenges are immutable"
 	Challenges []Challenge `json:"challenges"`
 
-	// Response is the client's choice of a challenge, which has it validated; set once.
+	// response is the challenge that the client chose. Validation starts when it is set. It can be set once.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="response is set once"
 	Response *ChallengeResponse `json:"response,omitempty"`
 
-	// Deactivation ends the authorization (RFC 8555 section 7.5.2).
+	// deactivation ends the authorization (RFC 8555 section 7.5.2).
 	// +optional
 	Deactivation *Deactivation `json:"deactivation,omitempty"`
 }
 
-// Challenge is a way to prove control (RFC 8555 section 8).
-// +kubebuilder:validation:XValidation:rule="has(self.token) != (self.type == 'dns-persist-01')",message="every challenge has a token, but for dns-persist-01"
+// Challenge is a way to prove control of an identifier (RFC 8555 section 8).
+//
+// +kubebuilder:validation:XValidation:rule="has(self.token) != (self.type == 'dns-persist-01')",message="token is required, except for dns-persist-01, which has none"
 type Challenge struct {
-	// Type of the challenge.
+	// type of the challenge.
 	// +required
 	// +kubebuilder:validation:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 	Type acme.ChallengeType `json:"type"`
 
-	// Token that the client has to show with its key's thumbprint; at least 128 bits, base64url (RFC 8555 section 8.3).
-	// dns-persist-01 has none.
+	// token is the random value that the client presents with its key's thumbprint: 22 to 64 base64url characters, at least
+	// 128 bits (RFC 8555 section 8.3). A dns-persist-01 challenge has no token.
 	// +optional
 	// +kubebuilder:validation:MinLength=22
 	// +kubebuilder:validation:MaxLength=64
@@ -88,168 +91,170 @@ type Challenge struct {
 	Token string `json:"token,omitempty"`
 }
 
-// ChallengeResponse says that the client is ready for a challenge to be validated (RFC 8555 section 7.5.1).
+// ChallengeResponse tells the controllers to validate a challenge (RFC 8555 section 7.5.1).
 type ChallengeResponse struct {
-	// Type of the challenge.
+	// type of the chosen challenge.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	Type acme.ChallengeType `json:"type"`
 
-	// Request as the client signed it.
+	// request is the signed request of the client. Its payload has at most 512 characters.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 512",message="must be at most 512 characters",fieldPath=".payload"
 	Request SignedRequest `json:"request"`
 }
 
-// AcmeAuthorizationStatus is what validation found.
+// AcmeAuthorizationStatus is the result of validation.
 //
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['invalid', 'deactivated', 'expired', 'revoked']) || self.state == oldSelf.state",message="the authorization's state is final"
-// +kubebuilder:validation:XValidation:rule="oldSelf.state != 'valid' || self.state != 'pending'",message="a valid authorization doesn't become pending again"
+// +kubebuilder:validation:XValidation:rule="oldSelf.state != 'valid' || self.state != 'pending'",message="a valid authorization cannot become pending"
 type AcmeAuthorizationStatus struct {
-	// State of the authorization (RFC 8555 section 7.1.6).
+	// state of the authorization (RFC 8555 section 7.1.6).
 	// +optional
 	// +kubebuilder:default=pending
 	// +kubebuilder:validation:Enum=pending;valid;invalid;deactivated;expired;revoked
 	State acme.State `json:"state,omitempty"`
 
-	// Expires is when the authorization ceases to count.
+	// expires is the time at which the authorization stops counting.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 
-	// Challenge that was tried.
+	// challenge is the state of the chosen challenge.
 	// +optional
 	Challenge *ChallengeStatus `json:"challenge,omitempty"`
 
-	// Problem says why the authorization was refused or failed.
+	// problem is the reason why the authorization was refused or failed.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// ChallengeStatus is what became of the challenge that the client chose.
+// ChallengeStatus is the state of the challenge that the client chose.
 type ChallengeStatus struct {
-	// Type of the challenge.
+	// type of the challenge.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	Type acme.ChallengeType `json:"type"`
 
-	// State of the challenge (RFC 8555 section 7.1.6).
+	// state of the challenge (RFC 8555 section 7.1.6).
 	// +required
 	// +kubebuilder:validation:Enum=pending;processing;valid;invalid
 	State acme.State `json:"state"`
 
-	// ValidatedAt is when control was proved.
+	// validatedAt is the time at which control was proved.
 	// +optional
 	ValidatedAt *metav1.Time `json:"validatedAt,omitempty"`
 
-	// CAACheckedAt is when CAA records were last found to permit a certificate; absent where they weren't heeded.
+	// caaCheckedAt is the time of the newest CAA check that permitted issuance. It is absent if the issuer does not check CAA
+	// records.
 	// +optional
 	CAACheckedAt *metav1.Time `json:"caaCheckedAt,omitempty"`
 
-	// Attempts that were made.
+	// attempts is the number of validation attempts.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Attempts int `json:"attempts,omitempty"`
 
-	// Problem of the newest attempt.
+	// problem of the newest attempt.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 
-	// Record is what the newest attempt saw.
+	// record contains the observations of the newest attempt.
 	// +optional
 	Record *ValidationRecord `json:"record,omitempty"`
 }
 
-// ValidationRecord is what an attempt to validate saw, and from where.
+// ValidationRecord contains the observations of a validation attempt.
 type ValidationRecord struct {
-	// Time at which the attempt began.
+	// time is the start of the attempt.
 	// +optional
 	Time *metav1.Time `json:"time,omitempty"`
 
-	// DurationMillis is how long it took, in milliseconds.
+	// durationMillis is the duration of the attempt in milliseconds.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DurationMillis int64 `json:"durationMillis,omitempty"`
 
-	// Resolver is the DNS server that answered.
+	// resolver is the DNS server that answered.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Resolver string `json:"resolver,omitempty"`
 
-	// Addresses that the name has.
+	// addresses lists the IP addresses of the name.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=64
 	Addresses []string `json:"addresses,omitempty"`
 
-	// AddressUsed is the address and port that was connected to last.
+	// addressUsed is the address and port of the last connection.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	AddressUsed string `json:"addressUsed,omitempty"`
 
-	// URLs that were fetched, redirects included.
+	// urls lists the fetched URLs, redirects included.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=1024
 	URLs []string `json:"urls,omitempty"`
 
-	// Records are the DNS records that were seen, shortened.
+	// records lists the DNS records that were found, shortened.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
 	Records []string `json:"records,omitempty"`
 
-	// Perspectives are what was seen from elsewhere, of those that were waited for.
+	// perspectives lists the results of other perspectives, of those that answered in time.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
 	Perspectives []PerspectiveRecord `json:"perspectives,omitempty"`
 }
 
-// PerspectiveRecord is what a perspective saw, in short.
+// PerspectiveRecord is the result of one perspective.
 type PerspectiveRecord struct {
-	// Name of the perspective.
+	// name of the perspective.
 	// +required
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`
 
-	// Valid is whether control was proved there.
+	// valid is true if the perspective confirmed control.
 	// +optional
 	Valid bool `json:"valid"`
 
-	// Problem says what went wrong there, or on the way there.
+	// problem is the reason why the perspective did not confirm control, or could not be asked.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Problem string `json:"problem,omitempty"`
 
-	// DurationMillis is how long it took, in milliseconds.
+	// durationMillis is the duration of the attempt in milliseconds.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DurationMillis int64 `json:"durationMillis,omitempty"`
 
-	// Resolver is the DNS server that answered.
+	// resolver is the DNS server that answered.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Resolver string `json:"resolver,omitempty"`
 
-	// Addresses that the name has.
+	// addresses lists the IP addresses of the name.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=64
 	Addresses []string `json:"addresses,omitempty"`
 
-	// AddressUsed is the address and port that was connected to last.
+	// addressUsed is the address and port of the last connection.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	AddressUsed string `json:"addressUsed,omitempty"`
 }
 
-// AcmeAuthorization is an account's proof, or attempt to prove, that it controls a name.
+// AcmeAuthorization is an account's proof, or attempted proof, that it controls an identifier.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -273,11 +278,11 @@ type AcmeAuthorization struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Spec is what the client asked for.
+	// spec is the request of the ACME client.
 	// +required
 	// +structType=atomic
 	Spec AcmeAuthorizationSpec `json:"spec"`
-	// Status is what validation found.
+	// status is the result of validation.
 	// +optional
 	// +kubebuilder:default={state: pending}
 	// +structType=atomic
@@ -293,7 +298,8 @@ type AcmeAuthorizationList struct {
 	Items           []AcmeAuthorization `json:"items"`
 }
 
-// ExpiresAt is when the authorization ceases to count: what the controllers set, or what they will while it is pending.
+// ExpiresAt returns status.expires. For a pending authorization without it, ExpiresAt returns the time that the controllers
+// will set.
 func (a *AcmeAuthorization) ExpiresAt(l Lifetimes) metav1.Time {
 	if a.Status.Expires != nil {
 		return *a.Status.Expires
@@ -301,7 +307,7 @@ func (a *AcmeAuthorization) ExpiresAt(l Lifetimes) metav1.Time {
 	return metav1.NewTime(a.CreationTimestamp.Add(l.PendingAuthorization.Duration))
 }
 
-// Offered lists the types of the challenges that are offered, for people.
+// Offered returns the types of the offered challenges, separated by commas, for people.
 func (a *AcmeAuthorization) Offered() string {
 	var types []string
 	for _, c := range a.Spec.Challenges {
@@ -310,7 +316,7 @@ func (a *AcmeAuthorization) Offered() string {
 	return strings.Join(types, ", ")
 }
 
-// Authorized gives the identifier that the authorization lets its account certify, with the wildcard.
+// Authorized returns the identifier that the account may certify, with the leading "*." of a wildcard.
 func (a *AcmeAuthorization) Authorized() acme.Identifier {
 	id := a.Spec.Identifier.ACME()
 	if a.Spec.Wildcard {
@@ -319,7 +325,8 @@ func (a *AcmeAuthorization) Authorized() acme.Identifier {
 	return id
 }
 
-// Covers reports whether the authorization is for an identifier, as such or as one of the names below its domain.
+// Covers reports whether the authorization is for an identifier: the very identifier, or a name below its domain if
+// subdomains is set.
 func (a *AcmeAuthorization) Covers(id acme.Identifier) bool {
 	if a.Authorized() == id {
 		return true

@@ -124,7 +124,7 @@ var _ = Describe("An AcmeIssuer", func() {
 		Entry("no timeout", `{"spec": {"validation": {"timeout": "0s"}}}`, "must be from 1s to 1m"),
 		Entry("addresses to open that are none", `{"spec": {"validation": {"allowedCIDRs": ["loopback"]}}}`, "must be a CIDR such as 10.0.0.0/8"),
 		Entry("addresses to close that are none", `{"spec": {"validation": {"deniedCIDRs": ["10.0.0.0/8 "]}}}`, "must be a CIDR such as 10.0.0.0/8"),
-		Entry("nobody to validate", `{"spec": {"validation": {"local": false}}}`, "without local validation at least one perspective is needed"),
+		Entry("nobody to validate", `{"spec": {"validation": {"local": false}}}`, "at least one perspective is required if local is false"),
 		Entry("a quorum that can't be reached", `{"spec": {"validation": {"quorum": 1}}}`, "quorum must not be above the number of perspectives"),
 		Entry("an unknown way with CAA", `{"spec": {"validation": {"caa": "log"}}}`, "Unsupported value"),
 		Entry("terms that aren't on the web", `{"spec": {"account": {"termsOfService": "file:///etc/passwd"}}}`, "spec.account.termsOfService"),
@@ -154,9 +154,9 @@ var _ = Describe("An AcmeIssuer", func() {
 
 	It("can't have fewer shards than before, since certificates name theirs", func(ctx SpecContext) {
 		issuer := create(ctx, anIssuer)
-		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": 7}}}`)).To(beRefused("shards can't be lowered"))
+		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": 7}}}`)).To(beRefused("shards cannot be lowered"))
 		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": 9}}}`)).To(Succeed())
-		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": null}}}`)).To(beRefused("shards can't be lowered"))
+		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": null}}}`)).To(beRefused("shards cannot be lowered"))
 	})
 
 	It("can change in every other way", func(ctx SpecContext) {

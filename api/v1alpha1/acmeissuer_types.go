@@ -6,13 +6,14 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeIssuerSpec describes a certificate authority and the ACME service in front of it.
+// AcmeIssuerSpec describes a certificate authority and its ACME service.
 type AcmeIssuerSpec struct {
-	// CA that signs.
+	// ca is the certificate authority that signs.
 	// +required
 	CA CertificateAuthority `json:"ca"`
 
-	// Profiles of certificates that clients may ask for. Without any there is one, "default", of 90 days.
+	// profiles lists the kinds of certificate that clients can order. The default is one profile named "default", with a
+	// lifetime of 90 days.
 	// +optional
 	// +kubebuilder:default={{name: default}}
 	// +listType=map
@@ -20,61 +21,62 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	Profiles []Profile `json:"profiles,omitempty"`
 
-	// DefaultProfile is the profile of orders that name none; without it the first one.
+	// defaultProfile names the profile of orders that do not name one. The default is the first profile.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	DefaultProfile string `json:"defaultProfile,omitempty"`
 
-	// Policy says which identifiers this issuer may certify at all.
+	// policy limits the identifiers that this issuer certifies.
 	// +optional
 	// +kubebuilder:default={}
 	Policy Policy `json:"policy,omitzero"`
 
-	// Challenges that are offered.
+	// challenges selects the offered challenges.
 	// +optional
 	// +kubebuilder:default={}
 	Challenges Challenges `json:"challenges,omitzero"`
 
-	// Validation says how control of a name is checked, and what the checks may reach.
+	// validation configures how control of an identifier is validated, and which addresses validation may connect to.
 	// +optional
 	// +kubebuilder:default={}
 	Validation Validation `json:"validation,omitzero"`
 
-	// Account says what is asked of those who register.
+	// account sets the requirements for accounts.
 	// +optional
 	// +kubebuilder:default={}
 	Account AccountRules `json:"account,omitzero"`
 
-	// CRL says how revocations are published.
+	// crl configures the publication of revocations.
 	// +optional
 	// +kubebuilder:default={}
 	CRL CRL `json:"crl,omitzero"`
 
-	// Lifetimes of what clients make.
+	// lifetimes of orders and authorizations.
 	// +optional
 	// +kubebuilder:default={}
 	Lifetimes Lifetimes `json:"lifetimes,omitzero"`
 
-	// Retention says when finished objects are removed.
+	// retention sets when finished objects are removed.
 	// +optional
 	// +kubebuilder:default={}
 	Retention Retention `json:"retention,omitzero"`
 
-	// RateLimits bound what clients may make. None is in force by itself: some clients take a limit for a failure that lasts.
+	// rateLimits limit what a client can create. No limit is set by default, because some clients treat a rate limit as a
+	// permanent failure.
 	// +optional
 	RateLimits RateLimits `json:"rateLimits,omitzero"`
 
-	// RenewalInfo has clients renew earlier than they would (RFC 9773).
+	// renewalInfo makes clients renew earlier than they would by themselves (RFC 9773).
 	// +optional
 	RenewalInfo RenewalInfo `json:"renewalInfo,omitzero"`
 
-	// Trust says how the CA's roots are given to those who are to trust them.
+	// trust configures how the CA's root certificates are published.
 	// +optional
 	Trust Trust `json:"trust,omitzero"`
 
-	// ExternalURLs are the bases under which clients may reach the ACME server, the preferred one first, such as
-	// "https://acme.corp.example". Without any it is the operator's own (its --external-url). A client is never given a
-	// URL on another base, whatever Host it sends.
+	// externalURLs lists the base URLs under which clients reach the ACME server, the preferred one first, such as
+	// "https://acme.corp.example". The default is the operator's --external-url. The ACME server never returns a URL under
+	// another base, even if the Host header of a request names one.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
@@ -82,46 +84,48 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*$`
 	ExternalURLs []string `json:"externalURLs,omitempty"`
 
-	// DeletionPolicy says what becomes of the CA's Secrets and of the CRLs when the issuer is deleted. With Retain they stay,
-	// and an issuer that is made again under the name goes on with them.
+	// deletionPolicy decides about the CA's Secrets and the CRLs when the issuer is deleted. Retain keeps them, and a new
+	// issuer of the same name continues to use them. Delete removes them. The default is Retain.
 	// +optional
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// Suspend stops all that leads to issuance; what was issued can still be revoked, and CRLs are served.
+	// suspend stops issuance and every step that leads to it. Certificates can still be revoked, and CRLs are served.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
 
-// DeletionPolicy says what becomes of what the operator made for an issuer.
+// DeletionPolicy decides about the objects that the operator made for an issuer when the issuer is deleted.
+//
 // +kubebuilder:validation:Enum=Retain;Delete
 type DeletionPolicy string
 
 // The values of DeletionPolicy.
 const (
-	// DeletionRetain leaves it: certificates that were issued stay as good as they were, and CRLs go on being served.
+	// DeletionRetain keeps the objects. Issued certificates remain valid, and CRLs are served as before.
 	DeletionRetain DeletionPolicy = "Retain"
-	// DeletionDelete has Kubernetes delete it after the issuer: Secrets with keys that the operator made, the roots, the CRLs.
+	// DeletionDelete makes Kubernetes delete the objects after the issuer: Secrets with generated keys, roots and CRLs.
 	DeletionDelete DeletionPolicy = "Delete"
 )
 
-// IssuerFinalizer keeps an issuer until its orders have ended, and its last CRLs are published.
+// IssuerFinalizer keeps an issuer until its orders are finished and its last CRLs are published.
 const IssuerFinalizer = "acmeca.dev/issuer"
 
-// CertificateAuthority is where the signing key comes from.
+// CertificateAuthority is the source of the signing key.
+//
 // +kubebuilder:validation:ExactlyOneOf=selfSigned;secretRef
 type CertificateAuthority struct {
-	// SelfSigned has the operator make a root and an intermediate, in Secrets named after the issuer.
+	// selfSigned makes the operator generate a root and an intermediate CA, in Secrets named after the issuer.
 	// +optional
 	SelfSigned *SelfSignedCA `json:"selfSigned,omitempty"`
 
-	// SecretRef names a kubernetes.io/tls Secret with a CA that you bring: tls.key, and in tls.crt the CA certificate
-	// followed by those above it.
+	// secretRef names a kubernetes.io/tls Secret with your own CA: tls.key, and in tls.crt the CA certificate followed by the
+	// certificates above it.
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
 
-	// Retired names kubernetes.io/tls Secrets of CAs that issued certificates here before. They go on signing CRLs for
-	// those. The operator remembers by itself the intermediates that it has made.
+	// retired lists kubernetes.io/tls Secrets of CAs that issued certificates for this issuer before. They continue to sign
+	// CRLs for those certificates. Do not list intermediates that the operator generated: the operator keeps track of them.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -129,56 +133,61 @@ type CertificateAuthority struct {
 	Retired []ObjectRef `json:"retired,omitempty"`
 }
 
-// KeyAlgorithm names an algorithm and a size of key.
+// KeyAlgorithm is an algorithm and size of a CA key.
+//
 // +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;RSA-2048;RSA-3072;RSA-4096;Ed25519
 type KeyAlgorithm string
 
-// SelfSignedCA describes a CA that the operator makes.
+// SelfSignedCA describes a CA that the operator generates.
 type SelfSignedCA struct {
-	// CommonName of the root; the intermediate's has " Intermediate" added. Without it the issuer's name.
+	// commonName of the root certificate. The common name of the intermediate is this name followed by " Intermediate". The
+	// default is the name of the issuer.
 	// +optional
 	// +kubebuilder:validation:MaxLength=48
 	// +kubebuilder:validation:Pattern=`^[ -~]*$`
 	CommonName string `json:"commonName,omitempty"`
 
-	// Organization in the names of root and intermediate.
+	// organization in the subject of root and intermediate.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[ -~]*$`
 	Organization string `json:"organization,omitempty"`
 
-	// KeyAlgorithm of root and intermediate.
+	// keyAlgorithm of root and intermediate. The default is ECDSA-P256.
 	// +optional
 	// +kubebuilder:default=ECDSA-P256
 	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
 
-	// RootLifetime is how long the root is valid.
+	// rootLifetime is the lifetime of the root certificate, from 24h to 350400h (40 years). The default is 87600h (10 years).
 	// +optional
 	// +kubebuilder:default="87600h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('24h') && duration(self) <= duration('350400h')",message="must be from 24h to 350400h (40 years)"
 	RootLifetime metav1.Duration `json:"rootLifetime,omitzero"`
 
-	// IntermediateLifetime is how long the intermediate is valid.
+	// intermediateLifetime is the lifetime of the intermediate certificate, from 1h to 350400h (40 years). The default is
+	// 26280h (3 years).
 	// +optional
 	// +kubebuilder:default="26280h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('350400h')",message="must be from 1h to 350400h (40 years)"
 	IntermediateLifetime metav1.Duration `json:"intermediateLifetime,omitzero"`
 
-	// RootOverlap is how long a new root is published in the trust bundle before anything is issued from it.
+	// rootOverlap is the time between publication of a new root in the trust bundle and the first certificate issued under
+	// it, from 0s to 8760h. The default is 168h.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
 	RootOverlap *metav1.Duration `json:"rootOverlap,omitempty"`
 }
 
-// Annotations by which a person has the keys of a selfSigned CA replaced ahead of time. A new value is a new request; any
-// text will do, such as the date.
+// Annotations that ask to replace the keys of a selfSigned CA early. Each new value is a new request. The value can be any
+// text, such as the date.
 const (
 	RotateIntermediateAnnotation = "acmeca.dev/rotate-intermediate"
 	RotateRootAnnotation         = "acmeca.dev/rotate-root"
 )
 
-// Usage is an extended key usage that a profile may give (RFC 5280 section 4.2.1.12).
+// Usage is an extended key usage (RFC 5280 section 4.2.1.12).
+//
 // +kubebuilder:validation:Enum=serverAuth;clientAuth
 type Usage string
 
@@ -188,7 +197,8 @@ const (
 	UsageClientAuth Usage = "clientAuth"
 )
 
-// CertificateKeyAlgorithm names an algorithm of certificates' keys.
+// CertificateKeyAlgorithm is an algorithm of certificate keys.
+//
 // +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;ECDSA-P521;RSA;Ed25519
 type CertificateKeyAlgorithm string
 
@@ -202,33 +212,35 @@ const (
 )
 
 // Profile describes a kind of certificate (draft-ietf-acme-profiles).
+//
 // +kubebuilder:validation:XValidation:rule="!has(self.maxLifetime) || !has(self.lifetime) || duration(self.maxLifetime) >= duration(self.lifetime)",message="maxLifetime must not be below lifetime",fieldPath=".maxLifetime"
 type Profile struct {
-	// Name by which clients ask for it.
+	// name by which clients order the profile.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
 	Name string `json:"name"`
 
-	// Description for people, shown in the directory.
+	// description for people, shown in the ACME directory.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[ -~]*$`
 	Description string `json:"description,omitempty"`
 
-	// Lifetime of a certificate when the client asks for none.
+	// lifetime of a certificate if the client does not ask for one, from 1m to 87600h. The default is 2160h (90 days).
 	// +optional
 	// +kubebuilder:default="2160h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	Lifetime metav1.Duration `json:"lifetime,omitzero"`
 
-	// MaxLifetime bounds what a client may ask for with notAfter; without it Lifetime.
+	// maxLifetime is the longest lifetime that a client can ask for with notAfter, from 1m to 87600h. The default is
+	// lifetime.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	MaxLifetime *metav1.Duration `json:"maxLifetime,omitzero"`
 
-	// Usages are the extended key usages that certificates get.
+	// usages lists the extended key usages of the certificates. The default is serverAuth.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={serverAuth}
@@ -236,8 +248,8 @@ type Profile struct {
 	// +kubebuilder:validation:MaxItems=2
 	Usages []Usage `json:"usages,omitempty"`
 
-	// KeyAlgorithms of certificates' keys that are taken; RSA stands for 2048 to 4096 bits. ECDSA-P521 is taken only where it
-	// is named.
+	// keyAlgorithms lists the accepted algorithms of certificate keys. RSA means 2048 to 4096 bits. The default is all but
+	// ECDSA-P521.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={ECDSA-P256,ECDSA-P384,RSA,Ed25519}
@@ -245,58 +257,61 @@ type Profile struct {
 	// +kubebuilder:validation:MaxItems=5
 	KeyAlgorithms []CertificateKeyAlgorithm `json:"keyAlgorithms,omitempty"`
 
-	// MaxIdentifiers in one order.
+	// maxIdentifiers is the maximum number of identifiers in an order. The default is 100.
 	// +optional
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	MaxIdentifiers int `json:"maxIdentifiers,omitempty"`
 
-	// KeepCommonName copies the CSR's common name, when it is one of the certificate's names.
+	// keepCommonName copies the common name of the CSR if it is one of the identifiers of the certificate.
 	// +optional
 	KeepCommonName bool `json:"keepCommonName,omitempty"`
 }
 
-// Policy bounds the identifiers of an issuer. A denial wins over an allowance.
+// Policy limits the identifiers of an issuer. A denied identifier is refused even if it is also allowed.
 type Policy struct {
-	// DNS rules for domain names.
+	// dns is the policy for domain names.
 	// +optional
 	// +kubebuilder:default={}
 	DNS DNSPolicy `json:"dns,omitzero"`
 
-	// IP rules for addresses.
+	// ip is the policy for IP addresses.
 	// +optional
 	IP IPPolicy `json:"ip,omitzero"`
 
-	// Rules of your own, all of which must be true.
+	// rules are additional conditions. All of them must be true.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Rules []PolicyRule `json:"rules,omitempty"`
 }
 
-// PolicyRule is an expression in the Common Expression Language that must be true of what a client asks for. It can name
-// account (with id, contact and externalAccountKeyID), identifiers (a list, each with type, value and wildcard), profile, and
-// csr (with keyAlgorithm: RSA, ECDSA or Ed25519, keySize in bits, and commonName). It is asked as soon as what it names is
-// there: with a new authorization, with a new order, or when that is finalized, and again before a certificate is issued.
+// PolicyRule is an expression in the Common Expression Language (CEL) that must be true of a client's request.
+//
+// The expression can use: account (id, contact, externalAccountKeyID), identifiers (a list of type, value and wildcard),
+// profile, and csr (keyAlgorithm: RSA, ECDSA or Ed25519; keySize in bits; commonName). A rule is evaluated as soon as all
+// variables that it uses are known: for a new authorization, for a new order or at finalization, and again before a
+// certificate is issued.
 type PolicyRule struct {
-	// Expression, such as "!identifiers.exists(i, i.wildcard) || account.externalAccountKeyID == 'edge'".
+	// expression in CEL, such as "!identifiers.exists(i, i.wildcard) || account.externalAccountKeyID == 'edge'".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
 	Expression string `json:"expression"`
 
-	// Message for a client for which it isn't true.
+	// message for the client if the expression is false.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^[ -~]*$`
 	Message string `json:"message,omitempty"`
 }
 
-// DNSPolicy lists domains: "corp.example" stands for that name and all below it, ".corp.example" for those below alone.
+// DNSPolicy lists domains. "corp.example" matches that name and all names below it. ".corp.example" matches only the names
+// below it.
 type DNSPolicy struct {
-	// Allow these names; without any, every name but those of the cluster's Services (below "svc", and "svc" in the cluster's
-	// domain), which have to be named here.
+	// allow lists the allowed domains. If empty, all names are allowed except those of the cluster's Services: names below
+	// "svc", and below "svc" in the cluster domain. Service names must be allowed explicitly.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -305,7 +320,7 @@ type DNSPolicy struct {
 	// +kubebuilder:validation:items:Pattern=`^\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
 	Allow []string `json:"allow,omitempty"`
 
-	// Deny these names.
+	// deny lists the denied domains.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -314,16 +329,16 @@ type DNSPolicy struct {
 	// +kubebuilder:validation:items:Pattern=`^\.?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
 	Deny []string `json:"deny,omitempty"`
 
-	// AllowWildcards lets "*." names be certified where the name itself may be.
+	// allowWildcards allows wildcard names ("*." and an allowed name). The default is true.
 	// +optional
 	// +kubebuilder:default=true
 	AllowWildcards *bool `json:"allowWildcards,omitempty"`
 }
 
-// IPPolicy lists address ranges. An address belongs to whoever has it now, which inside a cluster changes by the minute,
-// so none is certified unless its range is allowed.
+// IPPolicy lists address ranges. No address is certified unless its range is allowed, because addresses in a cluster are
+// reassigned within minutes.
 type IPPolicy struct {
-	// Allow these ranges, as CIDRs; without any, no address.
+	// allow lists the allowed ranges as CIDRs. If empty, no address is allowed.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -331,7 +346,7 @@ type IPPolicy struct {
 	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
 	Allow []string `json:"allow,omitempty"`
 
-	// Deny these ranges, as CIDRs.
+	// deny lists the denied ranges as CIDRs.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
@@ -340,10 +355,11 @@ type IPPolicy struct {
 	Deny []string `json:"deny,omitempty"`
 }
 
-// Challenges says which challenges an issuer offers.
+// Challenges selects the challenges that an issuer offers.
 type Challenges struct {
-	// Types that are offered, where the identifier allows them. dns-account-01 and dns-persist-01 are drafts, offered only
-	// where they are listed; dns-persist-01 needs validation.caaIdentities, by which its records name this issuer.
+	// types lists the offered challenge types. A type is offered if it can prove control of the identifier. The default is
+	// http-01, dns-01 and tls-alpn-01. dns-account-01 and dns-persist-01 are drafts. dns-persist-01 needs
+	// validation.caaIdentities, because its DNS records name the issuer.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={http-01,dns-01,tls-alpn-01}
@@ -352,13 +368,14 @@ type Challenges struct {
 	// +kubebuilder:validation:items:Enum=http-01;dns-01;tls-alpn-01;dns-account-01;dns-persist-01
 	Types []acme.ChallengeType `json:"types,omitempty"`
 
-	// Subdomains lets a client prove control of a domain once, in DNS, and have certificates for all names below it
-	// (RFC 9444).
+	// subdomains lets a client prove control of a domain once, by a DNS challenge, and order certificates for all names below
+	// the domain (RFC 9444).
 	// +optional
 	Subdomains bool `json:"subdomains,omitempty"`
 }
 
-// CAAMode says whether CAA records (RFC 8659) are heeded.
+// CAAMode decides whether CAA records (RFC 8659) are checked.
+//
 // +kubebuilder:validation:Enum=off;enforce
 type CAAMode string
 
@@ -368,12 +385,13 @@ const (
 	CAAEnforce CAAMode = "enforce"
 )
 
-// Validation says how challenges are checked.
-// +kubebuilder:validation:XValidation:rule="!has(self.local) || self.local || (has(self.perspectives) && self.perspectives.size() > 0)",message="without local validation at least one perspective is needed"
+// Validation configures the validation of challenges.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.local) || self.local || (has(self.perspectives) && self.perspectives.size() > 0)",message="at least one perspective is required if local is false"
 // +kubebuilder:validation:XValidation:rule="!has(self.quorum) || (has(self.perspectives) && self.quorum <= self.perspectives.size())",message="quorum must not be above the number of perspectives",fieldPath=".quorum"
 type Validation struct {
-	// Resolvers are the DNS servers to ask, as address or address:port, in this order; without any, those of the
-	// controller's Pod.
+	// resolvers lists the DNS servers, as address or address:port, in order of preference. The default is the DNS servers of
+	// the controller's Pod.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
@@ -382,35 +400,35 @@ type Validation struct {
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.\[\]]+$`
 	Resolvers []string `json:"resolvers,omitempty"`
 
-	// HTTPPort that http-01 is tried on.
+	// httpPort is the port for http-01. The default is 80.
 	// +optional
 	// +kubebuilder:default=80
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	HTTPPort int32 `json:"httpPort,omitempty"`
 
-	// HTTPSPort that http-01 may be redirected to, beside HTTPPort.
+	// httpsPort is a port that http-01 follows redirects to, in addition to httpPort. The default is 443.
 	// +optional
 	// +kubebuilder:default=443
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	HTTPSPort int32 `json:"httpsPort,omitempty"`
 
-	// TLSPort that tls-alpn-01 is tried on.
+	// tlsPort is the port for tls-alpn-01. The default is 443.
 	// +optional
 	// +kubebuilder:default=443
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	TLSPort int32 `json:"tlsPort,omitempty"`
 
-	// Timeout of one attempt.
+	// timeout of one validation attempt, from 1s to 1m. The default is 10s.
 	// +optional
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1m')",message="must be from 1s to 1m"
 	Timeout metav1.Duration `json:"timeout,omitzero"`
 
-	// AllowedCIDRs opens address ranges that validation doesn't connect to by itself: loopback, link-local, cloud
-	// metadata.
+	// allowedCIDRs lists address ranges that validation may connect to although it refuses them by default: loopback,
+	// link-local and cloud metadata addresses.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -418,7 +436,8 @@ type Validation struct {
 	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
 	AllowedCIDRs []string `json:"allowedCIDRs,omitempty"`
 
-	// DeniedCIDRs closes address ranges, such as that of the cluster's Services. It wins over AllowedCIDRs.
+	// deniedCIDRs lists address ranges that validation never connects to, such as the cluster's Service range. It takes
+	// precedence over allowedCIDRs.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -426,12 +445,13 @@ type Validation struct {
 	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be a CIDR such as 10.0.0.0/8"
 	DeniedCIDRs []string `json:"deniedCIDRs,omitempty"`
 
-	// CAA says whether CAA records are heeded. Off by default: the records of a public domain name public CAs.
+	// caa decides whether CAA records are checked: off or enforce. The default is off, because the CAA records of public
+	// domains name public CAs.
 	// +optional
 	// +kubebuilder:default=off
 	CAA CAAMode `json:"caa,omitempty"`
 
-	// CAAIdentities are the issuer domain names by which CAA records may name this issuer.
+	// caaIdentities lists the issuer domain names that identify this issuer in CAA records.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
@@ -439,7 +459,8 @@ type Validation struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	CAAIdentities []string `json:"caaIdentities,omitempty"`
 
-	// ClusterDomain is the domain of the cluster's Services. Names that end in ".svc" are looked up with it appended.
+	// clusterDomain is the domain of the cluster's Services. It is appended to names that end in ".svc" before they are
+	// resolved. The default is cluster.local.
 	// +optional
 	// +kubebuilder:default=cluster.local
 	// +kubebuilder:validation:MinLength=1
@@ -447,103 +468,103 @@ type Validation struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
 	ClusterDomain string `json:"clusterDomain,omitempty"`
 
-	// EgressProxy is what connections to what is validated go through; the resolvers are asked without it.
+	// egressProxy is the proxy for connections to validated hosts. DNS queries do not use it.
 	// +optional
 	EgressProxy *EgressProxy `json:"egressProxy,omitempty"`
 
-	// Local is whether the controller validates from where it is. Without it the perspectives alone do, which is for
-	// names that can be reached from there alone.
+	// local makes the controller itself validate. If false, only the perspectives validate, for names that are reachable only
+	// from there. The default is true.
 	// +optional
 	// +kubebuilder:default=true
 	Local *bool `json:"local,omitempty"`
 
-	// Perspectives are validators (`acmeca validator`) at other places of the network, which validate too.
+	// perspectives lists validators (`acmeca validator`) in other networks that validate too.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=10
 	Perspectives []Perspective `json:"perspectives,omitempty"`
 
-	// Quorum is how many of the perspectives have to find a proof good, beside the controller itself; without it all.
+	// quorum is the number of perspectives that must confirm a proof, in addition to the controller. The default is all.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10
 	Quorum int32 `json:"quorum,omitempty"`
 }
 
-// EgressProxy is a way out of the network.
+// EgressProxy is a proxy for outgoing connections.
 type EgressProxy struct {
-	// URL of a proxy that knows HTTP CONNECT, "http://host:port", or SOCKS, "socks5://host:port".
+	// url of the proxy: "http://host:port" for HTTP CONNECT, or "socks5://host:port".
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^(http|socks5)://[A-Za-z0-9.:\[\]-]+:[0-9]+$`
 	URL string `json:"url"`
 
-	// SecretRef names a kubernetes.io/basic-auth Secret with username and password for the proxy.
+	// secretRef names a kubernetes.io/basic-auth Secret with the username and password for the proxy.
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
 }
 
-// Perspective is a validator at another place of the network.
+// Perspective is a validator in another network.
 type Perspective struct {
-	// Name by which records and problems tell of it.
+	// name of the perspective in records and problems.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
 	Name string `json:"name"`
 
-	// URL of the validator.
+	// url of the validator.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~-]+)*/?$`
 	URL string `json:"url"`
 
-	// CABundle has the certificates, in PEM, that the validator's has to be signed under.
+	// caBundle contains the CA certificates, PEM, that verify the validator's server certificate.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32768
 	CABundle string `json:"caBundle"`
 
-	// ClientCertificateSecretRef names a kubernetes.io/tls Secret with the certificate that the validator knows this issuer
-	// by.
+	// clientCertificateSecretRef names a kubernetes.io/tls Secret with the client certificate that authenticates this issuer
+	// to the validator.
 	// +required
 	ClientCertificateSecretRef ObjectRef `json:"clientCertificateSecretRef"`
 }
 
-// AccountRules says what is asked of those who register.
+// AccountRules are the requirements for accounts.
 type AccountRules struct {
-	// TermsOfService is the URL of terms that clients have to agree to.
+	// termsOfService is the URL of the terms that clients must agree to.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^(https?://[!-~]+)?$`
 	TermsOfService string `json:"termsOfService,omitempty"`
 
-	// Website is a URL about this CA, shown in the directory.
+	// website is a URL with information about this CA, shown in the ACME directory.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^(https?://[!-~]+)?$`
 	Website string `json:"website,omitempty"`
 
-	// RequireContact has clients give a contact address.
+	// requireContact refuses accounts without a contact URL.
 	// +optional
 	RequireContact bool `json:"requireContact,omitempty"`
 
-	// ExternalAccountBinding says how accounts are tied to ones that you know (RFC 8555 section 7.3.4).
+	// externalAccountBinding binds accounts to external accounts that you manage (RFC 8555 section 7.3.4).
 	// +optional
 	ExternalAccountBinding ExternalAccountBinding `json:"externalAccountBinding,omitzero"`
 
-	// MaxPendingOrders is how many orders an account may have that are neither valid nor invalid. Beyond it, new ones are
-	// refused until some are finished, or have expired.
+	// maxPendingOrders is the maximum number of unfinished orders of an account. More orders are refused until some are
+	// finished or expired. The default is 1000.
 	// +optional
 	// +kubebuilder:default=1000
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	MaxPendingOrders int `json:"maxPendingOrders,omitempty"`
 
-	// MaxPendingAuthorizations is how many authorizations an account may have that are pending.
+	// maxPendingAuthorizations is the maximum number of pending authorizations of an account. The default is 5000.
 	// +optional
 	// +kubebuilder:default=5000
 	// +kubebuilder:validation:Minimum=100
@@ -551,28 +572,31 @@ type AccountRules struct {
 	MaxPendingAuthorizations int `json:"maxPendingAuthorizations,omitempty"`
 }
 
-// ExternalAccountBinding says how accounts are tied to ones that you know. A key with the id "team-a" is a Secret of type
-// acmeca.dev/external-account-key named "<issuer>-eab-team-a" with the HMAC key in "hmac-key". It may have more entries:
-// "expires" (RFC 3339), after which it binds no account; "reusable" ("true"), without which it is good for one account;
-// "allowed-dns" and "allowed-ips", outside of which the account may have nothing, and "allowed-profiles": lists with commas
-// or white space between their entries. They are copied to the account when it is bound.
+// ExternalAccountBinding binds accounts to external accounts that you manage. The key with the ID "team-a" is a Secret of
+// type acmeca.dev/external-account-key named "<issuer>-eab-team-a", with the HMAC key under "hmac-key".
+//
+// Optional entries: "expires" (RFC 3339) is the time after which the key binds no account. "reusable" with the value "true"
+// lets the key bind several accounts; by default it binds one. "allowed-dns", "allowed-ips" and "allowed-profiles" limit the
+// account; they are lists separated by commas or white space. The limits are copied to the account at registration.
 type ExternalAccountBinding struct {
-	// Required refuses new accounts without a binding. Accounts that exist go on; deactivate them to end them.
+	// required refuses new accounts without a binding. Existing accounts are unaffected; deactivate them to end them.
 	// +optional
 	Required bool `json:"required,omitempty"`
 }
 
-// CRL says how revocations are published.
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards can't be lowered: certificates name the shard that they belong to",fieldPath=".shards"
+// CRL configures the publication of revocations.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards cannot be lowered, because certificates name their shard",fieldPath=".shards"
 type CRL struct {
-	// Lifetime from a CRL's issue to its nextUpdate. It is made anew before half of it is over.
+	// lifetime of a CRL, from issue to nextUpdate, from 10m to 8760h. A CRL is replaced before half of its lifetime is over.
+	// The default is 168h.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be from 10m to 8760h"
 	Lifetime metav1.Duration `json:"lifetime,omitzero"`
 
-	// Shards are the parts that the list of revoked certificates is split into, of up to 16384 certificates each. A
-	// certificate stays in the shard that it names, so that the number can be raised, but not lowered.
+	// shards is the number of CRLs that revoked certificates are distributed over, at most 16384 certificates each. It can be
+	// raised, but not lowered, because a certificate names its shard. The default is 8.
 	// +optional
 	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1
@@ -580,189 +604,198 @@ type CRL struct {
 	Shards int `json:"shards,omitempty"`
 }
 
-// Lifetimes of what clients make.
+// Lifetimes of orders and authorizations.
 type Lifetimes struct {
-	// Order is how long a client has to finish an order.
+	// order is the time that a client has to finish an order, from 1m to 8760h. The default is 168h.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
 	Order metav1.Duration `json:"order,omitzero"`
 
-	// PendingAuthorization is how long a client has to prove control of a name.
+	// pendingAuthorization is the time that a client has to prove control of an identifier, from 1m to 8760h. The default is
+	// 168h.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
 	PendingAuthorization metav1.Duration `json:"pendingAuthorization,omitzero"`
 
-	// Authorization is how long a proof counts.
+	// authorization is the time that a proof counts, from 1m to 8760h. The default is 168h.
 	// +optional
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be from 1m to 8760h"
 	Authorization metav1.Duration `json:"authorization,omitzero"`
 
-	// ReuseAuthorizations lets a new order use the account's valid authorizations instead of asking for proof again.
+	// reuseAuthorizations lets new orders use the account's valid authorizations instead of a new proof.
 	// +optional
 	ReuseAuthorizations bool `json:"reuseAuthorizations,omitempty"`
 }
 
-// Retention says when finished objects are removed.
+// Retention sets when finished objects are removed.
 type Retention struct {
-	// Orders are removed this long after their certificate has expired, or after they failed; authorizations this long
-	// after they expired or failed.
+	// orders is the time between the expiry of the certificate, or the failure of the order, and removal of the order.
+	// Authorizations are removed this time after they expired or failed. From 1m to 87600h; the default is 720h.
 	// +optional
 	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	Orders metav1.Duration `json:"orders,omitzero"`
 
-	// Accounts are removed when they haven't ordered or authorized anything for this long, and nothing of theirs is left that
-	// Orders keeps. Their clients have to register again then. An account that a person revoked stays.
+	// accounts is the time without new orders or authorizations after which an account is removed. An account is kept as long
+	// as one of its orders or authorizations is kept. The client must register again after removal. Accounts that a person
+	// revoked are never removed. From 1h to 87600h; the default is 8760h.
 	// +optional
 	// +kubebuilder:default="8760h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('87600h')",message="must be from 1h to 87600h"
 	Accounts metav1.Duration `json:"accounts,omitzero"`
 }
 
-// RateLimits bound what clients may make (RFC 8555 section 6.6). What counts is what is stored, so that they hold for all
-// replicas of the ACME server together, give or take what is under way at the same moment.
+// RateLimits limit what a client can create (RFC 8555 section 6.6). Limits count stored objects, so they apply to all
+// replicas of the ACME server together. Concurrent requests can exceed a limit slightly.
 type RateLimits struct {
-	// NewOrders of an account, pre-authorizations among them. Renewals that say which certificate they replace (RFC 9773)
-	// are free.
+	// newOrders limits the orders of an account, pre-authorizations included. Renewals that name the certificate that they
+	// replace (RFC 9773) do not count.
 	// +optional
 	NewOrders *RateLimit `json:"newOrders,omitempty"`
 
-	// FailedValidations of an account for a name or address, after which it may not ask for that.
+	// failedValidations limits the failed validations of an account for one identifier. Beyond the limit, the account cannot
+	// order that identifier.
 	// +optional
 	FailedValidations *RateLimit `json:"failedValidations,omitempty"`
 
-	// NewAccounts from an IPv4 address or an IPv6 network of 64 bits. While this is set, accounts note where they were
-	// registered from. Behind a proxy it takes the ACME server's --trusted-proxy.
+	// newAccounts limits the accounts registered from one IPv4 address or IPv6 /64 network. If set, new accounts record the
+	// address in spec.registeredFrom. Behind a proxy, the limit needs the --trusted-proxy flag of the ACME server.
 	// +optional
 	NewAccounts *RateLimit `json:"newAccounts,omitempty"`
 }
 
-// RateLimit is how much of something there may be in any period.
+// RateLimit is a maximum number of events in any period.
 type RateLimit struct {
-	// Count that is allowed.
+	// count is the maximum number of events in a period.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	Count int `json:"count"`
 
-	// Period in which it is counted.
+	// period in which events are counted, from 1s to 168h. The default is 1h.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
 	Period metav1.Duration `json:"period,omitzero"`
 }
 
-// RenewalInfo has clients renew earlier than they would. Those that speak RFC 9773 ask regularly, and without this are told
-// to renew when two thirds of a certificate's life are over, or at once when it was revoked, when its root was replaced, or when the
-// CA that issued it was taken away, as one is that was compromised. An intermediate that is replaced below the same root
-// changes nothing for them.
+// RenewalInfo makes clients renew early. Clients that support RFC 9773 ask regularly when to renew.
+//
+// By default they are told to renew after two thirds of the lifetime of a certificate. They are told to renew at once if the
+// certificate was revoked, its root was replaced, or its issuing CA was removed, as a compromised CA is. An intermediate that
+// is replaced under the same root does not change the time.
 type RenewalInfo struct {
-	// RenewIssuedBefore has all certificates renewed that were issued before this time, such as before a mistake was
-	// mended. Renewals are spread over a twenty-fourth of the certificates' lifetime from then on.
+	// renewIssuedBefore makes clients renew all certificates that were issued before this time (RFC 3339, with upper-case "T"
+	// and "Z", years 1000 to 2999), for example certificates issued with a mistake. Renewals are spread over 1/24 of the
+	// lifetime of the certificates, starting at this time.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	RenewIssuedBefore *metav1.Time `json:"renewIssuedBefore,omitempty"`
 
-	// ExplanationURL is where people find out why certificates are renewed early.
+	// explanationURL is a page that explains why certificates are renewed early.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https?://[!-~]+$`
 	ExplanationURL string `json:"explanationURL,omitempty"`
 }
 
-// Trust says how the CA's roots are given to those who are to trust them. They are always in status.caBundle, under
-// /ca.crt of the ACME server, and in the ConfigMap named "<issuer>-ca", under the key ca.crt.
+// Trust configures how the root certificates of the CA are published. They are always published in status.caBundle, at
+// /ca.crt of the ACME server, and in the ConfigMap "<issuer>-ca" under the key ca.crt.
 type Trust struct {
-	// ClusterTrustBundle publishes them in a ClusterTrustBundle too, for Pods of all namespaces. Its name is
-	// "acmeca.dev:<namespace>.<issuer>:ca", its signer "acmeca.dev/<namespace>.<issuer>".
+	// clusterTrustBundle also publishes the roots in a ClusterTrustBundle, for Pods in all namespaces. Its name is
+	// "acmeca.dev:<namespace>.<issuer>:ca", and its signer "acmeca.dev/<namespace>.<issuer>".
 	// +optional
 	ClusterTrustBundle bool `json:"clusterTrustBundle,omitempty"`
 }
 
-// AcmeIssuerStatus is what the controllers made of the issuer.
+// AcmeIssuerStatus is the observed state of the issuer.
 type AcmeIssuerStatus struct {
-	// Conditions; see the constants for Ready's reasons.
+	// conditions of the issuer. The constants of the Go package list the reasons of Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// ObservedGeneration is the generation of the spec that the status speaks of.
+	// observedGeneration is the metadata.generation of the spec that this status reflects.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// DirectoryURL is what ACME clients are given.
+	// directoryURL is the URL to configure in ACME clients.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	DirectoryURL string `json:"directoryURL,omitempty"`
 
-	// BaseURLs are all the URLs that the issuer is served under, the preferred one first.
+	// baseURLs lists all base URLs of the issuer, the preferred one first.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=1024
 	BaseURLs []string `json:"baseURLs,omitempty"`
 
-	// CABundle is the PEM of the root certificates to trust.
+	// caBundle contains the root certificates to trust, PEM.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 
-	// IssuingCertificate is the certificate that signs now.
+	// issuingCertificate is the CA certificate that currently signs.
 	// +optional
 	IssuingCertificate *IssuingCertificate `json:"issuingCertificate,omitempty"`
 
-	// RetiredCertificates is the PEM of CA certificates that signed before it and still sign CRLs.
+	// retiredCertificates contains the CA certificates, PEM, that no longer issue but still sign CRLs.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	RetiredCertificates string `json:"retiredCertificates,omitempty"`
 }
 
-// IssuingCertificate describes the CA certificate that signs now.
+// IssuingCertificate describes the CA certificate that currently signs.
 type IssuingCertificate struct {
-	// Subject is its distinguished name (RFC 2253).
+	// subject is the distinguished name (RFC 2253).
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	Subject string `json:"subject"`
 
-	// SHA256 is the fingerprint of its DER, in lower-case hexadecimal.
+	// sha256 is the SHA-256 fingerprint of the DER, in lower-case hexadecimal.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
 	SHA256 string `json:"sha256"`
 
-	// Chain is its PEM and that of the CA certificates above it, without the root: what clients are given after their
+	// chain contains the certificate and the CA certificates above it, without the root, PEM. Clients receive it after their
 	// certificate.
 	// +required
 	// +kubebuilder:validation:MaxLength=65536
 	Chain string `json:"chain"`
 
-	// NotAfter is the last second of its validity.
+	// notAfter is the last second of validity.
 	// +required
 	NotAfter metav1.Time `json:"notAfter"`
 }
 
 // Reasons of an AcmeIssuer's Ready condition.
 const (
-	// ReasonReady : certificates are issued.
+	// ReasonReady means that the issuer issues certificates.
 	ReasonReady = "Ready"
-	// ReasonDegraded : certificates are issued, and the message says what a person should see to.
+	// ReasonDegraded means that the issuer issues certificates, and the message names a fault that needs a person.
 	ReasonDegraded = "Degraded"
-	// ReasonSuspended : spec.suspend is set.
+	// ReasonSuspended means that spec.suspend is set.
 	ReasonSuspended = "Suspended"
-	// ReasonDeleting : the issuer is being deleted, and ends what is under way.
+	// ReasonDeleting means that the issuer is being deleted, and its unfinished orders are ended.
 	ReasonDeleting = "Deleting"
-	// ReasonInvalidSpec : the message names the field of spec that can't be acted on.
+	// ReasonInvalidSpec means that a field of spec is invalid; the message names the field.
 	ReasonInvalidSpec = "InvalidSpec"
-	// ReasonSecretUnavailable : a Secret that spec.validation names is absent or broken; the message says which.
+	// ReasonSecretUnavailable means that a Secret named in spec.validation is missing or invalid; the message names it.
 	ReasonSecretUnavailable = "SecretUnavailable"
-	// ReasonCAUnavailable : the CA's Secret is absent, broken, expired or can't sign; the message says which.
+	// ReasonCAUnavailable means that the CA's Secret is missing or invalid, or the CA certificate has expired or cannot sign; the
+	// message gives the reason.
 	ReasonCAUnavailable = "CAUnavailable"
 )
 
-// AcmeIssuer is a certificate authority and the ACME service in front of it.
+// AcmeIssuer is a certificate authority and its ACME service.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -779,10 +812,10 @@ type AcmeIssuer struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Spec is what you want.
+	// spec is the desired state.
 	// +required
 	Spec AcmeIssuerSpec `json:"spec"`
-	// Status is what is.
+	// status is the observed state.
 	// +optional
 	Status AcmeIssuerStatus `json:"status,omitzero"`
 }

@@ -30,9 +30,9 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("no authorizations", `{"spec": {"authorizations": []}}`, "should have at least 1 items"),
 		Entry("a long authorization's name", `{"spec": {"authorizations": [`+text(64)+`]}}`, "Too long"),
 		Entry("a long profile's name", `{"spec": {"profile": `+text(64)+`}}`, "Too long"),
-		Entry("a CSR that nobody signed", `{"spec": {"csr": "a CSR"}}`, "csr and finalization are set together"),
+		Entry("a CSR that nobody signed", `{"spec": {"csr": "a CSR"}}`, "csr and finalization must be set together"),
 		Entry("a finalization without a CSR", `{"spec": {"finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`,
-			"csr and finalization are set together"),
+			"csr and finalization must be set together"),
 		Entry("a finalization without a time", `{"spec": {"csr": "a CSR", "finalization": {"request": {"protected": "e30", "signature": "c2ln"}}}}`, "spec.finalization.time"),
 		Entry("a huge CSR", `{"spec": {"csr": `+text(49153)+`, "finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`, "Too long"),
 		Entry("a reason for revocation that only a CA gives", `{"spec": {"revocation": {"reason": 2}}}`, "Unsupported value"),
@@ -71,7 +71,7 @@ var _ = Describe("An AcmeOrder", func() {
 		Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 4, "request": null}}}`)).To(Succeed())
 		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": "2030-01-01T00:00:00Z"}}`)).To(Succeed())
 		for _, patch := range []string{`{"reason": 1}`, `{"request": {"protected": "e30", "signature": "c2ln"}}`, `null`} {
-			Expect(change(ctx, order, `{"spec": {"revocation": `+patch+`}}`)).To(beRefused("spec.revocation stands once it has been carried out"))
+			Expect(change(ctx, order, `{"spec": {"revocation": `+patch+`}}`)).To(beRefused("spec.revocation is immutable once the certificate is revoked"))
 		}
 		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": "2031-01-01T00:00:00Z"}}`)).To(beRefused("revokedAt is set once"))
 		Expect(changeStatus(ctx, order, `{"status": {"revokedAt": null}}`)).To(beRefused("revokedAt is set once"))

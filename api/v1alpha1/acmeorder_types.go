@@ -6,26 +6,26 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeOrderSpec is what a client asked for. Where its rules stand is explained at AcmeAuthorizationSpec.
+// AcmeOrderSpec is the request of an ACME client. AcmeAuthorizationSpec explains the placement of validation rules.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces)",message="replaces is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
-// +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization are set together"
+// +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization must be set together"
 type AcmeOrderSpec struct {
-	// IssuerRef names the issuer.
+	// issuerRef names the AcmeIssuer of the order.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="issuerRef is immutable"
 	IssuerRef ObjectRef `json:"issuerRef"`
 
-	// AccountRef names the account that ordered.
+	// accountRef names the AcmeAccount that ordered.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="accountRef is immutable"
 	AccountRef ObjectRef `json:"accountRef"`
 
-	// Identifiers that the certificate is to have.
+	// identifiers lists the domain names and IP addresses of the certificate.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -33,29 +33,37 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="identifiers are immutable"
 	Identifiers []Identifier `json:"identifiers"`
 
-	// NotBefore that the client asked for.
+	// notBefore is the start of validity that the client asked for (RFC 3339, with upper-case "T" and "Z", years 1000 to
+	// 2999).
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="notBefore and notAfter are immutable"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
-	// NotAfter that the client asked for.
+	// notAfter is the end of validity that the client asked for, in the format of notBefore.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="notBefore and notAfter are immutable"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// Profile of the certificate.
+	// profile names the profile of the certificate.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="profile is immutable"
 	Profile string `json:"profile,omitempty"`
 
-	// Replaces is the status.certificateID of the certificate that this order renews (RFC 9773 section 5).
+	// replaces is the status.certificateID of the certificate that this order renews (RFC 9773 section 5).
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="replaces is immutable"
 	Replaces string `json:"replaces,omitempty"`
 
-	// Authorizations are the names of the AcmeAuthorizations that the order needs, one for each identifier in its order.
+	// authorizations lists the names of the AcmeAuthorizations that the order needs, one for each identifier, in the order of
+	// identifiers.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -65,139 +73,145 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authorizations are immutable"
 	Authorizations []string `json:"authorizations"`
 
-	// CSR is the PEM of the client's certificate signing request (RFC 2986), set once.
+	// csr is the certificate signing request of the client (RFC 2986), PEM. It can be set once.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=49152
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="csr is set once"
 	CSR string `json:"csr,omitempty"`
 
-	// Finalization is the request that brought the CSR, set with it.
+	// finalization is the finalize request that contained the CSR. It is set together with csr.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="finalization is set once"
 	Finalization *Finalization `json:"finalization,omitempty"`
 
-	// Revocation of the certificate. It stands once it has been carried out; a request that was refused can be replaced.
+	// revocation asks to revoke the certificate. It can be replaced if it was refused, but not after the certificate was
+	// revoked.
 	// +optional
 	Revocation *Revocation `json:"revocation,omitempty"`
 }
 
-// Finalization is a client's request to have its certificate made (RFC 8555 section 7.4).
+// Finalization is a client's request to issue the certificate (RFC 8555 section 7.4).
 type Finalization struct {
-	// Request as the client signed it; the CSR in it must be the order's.
+	// request is the signed request of the client. It contains the CSR of the order, of at most 32768 bytes in DER.
 	// +required
 	Request SignedRequest `json:"request"`
 
-	// Time at which it came, where the certificate's validity starts.
+	// time at which the ACME server received the request, in the format of spec.notBefore. The certificate's validity is
+	// derived from it.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`
 	Time metav1.Time `json:"time"`
 }
 
-// Revocation asks for the certificate to be revoked.
+// Revocation asks to revoke the certificate.
 type Revocation struct {
-	// Reason code (RFC 5280 section 5.3.1).
+	// reason code (RFC 5280 section 5.3.1): 0 unspecified, 1 keyCompromise, 3 affiliationChanged, 4 superseded, 5
+	// cessationOfOperation, 9 privilegeWithdrawn.
 	// +optional
 	// +kubebuilder:validation:Enum=0;1;3;4;5;9
 	Reason int `json:"reason,omitempty"`
 
-	// Request as a client signed it (RFC 8555 section 7.6). It is absent when a person revokes through the Kubernetes API,
-	// which the ACME server may not.
+	// request is the signed request of a client (RFC 8555 section 7.6). It is absent if a person revokes through the
+	// Kubernetes API. The ACME server must set it.
 	// +optional
 	Request *SignedRequest `json:"request,omitempty"`
 }
 
-// AcmeOrderStatus is what the controllers decided.
+// AcmeOrderStatus is the outcome of the order.
 //
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['valid', 'invalid']) || self.state == oldSelf.state",message="the order's state is final"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.certificate) && self.certificate == oldSelf.certificate)",message="certificate is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedAt) || (has(self.revokedAt) && self.revokedAt == oldSelf.revokedAt)",message="revokedAt is set once"
 type AcmeOrderStatus struct {
-	// State of the order (RFC 8555 section 7.1.6).
+	// state of the order (RFC 8555 section 7.1.6).
 	// +optional
 	// +kubebuilder:default=pending
 	// +kubebuilder:validation:Enum=pending;ready;processing;valid;invalid
 	State acme.State `json:"state,omitempty"`
 
-	// Conditions; see the constants for Ready's reasons.
+	// conditions of the order. The constants of the Go package list the reasons of Ready.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// Expires is when an order that isn't finished becomes invalid.
+	// expires is the time at which an unfinished order becomes invalid.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 
-	// Problem says why the order failed.
+	// problem is the reason why the order failed.
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 
-	// Certificate is the PEM of the certificate and the chain above it.
+	// certificate is the certificate followed by its chain, PEM.
 	// +optional
 	// +kubebuilder:validation:MaxLength=131072
 	Certificate string `json:"certificate,omitempty"`
 
-	// Serial number of the certificate, in lower-case hexadecimal.
+	// serial is the serial number of the certificate, in lower-case hexadecimal.
 	// +optional
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial,omitempty"`
 
-	// CertificateID is the name by which clients ask when to renew the certificate, and say that an order replaces it
-	// (RFC 9773 section 4.1).
+	// certificateID identifies the certificate to ACME clients (RFC 9773 section 4.1). Clients use it to ask when to renew,
+	// and in spec.replaces of the next order.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	CertificateID string `json:"certificateID,omitempty"`
 
-	// KeyFingerprint is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
+	// keyFingerprint is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	KeyFingerprint string `json:"keyFingerprint,omitempty"`
 
-	// NotBefore is the first second of the certificate's validity.
+	// notBefore is the first second of the certificate's validity.
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 
-	// NotAfter is the last second of the certificate's validity.
+	// notAfter is the last second of the certificate's validity.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// CRL names the shard of the issuer's list of revoked certificates that the certificate belongs to.
+	// crl names the CRL shard that lists the certificate if it is revoked.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	CRL string `json:"crl,omitempty"`
 
-	// RevokedAt is when the certificate was revoked.
+	// revokedAt is the time at which the certificate was revoked.
 	// +optional
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 
-	// Revocation is the newest request to revoke that was looked at.
+	// revocation is the result of the newest revocation request.
 	// +optional
 	Revocation *HandledRequest `json:"revocation,omitempty"`
 }
 
-// RevocationFinalizer keeps an order until what it says of a revocation is in the CRL.
+// RevocationFinalizer keeps an order until its revocation is in the CRL.
 const RevocationFinalizer = "acmeca.dev/revocation"
 
-// RevokedByAnnotation names the person who asked for the revocation, as the API server knew them. It is for other people:
-// who may change an order may change it, and the API server's audit log is what proves it.
+// RevokedByAnnotation names the person who asked for the revocation, by their user name at the API server. It informs other
+// people. Everyone who may change an order may change the annotation; only the audit log of the API server is proof.
 const RevokedByAnnotation = "acmeca.dev/revoked-by"
 
-// Reasons of an AcmeOrder's Ready condition; where it failed, the reason is the problem's type.
+// Reasons of an AcmeOrder's Ready condition. If the order failed, the reason is the type of the problem.
 const (
-	// ReasonIssued : status.certificate holds the certificate.
+	// ReasonIssued means that status.certificate contains the certificate.
 	ReasonIssued = "Issued"
-	// ReasonAuthorized : every name is proved, and the client has yet to finalize.
+	// ReasonAuthorized means that control of every identifier is proved, and the client has not finalized the order yet.
 	ReasonAuthorized = "Authorized"
-	// ReasonCheckingCAA : the client has finalized, and CAA records are checked once more before the certificate is made.
+	// ReasonCheckingCAA means that the client finalized the order, and CAA records are checked again before issuance.
 	ReasonCheckingCAA = "CheckingCAA"
-	// ReasonIssuerNotReady : the order was finalized, and waits for its issuer, which can't issue now.
+	// ReasonIssuerNotReady means that the order was finalized and waits for its issuer, which cannot issue now.
 	ReasonIssuerNotReady = "IssuerNotReady"
-	// ReasonRevoked : the certificate was issued and has been revoked.
+	// ReasonRevoked means that the certificate was issued and then revoked.
 	ReasonRevoked = "Revoked"
 )
 
-// AcmeOrder is a client's order for one certificate, and that certificate.
+// AcmeOrder is a client's order for one certificate. It contains the certificate once issued.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -207,7 +221,7 @@ const (
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
 // +kubebuilder:selectablefield:JSONPath=`.status.serial`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
-// +kubebuilder:printcolumn:name="Identifier",type=string,JSONPath=`.spec.identifiers[0].value`,description="The first identifier; -o wide shows all"
+// +kubebuilder:printcolumn:name="Identifier",type=string,JSONPath=`.spec.identifiers[0].value`,description="First identifier; -o wide shows all"
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.problem.type`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.notAfter`
@@ -216,17 +230,17 @@ const (
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.spec.accountRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation stands once it has been carried out"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation is immutable once the certificate is revoked"
 type AcmeOrder struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Spec is what the client asked for.
+	// spec is the request of the ACME client.
 	// +required
 	// +structType=atomic
 	Spec AcmeOrderSpec `json:"spec"`
-	// Status is what became of it.
+	// status is the outcome of the order.
 	// +optional
 	// +kubebuilder:default={state: pending}
 	// +structType=atomic
@@ -242,7 +256,8 @@ type AcmeOrderList struct {
 	Items           []AcmeOrder `json:"items"`
 }
 
-// CompromisedKey is the fingerprint of a key that its certificate was revoked for, since others have it; "" for none.
+// CompromisedKey returns the fingerprint of the key if the certificate was revoked because the key is compromised, and
+// otherwise "".
 func (o *AcmeOrder) CompromisedKey() string {
 	const keyCompromise = 1 // RFC 5280 section 5.3.1
 	if o.Status.RevokedAt == nil || o.Spec.Revocation == nil || o.Spec.Revocation.Reason != keyCompromise {
@@ -251,7 +266,7 @@ func (o *AcmeOrder) CompromisedKey() string {
 	return o.Status.KeyFingerprint
 }
 
-// Names are the order's identifiers, in RFC 8555's terms.
+// Names returns the order's identifiers as acme.Identifiers.
 func (o *AcmeOrder) Names() []acme.Identifier {
 	names := make([]acme.Identifier, len(o.Spec.Identifiers))
 	for i, id := range o.Spec.Identifiers {
@@ -260,7 +275,7 @@ func (o *AcmeOrder) Names() []acme.Identifier {
 	return names
 }
 
-// ExpiresAt is when an order that isn't finished becomes invalid: what the controllers set, or what they will.
+// ExpiresAt returns status.expires. For an order without it, ExpiresAt returns the time that the controllers will set.
 func (o *AcmeOrder) ExpiresAt(l Lifetimes) metav1.Time {
 	if o.Status.Expires != nil {
 		return *o.Status.Expires

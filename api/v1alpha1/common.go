@@ -6,10 +6,10 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// ObjectRef names another object of a known kind in the same namespace. There are no references across namespaces, so
-// that who may write here gains nothing elsewhere.
+// ObjectRef names another object of a known kind in the same namespace. References never cross namespaces, so write access to
+// one namespace grants nothing in another.
 type ObjectRef struct {
-	// Name of the object.
+	// name of the object.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -17,23 +17,25 @@ type ObjectRef struct {
 	Name string `json:"name"`
 }
 
-// SignedRequest is a client's own request, the flattened JWS of RFC 8555 section 6.2 as it was sent. The ACME server
-// stores it; the controllers verify it again before they act on what it asks for.
+// SignedRequest is the signed request of a client: the flattened JWS of RFC 8555 section 6.2, as the client sent it. The ACME
+// server stores it. The controllers verify it again before they act on it.
 type SignedRequest struct {
-	// Protected header, base64url.
+	// protected is the protected header, base64url, of at most 4096 characters. A header with an RSA-4096 key, and the
+	// longest URLs and nonces that acmeca issues, takes about 3000.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=16384
+	// +kubebuilder:validation:MaxLength=4096
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
 	Protected string `json:"protected"`
 
-	// Payload, base64url.
+	// payload, base64url, of at most 61440 characters. A CSR of 32768 bytes takes 58268. Most requests have a lower limit,
+	// which is stated with the field that contains them.
 	// +optional
-	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:MaxLength=61440
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]*$`
 	Payload string `json:"payload,omitempty"`
 
-	// Signature, base64url.
+	// signature, base64url, of at most 1024 characters. An RSA-4096 signature takes 683.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -41,48 +43,47 @@ type SignedRequest struct {
 	Signature string `json:"signature"`
 }
 
-// Identifier is what a certificate is for (RFC 8555 section 7.1.3).
+// Identifier is the subject of a certificate or authorization (RFC 8555 section 7.1.3).
 type Identifier struct {
-	// Type of the identifier.
+	// type of the identifier.
 	// +required
 	// +kubebuilder:validation:Enum=dns;ip
 	Type acme.IdentifierType `json:"type"`
 
-	// Value in its normal form: a name in lower case without a final dot, an address as RFC 5952 writes it.
+	// value in normalized form: a domain name in lower case without a trailing dot, or an IP address in the form of RFC 5952.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	Value string `json:"value"`
 }
 
-// ACME gives the identifier in the protocol's own type.
+// ACME returns the identifier as an acme.Identifier.
 func (i Identifier) ACME() acme.Identifier { return acme.Identifier(i) }
 
-// Problem is a problem document (RFC 9457 with RFC 8555 section 6.7): why something failed, in the words that the
-// client is given.
+// Problem is a problem document (RFC 9457, RFC 8555 section 6.7): the reason of a failure, as shown to the client.
 type Problem struct {
-	// Type is the last part of the ACME error URN, such as "connection" or "rejectedIdentifier".
+	// type is the last part of the ACME error URN, such as "connection" or "rejectedIdentifier".
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	Type acme.ProblemType `json:"type"`
 
-	// Detail says what is wrong.
+	// detail explains the failure.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Detail string `json:"detail,omitempty"`
 
-	// Status is the HTTP status that goes with it.
+	// status is the HTTP status of the problem.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=599
 	Status int `json:"status,omitempty"`
 
-	// Identifier that it is about.
+	// identifier that caused the problem.
 	// +optional
 	Identifier *Identifier `json:"identifier,omitempty"`
 
-	// Subproblems, one for each identifier at fault.
+	// subproblems lists one problem for each identifier that caused the failure.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=100
@@ -91,23 +92,23 @@ type Problem struct {
 
 // Subproblem is a problem with a single identifier (RFC 8555 section 6.7.1).
 type Subproblem struct {
-	// Type is the last part of the ACME error URN.
+	// type is the last part of the ACME error URN.
 	// +required
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	Type acme.ProblemType `json:"type"`
 
-	// Detail says what is wrong.
+	// detail explains the failure.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Detail string `json:"detail,omitempty"`
 
-	// Identifier that it is about.
+	// identifier that caused the problem.
 	// +optional
 	Identifier *Identifier `json:"identifier,omitempty"`
 }
 
-// ProblemFrom stores a problem.
+// ProblemFrom returns the stored form of a problem, or nil for nil.
 func ProblemFrom(p *acme.Problem) *Problem {
 	if p == nil {
 		return nil
@@ -119,7 +120,7 @@ func ProblemFrom(p *acme.Problem) *Problem {
 	return out
 }
 
-// ACME gives the problem in the protocol's own type.
+// ACME returns the problem as an acme.Problem, or nil for nil.
 func (p *Problem) ACME() *acme.Problem {
 	if p == nil {
 		return nil
@@ -133,17 +134,18 @@ func (p *Problem) ACME() *acme.Problem {
 
 func identifierFrom(id *acme.Identifier) *Identifier { return (*Identifier)(id) }
 
-// Deactivation ends an account or an authorization for good.
+// Deactivation permanently ends an account or an authorization.
 type Deactivation struct {
-	// Request by which the client asked for it (RFC 8555 section 7.3.6 and 7.5.2). It is absent when a person did so
-	// through the Kubernetes API, which the ACME server may not.
+	// request is the signed request of the client (RFC 8555 sections 7.3.6 and 7.5.2). It is absent if a person deactivates
+	// through the Kubernetes API. The ACME server must set it. Its payload has at most 512 characters.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 512",message="must be at most 512 characters",fieldPath=".payload"
 	Request *SignedRequest `json:"request,omitempty"`
 }
 
-// ConditionReady is the condition type that sums up an object: an issuer that can issue, an order that has its
-// certificate. The reasons are listed with each kind.
+// ConditionReady is the condition type that summarizes an object. It is true for an issuer that can issue, and for an order
+// that has its certificate. Each kind lists its reasons.
 const ConditionReady = "Ready"
 
-// Conditions is the usual list of conditions.
+// Conditions is a list of conditions.
 type Conditions = []metav1.Condition

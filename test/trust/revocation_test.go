@@ -86,7 +86,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 
 	It("can't take a person's revocation back", func(ctx SpecContext) {
 		revokedByPerson(ctx)
-		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring("spec.revocation stands once it has been carried out")))
+		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring("spec.revocation is immutable once the certificate is revoked")))
 		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": map[string]any{"reason": 1}})).NotTo(Succeed())
 	}, SpecTimeout(specPatience))
 
