@@ -13,17 +13,17 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// signatureAlgorithms and macAlgorithms are all that is accepted (RFC 7518 section 3.1, RFC 8037 section 3.1). The first
-// signs requests, the second only an external account binding (RFC 8555 section 7.3.4); they must never share a member.
+// signatureAlgorithms and macAlgorithms are the accepted algorithms (RFC 7518 section 3.1, RFC 8037 section 3.1). The former
+// sign requests, the latter only external account bindings (RFC 8555 section 7.3.4). They must never share a member.
 var (
 	signatureAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA}
 	macAlgorithms       = []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
 )
 
-// Algorithms lists the "alg" values that a request may be signed with.
+// Algorithms returns the accepted "alg" values of requests.
 func Algorithms() []string { return algorithmNames(signatureAlgorithms) }
 
-// MACAlgorithms lists the "alg" values that an external account binding may have.
+// MACAlgorithms returns the accepted "alg" values of external account bindings.
 func MACAlgorithms() []string { return algorithmNames(macAlgorithms) }
 
 func algorithmNames(algorithms []jose.SignatureAlgorithm) []string {
@@ -34,8 +34,8 @@ func algorithmNames(algorithms []jose.SignatureAlgorithm) []string {
 	return names
 }
 
-// algorithmFor is the one algorithm that a public key is used with, so that neither a client nor somebody between can
-// choose another; "" where the kind of key is not accepted.
+// algorithmFor returns the only algorithm accepted for a public key, so neither the client nor an attacker can choose another.
+// It returns "" for an unaccepted kind of key.
 func algorithmFor(public crypto.PublicKey) jose.SignatureAlgorithm {
 	switch public := public.(type) {
 	case *rsa.PublicKey:
@@ -55,12 +55,13 @@ func algorithmFor(public crypto.PublicKey) jose.SignatureAlgorithm {
 	return ""
 }
 
-// checkAlgorithm gives badSignatureAlgorithm with the list that RFC 8555 section 6.2 demands.
+// checkAlgorithm returns badSignatureAlgorithm for an algorithm that is not accepted, with the list that RFC 8555 section 6.2
+// requires.
 func checkAlgorithm(algorithm string, accepted []jose.SignatureAlgorithm) *acme.Problem {
 	if slices.Contains(accepted, jose.SignatureAlgorithm(algorithm)) {
 		return nil
 	}
-	problem := acme.NewProblem(acme.BadSignatureAlgorithm, "algorithm %q is not accepted here; these are: %v",
+	problem := acme.NewProblem(acme.BadSignatureAlgorithm, "algorithm %q is not accepted; use one of %v",
 		acme.Printable(algorithm, 32), accepted)
 	problem.Algorithms = algorithmNames(accepted)
 	return problem

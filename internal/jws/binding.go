@@ -7,23 +7,23 @@ import (
 // MaxBindingKeyID bounds the key identifier of an external account binding, in bytes.
 const MaxBindingKeyID = 128
 
-// EAB is an external account binding (RFC 8555 section 7.3.4): a JWS over the account's public key, with a MAC made by a
-// key that the CA gave out beforehand.
+// EAB is an external account binding (RFC 8555 section 7.3.4): a JWS over the account's public key, with a MAC by a key that the
+// CA issued beforehand.
 type EAB struct {
 	// Algorithm is one of MACAlgorithms.
 	Algorithm string
 	// KeyID names the MAC key.
 	KeyID string
-	// URL must be the outer request's.
+	// URL must equal the URL of the outer request.
 	URL string
-	// Key is the payload, and must be the key that signed the outer request.
+	// Key is the payload. It must be the key that signed the outer request.
 	Key *Key
 
 	message *Message
 }
 
-// ParseExternalAccountBinding reads the "externalAccountBinding" member of a newAccount request. Nothing in it can be
-// trusted before Verify, and the caller compares URL and Key with the outer request's. The problem is malformed,
+// ParseExternalAccountBinding reads the "externalAccountBinding" member of a newAccount request. Nothing in it is authenticated
+// before Verify. The caller compares URL and Key with those of the outer request. The problem is malformed,
 // badSignatureAlgorithm or badPublicKey.
 func ParseExternalAccountBinding(raw []byte) (*EAB, *acme.Problem) {
 	m, problem := bindingForm.parse("the external account binding", raw)
@@ -37,8 +37,8 @@ func ParseExternalAccountBinding(raw []byte) (*EAB, *acme.Problem) {
 	return &EAB{Algorithm: m.Header.Algorithm, KeyID: m.Header.KeyID, URL: m.Header.URL, Key: key, message: m}, nil
 }
 
-// Verify checks the MAC in constant time. A key shorter than the algorithm's digest verifies nothing (RFC 7518 section
-// 3.2), so neither does an empty one. The problem is unauthorized.
+// Verify verifies the MAC in constant time. It refuses a key shorter than the algorithm's digest (RFC 7518 section 3.2), hence an
+// empty one. The problem is unauthorized.
 func (e *EAB) Verify(hmacKey []byte) *acme.Problem {
 	if _, err := e.message.signed.Verify(hmacKey); err != nil {
 		return acme.NewProblem(acme.Unauthorized, "the MAC of the external account binding does not verify, or its key is too short for %s",
@@ -47,7 +47,7 @@ func (e *EAB) Verify(hmacKey []byte) *acme.Problem {
 	return nil
 }
 
-// checkBindingKeyID holds RFC 8555 section 7.3.4's "ASCII string".
+// checkBindingKeyID refuses a key ID that is not an "ASCII string" (RFC 8555 section 7.3.4) of accepted length.
 func checkBindingKeyID(kid string) *acme.Problem {
 	if kid == "" || len(kid) > MaxBindingKeyID || acme.Printable(kid, MaxBindingKeyID) != kid {
 		return malformed("\"kid\" in the external account binding is not 1 to %d characters of printable ASCII", MaxBindingKeyID)

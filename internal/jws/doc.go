@@ -1,8 +1,8 @@
-// Package jws reads and verifies the signed requests of RFC 8555 section 6.2: the flattened JWS that a client sends, and
-// the two that stand inside of one, of a key change and of an external account binding. The ACME server calls it for every
-// POST and the controllers call it again for every stored request, so both refuse the same.
+// Package jws parses and verifies the signed requests of RFC 8555 section 6.2: the flattened JWS that a client sends, and the
+// two kinds of JWS inside one, of a key change and of an external account binding. The ACME server calls it for every POST. The
+// controllers call it again for every stored request, so both refuse the same requests.
 //
-// It looks at the raw JSON first and leaves the cryptography to go-jose. Everything is refused that isn't known to be
-// right: unknown algorithms, keys that don't fit the algorithm, critical extensions, doubled members, second signatures.
-// The caller compares URLs, redeems nonces and finds the account's key; the package knows neither HTTP nor Kubernetes.
+// The package checks the raw JSON first and leaves the cryptography to go-jose. It refuses everything that is not known to be
+// correct: unknown algorithms, keys that do not fit the algorithm, critical extensions, duplicate members, second signatures.
+// The caller compares URLs, redeems nonces and finds the account's key. The package knows neither HTTP handling nor Kubernetes.
 package jws

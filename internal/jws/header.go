@@ -12,23 +12,23 @@ import (
 type Header struct {
 	// Algorithm is one of Algorithms.
 	Algorithm string
-	// Nonce is to be redeemed (RFC 8555 section 6.5); empty in the inner request of a key change.
+	// Nonce is the nonce to redeem (RFC 8555 section 6.5). It is empty in the inner request of a key change.
 	Nonce string
-	// URL is what the client asked for, to be compared with what it was sent to (RFC 8555 section 6.4).
+	// URL is the URL that the client signed. The caller compares it with the URL of the request (RFC 8555 section 6.4).
 	URL string
 	// KeyID is the URL of the account.
 	KeyID string
-	// Key signed the request, where that is no account's or a new account's.
+	// Key is the key that signed the request. It is set if the request has no account yet, or is signed by a certificate's key.
 	Key *Key
 }
 
-// form is one of the three forms of JWS in RFC 8555, by what its protected header has to hold.
+// form describes the protected header of one of the three kinds of JWS in RFC 8555.
 type form struct {
 	algorithms []jose.SignatureAlgorithm
-	// nonce, jwk, kid are about the members of that name: the nonce must be there or must not; of jwk and kid exactly one
-	// that is allowed must be there.
+	// nonce is true if the header must have a nonce, and false if it must not. jwk and kid are true for the allowed members,
+	// exactly one of which must exist.
 	nonce, jwk, kid bool
-	// checkKeyID looks at a kid.
+	// checkKeyID checks a kid.
 	checkKeyID func(string) *acme.Problem
 }
 
@@ -38,8 +38,8 @@ var (
 	bindingForm   = form{algorithms: macAlgorithms, kid: true, checkKeyID: checkBindingKeyID}
 )
 
-// parseHeader reads a protected header. What makes a request unreadable comes first; a missing nonce comes last, since a
-// client answers badNonce by sending the same again.
+// parseHeader reads a protected header. A missing nonce is the last fault to report, because clients answer badNonce by sending
+// the same request again.
 func (f form) parseHeader(protected []byte) (Header, *acme.Problem) {
 	o, problem := parseObject("the protected header", protected)
 	if problem != nil {
@@ -70,15 +70,15 @@ func (f form) parseHeader(protected []byte) (Header, *acme.Problem) {
 	return h, nil
 }
 
-// parseSigner reads jwk or kid (RFC 8555 section 6.2: one of them, never both).
+// parseSigner reads jwk or kid. RFC 8555 section 6.2 requires exactly one of them.
 func (f form) parseSigner(o object, h *Header) *acme.Problem {
 	if !f.jwk {
-		if problem := o.refuse("must not be there (RFC 8555 section 7.3.4)", "jwk"); problem != nil {
+		if problem := o.refuse("is not allowed here (RFC 8555 section 7.3.4)", "jwk"); problem != nil {
 			return problem
 		}
 	}
 	if !f.kid {
-		if problem := o.refuse("must not be there (RFC 8555 section 7.3.5)", "kid"); problem != nil {
+		if problem := o.refuse("is not allowed here (RFC 8555 section 7.3.5)", "kid"); problem != nil {
 			return problem
 		}
 	}
@@ -97,12 +97,24 @@ func (f form) parseSigner(o object, h *Header) *acme.Problem {
 		}
 		return f.checkKeyID(h.KeyID)
 	}
-	return malformed("the protected header has neither \"jwk\" nor \"kid\", or not the one that is needed here")
+	return malformed("the protected header lacks %s", f.signerMembers())
 }
 
+// signerMembers names the allowed members for the signer.
+func (f form) signerMembers() string {
+	switch {
+	case f.jwk && f.kid:
+		return "\"jwk\" or \"kid\""
+	case f.jwk:
+		return "\"jwk\""
+	}
+	return "\"kid\""
+}
+
+// parseNonce reads the nonce, or requires its absence.
 func (f form) parseNonce(o object) (string, *acme.Problem) {
 	if !f.nonce {
-		return "", o.refuse("must not be there (RFC 8555 section 7.3.4 and 7.3.5)", "nonce")
+		return "", o.refuse("is not allowed here (RFC 8555 section 7.3.4 and 7.3.5)", "nonce")
 	}
 	if !o.has("nonce") {
 		return "", acme.NewProblem(acme.BadNonce, "the protected header has no \"nonce\"")
@@ -111,12 +123,12 @@ func (f form) parseNonce(o object) (string, *acme.Problem) {
 	if problem != nil {
 		return "", problem
 	}
-	// RFC 8555 section 6.5.2: another encoding is malformed, not a bad nonce.
+	// A nonce in another encoding is malformed, not a badNonce (RFC 8555 section 6.5.2).
 	_, problem = decode("\"nonce\" in the protected header", nonce)
 	return nonce, problem
 }
 
-// checkAlgorithm holds a key to its one algorithm.
+// checkAlgorithm refuses every algorithm but the one for the key.
 func (k *Key) checkAlgorithm(algorithm string) *acme.Problem {
 	return checkAlgorithm(algorithm, []jose.SignatureAlgorithm{k.algorithm})
 }
@@ -128,7 +140,7 @@ func checkAccountURL(kid string) *acme.Problem {
 	return nil
 }
 
-// isURL reports whether text is an absolute URL of a web server.
+// isURL reports whether text is an absolute http or https URL.
 func isURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""

@@ -6,18 +6,18 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// maxCachedKeys bounds a KeyCache; a key takes about 1 KiB.
+// maxCachedKeys bounds a KeyCache. A key takes about 1 KiB.
 const maxCachedKeys = 4096
 
-// KeyCache remembers the keys of accounts that it has parsed, since each request of an account needs its key again. The zero
-// value is ready for use, by several goroutines at once. It holds no more than what ParseKey gave, so that nothing that
-// changes with time is in it: whether an account may still use its key is for the caller to know.
+// KeyCache caches parsed account keys, because each request of an account needs its key. It depends on nothing but the JWK: the
+// caller decides whether the account may still use the key. The zero value is ready to use. A KeyCache is safe for concurrent
+// use.
 type KeyCache struct {
 	mu   sync.Mutex
 	keys map[string]*Key
 }
 
-// Parse is ParseKey.
+// Parse is ParseKey with a cache.
 func (c *KeyCache) Parse(jwk string) (*Key, *acme.Problem) {
 	c.mu.Lock()
 	key, ok := c.keys[jwk]
@@ -35,7 +35,7 @@ func (c *KeyCache) Parse(jwk string) (*Key, *acme.Problem) {
 		c.keys = make(map[string]*Key)
 	}
 	if len(c.keys) >= maxCachedKeys {
-		for some := range c.keys { // any will do: one that is used again is parsed again
+		for some := range c.keys { // evict any key; it is parsed again when needed
 			delete(c.keys, some)
 			break
 		}

@@ -9,17 +9,17 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// The largest message and parts of one, in bytes as sent.
+// Size limits of a message and its parts, in bytes as sent.
 const (
 	MaxMessage   = 64 << 10
 	MaxProtected = 16 << 10
-	// MaxSignature leaves room beyond RSA with 4096 bits, which takes 683.
+	// MaxSignature exceeds the 683 bytes of an RSA-4096 signature.
 	MaxSignature = 1 << 10
 )
 
-// Message is a request whose header has been checked. Nothing in it can be trusted before Verify.
+// Message is a request whose header was checked. Nothing in it is authenticated before Verify.
 type Message struct {
-	// Protected, Payload and Signature are the three parts as they were sent, base64url.
+	// Protected, Payload and Signature are the three parts as sent, base64url.
 	Protected, Payload, Signature string
 	Header                        Header
 	// Body is the decoded payload.
@@ -28,29 +28,30 @@ type Message struct {
 	signed *jose.JSONWebSignature
 }
 
-// Parse reads a request in the flattened JSON form (RFC 7515 section 7.2.2), which is the only one that RFC 8555 section
-// 6.2 allows. Other members are ignored. The problem is malformed, badSignatureAlgorithm, badPublicKey or, where only the
-// nonce is missing, badNonce.
+// Parse reads a request in the flattened JSON form (RFC 7515 section 7.2.2), the only form that RFC 8555 section 6.2 allows.
+// Unknown members are ignored. The problem is malformed, badSignatureAlgorithm or badPublicKey, or badNonce if only the nonce
+// is missing.
 func Parse(body []byte) (*Message, *acme.Problem) {
 	return requestForm.parse("the request body", body)
 }
 
-// FromParts is Parse for a request that is stored in parts.
+// FromParts reads a request from its three parts. The problem is one of Parse.
 func FromParts(protected, payload, signature string) (*Message, *acme.Problem) {
 	return requestForm.fromParts(protected, payload, signature)
 }
 
-// ParseKeyChange reads the inner request of a key change, from the outer one's body (RFC 8555 section 7.3.5). It has a
-// jwk, the new key, and no nonce. The caller verifies it with that key, and compares its URL with the outer one's.
+// ParseKeyChange reads the inner request of a key change from the body of the outer request (RFC 8555 section 7.3.5). The
+// inner header has the new key as "jwk", and no nonce. The caller verifies the inner request with the new key, and compares its
+// URL with the URL of the outer request.
 func ParseKeyChange(body []byte) (*Message, *acme.Problem) {
 	return keyChangeForm.parse("the inner request", body)
 }
 
-func (f form) parse(what string, body []byte) (*Message, *acme.Problem) {
+func (f form) parse(name string, body []byte) (*Message, *acme.Problem) {
 	if len(body) > MaxMessage {
-		return nil, tooLarge(what, MaxMessage)
+		return nil, tooLarge(name, MaxMessage)
 	}
-	o, problem := parseObject(what, body)
+	o, problem := parseObject(name, body)
 	if problem != nil {
 		return nil, problem
 	}
@@ -73,8 +74,6 @@ func (f form) fromParts(protected, payload, signature string) (*Message, *acme.P
 	switch {
 	case len(protected) > MaxProtected:
 		return nil, tooLarge("the protected header", MaxProtected)
-	case len(signature) > MaxSignature:
-		return nil, tooLarge("the signature", MaxSignature)
 	case len(protected)+len(payload)+len(signature) > MaxMessage:
 		return nil, tooLarge("the request", MaxMessage)
 	case signature == "":
@@ -94,8 +93,12 @@ func (f form) fromParts(protected, payload, signature string) (*Message, *acme.P
 	if m.Header, problem = f.parseHeader(header); problem != nil {
 		return nil, problem
 	}
-	// The compact form has no place for an unprotected header or a second signature. go-jose reads the header once more,
-	// with its own list of algorithms to hold it to.
+	// The signature of a key that is too large is too large itself. parseHeader has refused such a key with badPublicKey.
+	if len(signature) > MaxSignature {
+		return nil, tooLarge("the signature", MaxSignature)
+	}
+	// The compact form cannot have an unprotected header or a second signature. go-jose parses the header again, with its own
+	// list of accepted algorithms.
 	var err error
 	if m.signed, err = jose.ParseSignedCompact(protected+"."+payload+"."+signature, f.algorithms); err != nil {
 		return nil, malformed("the request is not a JWS: %s", reason(err))
@@ -103,14 +106,14 @@ func (f form) fromParts(protected, payload, signature string) (*Message, *acme.P
 	return m, nil
 }
 
-// IsPOSTAsGET reports whether the request only reads: its payload is the empty string (RFC 8555 section 6.3).
+// IsPOSTAsGET reports whether the request is a POST-as-GET: its payload is the empty string (RFC 8555 section 6.3).
 func (m *Message) IsPOSTAsGET() bool { return m.Payload == "" }
 
-// Verify checks the signature. The problem is badSignatureAlgorithm where the key isn't used with the message's algorithm,
-// and else malformed.
+// Verify verifies the signature. The problem is badSignatureAlgorithm if the key does not fit the message's algorithm, and
+// otherwise malformed.
 func (m *Message) Verify(key *Key) *acme.Problem {
 	if m == nil || m.signed == nil || key == nil {
-		return acme.NewProblem(acme.ServerInternal, "there is no signature or no key to verify")
+		return acme.NewProblem(acme.ServerInternal, "no signature or no key to verify")
 	}
 	if problem := key.checkAlgorithm(m.Header.Algorithm); problem != nil {
 		return problem
@@ -121,11 +124,11 @@ func (m *Message) Verify(key *Key) *acme.Problem {
 	return nil
 }
 
-func tooLarge(what string, limit int) *acme.Problem {
-	return malformed("%s is larger than %d bytes", what, limit).WithStatus(http.StatusRequestEntityTooLarge)
+func tooLarge(name string, limit int) *acme.Problem {
+	return malformed("%s is larger than %d bytes", name, limit).WithStatus(http.StatusRequestEntityTooLarge)
 }
 
-// reason is what go-jose says of a message, without its name.
+// reason returns the text of a go-jose error without its prefix.
 func reason(err error) string {
 	return acme.Printable(strings.TrimPrefix(err.Error(), "go-jose/go-jose: "), 200)
 }

@@ -2,6 +2,7 @@ package jws_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -258,6 +259,20 @@ func TestRefusedBodies(t *testing.T) {
 			_, problem := jws.Parse([]byte(body))
 			expect(t, problem, acme.Malformed)
 		})
+	}
+}
+
+// An RSA-8192 key signs with 1366 characters. The key is the fault to report (RFC 8555 section 6.2), not the signature's size.
+func TestAKeyThatIsTooLargeIsNamedBeforeItsSignature(t *testing.T) {
+	for _, bits := range []uint{8192, 16384} {
+		header := fmt.Sprintf(`{"alg":"RS256","jwk":%s,"nonce":"bm9uY2U","url":"https://ca.test/acme/new-account"}`, rsaJWK(modulus(bits), "AQAB"))
+		protected := base64.RawURLEncoding.EncodeToString([]byte(header))
+		signature := base64.RawURLEncoding.EncodeToString(make([]byte, bits/8))
+		_, problem := jws.FromParts(protected, "e30", signature)
+		expect(t, problem, acme.BadPublicKey)
+		if want := fmt.Sprintf("%d bits", bits); !strings.Contains(problem.Detail, want) || problem.Status != http.StatusBadRequest {
+			t.Errorf("%d bits: %+v", bits, problem)
+		}
 	}
 }
 

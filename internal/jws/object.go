@@ -11,37 +11,37 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// maxNesting bounds the depth of JSON objects and arrays: a header needs two (its JWK).
+// maxNesting bounds the depth of JSON objects and arrays. A header needs two levels, because of its JWK.
 const maxNesting = 16
 
-// maxReason bounds what a problem says of a syntax error, in bytes.
+// maxReason bounds the text of a syntax error in a problem, in bytes.
 const maxReason = 200
 
-// object is a JSON object with its top-level members still raw.
+// object is a JSON object whose members are not decoded yet.
 type object struct {
-	// what the object is, for problems.
-	what    string
+	// name of the object in problems.
+	name    string
 	members map[string]jsontext.Value
 }
 
-// parseObject reads a JSON object. Unlike encoding/json, its second version refuses doubled members (RFC 7515 section 4: of two
-// parsers each could see another one), tells upper from lower case, and refuses what isn't UTF-8.
-func parseObject(what string, data []byte) (object, *acme.Problem) {
-	o := object{what: what}
+// parseObject reads a JSON object. Unlike encoding/json, its second version refuses duplicate members (two parsers could each
+// use another one; RFC 7515 section 4), distinguishes upper and lower case, and refuses invalid UTF-8.
+func parseObject(name string, data []byte) (object, *acme.Problem) {
+	o := object{name: name}
 	if nestedTooDeep(data) {
-		return o, malformed("%s is nested deeper than %d levels", what, maxNesting)
+		return o, malformed("%s is nested deeper than %d levels", name, maxNesting)
 	}
 	err := json.Unmarshal(data, &o.members)
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return o, malformed("%s is not valid JSON: %s", what, acme.Printable(strings.TrimPrefix(syntax.Error(), "jsontext: "), maxReason))
+		return o, malformed("%s is not valid JSON: %s", name, acme.Printable(strings.TrimPrefix(syntax.Error(), "jsontext: "), maxReason))
 	}
-	if err != nil || o.members == nil { // which null leaves it
-		return o, malformed("%s is not a JSON object", what)
+	if err != nil || o.members == nil { // after null
+		return o, malformed("%s is not a JSON object", name)
 	}
 	return o, nil
 }
 
-// nestedTooDeep counts brackets outside of strings. It looks at nothing else, so it may run before the syntax is checked.
+// nestedTooDeep reports whether brackets outside strings are nested deeper than maxNesting. It needs no valid syntax.
 func nestedTooDeep(data []byte) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(data); i++ {
@@ -62,42 +62,42 @@ func nestedTooDeep(data []byte) bool {
 	return false
 }
 
-func (o object) has(name string) bool {
-	_, ok := o.members[name]
+func (o object) has(member string) bool {
+	_, ok := o.members[member]
 	return ok
 }
 
-// text is a member that must be there and be a string.
-func (o object) text(name string) (string, *acme.Problem) {
-	raw, ok := o.members[name]
+// text returns a member that must exist and be a string.
+func (o object) text(member string) (string, *acme.Problem) {
+	raw, ok := o.members[member]
 	if !ok {
-		return "", malformed("%s has no %q", o.what, name)
+		return "", malformed("%s has no %q", o.name, member)
 	}
 	var value string
-	// A null would be taken for "".
+	// Unmarshal accepts null as "".
 	if err := json.Unmarshal(raw, &value); err != nil || raw.Kind() != '"' {
-		return "", malformed("%q in %s is not a string", name, o.what)
+		return "", malformed("%q in %s is not a string", member, o.name)
 	}
 	return value, nil
 }
 
-// refuse gives a problem for the first of the named members that is there.
-func (o object) refuse(why string, names ...string) *acme.Problem {
-	for _, name := range names {
-		if o.has(name) {
-			return malformed("%s has %q, which %s", o.what, name, why)
+// refuse returns a problem for the first of the given members that exists.
+func (o object) refuse(why string, members ...string) *acme.Problem {
+	for _, member := range members {
+		if o.has(member) {
+			return malformed("%s has %q, which %s", o.name, member, why)
 		}
 	}
 	return nil
 }
 
-// decode reads base64url as RFC 7515 section 2 defines it: without padding, line breaks, white space or stray bits, so
-// that there is one way alone to write the same bytes.
-func decode(what, text string) ([]byte, *acme.Problem) {
+// decode reads base64url as RFC 7515 section 2 defines it: without padding, line breaks, white space or stray bits, so each
+// byte string has one encoding.
+func decode(name, text string) ([]byte, *acme.Problem) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	// The standard library skips line breaks even when strict.
+	// Strict decoding still skips line breaks.
 	if err != nil || strings.ContainsAny(text, "\r\n") {
-		return nil, malformed("%s is not base64url without padding (RFC 7515 section 2)", what)
+		return nil, malformed("%s is not base64url without padding (RFC 7515 section 2)", name)
 	}
 	return data, nil
 }
