@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// CertID names a certificate to its CA (RFC 9773 section 4.1). The zero CertID names none.
+// CertID identifies a certificate (RFC 9773 section 4.1). The zero CertID identifies none.
 type CertID struct {
-	// authorityKey is the key identifier of the certificate that signed, and serial the content of the DER serial number.
+	// authorityKey is the key identifier of the issuing certificate, and serial the content octets of the DER serial number.
 	authorityKey, serial string
 }
 
-// The longest parts of a CertID in bytes. A serial number has 20 at most (RFC 5280 section 4.1.2.2); a key identifier can be
-// any digest.
+// The maximum lengths of the parts of a CertID in bytes. A serial number has at most 20 (RFC 5280 section 4.1.2.2). A key
+// identifier can be any digest.
 const (
 	maxKeyIdentifier = 64
 	maxSerial        = 20
@@ -21,21 +21,20 @@ const (
 
 var certIDEncoding = base64.RawURLEncoding.Strict()
 
-// NewCertID names a certificate by the key identifier in its authority key identifier extension, and its serial number,
-// which is positive.
+// NewCertID returns the CertID for the key identifier in a certificate's authority key identifier extension, and its serial
+// number, which must be positive.
 func NewCertID(authorityKeyID []byte, serial *big.Int) CertID {
 	content := serial.Bytes()
 	if len(content) > 0 && content[0] >= 0x80 {
-		content = append([]byte{0}, content...) // so that it isn't read as negative
+		content = append([]byte{0}, content...) // a leading zero keeps it positive
 	}
 	return CertID{string(authorityKeyID), string(content)}
 }
 
-// ParseCertID reads the one form that each certificate's name has, so that a certificate has one name; the problem is
-// malformed.
+// ParseCertID reads a CertID. It accepts only the canonical form, so each certificate has one CertID. The problem is malformed.
 func ParseCertID(text string) (CertID, *Problem) {
 	refused := func(why string) (CertID, *Problem) {
-		return CertID{}, NewProblem(Malformed, "%q is not a certificate's identifier as RFC 9773 section 4.1 has it: %s", Printable(text, 128), why)
+		return CertID{}, NewProblem(Malformed, "%q is not a certificate identifier (RFC 9773 section 4.1): %s", Printable(text, 128), why)
 	}
 	key, serial, _ := strings.Cut(text, ".")
 	if certIDEncoding.EncodedLen(maxKeyIdentifier) < len(key) || certIDEncoding.EncodedLen(maxSerial) < len(serial) {
@@ -55,10 +54,10 @@ func ParseCertID(text string) (CertID, *Problem) {
 	return CertID{string(authorityKey), string(content)}, nil
 }
 
-// Serial is the certificate's serial number.
+// Serial returns the serial number of the certificate.
 func (c CertID) Serial() *big.Int { return new(big.Int).SetBytes([]byte(c.serial)) }
 
-// IssuedBy reports whether the certificate was signed with the key that has this identifier.
+// IssuedBy reports whether the CertID names a key identifier as the issuer's.
 func (c CertID) IssuedBy(keyID []byte) bool { return c.authorityKey == string(keyID) }
 
 func (c CertID) String() string {

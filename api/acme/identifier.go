@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// IdentifierType names a kind of identifier (RFC 8555 section 9.7.7).
+// IdentifierType is a kind of identifier (RFC 8555 section 9.7.7).
 type IdentifierType string
 
 const (
@@ -15,13 +15,13 @@ const (
 	IP IdentifierType = "ip"
 )
 
-// Identifier is what a certificate is for (RFC 8555 section 7.1.3 and 7.1.4).
+// Identifier is the subject of a certificate or authorization (RFC 8555 sections 7.1.3 and 7.1.4).
 type Identifier struct {
 	Type  IdentifierType `json:"type"`
 	Value string         `json:"value"`
 }
 
-// MaxNameLength is the longest domain name in presentation form, without the final dot (RFC 1035 section 2.3.4).
+// MaxNameLength is the maximum length of a domain name in presentation form, without the final dot (RFC 1035 section 2.3.4).
 const MaxNameLength = 253
 
 const wildcardPrefix = "*."
@@ -31,7 +31,7 @@ func (i Identifier) Wildcard() bool {
 	return i.Type == DNS && strings.HasPrefix(i.Value, wildcardPrefix)
 }
 
-// Base is the identifier that an authorization names: a wildcard's without its "*." (RFC 8555 section 7.1.4).
+// Base returns the identifier of an authorization: a wildcard without its "*." (RFC 8555 section 7.1.4), or i.
 func (i Identifier) Base() Identifier {
 	if i.Wildcard() {
 		i.Value = strings.TrimPrefix(i.Value, wildcardPrefix)
@@ -39,8 +39,8 @@ func (i Identifier) Base() Identifier {
 	return i
 }
 
-// Normalize returns the identifier in the one form under which it is stored and compared: names in lower case, addresses
-// as RFC 5952 writes them. The error is an unsupportedIdentifier, rejectedIdentifier or malformed problem about it.
+// Normalize returns the canonical form of the identifier, in which it is stored and compared: names in lower case, addresses in the
+// form of RFC 5952. The problem is unsupportedIdentifier, rejectedIdentifier or malformed.
 func (i Identifier) Normalize() (Identifier, *Problem) {
 	switch i.Type {
 	case DNS:
@@ -54,15 +54,15 @@ func (i Identifier) Normalize() (Identifier, *Problem) {
 		if err != nil || addr.Zone() != "" {
 			return Identifier{}, rejected(i, "is not an IP address in the form of RFC 1123 section 2.1 or RFC 5952 section 4")
 		}
-		// RFC 8738 section 3 wants the text of RFC 5952; an IPv4-mapped address would be the same host under another
-		// name and policy.
+		// RFC 8738 section 3 requires the text form of RFC 5952. An IPv4-mapped address would be the same host under another name
+		// and another policy.
 		if addr.Is4In6() {
 			return Identifier{}, rejected(i, "is an IPv4-mapped IPv6 address; ask for the IPv4 address")
 		}
 		i.Value = addr.String()
 		return i, nil
 	}
-	return Identifier{}, NewProblem(UnsupportedIdentifier, "identifier type %q is not supported, only \"dns\" and \"ip\" are",
+	return Identifier{}, NewProblem(UnsupportedIdentifier, "identifier type %q is not supported; use \"dns\" or \"ip\"",
 		Printable(string(i.Type), 32)).About(printableIdentifier(i))
 }
 
@@ -74,8 +74,8 @@ func printableIdentifier(i Identifier) Identifier {
 	return Identifier{Type: IdentifierType(Printable(string(i.Type), 32)), Value: Printable(i.Value, MaxNameLength)}
 }
 
-// nameFault says what keeps name from being a host name that a certificate may hold (RFC 5890 section 2.3.1's LDH
-// labels), or "" where nothing does. A single label is fine here: internal networks have those, and policy decides.
+// nameFault returns the reason why a name is not a valid host name for a certificate (LDH labels, RFC 5890 section 2.3.1), or "". A
+// single label is valid, because internal networks use them; policy decides.
 func nameFault(name string) string {
 	switch {
 	case name == "":
@@ -107,7 +107,7 @@ func labelFault(label string) string {
 	case len(label) > 63:
 		return "has a label longer than 63 bytes"
 	case label == "*":
-		return "has a wildcard that is not the first of its labels, alone"
+		return "has a wildcard that is not the whole first label"
 	case label[0] == '-' || label[len(label)-1] == '-':
 		return "has a label that begins or ends with a hyphen"
 	}
@@ -116,9 +116,9 @@ func labelFault(label string) string {
 			return "has a character other than letters, digits and hyphens; write an internationalized name in its A-label form (xn--...)"
 		}
 	}
-	// RFC 5890 section 2.3.1: hyphens in the third and fourth place are reserved; only "xn--" has a meaning.
+	// Hyphens in the third and fourth position are reserved, and only "xn--" has a meaning (RFC 5890 section 2.3.1).
 	if len(label) >= 4 && label[2:4] == "--" && !strings.HasPrefix(label, "xn--") {
-		return "has a label with hyphens in its third and fourth place that is not an A-label"
+		return "has a label with hyphens in third and fourth position that is not an A-label"
 	}
 	return ""
 }
@@ -132,7 +132,8 @@ func isDigits(s string) bool {
 	return true
 }
 
-// lowerASCII leaves bytes beyond ASCII alone: Unicode's lower-casing maps some letters (the Kelvin sign) onto ASCII.
+// lowerASCII converts ASCII letters to lower case. Unicode lower-casing would map some other letters, such as the Kelvin sign, to
+// ASCII.
 func lowerASCII(s string) string {
 	b := []byte(s)
 	for i, c := range b {

@@ -26,6 +26,44 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
+// LEClient sends both times in every order, as empty strings.
+func TestAnEmptyTimeIsAbsent(t *testing.T) {
+	for _, text := range []string{`{"notBefore": "", "notAfter": ""}`, `{"notBefore": null}`, `{}`} {
+		var order OrderRequest
+		if problem := Unmarshal([]byte(text), &order); problem != nil || !order.NotBefore.IsZero() || !order.NotAfter.IsZero() {
+			t.Errorf("%s: %+v, %v", text, order, problem)
+		}
+	}
+}
+
+func TestUnmarshalSaysTheFaultInAcmeWords(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"notAfter": "tomorrow"}`:       `"notAfter" is not a time such as 2026-01-01T00:00:00Z (RFC 3339)`,
+		`{"notBefore": 1}`:               `"notBefore" must be a string, not a number`,
+		`{"profile": 1}`:                 `"profile" must be a string, not a number`,
+		`{"identifiers": {}}`:            `"identifiers" must be a list, not an object`,
+		`{"identifiers": [1]}`:           `must be an object, not a number`,
+		`{"identifiers": [{"type": 5}]}`: `"type" must be a string, not a number`,
+		`{"profile": "a"`:                `it is not valid JSON`,
+		`{"profile": "a"} more`:          `it is not valid JSON`,
+		`[]`:                             `it is not a JSON object`,
+		`{"replaces": true}`:             `"replaces" must be a string, not a boolean`,
+	} {
+		problem := Unmarshal([]byte(text), &OrderRequest{})
+		if problem == nil || !strings.Contains(problem.Detail, want) || strings.Contains(problem.Detail, "json:") || strings.Contains(problem.Detail, "Go ") {
+			t.Errorf("%s: %v, want %q", text, problem, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"csr": "AA=="}`: `a member is not base64url without padding`,
+		`{"csr": 1}`:      `"csr" must be a string, not a number`,
+	} {
+		if _, problem := FinalizeCSR([]byte(text)); problem == nil || !strings.Contains(problem.Detail, want) {
+			t.Errorf("%s: %v, want %q", text, problem, want)
+		}
+	}
+}
+
 func TestFinalizeCSR(t *testing.T) {
 	if der, problem := FinalizeCSR([]byte(`{"csr": "AAEC_w"}`)); problem != nil || !bytes.Equal(der, []byte{0, 1, 2, 0xff}) {
 		t.Errorf("%x, %v", der, problem)

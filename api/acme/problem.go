@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// ProblemType is the last part of an ACME error URN (RFC 8555 section 6.7), such as "badNonce".
+// ProblemType is the last part of an ACME error URN, such as "badNonce" (RFC 8555 section 6.7).
 type ProblemType string
 
-// ProblemNamespace is what a ProblemType follows in a problem document's "type".
+// ProblemNamespace precedes a ProblemType in the "type" member of a problem document.
 const ProblemNamespace = "urn:ietf:params:acme:error:"
 
 // The registered error types: RFC 8555 section 6.7 and 9.7.4, RFC 9773 section 7.4, and the profiles draft.
@@ -50,14 +50,14 @@ var problemTypes = []ProblemType{
 	UserActionRequired,
 }
 
-// ProblemTypes are all of them.
+// ProblemTypes returns all registered types.
 func ProblemTypes() []ProblemType { return slices.Clone(problemTypes) }
 
-// Registered reports whether a type is one of those above.
+// Registered reports whether a type is registered.
 func (t ProblemType) Registered() bool { return slices.Contains(problemTypes, t) }
 
-// statuses holds the HTTP status of each type that isn't 400. RFC 8555 fixes few of them: unauthorized is 401 in
-// section 7.3.6 for a deactivated account and 403 elsewhere, which WithStatus says where it matters.
+// statuses maps types to their HTTP status, if it is not 400. RFC 8555 defines few of them. unauthorized is 403, but 401 for a
+// deactivated account (section 7.3.6); callers use WithStatus for that.
 var statuses = map[ProblemType]int{
 	AlreadyReplaced:         http.StatusConflict,
 	CAA:                     http.StatusForbidden,
@@ -69,23 +69,23 @@ var statuses = map[ProblemType]int{
 	UserActionRequired:      http.StatusForbidden,
 }
 
-// Problem is a problem document (RFC 9457) with ACME's members (RFC 8555 section 6.7). It is an error, so that what
-// fails deep inside can say to the client what was wrong.
+// Problem is a problem document (RFC 9457) with the members of RFC 8555 section 6.7. It is also an error, so any function can return
+// the answer for the client.
 type Problem struct {
 	Type   ProblemType
 	Detail string
-	// Status is the HTTP status; zero inside a Subproblem, or where the document isn't an HTTP answer.
+	// Status is the HTTP status. It is zero in a subproblem and in a problem that is not an HTTP answer.
 	Status int
 	// Instance is a URL for the user to visit (RFC 8555 section 7.3.3).
 	Instance string
-	// Identifier is what a subproblem is about (RFC 8555 section 6.7.1).
+	// Identifier is the identifier that caused the problem (RFC 8555 section 6.7.1).
 	Identifier  *Identifier
 	Subproblems []Problem
-	// Algorithms lists what the server takes, with badSignatureAlgorithm (RFC 8555 section 6.2).
+	// Algorithms lists the accepted algorithms in a badSignatureAlgorithm problem (RFC 8555 section 6.2).
 	Algorithms []string
 }
 
-// NewProblem makes a problem with the type's usual HTTP status.
+// NewProblem returns a problem with the usual HTTP status of the type. The detail is made printable and cut to MaxDetail bytes.
 func NewProblem(t ProblemType, format string, args ...any) *Problem {
 	status, ok := statuses[t]
 	if !ok {
@@ -94,16 +94,16 @@ func NewProblem(t ProblemType, format string, args ...any) *Problem {
 	return &Problem{Type: t, Status: status, Detail: Printable(fmt.Sprintf(format, args...), MaxDetail)}
 }
 
-// MaxDetail bounds a problem's detail in bytes, so that it fits into a status field.
+// MaxDetail is the maximum length of a detail in bytes, the limit of the status field that stores it.
 const MaxDetail = 1024
 
-// WithStatus returns the problem with another HTTP status.
+// WithStatus sets the HTTP status and returns p.
 func (p *Problem) WithStatus(status int) *Problem {
 	p.Status = status
 	return p
 }
 
-// About returns the problem with the identifier that it is about.
+// About sets the identifier and returns p.
 func (p *Problem) About(id Identifier) *Problem {
 	p.Identifier = &id
 	return p
@@ -111,11 +111,11 @@ func (p *Problem) About(id Identifier) *Problem {
 
 func (p *Problem) Error() string { return string(p.Type) + ": " + p.Detail }
 
-// URN is the "type" member of the document.
+// URN returns the "type" member of the problem document.
 func (t ProblemType) URN() string { return ProblemNamespace + string(t) }
 
-// Printable makes text from elsewhere fit to be shown: what isn't printable ASCII becomes '?' (no line breaks in logs,
-// no escapes on terminals), and it is cut to limit bytes.
+// Printable makes untrusted text safe to show in logs and on terminals. It replaces everything but printable ASCII by '?' and cuts
+// the text to limit bytes.
 func Printable(s string, limit int) string {
 	cut := len(s) > limit
 	if cut {

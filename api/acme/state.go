@@ -1,7 +1,7 @@
 package acme
 
-// State is the "status" member of an account, order, authorization or challenge (RFC 8555 section 7.1.6). Each kind
-// uses its own subset.
+// State is the "status" member of an account, order, authorization or challenge (RFC 8555 section 7.1.6). Each of them uses a
+// subset of the states.
 type State string
 
 // The states of RFC 8555 section 7.1.6.
@@ -16,8 +16,8 @@ const (
 	StateRevoked     State = "revoked"
 )
 
-// Final reports whether nothing leads out of the state for an order, or for an authorization that isn't usable.
-// A valid authorization can still expire or be deactivated; a valid order can't change.
+// Final reports whether an account, authorization or challenge in this state can never be used again. An order is finished when it is
+// valid, too, but a valid authorization can still expire or be deactivated.
 func (s State) Final() bool {
 	switch s {
 	case StateInvalid, StateDeactivated, StateExpired, StateRevoked:

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Base is a URL that an issuer is served under, without a trailing slash: "https://ca.example/team-a/issuer". The
-// default issuer also has the bare "https://ca.example".
+// Base is a base URL of an issuer, without a trailing slash, such as "https://ca.example/team-a/issuer". The default issuer also has
+// the short form "https://ca.example".
 type Base string
 
-// Bases lists the URLs that an issuer is served under, the preferred one first: for each external URL the short form
-// where the issuer is the default one, then the long one.
+// Bases returns the base URLs of an issuer, the preferred one first. For each external URL these are the short form, if the issuer is
+// the default issuer, and the long form.
 func Bases(externalURLs []string, namespace, name string, isDefault bool) []Base {
 	bases := make([]Base, 0, 2*len(externalURLs))
 	for _, u := range externalURLs {
@@ -23,11 +23,11 @@ func Bases(externalURLs []string, namespace, name string, isDefault bool) []Base
 	return bases
 }
 
-// URL is the absolute URL of a path below the base.
+// URL returns the absolute URL of a path below the base.
 func (b Base) URL(path string) string { return string(b) + "/" + path }
 
-// Relative splits an absolute URL into one of the bases and the path below it. It compares exactly, byte by byte: a
-// client signs the URL that it was given (RFC 8555 section 6.4), and nothing else names a resource.
+// Relative splits an absolute URL into one of the bases and the path below it. The comparison is exact, because a client signs the
+// URL that the server returned (RFC 8555 section 6.4).
 func Relative(bases []Base, url string) (Base, string, bool) {
 	for _, b := range bases {
 		if path, ok := strings.CutPrefix(url, string(b)+"/"); ok && strings.HasPrefix(path, "acme/") {
@@ -48,18 +48,18 @@ const (
 	RevokeCertPath  = "acme/revoke-cert"
 	RenewalInfoPath = "acme/renewal-info"
 
-	// AccountHashPath is what the hashed account URIs of dns-persist-01 begin with below a base. Nothing is served there.
+	// AccountHashPath is the prefix of the hashed account URIs of dns-persist-01 below a base. Nothing is served there.
 	AccountHashPath = "acme/account-hash/"
 
-	// CRLPrefix and CRLSuffix stand around the name of a CRL shard.
+	// CRLPrefix and CRLSuffix enclose the name of a CRL shard.
 	CRLPrefix = "crl/"
 	CRLSuffix = ".crl"
 
-	// CAPrefix and CASuffix stand around the name of a CA certificate.
+	// CAPrefix and CASuffix enclose the name of a CA certificate.
 	CAPrefix = "ca/"
 	CASuffix = ".der"
 
-	// NewAccountAlias is Dogtag's name for NewAccountPath, which its clients may have stored.
+	// NewAccountAlias is Dogtag's name for NewAccountPath. Its clients may have stored it.
 	NewAccountAlias = "acme/new-acct"
 
 	accountPrefix       = "acme/acct/"
@@ -69,7 +69,7 @@ const (
 	certificatePrefix   = "acme/cert/"
 )
 
-// AccountPath is the path of an account; its URL is the account's key identifier (RFC 8555 section 6.2).
+// AccountPath returns the path of an account. The URL of the account is its key identifier (RFC 8555 section 6.2).
 func AccountPath(id string) string { return accountPrefix + id }
 
 // AccountID is the inverse of AccountPath.
@@ -78,19 +78,19 @@ func AccountID(path string) (string, bool) {
 	return id, ok && id != "" && !strings.Contains(id, "/")
 }
 
-// OrdersPath is the path of an account's list of orders (RFC 8555 section 7.1.2.1).
+// OrdersPath returns the path of an account's list of orders (RFC 8555 section 7.1.2.1).
 func OrdersPath(account string) string { return accountPrefix + account + "/orders" }
 
-// OrderPath is the path of an order.
+// OrderPath returns the path of an order.
 func OrderPath(id string) string { return orderPrefix + id }
 
-// FinalizePath is where an order's CSR is sent.
+// FinalizePath returns the path of an order's finalize resource.
 func FinalizePath(order string) string { return orderPrefix + order + "/finalize" }
 
-// AuthorizationPath is the path of an authorization.
+// AuthorizationPath returns the path of an authorization.
 func AuthorizationPath(id string) string { return authorizationPrefix + id }
 
-// ChallengePath is the path of an authorization's challenge of a type.
+// ChallengePath returns the path of an authorization's challenge of a type.
 func ChallengePath(authorization string, t ChallengeType) string {
 	return challengePrefix + authorization + "." + string(t)
 }
@@ -101,13 +101,13 @@ func ChallengeID(segment string) (authorization string, t ChallengeType, ok bool
 	return authorization, ChallengeType(kind), ok
 }
 
-// RenewalInfoOf is the path of what is said about renewing a certificate (RFC 9773 section 4.1).
+// RenewalInfoOf returns the path of a certificate's renewal information (RFC 9773 section 4.1).
 func RenewalInfoOf(certID string) string { return RenewalInfoPath + "/" + certID }
 
-// CertificatePath is the path of an order's certificate.
+// CertificatePath returns the path of an order's certificate.
 func CertificatePath(order string) string { return certificatePrefix + order }
 
-// ChainPath is the path of an order's certificate with one of its chains, the first of which is that without a number.
+// ChainPath returns the path of an order's certificate with one of its chains. Number 0 is the default chain at CertificatePath.
 func ChainPath(order string, number int) string {
 	if number == 0 {
 		return CertificatePath(order)
