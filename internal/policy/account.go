@@ -9,20 +9,20 @@ import (
 	"github.com/acmeca/acmeca/internal/jws"
 )
 
-// Bounds of an account's contacts.
+// Limits of an account's contacts: their number, and the length of each in bytes.
 const (
 	MaxContacts      = 10
 	MaxContactLength = 320
 )
 
-// Contacts checks an account's contact URLs: mailto with one address each and nothing else (RFC 8555 section 7.3). The
-// problem is unsupportedContact or invalidContact.
+// Contacts checks an account's contact URLs. Each must be a mailto URL with exactly one address and no header fields (RFC 8555
+// section 7.3). Blanks around the address are ignored. The problem is unsupportedContact or invalidContact.
 func Contacts(contacts []string, required bool) *acme.Problem {
 	if required && len(contacts) == 0 {
-		return acme.NewProblem(acme.InvalidContact, "this issuer wants a contact, such as \"mailto:admin@example.com\"")
+		return acme.NewProblem(acme.InvalidContact, "this issuer requires a contact, such as \"mailto:admin@example.com\"")
 	}
 	if len(contacts) > MaxContacts {
-		return acme.NewProblem(acme.InvalidContact, "%d contacts are more than the %d allowed", len(contacts), MaxContacts)
+		return acme.NewProblem(acme.InvalidContact, "%d contacts exceed the limit of %d", len(contacts), MaxContacts)
 	}
 	for _, contact := range contacts {
 		if problem := contactFault(contact); problem != nil {
@@ -34,22 +34,23 @@ func Contacts(contacts []string, required bool) *acme.Problem {
 
 func contactFault(contact string) *acme.Problem {
 	shown := acme.Printable(contact, 100)
-	if shown != contact && len(contact) <= 100 {
-		return acme.NewProblem(acme.InvalidContact, "contact %q has characters other than printable ASCII", shown)
-	}
 	if len(contact) > MaxContactLength {
 		return acme.NewProblem(acme.InvalidContact, "contact %q is longer than %d bytes", shown, MaxContactLength)
 	}
+	if acme.Printable(contact, MaxContactLength) != contact {
+		return acme.NewProblem(acme.InvalidContact, "contact %q has characters other than printable ASCII", shown)
+	}
 	scheme, address, found := strings.Cut(contact, ":")
 	if !found {
-		return acme.NewProblem(acme.InvalidContact, "contact %q is no URL; write \"mailto:\" before an address", shown)
+		return acme.NewProblem(acme.InvalidContact, "contact %q is not a URL; write \"mailto:\" before an address", shown)
 	}
 	if !strings.EqualFold(scheme, "mailto") {
 		return acme.NewProblem(acme.UnsupportedContact, "contact %q: only mailto URLs are supported", shown)
 	}
-	// RFC 8555 section 7.3: no "hfields", and no more than one address.
+	address = strings.Trim(address, " ") // getssl writes a blank after the colon
+	// RFC 8555 section 7.3: no "hfields", and at most one address.
 	if strings.ContainsAny(address, "?,") {
-		return acme.NewProblem(acme.InvalidContact, "contact %q has header fields or several addresses; give one address in each URL", shown)
+		return acme.NewProblem(acme.InvalidContact, "contact %q has header fields or several addresses; use one URL for each address", shown)
 	}
 	parsed, err := mail.ParseAddress(address)
 	if err != nil || parsed.Address != address || strings.ContainsAny(address, "<>\" ") {
@@ -57,13 +58,13 @@ func contactFault(contact string) *acme.Problem {
 	}
 	_, host, _ := strings.Cut(address, "@")
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || strings.HasPrefix(host, "[") {
-		return acme.NewProblem(acme.InvalidContact, "contact %q names an address literal, not a domain", shown)
+		return acme.NewProblem(acme.InvalidContact, "contact %q has an IP address instead of a domain", shown)
 	}
 	return nil
 }
 
-// KeyChange verifies the inner request of a key change (RFC 8555 section 7.3.5), whose outer one has been verified with
-// the account's key, and gives the new key.
+// KeyChange verifies the inner request of a key change (RFC 8555 section 7.3.5) and returns the new key. The caller has verified the
+// outer request with the account's key.
 func KeyChange(outer *jws.Message, accountJWK string) (*jws.Key, *acme.Problem) {
 	inner, problem := jws.ParseKeyChange(outer.Body)
 	if problem != nil {
@@ -71,7 +72,7 @@ func KeyChange(outer *jws.Message, accountJWK string) (*jws.Key, *acme.Problem) 
 	}
 	key := inner.Header.Key
 	if inner.Header.URL != outer.Header.URL {
-		return nil, acme.NewProblem(acme.Malformed, "the inner request was signed for another URL than the outer one")
+		return nil, acme.NewProblem(acme.Malformed, "the URLs of the inner and the outer request differ")
 	}
 	if problem := inner.Verify(key); problem != nil {
 		return nil, problem
@@ -81,7 +82,7 @@ func KeyChange(outer *jws.Message, accountJWK string) (*jws.Key, *acme.Problem) 
 		return nil, problem
 	}
 	if payload.Account != outer.Header.KeyID {
-		return nil, acme.NewProblem(acme.Malformed, "the inner request names another account than the one that signed the outer one")
+		return nil, acme.NewProblem(acme.Malformed, "the \"account\" of the inner request is not the account that signed the outer request")
 	}
 	current, problem := jws.ParseKey([]byte(accountJWK))
 	if problem != nil {
@@ -92,10 +93,10 @@ func KeyChange(outer *jws.Message, accountJWK string) (*jws.Key, *acme.Problem) 
 		return nil, problem
 	}
 	if !old.Equal(current) {
-		return nil, acme.NewProblem(acme.Malformed, "oldKey is not the account's key")
+		return nil, acme.NewProblem(acme.Malformed, "\"oldKey\" is not the current key of the account")
 	}
 	if key.Equal(current) {
-		return nil, acme.NewProblem(acme.Malformed, "the new key is the account's key already")
+		return nil, acme.NewProblem(acme.Malformed, "the new key is already the key of the account")
 	}
 	if problem := CheckKey(key.Public(), KeyOptions{}); problem != nil {
 		return nil, problem

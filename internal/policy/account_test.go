@@ -21,6 +21,8 @@ func TestContacts(t *testing.T) {
 		{"MAILTO:Admin+acme@Example.COM", ""},
 		{"mailto:o'brien@example.com", ""},
 		{long, ""},
+		{"mailto: admin@example.com", ""}, // getssl
+		{"mailto:admin@example.com ", ""},
 		{"tel:+1-201-555-0123", acme.UnsupportedContact},
 		{"https://example.com/contact", acme.UnsupportedContact},
 		{"admin@example.com", acme.InvalidContact},
@@ -37,6 +39,11 @@ func TestContacts(t *testing.T) {
 		{"mailto:a@192.0.2.1", acme.InvalidContact},
 		{"mailto:é@b.example", acme.InvalidContact},
 		{"mailto:a@b.example\n", acme.InvalidContact},
+		{"mailto:\u202ea@b.example", acme.InvalidContact},
+		{"mailto:" + strings.Repeat("a", 60) + "\u202e@" + strings.Repeat("b", 60) + ".example", acme.InvalidContact},
+		{"mailto:\"" + strings.Repeat("é", 30) + "\"@" + strings.Repeat("b", 60) + ".example", acme.InvalidContact},
+		{"mailto: ", acme.InvalidContact},
+		{"mailto:a b@example.com", acme.InvalidContact},
 		{"mailto:" + strings.Repeat("a", 320) + "@b.example", acme.InvalidContact},
 	} {
 		problem := Contacts([]string{"mailto:fine@example.com", c.contact}, true)

@@ -10,24 +10,23 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// binding is what an account may have at most, beside what the issuer allows: the policy of the external account key that
-// it was bound with.
+// binding contains the limits of an account's external account key.
 type binding struct {
 	names    []string
 	ips      []netip.Prefix
 	profiles []string
-	// identifiers is whether the names and addresses are all that the account may have.
+	// identifiers is true if names and ips are the only allowed identifiers.
 	identifiers bool
 }
 
-// For narrows a policy to an account, by the policy of its external account binding; nil leaves it as it is.
+// For returns the policy narrowed by the limits of an external account key, or p for nil.
 func (p *Policy) For(account *v1alpha1.ExternalAccountPolicy) *Policy {
 	if account == nil {
 		return p
 	}
 	b := &binding{names: account.DNS, profiles: account.Profiles, identifiers: len(account.DNS)+len(account.IPs) > 0}
 	for _, cidr := range account.IPs {
-		if prefix, err := netip.ParsePrefix(cidr); err == nil { // one that isn't a prefix allows nothing
+		if prefix, err := netip.ParsePrefix(cidr); err == nil { // an invalid prefix allows nothing
 			b.ips = append(b.ips, prefix.Masked())
 		}
 	}
@@ -42,12 +41,12 @@ func (p *Policy) For(account *v1alpha1.ExternalAccountPolicy) *Policy {
 	return &narrowed
 }
 
-// refusal says why the account may not have an identifier.
+// refusal returns the reason why an identifier is outside the limits, or "".
 func (b *binding) refusal(id acme.Identifier) string {
 	if b == nil || !b.identifiers {
 		return ""
 	}
-	const outside = "is outside what this account may have, by its external account binding"
+	const outside = "is outside the limits of this account's external account key"
 	switch id.Type {
 	case acme.DNS:
 		if slices.ContainsFunc(b.names, func(domain string) bool { return within(id.Base().Value, id.Wildcard(), domain) }) {
@@ -62,11 +61,11 @@ func (b *binding) refusal(id acme.Identifier) string {
 	return outside
 }
 
-// Bounds of an ExternalAccountPolicy's lists.
+// maxBindingEntries is the limit of each list of an ExternalAccountPolicy.
 const maxBindingEntries = 64
 
-// ParseBinding reads the policy of an external account key from the text of its lists, whose entries are separated by
-// commas or white space. It gives nil where all are empty. The error names the list at fault.
+// ParseBinding reads the limits of an external account key from its lists, whose entries are separated by commas or white space. It
+// returns nil if all lists are empty. The error names the invalid list.
 func ParseBinding(dns, ips, profiles string) (*v1alpha1.ExternalAccountPolicy, error) {
 	split := func(text string) []string {
 		return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
@@ -92,7 +91,7 @@ func ParseBinding(dns, ips, profiles string) (*v1alpha1.ExternalAccountPolicy, e
 	if longest := max(len(parsed.DNS), len(parsed.IPs), len(parsed.Profiles)); longest == 0 {
 		return nil, nil
 	} else if longest > maxBindingEntries {
-		return nil, fmt.Errorf("allowed-dns, allowed-ips and allowed-profiles have at most %d entries each", maxBindingEntries)
+		return nil, fmt.Errorf("allowed-dns, allowed-ips and allowed-profiles can have at most %d entries each", maxBindingEntries)
 	}
 	if i := slices.IndexFunc(parsed.Profiles, func(name string) bool { return len(name) > 63 }); i >= 0 {
 		return nil, fmt.Errorf("allowed-profiles: %q is not the name of a profile", acme.Printable(parsed.Profiles[i], 64))

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -15,34 +16,34 @@ import (
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
-// MaxCSR bounds a certificate signing request in bytes of DER: one hundred names of the greatest length take 26 KiB.
+// MaxCSR is the limit of a certificate signing request in bytes of DER. One hundred names of maximum length take 26 KiB.
 const MaxCSR = 32 << 10
 
-// CSROptions says what a certificate signing request is held against.
+// CSROptions are conditions on a certificate signing request.
 type CSROptions struct {
-	// KeyAlgorithms that the profile takes; without any, all but ECDSA on the curve P-521.
+	// KeyAlgorithms lists the key algorithms of the profile. If empty, all but ECDSA-P521 are accepted.
 	KeyAlgorithms []v1alpha1.CertificateKeyAlgorithm
-	// CAKeys are those of CA certificates, which no other certificate may have.
+	// CAKeys lists the keys of CA certificates. No other certificate may have one of them.
 	CAKeys []crypto.PublicKey
-	// AccountKey is the key of the account that orders, which no certificate may have (RFC 8555 section 11.1); nil for none.
+	// AccountKey is the key of the ordering account, or nil. No certificate may have it (RFC 8555 section 11.1).
 	AccountKey crypto.PublicKey
 }
 
-// ParseCSR reads the DER of a PKCS #10 request (RFC 2986) for a certificate with exactly these identifiers, which are
-// normalized ones. The problem, nearly always a badCSR, says what is wrong with it.
+// ParseCSR reads the DER of a PKCS #10 request (RFC 2986) for a certificate with exactly the given normalized identifiers. The
+// problem is badCSR.
 //
-// A request that gets through is signed by its own key with a modern algorithm; the key is good; its names, those of the SAN
-// and the common name together, are the identifiers; and it asks for nothing that makes a CA. Other attributes of its
-// subject and other extensions are let pass, since nothing of them is ever copied.
+// An accepted CSR is signed by its own key with a modern algorithm. The key is strong. The names of SAN and common name together are
+// the identifiers. The CSR asks for nothing that is reserved for a CA. Other subject attributes and extensions are ignored, because
+// they are never copied.
 func ParseCSR(der []byte, identifiers []acme.Identifier, o CSROptions) (*x509.CertificateRequest, *acme.Problem) {
 	if len(der) > MaxCSR {
 		return nil, badCSR("the CSR is larger than %d bytes", MaxCSR)
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, badCSR("the CSR cannot be read: %v", err)
+		return nil, unreadableCSR(der, err)
 	}
-	// The key comes before the signature, which costs what the key's size says.
+	// The key is checked before the signature, because its size bounds the cost of verification.
 	for _, check := range []func() *acme.Problem{
 		func() *acme.Problem { return checkCSRKey(csr.PublicKey, o) },
 		func() *acme.Problem { return checkCSRSignature(csr) },
@@ -56,6 +57,20 @@ func ParseCSR(der []byte, identifiers []acme.Identifier, o CSROptions) (*x509.Ce
 	return csr, nil
 }
 
+// unreadableCSR explains to the client why x509 refused a CSR with err.
+func unreadableCSR(der []byte, err error) *acme.Problem {
+	reason := "it is not the DER of a valid PKCS #10 request (RFC 2986)"
+	switch {
+	case bytes.HasPrefix(bytes.TrimSpace(der), []byte("-----BEGIN")):
+		reason = "it is PEM; send its DER in base64url"
+	case strings.Contains(err.Error(), "trailing data"):
+		reason = "it has trailing data"
+	case strings.Contains(err.Error(), "duplicate"):
+		reason = "it has a duplicate extension"
+	}
+	return badCSR("the CSR cannot be read: %s", reason)
+}
+
 func badCSR(format string, args ...any) *acme.Problem {
 	return acme.NewProblem(acme.BadCSR, format, args...)
 }
@@ -66,18 +81,18 @@ func checkCSRKey(pub crypto.PublicKey, o CSROptions) *acme.Problem {
 		return problem
 	}
 	if algorithm := keyAlgorithm(pub); len(o.KeyAlgorithms) > 0 && !slices.Contains(o.KeyAlgorithms, algorithm) {
-		return badCSR("the CSR's key is %s, and the order's profile takes %s", algorithm, listed(o.KeyAlgorithms))
+		return badCSR("the CSR's key is %s; the profile of the order accepts %s", algorithm, listed(o.KeyAlgorithms))
 	}
 	if slices.ContainsFunc(o.CAKeys, func(key crypto.PublicKey) bool { return pki.EqualKeys(pub, key) }) {
-		return badCSR("the certificate's key is that of a CA certificate; use another one")
+		return badCSR("the certificate's key is the key of a CA certificate; use another key")
 	}
 	if o.AccountKey != nil && pki.EqualKeys(pub, o.AccountKey) {
-		return badCSR("the certificate's key is the account's key; use another one")
+		return badCSR("the certificate's key is the account's key; use another key")
 	}
 	return nil
 }
 
-// keyAlgorithm names the algorithm of a key that CheckKey has let through.
+// keyAlgorithm returns the algorithm of a key that CheckKey accepted.
 func keyAlgorithm(pub crypto.PublicKey) v1alpha1.CertificateKeyAlgorithm {
 	switch key := pub.(type) {
 	case *rsa.PublicKey:
@@ -98,7 +113,7 @@ func listed(algorithms []v1alpha1.CertificateKeyAlgorithm) string {
 	return strings.Join(names, ", ")
 }
 
-// csrAlgorithms are the signatures that a CSR may have. MD5 and SHA-1 are broken, and x509 still checks SHA-1 in CSRs.
+// csrAlgorithms lists the accepted signature algorithms. MD5 and SHA-1 are broken, but x509 still verifies SHA-1 in CSRs.
 var csrAlgorithms = []x509.SignatureAlgorithm{
 	x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 	x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
@@ -111,12 +126,12 @@ func checkCSRSignature(csr *x509.CertificateRequest) *acme.Problem {
 		return badCSR("the CSR is signed with %s; use SHA-256, SHA-384, SHA-512 or Ed25519", csr.SignatureAlgorithm)
 	}
 	if err := csr.CheckSignature(); err != nil {
-		return badCSR("the CSR's signature is not that of its key")
+		return badCSR("the CSR's signature does not verify with its key")
 	}
 	return nil
 }
 
-// checkNames compares the names of the CSR with the order's as sets (RFC 8555 section 7.4).
+// checkNames requires that the names of the CSR and of the order are the same set (RFC 8555 section 7.4).
 func checkNames(csr *x509.CertificateRequest, identifiers []acme.Identifier) *acme.Problem {
 	asked, problem := sanIdentifiers(csr.Extensions)
 	if problem != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// The extensions of RFC 5280 section 4.2.1, and TLS feature (RFC 7633), that a CSR is judged by.
+// The extensions of a CSR that are checked: those of RFC 5280 section 4.2.1, and TLS feature (RFC 7633).
 var (
 	oidKeyUsage         = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidSubjectAltName   = asn1.ObjectIdentifier{2, 5, 29, 17}
@@ -23,8 +23,8 @@ var (
 	oidClientAuth = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2}
 )
 
-// checkExtensions refuses requests for what only a CA has, and for what a client would miss if it were left out (RFC 8555
-// section 7.4). x509 has refused extensions that are there twice.
+// checkExtensions refuses extensions that are reserved for a CA, and extensions that a client would miss if they were ignored (RFC
+// 8555 section 7.4). x509 has refused duplicate extensions.
 func checkExtensions(extensions []pkix.Extension) *acme.Problem {
 	for _, extension := range extensions {
 		var problem *acme.Problem
@@ -36,7 +36,7 @@ func checkExtensions(extensions []pkix.Extension) *acme.Problem {
 		case extension.Id.Equal(oidExtKeyUsage):
 			problem = checkExtKeyUsage(extension.Value)
 		case extension.Id.Equal(oidTLSFeature):
-			problem = badCSR("the CSR asks for OCSP must-staple, and this CA has CRLs instead of OCSP")
+			problem = badCSR("the CSR asks for OCSP must-staple; this CA has CRLs, not OCSP")
 		}
 		if problem != nil {
 			return problem
@@ -78,13 +78,13 @@ func checkExtKeyUsage(der []byte) *acme.Problem {
 	}
 	for _, usage := range usages {
 		if !usage.Equal(oidServerAuth) && !usage.Equal(oidClientAuth) {
-			return badCSR("the CSR asks for the extended key usage %s; serverAuth and clientAuth are known", usage)
+			return badCSR("the CSR asks for the extended key usage %s; use serverAuth or clientAuth", usage)
 		}
 	}
 	return nil
 }
 
-// sanIdentifiers reads the SAN by itself, since x509 is silent about the kinds of name that it doesn't know.
+// sanIdentifiers parses the SAN, because x509 skips kinds of name that it does not know.
 func sanIdentifiers(extensions []pkix.Extension) (map[acme.Identifier]bool, *acme.Problem) {
 	ids := map[acme.Identifier]bool{}
 	for _, extension := range extensions {
@@ -112,7 +112,7 @@ func sanIdentifiers(extensions []pkix.Extension) (map[acme.Identifier]bool, *acm
 	return ids, nil
 }
 
-// sanIdentifier turns a GeneralName (RFC 5280 section 4.2.1.6) into a normalized identifier.
+// sanIdentifier returns the normalized identifier of a GeneralName (RFC 5280 section 4.2.1.6).
 func sanIdentifier(tag cryptobyteasn1.Tag, value []byte) (acme.Identifier, *acme.Problem) {
 	switch tag {
 	case cryptobyteasn1.Tag(2).ContextSpecific():
@@ -133,7 +133,7 @@ func sanIdentifier(tag cryptobyteasn1.Tag, value []byte) (acme.Identifier, *acme
 	return acme.Identifier{}, badCSR("the CSR has a subject alternative name of kind %s; only dNSName and iPAddress are issued", kind)
 }
 
-// identifierOf guesses the type of a common name, which has none.
+// identifierOf returns the identifier of a common name, which has no type: an address if it parses as one.
 func identifierOf(text string) acme.Identifier {
 	if _, err := netip.ParseAddr(text); err == nil {
 		return acme.Identifier{Type: acme.IP, Value: text}

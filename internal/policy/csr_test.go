@@ -210,12 +210,12 @@ func TestParseCSROptions(t *testing.T) {
 			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP256, v1alpha1.KeyECDSAP384}}, "P-521"},
 		{"an algorithm that the profile names", der, CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyRSA, v1alpha1.KeyECDSAP256}}, ""},
 		{"an algorithm that the profile doesn't name", der, CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyRSA, v1alpha1.KeyEd25519}},
-			"is ECDSA-P256, and the order's profile takes RSA, Ed25519"},
+			"is ECDSA-P256; the profile of the order accepts RSA, Ed25519"},
 		{"RSA where the profile wants another", makeCSR(x509.CertificateRequest{DNSNames: aName}, must(rsa.GenerateKey(rand.Reader, 2048))),
 			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP384}}, "is RSA"},
 		{"Ed25519 where the profile wants another", makeCSR(x509.CertificateRequest{DNSNames: aName}, ed25519.NewKeyFromSeed(make([]byte, 32))),
 			CSROptions{KeyAlgorithms: []v1alpha1.CertificateKeyAlgorithm{v1alpha1.KeyECDSAP384}}, "is Ed25519"},
-		{"a CA's key", der, CSROptions{CAKeys: []crypto.PublicKey{ed25519.PublicKey(make([]byte, 32)), csrKey.Public()}}, "that of a CA certificate"},
+		{"a CA's key", der, CSROptions{CAKeys: []crypto.PublicKey{ed25519.PublicKey(make([]byte, 32)), csrKey.Public()}}, "the key of a CA certificate"},
 		{"another than the CA's key", der, CSROptions{CAKeys: []crypto.PublicKey{ed25519.PublicKey(make([]byte, 32))}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -9,17 +9,17 @@ import (
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
-// KeyOptions says what a key is for.
+// KeyOptions states the purpose of a key.
 type KeyOptions struct {
-	// Type of the problem: badPublicKey, if empty, for account keys (RFC 8555 section 6.2), badCSR for those of certificates
-	// (section 7.4).
+	// Type is the type of the problem: badPublicKey for account keys (RFC 8555 section 6.2), badCSR for certificate keys (section
+	// 7.4). The default is badPublicKey.
 	Type acme.ProblemType
-	// AllowP521 takes ECDSA keys on the curve P-521 too.
+	// AllowP521 accepts ECDSA keys on the curve P-521.
 	AllowP521 bool
 }
 
-// CheckKey says why a public key isn't good enough, or returns nil: RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, and
-// Ed25519, without known weaknesses.
+// CheckKey refuses weak public keys. It accepts RSA with 2048 to 4096 bits, ECDSA on P-256 or P-384, and Ed25519, without known
+// weaknesses.
 func CheckKey(pub crypto.PublicKey, o KeyOptions) *acme.Problem {
 	err := pki.CheckKey(pub, pki.KeyOptions{AllowP521: o.AllowP521})
 	if err == nil {
@@ -32,8 +32,8 @@ func CheckKey(pub crypto.PublicKey, o KeyOptions) *acme.Problem {
 	return acme.NewProblem(kind, "%s", err)
 }
 
-// KeyFingerprint is the SHA-256 of a public key's SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), by which keys are blocked.
-// The error means that the key is of a kind which has none.
+// KeyFingerprint returns the SHA-256 of a public key's SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), by which compromised keys are
+// found. It fails for a kind of key that has no such encoding.
 func KeyFingerprint(pub crypto.PublicKey) ([sha256.Size]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {

@@ -16,26 +16,26 @@ import (
 	"github.com/acmeca/acmeca/internal/policy/rules"
 )
 
-// Policy is what an issuer's spec says about names and profiles, checked and ready for use: one that exists is valid.
+// Policy is the validated policy of an issuer: names, addresses, challenges, profiles and rules.
 type Policy struct {
 	allowNames, denyNames []string
-	// services are the domains of the cluster's Services.
+	// services lists the domains of the cluster's Services.
 	services          []string
 	wildcards         bool
 	allowIPs, denyIPs []netip.Prefix
 	challenges        []acme.ChallengeType
 	profiles          []v1alpha1.Profile
 	defaultProfile    string
-	// binding narrows it to an account; nil leaves it to all.
+	// binding contains the limits of an account, or is nil.
 	binding *binding
-	// constraints are those of the CA.
+	// constraints are the name constraints of the CA.
 	constraints pki.NameConstraints
 	rules       *rules.Set
-	// account that the rules are about.
+	// account is the account in rules, or nil.
 	account *v1alpha1.AcmeAccount
 }
 
-// New reads the policy from an issuer's spec. The error names the field at fault.
+// New returns the policy of an issuer's spec. The error names the invalid field.
 func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 	p := &Policy{
 		allowNames:     spec.Policy.DNS.Allow,
@@ -47,7 +47,7 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 	}
 	p.services = serviceDomains(spec.Validation.ClusterDomain)
 	if len(p.profiles) == 0 {
-		return nil, fmt.Errorf("spec.profiles: at least one profile is needed")
+		return nil, fmt.Errorf("spec.profiles: at least one profile is required")
 	}
 	if p.defaultProfile == "" {
 		p.defaultProfile = p.profiles[0].Name
@@ -68,31 +68,31 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 	return p, nil
 }
 
-// Under narrows a policy to what a CA may certify: the issuing certificate and those above it.
+// Under returns the policy narrowed by the name constraints of the issuing certificate and the certificates above it.
 func (p *Policy) Under(chain []*x509.Certificate) *Policy {
 	narrowed := *p
 	narrowed.constraints = pki.NewNameConstraints(chain)
 	return &narrowed
 }
 
-// Profile finds a profile by name; "" is the default one. The problem is invalidProfile.
+// Profile returns the profile of a name, or the default profile for "". The problem is invalidProfile.
 func (p *Policy) Profile(name string) (v1alpha1.Profile, *acme.Problem) {
 	if name == "" {
 		name = p.defaultProfile
 	}
 	i := slices.IndexFunc(p.profiles, func(q v1alpha1.Profile) bool { return q.Name == name })
 	if i < 0 {
-		return v1alpha1.Profile{}, acme.NewProblem(acme.InvalidProfile, "this issuer has no profile %q; the directory lists those that it has", name)
+		return v1alpha1.Profile{}, acme.NewProblem(acme.InvalidProfile, "this issuer has no profile %q; the directory lists the available profiles", name)
 	}
 	return p.profiles[i], nil
 }
 
-// Challenges lists the challenge types that are offered for an identifier.
+// Challenges returns the challenge types that are offered for an identifier.
 func (p *Policy) Challenges(id acme.Identifier) []acme.ChallengeType {
 	return Offered(p.challenges, id)
 }
 
-// Offered are those of an issuer's challenges that can prove control of an identifier, whatever else its policy says.
+// Offered returns the given challenge types that can prove control of an identifier.
 func Offered(challenges []acme.ChallengeType, id acme.Identifier) []acme.ChallengeType {
 	var offered []acme.ChallengeType
 	for _, c := range challenges {
@@ -103,8 +103,8 @@ func Offered(challenges []acme.ChallengeType, id acme.Identifier) []acme.Challen
 	return offered
 }
 
-// Identifiers says whether all the identifiers, in their normal form, may be certified: nil, or one problem with a
-// subproblem for each that may not (RFC 8555 section 6.7.1).
+// Identifiers refuses normalized identifiers that may not be certified. If several are refused, the problem has a subproblem for each
+// (RFC 8555 section 6.7.1).
 func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem {
 	var refused []acme.Problem
 	for _, id := range ids {
@@ -143,7 +143,7 @@ func (p *Policy) refusal(id acme.Identifier) string {
 		return fmt.Sprintf("is outside the name constraints of the CA certificate %q", cert.Subject.String())
 	}
 	if len(p.Challenges(id)) == 0 {
-		return "can't be validated: this issuer offers no challenge that fits it"
+		return "cannot be validated: this issuer offers no suitable challenge"
 	}
 	return ""
 }
@@ -153,20 +153,20 @@ func (p *Policy) nameRefusal(id acme.Identifier) string {
 	matches := func(domain string) bool { return within(name, id.Wildcard(), domain) }
 	switch {
 	case id.Wildcard() && !p.wildcards:
-		return "is a wildcard, and this issuer certifies none"
+		return "is a wildcard, which this issuer does not certify"
 	case slices.ContainsFunc(p.denyNames, func(domain string) bool { return overlaps(name, id.Wildcard(), domain) }):
 		return "is denied by this issuer's policy"
 	case len(p.allowNames) == 0 && p.isService(name):
-		return "is a name of the cluster's Services, which this issuer certifies only where its policy names them"
+		return "is a name of the cluster's Services, which this issuer's policy does not allow explicitly"
 	case len(p.allowNames) > 0 && !slices.ContainsFunc(p.allowNames, matches):
-		return "is outside the names that this issuer certifies"
+		return "is outside the names allowed by this issuer's policy"
 	case !validALabels(name):
-		return "has an A-label (xn--...) that IDNA 2008 doesn't allow"
+		return "has an A-label (xn--...) that IDNA 2008 does not allow"
 	}
 	return ""
 }
 
-// serviceDomains are where the names of Services end, in their short form and in their long one.
+// serviceDomains returns the domains of Services, in short and long form.
 func serviceDomains(cluster string) []string {
 	domains := []string{"svc"}
 	if cluster != "" {
@@ -175,8 +175,8 @@ func serviceDomains(cluster string) []string {
 	return domains
 }
 
-// isService reports whether a name is a Service's. To serve something in a cluster takes less than to have a name in the
-// DNS of its owner, so that those names aren't certified by accident.
+// isService reports whether a name belongs to a Service. Everyone who can create a Service in the cluster controls such a name, so it
+// must be allowed explicitly.
 func (p *Policy) isService(name string) bool {
 	return slices.ContainsFunc(p.services, func(domain string) bool { return within(name, true, domain) })
 }
@@ -186,23 +186,23 @@ func (p *Policy) addressRefusal(id acme.Identifier) string {
 	contains := func(r netip.Prefix) bool { return r.Contains(addr) }
 	switch {
 	case err != nil:
-		return "is no address"
+		return "is not an IP address"
 	case slices.ContainsFunc(p.denyIPs, contains):
 		return "is denied by this issuer's policy"
 	case !slices.ContainsFunc(p.allowIPs, contains):
-		return "is outside the addresses that this issuer certifies"
+		return "is outside the addresses allowed by this issuer's policy"
 	}
 	return ""
 }
 
-// within reports whether all that name stands for, or the wildcard below it, is in the domain: "corp.example" is that
-// name and all below, ".corp.example" only what is below.
+// within reports whether a name, or the wildcard below it, is in a domain. "corp.example" contains that name and all names below it,
+// ".corp.example" only the names below it.
 func within(name string, wildcard bool, domain string) bool {
 	below, onlyBelow := strings.CutPrefix(domain, ".")
 	return name == below && (wildcard || !onlyBelow) || strings.HasSuffix(name, "."+below)
 }
 
-// overlaps is within for denials: a wildcard is denied too where a single name that it covers is.
+// overlaps reports whether a name is in a denied domain, or a wildcard covers a denied name.
 func overlaps(name string, wildcard bool, domain string) bool {
 	if within(name, wildcard, domain) {
 		return true
@@ -212,7 +212,7 @@ func overlaps(name string, wildcard bool, domain string) bool {
 	return wildcard && ok && !strings.Contains(label, ".") && !strings.HasPrefix(domain, ".")
 }
 
-// aLabels checks A-labels as a registry would (RFC 5891 section 4), but for the length that acme.Identifier has checked.
+// aLabels checks A-labels as a registry does (RFC 5891 section 4), but not their length, which acme.Identifier checked.
 var aLabels = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(false))
 
 func validALabels(name string) bool {
@@ -227,7 +227,7 @@ func validALabels(name string) bool {
 	return true
 }
 
-// Prefixes reads address ranges in CIDR notation.
+// Prefixes parses address ranges in CIDR notation.
 func Prefixes(cidrs []string) ([]netip.Prefix, error) {
 	out := make([]netip.Prefix, len(cidrs))
 	for i, c := range cidrs {
@@ -240,14 +240,14 @@ func Prefixes(cidrs []string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// Validity says what is wrong with the validity that a client asks for in a new order, zero where it doesn't, by the rule that
-// is asked again when the certificate is made.
+// Validity checks the validity that a client asks for in a new order; zero times are not asked for. The CA applies the same rule when
+// it issues the certificate.
 func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acme.Problem {
 	_, _, problem := ValidityBounds(profile).Period(pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
 	return problem
 }
 
-// ValidityBounds are a profile's.
+// ValidityBounds returns the validity bounds of a profile.
 func ValidityBounds(profile v1alpha1.Profile) pki.ValidityBounds {
 	bounds := pki.ValidityBounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: pki.DefaultBackdate(profile.Lifetime.Duration)}
 	if profile.MaxLifetime != nil {

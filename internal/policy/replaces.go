@@ -7,8 +7,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Replaces says why an order of an account, for these identifiers, can't replace the certificate of another order (RFC 9773
-// section 5): that has to be of the same account, and for one of the same identifiers at least.
+// Replaces refuses an order, for an account and identifiers, that cannot replace the certificate of the order replaced (RFC 9773
+// section 5). Both orders must have the same account and share an identifier.
 func Replaces(replaced *v1alpha1.AcmeOrder, account string, identifiers []acme.Identifier) *acme.Problem {
 	shared := func(id v1alpha1.Identifier) bool { return slices.Contains(identifiers, id.ACME()) }
 	switch {

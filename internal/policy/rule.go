@@ -22,16 +22,15 @@ func compileRules(spec []v1alpha1.PolicyRule) (*rules.Set, error) {
 	return set, err
 }
 
-// ForAccount narrows a policy to an account: by its external account binding, and for the rules, which are about it.
+// ForAccount returns the policy for an account: narrowed by its external account key, and with the account in rules.
 func (p *Policy) ForAccount(account *v1alpha1.AcmeAccount) *Policy {
 	narrowed := *p.For(account.Status.ExternalAccountPolicy)
 	narrowed.account = account
 	return &narrowed
 }
 
-// Rules asks the issuer's own rules. The profile is "" where there is no order yet, and csr nil until that is finalized:
-// rules that name them are asked when they are there. The problem is a rejectedIdentifier, or a badCSR where the CSR is at
-// fault.
+// Rules evaluates the issuer's rules. profile is "" if there is no order yet, and csr is nil before finalization; rules that use them
+// are skipped then. The problem is rejectedIdentifier, or badCSR if the rule uses the CSR.
 func (p *Policy) Rules(identifiers []acme.Identifier, profile string, csr *x509.CertificateRequest) *acme.Problem {
 	request := rules.Request{Identifiers: identifiers, Profile: profile, CSR: csr}
 	if p.account != nil {

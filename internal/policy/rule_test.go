@@ -65,7 +65,7 @@ func noRules(t *testing.T) *Policy {
 
 func TestNewNamesTheRuleAtFault(t *testing.T) {
 	_, err := New(spec(withRules(v1alpha1.PolicyRule{Expression: "true"}, v1alpha1.PolicyRule{Expression: "profil == ''"})))
-	if err == nil || !strings.HasPrefix(err.Error(), "spec.policy.rules[1]: the expression doesn't compile: 1:1: undeclared reference to 'profil'") {
+	if err == nil || !strings.HasPrefix(err.Error(), "spec.policy.rules[1]: the expression does not compile: 1:1: undeclared reference to 'profil'") {
 		t.Errorf("got %v", err)
 	}
 }

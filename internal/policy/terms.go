@@ -5,13 +5,12 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Agreed reports whether an account has agreed to the terms of service that its issuer has now, by their URL; without any,
-// there is nothing to agree to.
+// Agreed reports whether an account agreed to the current terms of service, identified by their URL. It is true for "".
 func Agreed(account *v1alpha1.AcmeAccount, terms string) bool {
 	return terms == "" || account.Status.TermsOfServiceAgreed == terms
 }
 
-// Terms refuses an account that has not agreed to the present terms of service (RFC 8555 section 7.3.3). It agrees by an
+// Terms refuses an account that has not agreed to the current terms of service (RFC 8555 section 7.3.3). The client agrees by an
 // account update with "termsOfServiceAgreed".
 func Terms(account *v1alpha1.AcmeAccount, terms string) *acme.Problem {
 	if Agreed(account, terms) {
@@ -20,9 +19,9 @@ func Terms(account *v1alpha1.AcmeAccount, terms string) *acme.Problem {
 	return TermsProblem("the terms of service have changed; agree to them by updating the account with \"termsOfServiceAgreed\": true", terms)
 }
 
-// TermsProblem is userActionRequired, with the terms as its instance (RFC 8555 section 7.3.3).
-func TermsProblem(what, terms string) *acme.Problem {
-	problem := acme.NewProblem(acme.UserActionRequired, "%s: %s", what, terms)
+// TermsProblem returns userActionRequired with the URL of the terms as its instance (RFC 8555 section 7.3.3).
+func TermsProblem(reason, terms string) *acme.Problem {
+	problem := acme.NewProblem(acme.UserActionRequired, "%s: %s", reason, terms)
 	problem.Instance = terms
 	return problem
 }

@@ -314,7 +314,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		}, "the inner request names another account"),
 		Entry("with the victim's signature around a change from another key", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return victim.signedAs(victim.Key, acme.KeyChangePath, innerKeyChange(victim, key, attacker.Key))
-		}, "oldKey is not the account's key"),
+		}, "is not the current key of the account"),
 		Entry("with the attacker's genuine change of its own key", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return attacker.withheld(func() error { return attacker.AccountKeyRollover(ctx, key) })
 		}, "the request is not signed by account"),

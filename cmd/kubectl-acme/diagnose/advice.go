@@ -65,9 +65,9 @@ func adviseOnDetail(f Facts, p *v1alpha1.Problem) string {
 		return "Apply the AcmeIssuer again under the same name, or point the client to another directory"
 	case says("external account binding is not accepted"):
 		return bindingAdvice
-	case says("offers no challenge that fits"):
+	case says("offers no suitable challenge"):
 		return "Add one to spec.challenges.types: wildcards need dns-01, addresses http-01 or tls-alpn-01"
-	case says("is outside what this account may have"):
+	case says("is outside the limits of this account's external account key"):
 		return "The external account key that bound the account restricts it: register with a key made by `kubectl acme eab create` with other --allow-dns, --allow-ip"
 	case says("is known to be compromised"):
 		return "Have the client make a new key: this one was revoked with keyCompromise, and is blocked for good"

@@ -243,7 +243,7 @@ func TestName(t *testing.T) {
 	issuers := []v1alpha1.AcmeIssuer{*w.Issuer}
 	contains(t, diagnose.Name("a.test", issuers).Paragraph(), "Name a.test is refused", "issuer ca refuses it", "(rejectedIdentifier)", "spec.policy.dns.allow")
 	contains(t, diagnose.Name("a.corp.test", issuers).Paragraph(), "may be ordered from ca (https://acme.test/acme/directory)", "hasn't asked")
-	contains(t, diagnose.Name("*.corp.test", issuers).Paragraph(), "offers no challenge that fits", "spec.challenges.types")
+	contains(t, diagnose.Name("*.corp.test", issuers).Paragraph(), "offers no suitable challenge", "spec.challenges.types")
 	contains(t, diagnose.Name("10.0.0.1", issuers).Paragraph(), "refuses it", "10.0.0.1")
 	contains(t, diagnose.Name("a.test", nil).Paragraph(), "no issuer", "-n")
 }

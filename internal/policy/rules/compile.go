@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	// maxCost bounds a rule, and maxTotal all of an issuer's, in CEL's units: about the number of steps, of which there are
-	// five to ten in a microsecond.
+	// maxCost bounds one rule, and maxTotal all rules of an issuer, in CEL cost units: about one step, five to ten of which take a
+	// microsecond.
 	maxCost  = 250_000
 	maxTotal = 500_000
-	// maxRules bounds their number.
+	// maxRules bounds the number of rules.
 	maxRules = 32
-	// maxNesting bounds loops in loops.
+	// maxNesting bounds nested loops.
 	maxNesting = 3
-	// maxExpression bounds a rule's text in bytes; the AcmeIssuer's schema says the same.
+	// maxExpression bounds a rule's text in bytes. The schema of AcmeIssuer has the same limit.
 	maxExpression = 4096
 	maxRecursion  = 64
 )
 
-// environment is what expressions are made of: the variables, CEL's standard functions, and those on strings, addresses
-// and lists. It is the same for all issuers.
+// environment returns the CEL environment of all issuers: the variables, CEL's standard functions, and functions on strings,
+// addresses and lists.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	typeOf := func(value any) *cel.Type { return cel.ObjectType(reflect.TypeOf(value).String()) }
 	return cel.NewEnv(
-		ext.Strings(), ext.Network(), ext.Sets(), // before the types, whose provider takes no others
+		ext.Strings(), ext.Network(), ext.Sets(), // must precede the types, whose provider accepts no others
 		ext.NativeTypes(reflect.TypeFor[account](), reflect.TypeFor[identifier](), reflect.TypeFor[request](), ext.ParseStructTags(true)),
 		cel.Variable(varAccount, typeOf(account{})),
 		cel.Variable(varIdentifiers, cel.ListType(typeOf(identifier{}))),
@@ -43,7 +43,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// Compile checks rules. The error is an *Error that names the first at fault.
+// Compile compiles rules. The error is an *Error with the first invalid rule.
 func Compile(rules []Rule) (*Set, error) {
 	if len(rules) > maxRules {
 		return nil, &Error{maxRules, fmt.Sprintf("there are more than %d rules", maxRules)}
@@ -56,7 +56,7 @@ func Compile(rules []Rule) (*Set, error) {
 			return nil, &Error{i, err.Error()}
 		}
 		if total += cost; total > maxTotal {
-			return nil, &Error{i, fmt.Sprintf("the rules up to this one may cost %d steps, and are bound to %d together", total, maxTotal)}
+			return nil, &Error{i, fmt.Sprintf("the rules up to this one can cost %d steps; the limit for all rules together is %d", total, maxTotal)}
 		}
 		set.rules = append(set.rules, c)
 	}
@@ -73,16 +73,16 @@ func compile(rule Rule) (compiled, uint64, error) {
 		return compiled{}, 0, oneLine(issues)
 	}
 	if ast.OutputType() != cel.BoolType {
-		return compiled{}, 0, fmt.Errorf("the expression is of type %s, and has to be true or false", ast.OutputType())
+		return compiled{}, 0, fmt.Errorf("the expression has type %s; it must be a bool", ast.OutputType())
 	}
 	cost, err := env.EstimateCost(ast, sizes{})
 	if err != nil {
 		return compiled{}, 0, err
 	}
 	if cost.Max > maxCost {
-		return compiled{}, 0, fmt.Errorf("the expression may cost %d steps for an order with as many names as it can have, and is bound to %d", cost.Max, maxCost)
+		return compiled{}, 0, fmt.Errorf("the expression can cost %d steps for an order with the maximum number of names; the limit is %d", cost.Max, maxCost)
 	}
-	// The estimate is for what the schemas let through; this is for everything else.
+	// The estimate assumes values within the schemas' limits. CostLimit bounds all others.
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
 	if err != nil {
 		return compiled{}, 0, err
@@ -95,26 +95,26 @@ func compile(rule Rule) (compiled, uint64, error) {
 	return c, cost.Max, nil
 }
 
-// oneLine writes what the compiler found where a person reads it, without the drawing of the place.
+// oneLine formats compiler errors in one line, without the excerpt of the source.
 func oneLine(issues *cel.Issues) error {
 	var found []string
 	for _, e := range issues.Errors() {
 		found = append(found, fmt.Sprintf("%d:%d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
 	}
-	return fmt.Errorf("the expression doesn't compile: %s", strings.Join(found, "; "))
+	return fmt.Errorf("the expression does not compile: %s", strings.Join(found, "; "))
 }
 
-// sizes tells how large the variables can be, by the schemas of the kinds.
+// sizes estimates the sizes of variables by the limits of the schemas.
 type sizes struct{}
 
-// The bounds of the schemas.
+// The limits of the schemas.
 const (
 	maxIdentifiers = 100
 	maxName        = 255
 	maxContacts    = 10
 	maxContact     = 320
 	maxOther       = 128  // names of accounts, keys and profiles
-	maxUnknown     = 1024 // of what functions give
+	maxUnknown     = 1024 // results of functions
 )
 
 // EstimateSize implements checker.CostEstimator.
@@ -135,7 +135,7 @@ func (sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
 	return &checker.SizeEstimate{Min: 0, Max: size}
 }
 
-// EstimateCallCost implements checker.CostEstimator: what functions cost, the libraries say.
+// EstimateCallCost implements checker.CostEstimator. The libraries estimate the costs of their functions.
 func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
 	return nil
 }

@@ -14,51 +14,51 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Rule is an expression that must be true of what an account asks for.
+// Rule is an expression that must be true of a request.
 type Rule struct {
 	// Expression in CEL, of type bool.
 	Expression string
-	// Message for the client where it is false; "" for one that quotes nothing.
+	// Message is shown to the client if the expression is false. The default names the number of the rule.
 	Message string
 }
 
-// Request is what rules are about. What isn't known yet is left out, and then rules that name it aren't asked.
+// Request contains the values of the variables. Rules that use a value which is not known yet are skipped.
 type Request struct {
-	// AccountID is the account's name, Contact its contact URLs.
+	// AccountID is the account's name, and Contact its contact URLs.
 	AccountID string
 	Contact   []string
-	// ExternalAccountKeyID is that of the key that bound the account, "" for none.
+	// ExternalAccountKeyID is the ID of the external account key, or "".
 	ExternalAccountKeyID string
-	// Identifiers, normalized.
+	// Identifiers are normalized.
 	Identifiers []acme.Identifier
-	// Profile of the order; "" where there is no order yet.
+	// Profile is the profile of the order, or "" if there is no order yet.
 	Profile string
-	// CSR of the order, once it is there.
+	// CSR is the CSR of the order, or nil before finalization.
 	CSR *x509.CertificateRequest
 }
 
-// Set is rules that are ready for use. One that exists is valid; nil has none.
+// Set is a set of compiled rules. A nil Set is empty.
 type Set struct{ rules []compiled }
 
 type compiled struct {
 	program cel.Program
 	message string
-	// profile and csr say whether the rule names these variables.
+	// profile and csr are true if the rule uses the variable.
 	profile, csr bool
 }
 
-// Error is why a rule can't be used.
+// Error explains why a rule is invalid.
 type Error struct {
 	// Index of the rule.
 	Index int
-	// Reason is a sentence for the person who wrote it.
+	// Reason is a sentence for the author of the rule.
 	Reason string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("rule %d: %s", e.Index, e.Reason) }
 
-// Check gives nil where every rule that can be asked is true, or a problem with the message of the first that isn't: a
-// badCSR where it is about the CSR, and else a rejectedIdentifier.
+// Check evaluates the rules, and returns a problem with the message of the first that is false: badCSR if the rule uses the CSR, and
+// otherwise rejectedIdentifier.
 func (s *Set) Check(r Request) *acme.Problem {
 	if s == nil || len(s.rules) == 0 {
 		return nil
@@ -84,8 +84,8 @@ func (s *Set) Check(r Request) *acme.Problem {
 		}
 		satisfied, err := rule.evaluate(variables)
 		switch {
-		case err != nil: // such as an index that isn't there; what isn't shown to be allowed is refused
-			return acme.NewProblem(kind, "rule %d of this issuer's policy can't be evaluated for this request: %s", i+1, acme.Printable(err.Error(), 200))
+		case err != nil: // such as an index out of range
+			return acme.NewProblem(kind, "rule %d of this issuer's policy cannot be evaluated for this request: %s", i+1, acme.Printable(err.Error(), 200))
 		case !satisfied && rule.message != "":
 			return acme.NewProblem(kind, "%s", rule.message)
 		case !satisfied:
@@ -102,12 +102,12 @@ func (c compiled) evaluate(variables map[string]any) (bool, error) {
 	}
 	satisfied, ok := value.Value().(bool)
 	if !ok {
-		return false, errors.New("it is neither true nor false")
+		return false, errors.New("the result is not a bool")
 	}
 	return satisfied, nil
 }
 
-// The variables of expressions, and their types.
+// The variables of expressions and their types.
 const (
 	varAccount     = "account"
 	varIdentifiers = "identifiers"
@@ -138,7 +138,7 @@ func requestOf(csr *x509.CertificateRequest) request {
 	return request{KeyAlgorithm: algorithm, KeySize: size, CommonName: csr.Subject.CommonName}
 }
 
-// keyOf names a key's algorithm, and its size in bits.
+// keyOf returns a key's algorithm and its size in bits.
 func keyOf(key crypto.PublicKey) (algorithm string, size int) {
 	switch key := key.(type) {
 	case *rsa.PublicKey:

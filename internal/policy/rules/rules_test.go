@@ -164,20 +164,20 @@ func TestKeys(t *testing.T) {
 func TestCompileRefuses(t *testing.T) {
 	deep := strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200)
 	tests := map[string]string{
-		"":                        "doesn't compile",
+		"":                        "does not compile",
 		"tru":                     "undeclared reference to 'tru'",
 		"account.name == 'a'":     "undefined field 'name'",
 		"profile == 1":            "no matching overload",
-		"profile":                 "is of type string",
-		"identifiers":             "has to be true or false",
-		"dyn(profile)":            "has to be true or false",
+		"profile":                 "has type string",
+		"identifiers":             "must be a bool",
+		"dyn(profile)":            "must be a bool",
 		"1 +":                     "1:4",
 		"profile.matches('[')":    "invalid matches argument",
 		deep:                      "recursion",
 		strings.Repeat(" ", 5000): "size",
-		"identifiers.all(a, identifiers.all(b, identifiers.all(c, a.value == b.value + c.value)))":          "may cost",
+		"identifiers.all(a, identifiers.all(b, identifiers.all(c, a.value == b.value + c.value)))":          "can cost",
 		"[1].all(a, [1].all(b, [1].all(c, [1].all(d, true))))":                                              "nesting",
-		"identifiers.all(i, identifiers.all(j, i.value.matches(j.value + '(a|b|c|d|e|f|g|h|i|j|k|l|m)*')))": "may cost",
+		"identifiers.all(i, identifiers.all(j, i.value.matches(j.value + '(a|b|c|d|e|f|g|h|i|j|k|l|m)*')))": "can cost",
 	}
 	for expression, want := range tests {
 		_, err := Compile([]Rule{{Expression: "true"}, {Expression: expression}})
