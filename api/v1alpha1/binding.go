@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// The Secret of an external account key (see ExternalAccountBinding).
+// The Secret of an external account key. ExternalAccountBinding describes it.
 const (
-	// ExternalAccountKeyType is the Secret's type.
+	// ExternalAccountKeyType is the type of the Secret.
 	ExternalAccountKeyType = "acmeca.dev/external-account-key"
 
-	// The fields of the Secret.
+	// The keys in the data of the Secret.
 	ExternalAccountKeyField      = "hmac-key"
 	ExternalAccountExpiresField  = "expires"
 	ExternalAccountReusableField = "reusable"
@@ -18,25 +18,25 @@ const (
 	ExternalAccountIPsField      = "allowed-ips"
 	ExternalAccountProfilesField = "allowed-profiles"
 
-	// BoundAccountAnnotation names, on the Secret, the account that used up the key.
+	// BoundAccountAnnotation, on the Secret, names the account that a single-use key is bound to.
 	BoundAccountAnnotation = "acmeca.dev/bound-account"
 
-	// externalAccountInfix stands between issuer and key id in the Secret's name.
+	// externalAccountInfix separates issuer and key ID in the name of the Secret.
 	externalAccountInfix = "-eab-"
 )
 
-// externalAccountKeyID is what a key id looks like: it becomes a part of a Secret's name.
+// externalAccountKeyID matches key IDs. A key ID is part of the name of a Secret.
 var externalAccountKeyID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$`)
 
-// ExternalAccountKeySecret is the name of the Secret of an external account key. An id with the infix in it is none: the
-// Secret "a-eab-b-eab-c" is that of the key "c" of the issuer "a-eab-b", and not also that of the key "b-eab-c" of the
-// issuer "a".
+// ExternalAccountKeySecret returns the name of the Secret of an external account key, and whether the ID is valid. An ID that
+// contains the infix is invalid: the Secret "a-eab-b-eab-c" belongs to the key "c" of the issuer "a-eab-b", and not to the key
+// "b-eab-c" of the issuer "a".
 func ExternalAccountKeySecret(issuer, id string) (string, bool) {
 	name := issuer + externalAccountInfix + id
 	return name, externalAccountKeyID.MatchString(id) && strings.LastIndex(name, externalAccountInfix) == len(issuer)
 }
 
-// ExternalAccountKeyOf is the inverse of ExternalAccountKeySecret.
+// ExternalAccountKeyOf returns the issuer and key ID of a Secret's name. It is the inverse of ExternalAccountKeySecret.
 func ExternalAccountKeyOf(secret string) (issuer, id string, ok bool) {
 	i := strings.LastIndex(secret, externalAccountInfix)
 	if i < 1 {

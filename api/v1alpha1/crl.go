@@ -8,32 +8,32 @@ import (
 	"fmt"
 )
 
-// The ConfigMap of a CRL shard holds in binaryData the CRL's DER, and beside it when the certificates in it expire.
+// The keys in the binaryData of the ConfigMap of a CRL shard: the DER of the CRL, and the expiry times of its certificates.
 const (
 	CRLField         = "crl"
 	CRLExpiriesField = "expiries"
 )
 
-// CRLShard names the shard of a CA certificate's list of revoked certificates that an order's certificate is to be in. It
-// follows from the order, so that it is the same whenever the order is looked at.
+// CRLShard returns the name of the CRL shard for the certificate of an order. It depends only on its arguments, so an order always
+// has the same shard.
 func CRLShard(ca *x509.Certificate, shards int, orderUID string) string {
 	sum := sha256.Sum256([]byte(orderUID))
 	return CRLShardName(ca, int(binary.BigEndian.Uint32(sum[:])%uint32(max(shards, 1))))
 }
 
-// CRLShardName names a shard by its number. Shards belong to a CA certificate, of which an issuer has several in time.
+// CRLShardName returns the name of a shard by its number. Each CA certificate of an issuer has its own shards.
 func CRLShardName(ca *x509.Certificate, number int) string {
 	return fmt.Sprintf("%s%d", CRLShardPrefix(ca), number)
 }
 
-// CRLShardPrefix is what the names of all shards of a CA certificate begin with.
+// CRLShardPrefix returns the common prefix of the names of a CA certificate's shards.
 func CRLShardPrefix(ca *x509.Certificate) string { return CAName(ca) + "-" }
 
-// CAName tells the CA certificates of an issuer apart, by their keys: ten hexadecimal digits.
+// CAName returns the name of a CA certificate within its issuer, derived from its key: ten hexadecimal digits.
 func CAName(ca *x509.Certificate) string {
 	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
 	return hex.EncodeToString(sum[:5])
 }
 
-// CRLConfigMap is the name of the ConfigMap that holds a shard.
+// CRLConfigMap returns the name of the ConfigMap of a shard.
 func CRLConfigMap(issuer, shard string) string { return issuer + "-crl-" + shard }

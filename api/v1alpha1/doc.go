@@ -1,9 +1,8 @@
-// Package v1alpha1 holds the four kinds that are the whole state of acmeca: AcmeIssuer, AcmeAccount, AcmeOrder and
-// AcmeAuthorization. In each, spec is what a person or an ACME client asked for, and status is what the controllers
-// decided: the ACME server may write the one and never the other. The rules that keep a field as it was set are CEL
-// rules on the types, so that the API server holds them against everyone.
+// Package v1alpha1 contains the four kinds that are the whole state of acmeca: AcmeIssuer, AcmeAccount, AcmeOrder and
+// AcmeAuthorization. spec is the request of a person or an ACME client; status is the decision of the controllers. The ACME server may
+// write spec but never status. CEL rules on the types make fields immutable, so the API server enforces them for everyone.
 //
-// The package knows the wire format and nothing of how a request is verified, validated or issued.
+// The package defines the format of stored objects and their names. It imports only api/acme and apimachinery.
 //
 // +kubebuilder:object:generate=true
 // +groupName=acmeca.dev

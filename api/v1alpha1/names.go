@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// IssuerLabel tells, on a Secret or ConfigMap that the controllers made, which issuer it belongs to.
+// IssuerLabel, on a Secret or ConfigMap that the controllers made, names its issuer.
 const IssuerLabel = "acmeca.dev/issuer"
 
-// nameEncoding writes bytes as lower-case letters and digits, fit for an object's name.
+// nameEncoding encodes bytes in letters and digits.
 var nameEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// EncodeName writes bytes in letters and digits that an object's name may have.
+// EncodeName encodes bytes in the lower-case letters and digits of object names.
 func EncodeName(b []byte) string { return strings.ToLower(nameEncoding.EncodeToString(b)) }
 
-// AccountName is the name of the AcmeAccount of a key in an issuer, from the key's thumbprint. Since it follows from the
-// key, creating the object is what decides between two that register the same key at once.
+// AccountName returns the name of the AcmeAccount of a key in an issuer. The name depends only on the key, so creation of the object
+// decides between concurrent registrations of the same key.
 func AccountName(issuer, thumbprint string) string {
 	sum := sha256.Sum256([]byte("acmeca.dev/account\x00" + issuer + "\x00" + thumbprint))
 	return EncodeName(sum[:15])
 }
 
-// unsigned is the digest of a person's request, which has no signature.
+// unsigned is the digest of a request that a person made through the Kubernetes API.
 const unsigned = "unsigned"
 
-// Digest tells one request from another: what stands under a signature counts too, else a request that was garbled on its
-// way would be taken for the client's own.
+// Digest identifies the whole request, signature included. A request whose signature was corrupted therefore differs from the client's
+// request.
 func (r *SignedRequest) Digest() string {
 	if r == nil {
 		return unsigned
@@ -37,15 +37,15 @@ func (r *SignedRequest) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ID tells what a client signed from everything else that it signed: each has a nonce of its own. Other than the digest it doesn't
-// depend on the signature, of which some algorithms have several for the same text.
+// ID identifies the signed contents: each request of a client has its own nonce. Unlike Digest it does not depend on the signature,
+// because some algorithms have several valid signatures for the same contents.
 func (r *SignedRequest) ID() string {
 	sum := sha256.Sum256([]byte(r.Protected + "." + r.Payload))
 	return EncodeName(sum[:16])
 }
 
-// Digest tells one request to revoke from another.
+// Digest identifies the signed request to revoke.
 func (r *Revocation) Digest() string { return r.Request.Digest() }
 
-// SerialText is a serial number as status.serial has it.
+// SerialText returns a serial number in the form of status.serial.
 func SerialText(serial *big.Int) string { return hex.EncodeToString(serial.Bytes()) }

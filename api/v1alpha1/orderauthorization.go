@@ -5,17 +5,16 @@ import (
 	"strings"
 )
 
-// An order names an authorization for each of its identifiers. One that is made for the order itself is called by the
-// order's name and the identifier's place, and isn't stored before its client chooses a challenge: until then, all that is
-// to be known of it follows from the order.
+// An order names an authorization for each of its identifiers. The order's own authorizations have names made of the order's name and
+// the index of the identifier. They are not stored before the client chooses a challenge; until then, everything about them is derived
+// from the order.
 
-// OwnAuthorization is the name of the authorization that is made for an order's identifier.
+// OwnAuthorization returns the name of an order's own authorization for the identifier of an index.
 func OwnAuthorization(order string, identifier int) string {
 	return order + "-" + strconv.Itoa(identifier)
 }
 
-// OwnerOfAuthorization is the order that an authorization of that name would have been made for, and the place of its
-// identifier there; ok is false for a name that OwnAuthorization doesn't give.
+// OwnerOfAuthorization returns the order and identifier index of an own authorization's name. ok is false for all other names.
 func OwnerOfAuthorization(name string) (order string, identifier int, ok bool) {
 	at := strings.LastIndexByte(name, '-')
 	if at < 0 {
@@ -28,20 +27,18 @@ func OwnerOfAuthorization(name string) (order string, identifier int, ok bool) {
 	return name[:at], identifier, true
 }
 
-// IsOwnAuthorization reports whether the authorization for an identifier is made for the order itself, so that it may well
-// not be stored yet.
+// IsOwnAuthorization reports whether the authorization for the identifier of an index is the order's own, so it may not be stored yet.
 func (o *AcmeOrder) IsOwnAuthorization(identifier int) bool {
 	return o.Spec.Authorizations[identifier] == OwnAuthorization(o.Name, identifier)
 }
 
-// Awaits reports whether the authorization for an identifier isn't stored because the client has yet to choose a challenge,
-// given that it isn't stored.
+// Awaits reports whether an authorization that is not stored is missing because the client has not chosen a challenge yet.
 func (o *AcmeOrder) Awaits(identifier int) bool {
 	return o.IsOwnAuthorization(identifier) && o.Spec.CSR == ""
 }
 
-// AwaitedAuthorization is the order's own authorization for an identifier, as it follows from the order, without the
-// challenges that its issuer offers.
+// AwaitedAuthorization derives an own authorization that is not stored from its order. It has no challenges; the caller adds those of
+// the issuer.
 func (o *AcmeOrder) AwaitedAuthorization(identifier int) *AcmeAuthorization {
 	id := o.Spec.Identifiers[identifier].ACME()
 	authz := &AcmeAuthorization{Spec: AcmeAuthorizationSpec{

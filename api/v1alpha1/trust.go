@@ -1,26 +1,25 @@
 package v1alpha1
 
-// TrustField is the field of a trust ConfigMap with the PEM of the roots to trust, as Gateway API and others want it.
+// TrustField is the key of the roots (PEM) in a trust ConfigMap. Gateway API and others require this key.
 const TrustField = "ca.crt"
 
-// TrustConfigMap is the name of the ConfigMap, beside the issuer, with the roots to trust.
+// TrustConfigMap returns the name of the ConfigMap with an issuer's roots, in the issuer's namespace.
 func TrustConfigMap(issuer string) string { return issuer + "-ca" }
 
-// TrustSigner is the signer name of an issuer's ClusterTrustBundle. Each issuer has one of its own: who selects bundles by
-// signer gets the roots of that issuer, and not those of other tenants. A namespace has no dot in its name, so that the
-// two names can be told apart.
+// TrustSigner returns the signer name of an issuer's ClusterTrustBundle. Each issuer has its own signer name, so a selection by signer
+// returns no roots of other tenants. The name is unambiguous, because names of namespaces have no dots.
 func TrustSigner(namespace, issuer string) string {
 	return GroupVersion.Group + "/" + namespace + "." + issuer
 }
 
-// TrustBundle is the name of an issuer's ClusterTrustBundle, which begins with its signer name.
+// TrustBundle returns the name of an issuer's ClusterTrustBundle. Kubernetes requires that it begins with the signer name.
 func TrustBundle(namespace, issuer string) string {
 	return GroupVersion.Group + ":" + namespace + "." + issuer + ":ca"
 }
 
-// FormerConfigMap is the name of the ConfigMap that says, after an issuer was deleted, what is still to be served of it: its
-// roots under TrustField, and under AuthoritiesField the CA certificates that signed, the last one first.
+// FormerConfigMap returns the name of the ConfigMap with the certificates that are still served after an issuer was deleted: the roots
+// under TrustField, and the issuing CA certificates under AuthoritiesField, newest first.
 func FormerConfigMap(issuer string) string { return issuer + "-former" }
 
-// AuthoritiesField is a field of a FormerConfigMap.
+// AuthoritiesField is the key of the issuing CA certificates (PEM) in a FormerConfigMap.
 const AuthoritiesField = "authorities.crt"

@@ -1,6 +1,6 @@
-// Package tracing follows an order through ACME server and controllers: a trace for each order, whose parts find each other by
-// an annotation that the order and its authorizations are created with. It is for those who look for where time goes;
-// nothing is decided by it. It may not know Kubernetes.
+// Package tracing traces orders through ACME server and controllers. Each order has one trace. An annotation on the order and its
+// authorizations connects the spans of both halves. Traces show where time is spent; no decision depends on them. The package does not
+// know Kubernetes.
 package tracing
 
 import (
@@ -13,23 +13,22 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Annotation holds the trace that an object belongs to, as a traceparent (W3C Trace Context section 3.2). The ACME server
-// writes it when it creates the object, and nobody changes it. A client's own traceparent isn't heeded: whether something
-// is recorded is not for strangers to decide.
+// Annotation contains the trace of an object as a traceparent (W3C Trace Context section 3.2). The ACME server sets it at creation, and
+// it never changes. A client's own traceparent is ignored, because clients must not decide about recording.
 const Annotation = "acmeca.dev/traceparent"
 
-// Tracer makes traces. A nil Tracer makes none, at no cost.
+// Tracer starts traces. A nil Tracer starts none, at no cost.
 type Tracer struct{ tracer trace.Tracer }
 
-// New makes a Tracer.
+// New returns a Tracer of a provider.
 func New(provider trace.TracerProvider) *Tracer {
 	return &Tracer{provider.Tracer("github.com/acmeca/acmeca")}
 }
 
-// Span is a part of a trace. All methods of a nil Span do nothing.
+// Span is a span of a trace. All methods of a nil Span do nothing.
 type Span struct{ span trace.Span }
 
-// Begin begins a trace; nil where it isn't to be recorded.
+// Begin starts a trace. It returns nil if the trace is not sampled.
 func (t *Tracer) Begin(name string, at time.Time) *Span {
 	if t == nil {
 		return nil
@@ -37,7 +36,7 @@ func (t *Tracer) Begin(name string, at time.Time) *Span {
 	return t.start(context.Background(), name, at)
 }
 
-// Continue begins a part of the trace that an object with these annotations belongs to; nil where it belongs to none.
+// Continue starts a span in the trace of an object with the given annotations. It returns nil if the object has no trace.
 func (t *Tracer) Continue(annotations map[string]string, name string, at time.Time) *Span {
 	parent, traced := annotations[Annotation]
 	if t == nil || !traced {
@@ -58,7 +57,7 @@ func (t *Tracer) start(ctx context.Context, name string, at time.Time) *Span {
 	return &Span{span}
 }
 
-// Annotated gives an object's annotations with the trace among them.
+// Annotated adds the trace to the annotations of an object and returns them.
 func (s *Span) Annotated(annotations map[string]string) map[string]string {
 	if s == nil {
 		return annotations
@@ -72,28 +71,28 @@ func (s *Span) Annotated(annotations map[string]string) map[string]string {
 	return annotations
 }
 
-// Text notes something about a part; empty text isn't noted.
+// Text sets an attribute of the span, unless value is empty.
 func (s *Span) Text(name, value string) {
 	if s != nil && value != "" {
 		s.span.SetAttributes(attribute.String(name, value))
 	}
 }
 
-// Number notes something about a part.
+// Number sets an attribute of the span.
 func (s *Span) Number(name string, value int) {
 	if s != nil {
 		s.span.SetAttributes(attribute.Int(name, value))
 	}
 }
 
-// Fail says why a part failed.
-func (s *Span) Fail(why string) {
+// Fail marks the span as failed with a reason.
+func (s *Span) Fail(reason string) {
 	if s != nil {
-		s.span.SetStatus(codes.Error, why)
+		s.span.SetStatus(codes.Error, reason)
 	}
 }
 
-// End ends a part.
+// End ends the span.
 func (s *Span) End(at time.Time) {
 	if s != nil {
 		s.span.End(trace.WithTimestamp(at))
