@@ -61,7 +61,7 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:default={}
 	Retention Retention `json:"retention,omitzero"`
 
-	// rateLimits limit what a client can create. No limit is set by default, because some clients treat a rate limit as a
+	// rateLimits limit the objects of a client. No limit is set by default, because some clients treat a rate limit as a
 	// permanent failure.
 	// +optional
 	RateLimits RateLimits `json:"rateLimits,omitzero"`
@@ -648,7 +648,7 @@ type Retention struct {
 	Accounts metav1.Duration `json:"accounts,omitzero"`
 }
 
-// RateLimits limit what a client can create (RFC 8555 section 6.6). Limits count stored objects, so they apply to all
+// RateLimits limit the objects of a client (RFC 8555 section 6.6). Limits count stored objects, so they apply to all
 // replicas of the ACME server together. Concurrent requests can exceed a limit slightly.
 type RateLimits struct {
 	// newOrders limits the orders of an account, pre-authorizations included. Renewals that name the certificate that they
@@ -791,7 +791,7 @@ const (
 	// ReasonSecretUnavailable means that a Secret named in spec.validation is missing or invalid; the message names it.
 	ReasonSecretUnavailable = "SecretUnavailable"
 	// ReasonCAUnavailable means that the CA's Secret is missing or invalid, or the CA certificate has expired or cannot sign; the
-	// message gives the reason.
+	// message contains the reason.
 	ReasonCAUnavailable = "CAUnavailable"
 )
 
