@@ -167,7 +167,7 @@ var _ = Describe("An account", func() {
 	},
 		Entry("with a payload that is none", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), json.RawMessage(`{"contact": 1}`))
-		}, "the payload is not"),
+		}, "the payload cannot be used"),
 		Entry("with a contact that can't be used", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), map[string]any{"contact": []string{"mailto:a"}})
 		}, "contact"),
@@ -274,7 +274,7 @@ var _ = Describe("A key change", func() {
 		client := newOperator(ctx).registered(ctx)
 		request := client.keyChange(client.key)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
-		Expect(client.expectKeyChange(ctx, request).Detail).To(ContainSubstring("the account's key already"))
+		Expect(client.expectKeyChange(ctx, request).Detail).To(ContainSubstring("already the key of the account"))
 	})
 
 	DescribeTable("whose claim isn't signed by both keys takes no key from others", func(ctx SpecContext, request func(*acmeClient, crypto.Signer) *v1alpha1.SignedRequest, words string) {
