@@ -20,7 +20,7 @@ func TestImportDirections(t *testing.T) {
 		{"test support stays out of the operator", []string{"cmd/...", "controllers/...", "acmeserver/..."}, []string{module + "internal/test"}},
 		{"the vocabulary needs the standard library alone", []string{"api/acme"}, []string{"golang.org/", "github.com/", "k8s.io/"}},
 		{"pure packages are tested and fuzzed without a cluster",
-			[]string{"api/acme", "internal/jws", "internal/tracing", "internal/pki", "acmeserver/nonce", "controllers/ca", "controllers/validation/..."}, kubernetes},
+			[]string{"api/acme", "internal/jws", "internal/tracing", "internal/listen", "internal/pki", "acmeserver/nonce", "controllers/ca", "controllers/validation/..."}, kubernetes},
 		{"controllers and ACME server meet in the API objects alone", []string{"controllers/..."}, []string{module + "acmeserver"}},
 		{"controllers and ACME server meet in the API objects alone", []string{"acmeserver/..."}, []string{module + "controllers"}},
 		{"the API knows neither half, nor what they share", []string{"api/..."}, []string{module + "acmeserver", module + "controllers", module + "cmd", module + "internal"}},

@@ -11,15 +11,15 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// This file is in no program but that of `make chaos`, which has the clocks of single processes jump.
+// This file is built only for `make chaos`, which makes the clocks of single processes jump.
 
-// clockFile names the environment's variable with the file that says by how much the clock is ahead, such as "-90s".
+// clockFile is the environment variable with the name of a file. The file has the offset of the clock, such as "-90s".
 const clockFile = "ACMECA_CLOCK_FILE"
 
-const clockLook = 20 * time.Millisecond
+// clockPeriod is the time between two reads of the file.
+const clockPeriod = 20 * time.Millisecond
 
-// settableClock is the system's, and jumps when its file is written. Its tickers and timers don't jump with it, as the
-// kernel's don't.
+// settableClock is the system clock plus the offset in its file. Tickers and timers do not jump, as the kernel's do not.
 type settableClock struct {
 	clock.RealClock
 	ahead atomic.Int64
@@ -32,10 +32,10 @@ func (c *settableClock) Now() time.Time { return time.Now().Add(time.Duration(c.
 func (c *settableClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 func (c *settableClock) follow(path string) {
-	for ; ; time.Sleep(clockLook) {
+	for ; ; time.Sleep(clockPeriod) {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			continue // nobody has set it yet
+			continue // not set yet
 		}
 		if ahead, err := time.ParseDuration(strings.TrimSpace(string(text))); err == nil {
 			c.ahead.Store(int64(ahead))
@@ -43,6 +43,7 @@ func (c *settableClock) follow(path string) {
 	}
 }
 
+// newClock returns a clock that follows the file named by the environment, or the system clock if none is named.
 func newClock() clock.WithTickerAndDelayedExecution {
 	c := &settableClock{}
 	if path := os.Getenv(clockFile); path != "" {

@@ -10,6 +10,6 @@ import (
 
 func TestTheClockIsTheSystems(t *testing.T) {
 	if _, ok := newClock().(clock.RealClock); !ok {
-		t.Error("it is another one")
+		t.Error("newClock returns another clock")
 	}
 }

@@ -3,8 +3,8 @@
 //
 //go:debug x509negativeserial=1
 
-// Command acmeca is the operator: `acmeca controller` decides and issues, `acmeca server` speaks ACME to clients, and
-// `acmeca all` runs both in one process, each with a client of its own.
+// Command acmeca is the operator: `acmeca controller` verifies, validates and issues, `acmeca server` serves ACME to clients, and
+// `acmeca all` runs both in one process, each with its own client of the API server. `acmeca validator` is a remote perspective.
 package main
 
 import (
@@ -15,22 +15,18 @@ import (
 	"io"
 	"os"
 
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-
-	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 const usage = `acmeca runs an ACME certificate authority on Kubernetes resources.
 
 Usage:
   acmeca controller [flags]   verify, validate, issue, revoke
-  acmeca server [flags]       the ACME server
-  acmeca all [flags]          both in one process
-  acmeca validator [flags]    validate at another place of the network, for controllers elsewhere
-  acmeca COMMAND -h           the flags of a command
+  acmeca server [flags]       serve ACME
+  acmeca all [flags]          run both in one process
+  acmeca validator [flags]    validate from another network location, for controllers elsewhere
+  acmeca COMMAND -h           list the flags of a command
 `
 
 func main() {
@@ -54,22 +50,22 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	logging := zap.Options{}
 	logging.BindFlags(flags)
-	var halves []half
+	var components []component
 	switch args[0] {
 	case "controller":
-		halves = []half{o.controller(flags, "")}
+		components = []component{o.controllers(flags, "")}
 	case "server":
-		halves = []half{o.server(flags, "")}
+		components = []component{o.server(flags, "")}
 	case "all":
-		halves = []half{o.controller(flags, "controller-"), o.server(flags, "server-")}
+		components = []component{o.controllers(flags, "controller-"), o.server(flags, "server-")}
 	case "validator":
-		halves = []half{validator(flags)}
+		components = []component{validator(flags)}
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stderr, usage)
 		return flag.ErrHelp
 	default:
 		fmt.Fprint(stderr, usage)
-		return fmt.Errorf("there is no command %q", args[0])
+		return fmt.Errorf("unknown command %q", args[0])
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -83,35 +79,6 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 			return err
 		}
 	}
-	defer calmCollector()()
-	return runAll(ctx, halves)
-}
-
-// half is one of the two: it runs until the context ends or it fails.
-type half func(context.Context) error
-
-// runAll runs the halves until one of them ends, and then ends the others.
-func runAll(ctx context.Context, halves []half) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error, len(halves))
-	for _, h := range halves {
-		go func() { ended <- h(ctx) }()
-	}
-	var first error
-	for range halves {
-		if err := <-ended; err != nil && first == nil {
-			first = err
-		}
-		cancel()
-	}
-	return first
-}
-
-func newScheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	return scheme, v1alpha1.AddToScheme(scheme)
+	defer growHeap()()
+	return runAll(ctx, components)
 }

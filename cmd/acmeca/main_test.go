@@ -18,24 +18,24 @@ import (
 func TestCommandLine(t *testing.T) {
 	for name, test := range map[string]struct {
 		args   string
-		err    string // "" for help
+		err    string // "" expects help
 		stderr string
 	}{
 		"nothing":                                 {"", "a command is missing", "Usage:"},
 		"help":                                    {"--help", "", "Usage:"},
 		"help in another way":                     {"help", "", "Usage:"},
-		"an unknown command":                      {"serve", `there is no command "serve"`, "Usage:"},
+		"an unknown command":                      {"serve", `unknown command "serve"`, "Usage:"},
 		"help of a command":                       {"controller -h", "", "-leader-elect"},
 		"help of the other":                       {"server -h", "", "-tls-dir"},
 		"help of both":                            {"all -h", "", "-controller-kubeconfig"},
 		"help of a perspective":                   {"validator -h", "", "-client-ca"},
-		"a flag of the other half":                {"server -leader-elect", "flag provided but not defined", "-tls-dir"},
+		"a flag of the other component":           {"server -leader-elect", "flag provided but not defined", "-tls-dir"},
 		"a flag without prefix":                   {"all -kubeconfig x", "flag provided but not defined", ""},
 		"an operator's flag":                      {"validator -default-issuer a/b", "flag provided but not defined", ""},
 		"one argument too many":                   {"controller now", `unexpected argument "now"`, ""},
 		"an issuer without a name":                {"controller -default-issuer acmeca-system", "is not namespace/name", ""},
 		"a namespace that is none":                {"server -watch-namespaces a,B", `"B" is not a namespace`, ""},
-		"namespaces without the default issuer's": {"server -watch-namespaces a", `leaves out "acmeca-system"`, ""},
+		"namespaces without the default issuer's": {"server -watch-namespaces a", `lacks "acmeca-system"`, ""},
 		"a URL without TLS":                       {"server -external-url http://acme.test", "is not a plain https URL", ""},
 		"a URL with a query":                      {"server -external-url https://acme.test?a=b", "is not a plain https URL", ""},
 		"a URL with a user":                       {"server -external-url https://user@acme.test", "is not a plain https URL", ""},
@@ -57,7 +57,7 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.err)
 			}
 			if !strings.Contains(stderr.String(), test.stderr) {
-				t.Errorf("it says: %s", stderr.String())
+				t.Errorf("the output is: %s", stderr.String())
 			}
 		})
 	}
@@ -94,7 +94,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// What is watched is what the arguments name, once each; nothing stands for everything.
+// The watched namespaces are those of the arguments, without duplicates; none means all.
 func TestWatchedNamespaces(t *testing.T) {
 	for text, test := range map[string]struct {
 		args []string
@@ -139,11 +139,11 @@ func TestParseCIDRs(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if _, err := parseCIDRs("--allow", []string{"10.1.2.3"}); err == nil {
-		t.Error("an address is taken for a range")
+		t.Error("an address is accepted as a CIDR")
 	}
 }
 
-// The API server's address, which every Pod is told of, is closed to validation.
+// Validation must not connect to the API server's address, which every Pod has in its environment.
 func TestAPIServerAddresses(t *testing.T) {
 	for host, want := range map[string]string{"10.96.0.1": "10.96.0.1/32", "fd00::1": "fd00::1/128", "": "", "kubernetes": ""} {
 		t.Setenv("KUBERNETES_SERVICE_HOST", host)
@@ -169,22 +169,22 @@ func TestTheSchemeHasTheFourKinds(t *testing.T) {
 	}
 }
 
-// One half doesn't live on without the other: a Pod that only seems to work isn't restarted.
-func TestWhenOneHalfEndsTheOtherIsEnded(t *testing.T) {
+// A component does not outlive the other: a Pod of which only half works would not be restarted.
+func TestWhenOneComponentEndsTheOtherIsStopped(t *testing.T) {
 	broken := errors.New("broken")
 	endless := func(ctx context.Context) error { <-ctx.Done(); return nil }
 	failing := func(context.Context) error { return broken }
 	ending := func(context.Context) error { return nil }
 	for name, test := range map[string]struct {
-		halves []half
-		want   error
+		components []component
+		want       error
 	}{
-		"it fails":       {[]half{endless, failing}, broken},
-		"it ends":        {[]half{ending, endless}, nil},
-		"the other, too": {[]half{failing, func(ctx context.Context) error { <-ctx.Done(); return errors.New("later") }}, broken},
+		"it fails":       {[]component{endless, failing}, broken},
+		"it ends":        {[]component{ending, endless}, nil},
+		"the other, too": {[]component{failing, func(ctx context.Context) error { <-ctx.Done(); return errors.New("later") }}, broken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := runAll(t.Context(), test.halves); !errors.Is(err, test.want) {
+			if err := runAll(t.Context(), test.components); !errors.Is(err, test.want) {
 				t.Errorf("got %v", err)
 			}
 		})

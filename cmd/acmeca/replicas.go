@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/replica"
 )
 
-// replicas is what the ACME server has in common with its other replicas.
+// replicas is the part of the ACME server that its replicas share: keys, identity and nonces.
 type replicas struct {
 	dir     string
 	listen  string
@@ -31,19 +31,19 @@ type replicas struct {
 	loaded   [][]byte
 }
 
-// secretsPeriod is how often the secrets are read again, which are changed long before they are used.
+// secretsPeriod is the time between two reads of the secrets. A new secret is stored long before it is used.
 const secretsPeriod = 5 * time.Second
 
 func (r *replicas) bind(flags *flag.FlagSet) {
-	flags.StringVar(&r.dir, "replica-dir", "", "`directory` with the secrets that the ACME server's replicas share, which are read again when they change; none where this is the only one")
-	flags.StringVar(&r.listen, "replica-listen", ":8444", "`address` at which other replicas ask about nonces")
-	flags.StringVar(&r.address, "replica-address", "", "IP `address` at which other replicas reach this one")
-	flags.DurationVar(&r.linger, "replica-linger", 20*time.Second, "`time` for which other replicas can ask about nonces after the ACME server was told to stop and has answered its clients")
+	flags.StringVar(&r.dir, "replica-dir", "", "`directory` with the keys shared by the ACME server's replicas, which are reloaded when they change; empty for a single replica")
+	flags.StringVar(&r.listen, "replica-listen", ":8444", "`address` on which to answer other replicas about nonces")
+	flags.StringVar(&r.address, "replica-address", "", "IP `address` under which other replicas reach this one")
+	flags.DurationVar(&r.linger, "replica-linger", 20*time.Second, "`time` to continue answering other replicas about nonces after the last client was answered at shutdown")
 }
 
 func (r *replicas) several() bool { return r.dir != "" }
 
-// source makes the nonces of this replica. The keys come later, by wait.
+// source returns the nonces of this replica, and its peers if there are several replicas. wait loads the keys later.
 func (r *replicas) source() (*nonce.Source, *replica.Peers, error) {
 	r.keys = nonce.NewKeys()
 	if !r.several() {
@@ -51,7 +51,7 @@ func (r *replicas) source() (*nonce.Source, *replica.Peers, error) {
 		return source, nil, err
 	}
 	if net.ParseIP(r.address) == nil {
-		return nil, nil, errors.New("--replica-dir needs --replica-address, the IP address at which the other replicas reach this one")
+		return nil, nil, errors.New("--replica-dir needs --replica-address, the IP address under which other replicas reach this one")
 	}
 	_, port, err := net.SplitHostPort(r.listen)
 	if err != nil {
@@ -61,8 +61,7 @@ func (r *replicas) source() (*nonce.Source, *replica.Peers, error) {
 	return r.nonces, replica.NewPeers(&r.identity, time.Now), err
 }
 
-// wait waits for the secrets to have been made and mounted, and then reads them again until the context ends. It is false
-// where the context ends first.
+// wait waits until the secrets are mounted, and then starts to reload them until ctx ends. It returns false if ctx ends first.
 func (r *replicas) wait(ctx context.Context) bool {
 	for waiting := false; ; waiting = true {
 		err := r.load()
@@ -71,7 +70,7 @@ func (r *replicas) wait(ctx context.Context) bool {
 			return true
 		}
 		if !waiting {
-			logf.FromContext(ctx).Info("waiting for the secrets of the ACME server's replicas", "directory", r.dir, "reason", err.Error())
+			logf.FromContext(ctx).Info("waiting for the keys shared by the ACME server's replicas", "directory", r.dir, "reason", err.Error())
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -88,7 +87,7 @@ func (r *replicas) follow(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			if err := r.load(); err != nil {
-				logf.FromContext(ctx).Error(err, "the secrets of the ACME server's replicas can't be read; those that were read before go on being used")
+				logf.FromContext(ctx).Error(err, "cannot reload the keys shared by the ACME server's replicas; keeping the previous ones")
 			}
 		case <-ctx.Done():
 			return
@@ -96,7 +95,7 @@ func (r *replicas) follow(ctx context.Context) {
 	}
 }
 
-// load reads the secrets, the one in use first.
+// load reads the secrets, the current one first, and does nothing if they are unchanged.
 func (r *replicas) load() error {
 	var secrets [][]byte
 	for _, name := range []string{"current", "next", "previous"} {
@@ -118,7 +117,7 @@ func (r *replicas) load() error {
 	return nil
 }
 
-// server is for the other replicas alone.
+// server returns the server for other replicas, which authenticates them.
 func (r *replicas) server(ctx context.Context) *http.Server {
 	server := newHTTPServer(ctx, replica.Handler(r.nonces))
 	server.TLSConfig = r.identity.Server()

@@ -16,8 +16,8 @@ import (
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
-// newTracer makes a tracer that sends to the collector which OpenTelemetry's own environment variables name, and what ends
-// it; none, at no cost, where they name none.
+// newTracer returns a tracer that sends to the collector named by OpenTelemetry's environment variables, and a function that stops it.
+// The tracer is nil, which costs nothing, if they name no collector.
 func newTracer(ctx context.Context, service string) (*tracing.Tracer, func(), error) {
 	named := os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 	if !named || os.Getenv("OTEL_SDK_DISABLED") == "true" {
@@ -25,16 +25,16 @@ func newTracer(ctx context.Context, service string) (*tracing.Tracer, func(), er
 	}
 	for _, variable := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
 		if protocol := os.Getenv(variable); protocol != "" && protocol != "http/protobuf" {
-			return nil, nil, fmt.Errorf("%s is %q, but traces are sent by http/protobuf alone", variable, protocol)
+			return nil, nil, fmt.Errorf("%s is %q, but only http/protobuf is supported", variable, protocol)
 		}
 	}
 	logger := logf.FromContext(ctx).WithName("tracing")
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Info("traces are lost", "reason", err.Error()) }))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Info("dropped traces", "reason", err.Error()) }))
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tracing: %w", err)
 	}
-	// What the environment says of the service comes later, and so wins.
+	// The environment comes last, so its attributes win.
 	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", service)), resource.WithFromEnv())
 	if err != nil {
 		return nil, nil, fmt.Errorf("tracing: %w", err)
@@ -43,7 +43,7 @@ func newTracer(ctx context.Context, service string) (*tracing.Tracer, func(), er
 	stop := func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		_ = provider.Shutdown(last) // told by the error handler
+		_ = provider.Shutdown(last) // the error handler logs it
 	}
 	return tracing.New(provider), stop, nil
 }

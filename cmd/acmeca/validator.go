@@ -7,8 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/controllers/validation/perspective"
+	"github.com/acmeca/acmeca/internal/listen"
 )
 
 type validatorOptions struct {
@@ -38,25 +37,24 @@ type validatorOptions struct {
 	perHost           int
 }
 
-// validator adds the flags of `acmeca validator`, a perspective: it validates for controllers elsewhere, and knows no
-// Kubernetes.
-func validator(flags *flag.FlagSet) half {
+// validator adds the flags of `acmeca validator`, a remote perspective. It validates for controllers elsewhere and needs no API server.
+func validator(flags *flag.FlagSet) component {
 	o := &validatorOptions{}
 	flags.StringVar(&o.listen, "listen", ":9443", "`address` to serve controllers on")
-	flags.StringVar(&o.health, "health-listen", ":8081", "`address` of /healthz and /readyz; 0 for none")
-	flags.StringVar(&o.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are read again when they change")
-	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with the CA certificates that controllers' certificates have to be signed under (default ca.crt in --tls-dir)")
-	flags.Var(&o.clientNames, "client-name", "a DNS `name` that a controller's certificate may have; may be given again; without it every certificate under --client-ca is let in")
-	flags.Var(&o.resolvers, "resolver", "`address` of a DNS server, with or without a port; may be given again (default those of the host)")
-	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "`domain` of the cluster's Services, which is appended to names that end in .svc")
-	flags.Var(&o.allow, "allow", "`CIDR` to open that validation doesn't connect to by itself, such as loopback; may be given again")
-	flags.Var(&o.deny, "deny", "`CIDR` to close, whatever --allow says; may be given again")
-	flags.IntVar(&o.httpPort, "http-port", validation.DefaultHTTPPort, "`port` that http-01 is tried on")
-	flags.IntVar(&o.httpsPort, "https-port", validation.DefaultHTTPSPort, "`port` that http-01 may be redirected to, beside --http-port")
-	flags.IntVar(&o.tlsPort, "tls-port", validation.DefaultTLSPort, "`port` that tls-alpn-01 is tried on")
-	flags.DurationVar(&o.timeout, "timeout", validation.DefaultTimeout, "`time` that one validation may take")
-	flags.IntVar(&o.concurrent, "concurrency", perspective.DefaultConcurrent, "`number` of validations at once")
-	flags.IntVar(&o.perHost, "connections-per-host", validation.DefaultPerHost, "`number` of connections to one address at once")
+	flags.StringVar(&o.health, "health-listen", ":8081", "`address` for /healthz and /readyz; 0 disables it")
+	flags.StringVar(&o.tlsDir, "tls-dir", "/etc/acmeca/tls", "`directory` with tls.crt and tls.key, which are reloaded when they change")
+	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with the CA certificates that verify the controllers' certificates (default ca.crt in --tls-dir)")
+	flags.Var(&o.clientNames, "client-name", "DNS `name` that a controller's certificate must have; repeatable, one of them suffices (default any certificate under --client-ca)")
+	flags.Var(&o.resolvers, "resolver", "`address` of a DNS server, with or without a port; repeatable (default those of the host)")
+	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "`domain` of the cluster's Services, appended to names that end in .svc")
+	flags.Var(&o.allow, "allow", "`CIDR` that validation may connect to although it is closed by default, such as loopback; repeatable")
+	flags.Var(&o.deny, "deny", "`CIDR` that validation must never connect to, whatever --allow says; repeatable")
+	flags.IntVar(&o.httpPort, "http-port", validation.DefaultHTTPPort, "`port` for http-01")
+	flags.IntVar(&o.httpsPort, "https-port", validation.DefaultHTTPSPort, "`port` that http-01 may follow redirects to, beside --http-port")
+	flags.IntVar(&o.tlsPort, "tls-port", validation.DefaultTLSPort, "`port` for tls-alpn-01")
+	flags.DurationVar(&o.timeout, "timeout", validation.DefaultTimeout, "maximum `time` for one validation")
+	flags.IntVar(&o.concurrent, "concurrency", perspective.DefaultConcurrent, "`number` of concurrent validations")
+	flags.IntVar(&o.perHost, "connections-per-host", validation.DefaultPerHost, "`number` of concurrent connections to one address")
 	return o.run
 }
 
@@ -73,11 +71,7 @@ func (o *validatorOptions) run(ctx context.Context) error {
 		return nil
 	}
 	logger := logf.FromContext(ctx).WithName("validator")
-	go func() {
-		if err := watcher.Start(ctx); err != nil {
-			logger.Error(err, "the TLS certificate is not watched any more")
-		}
-	}()
+	go followCertificate(ctx, watcher)
 	listener, err := tls.Listen("tcp", o.listen, o.tlsConfig(watcher))
 	if err != nil {
 		return fmt.Errorf("validator: %w", err)
@@ -120,8 +114,8 @@ func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 	return validation.New(c)
 }
 
-// tlsConfig lets in who has the right certificate. The CA's file is read for each connection, of which there are few, so
-// that a new CA counts at once.
+// tlsConfig requires a client certificate under --client-ca. It reads that file for each connection, so a new CA counts at once;
+// connections are few.
 func (o *validatorOptions) tlsConfig(watcher *certwatcher.CertWatcher) *tls.Config {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
@@ -141,7 +135,7 @@ func (o *validatorOptions) tlsConfig(watcher *certwatcher.CertWatcher) *tls.Conf
 	}}
 }
 
-// checkName keeps out certificates that the same CA gave to others.
+// checkName refuses certificates that the same CA issued for other names.
 func (o *validatorOptions) checkName(state tls.ConnectionState) error {
 	if len(o.clientNames) == 0 {
 		return nil
@@ -151,17 +145,14 @@ func (o *validatorOptions) checkName(state tls.ConnectionState) error {
 			return nil
 		}
 	}
-	return errors.New("the client's certificate has none of the names of --client-name")
+	return errors.New("the client's certificate has no name given by --client-name")
 }
 
+// httpServer returns a server whose answers may take as long as a validation.
 func (o *validatorOptions) httpServer(handler http.Handler, logger logr.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: o.timeout + readTimeout + 5*time.Second, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeaderBytes,
-		BaseContext:    func(net.Listener) context.Context { return context.Background() },
-		ErrorLog:       log.New(logWriter(func(text string) { logger.Info("connection refused", "reason", strings.TrimSpace(text)) }), "", 0),
-	}
+	server := listen.NewServer(context.Background(), handler, func(text string) { logger.Info("connection refused", "reason", strings.TrimSpace(text)) })
+	server.WriteTimeout = o.timeout + listen.ReadTimeout + 5*time.Second
+	return server
 }
 
 func healthy(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +163,7 @@ func healthy(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// observer tells of each check.
+// observer returns a function that logs each validation.
 func observer(logger logr.Logger) func(*http.Request, validation.Request, validation.Result) {
 	return func(r *http.Request, asked validation.Request, result validation.Result) {
 		values := []any{

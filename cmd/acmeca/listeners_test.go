@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// tlsFiles is what the ACME server's Secret is mounted as.
+// tlsFiles returns the files of the ACME server's mounted Secret.
 func tlsFiles(t *testing.T) map[string][]byte {
 	t.Helper()
 	pair, err := ca.NewRoot(ca.CAConfig{CommonName: "test", KeyAlgorithm: ca.ECDSAP256, Lifetime: time.Hour}, time.Now())
@@ -24,15 +24,15 @@ func tlsFiles(t *testing.T) map[string][]byte {
 	return map[string][]byte{"tls.crt": pair.CertificatePEM(), "tls.key": key}
 }
 
-// The ACME server starts before the controllers have made its certificate.
-func TestTheEndpointWaitsForItsCertificate(t *testing.T) {
+// The ACME server may start before the controllers have made its certificate.
+func TestTheServerWaitsForItsCertificate(t *testing.T) {
 	dir := t.TempDir()
 	found := make(chan bool)
 	go func() { found <- waitForCertificate(t.Context(), dir) != nil }()
 	for name, content := range tlsFiles(t) {
 		select {
 		case <-found:
-			t.Fatal("it didn't wait")
+			t.Fatal("waitForCertificate returned before the certificate was complete")
 		default:
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
@@ -40,28 +40,28 @@ func TestTheEndpointWaitsForItsCertificate(t *testing.T) {
 		}
 	}
 	if !<-found {
-		t.Error("it found no certificate")
+		t.Error("no certificate")
 	}
 }
 
-func TestTheEndpointDoesntWaitForEver(t *testing.T) {
+func TestTheServerStopsWaitingWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if waitForCertificate(ctx, t.TempDir()) != nil {
-		t.Error("it found a certificate")
+		t.Error("got a certificate")
 	}
 }
 
-func TestTheEndpointIsReadyOnceItListens(t *testing.T) {
+func TestTheServerIsReadyOnceItListens(t *testing.T) {
 	l := &listeners{}
 	if l.ready(nil) == nil {
-		t.Error("it is ready before")
+		t.Error("ready before it listens")
 	}
 	l.up.Store(true)
 	if err := l.ready(nil); err != nil {
 		t.Error(err)
 	}
 	if l.NeedLeaderElection() {
-		t.Error("only one replica serves")
+		t.Error("only the leader serves")
 	}
 }

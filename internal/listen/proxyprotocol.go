@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"errors"
@@ -9,12 +9,11 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// proxyProtocol has each connection from a trusted proxy begin with a header of the PROXY protocol, version 1 or 2, by which
-// the proxy says whose connection it passes on. Those of others have none: whether there is one is never guessed, as the
-// protocol's section 5 wants it.
+// proxyProtocol returns a listener that requires a PROXY protocol header, version 1 or 2, on each connection from a trusted proxy.
+// Other connections have no header: a header is never guessed from the data, as section 5 of the protocol demands.
 func proxyProtocol(listener net.Listener, trusted []netip.Prefix) net.Listener {
 	return &proxyproto.Listener{
-		Listener: listener, ReadHeaderTimeout: readHeaderTimeout, ValidateHeader: overTCP,
+		Listener: listener, ReadHeaderTimeout: ReadHeaderTimeout, ValidateHeader: requireTCP,
 		ConnPolicy: func(ends proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			if !isFrom(ends.Upstream, trusted) {
 				return proxyproto.SKIP, nil
@@ -24,8 +23,8 @@ func proxyProtocol(listener net.Listener, trusted []netip.Prefix) net.Listener {
 	}
 }
 
-// overTCP refuses clients without an address, but for the proxy's own connections, such as its health checks.
-func overTCP(header *proxyproto.Header) error {
+// requireTCP refuses headers that name no TCP address. The proxy's own connections, such as health checks, need none.
+func requireTCP(header *proxyproto.Header) error {
 	if _, ok := header.SourceAddr.(*net.TCPAddr); !ok && header.Command.IsProxy() {
 		return errors.New("the PROXY header is not of a TCP connection")
 	}

@@ -1,4 +1,4 @@
-package main
+package listen
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -20,23 +21,22 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// echo answers with the address that a client seems to have.
+// echo answers with the address of the client as the server sees it.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RemoteAddr) })
 
-// behindProxies serves behind proxies with the given addresses, with room for so many connections.
-func behindProxies(t *testing.T, handler http.Handler, room int, secured *tls.Config, trusted ...string) (address string) {
+// behindProxies serves handler behind proxies with the given addresses, with a limit on connections.
+func behindProxies(t *testing.T, handler http.Handler, limit int, secured *tls.Config, trusted ...string) (address string) {
 	t.Helper()
-	prefixes, err := parseCIDRs("--trusted-proxy", trusted)
-	if err != nil {
-		t.Fatal(err)
+	var proxies []netip.Prefix
+	for _, text := range trusted {
+		proxies = append(proxies, netip.MustParsePrefix(text))
 	}
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := newHTTPServer(t.Context(), handler)
-	listening := &listeners{options: &serverOptions{proxied: true, bounds: bounds{connections: room, connectionsPerClient: room}}, proxies: prefixes}
-	listener := listening.bound(server, inner)
+	server := NewServer(t.Context(), handler, func(string) {})
+	listener := Limits{Connections: limit, PerClient: limit, Proxies: proxies, PROXYProtocol: true}.Apply(server, inner)
 	if secured != nil {
 		listener = tls.NewListener(listener, secured)
 	}
@@ -45,7 +45,7 @@ func behindProxies(t *testing.T, handler http.Handler, room int, secured *tls.Co
 	return inner.Addr().String()
 }
 
-// version2 is a header of the second version, with a command and family as they stand in its 13th and 14th byte.
+// version2 returns a version 2 header. command and family are its 13th and 14th byte.
 func version2(command, family byte, addresses ...byte) string {
 	return "\r\n\r\n\x00\r\nQUIT\n" + string([]byte{command, family, 0, byte(len(addresses))}) + string(addresses)
 }
@@ -54,7 +54,7 @@ const header1 = "PROXY TCP4 198.51.100.7 192.0.2.1 4660 443\r\n"
 
 const request = "GET / HTTP/1.1\r\nHost: acme.test\r\nConnection: close\r\n\r\n"
 
-// exchange sends all of it in one go, and reads what comes until the end.
+// exchange sends text in one write, and returns everything read until the connection ends.
 func exchange(t *testing.T, address, text string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -63,7 +63,7 @@ func exchange(t *testing.T, address, text string) string {
 		return ""
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, text) // a reset is an end
+	_, _ = io.WriteString(conn, text) // a reset ends the exchange
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
 }
@@ -73,7 +73,7 @@ func TestPROXYHeaders(t *testing.T) {
 	inIPv6 := append(append(netip.MustParseAddr("2001:db8::7").AsSlice(), netip.IPv6Loopback().AsSlice()...), ports...)
 	for name, test := range map[string]struct {
 		header string
-		client string // "" where the connection is ended without an answer
+		client string // "" if the connection ends without an answer
 	}{
 		"version 1, IPv4":              {header1, "198.51.100.7:4660"},
 		"version 1, IPv6":              {"PROXY TCP6 2001:db8::7 2001:db8::1 4660 443\r\n", "[2001:db8::7]:4660"},
@@ -100,7 +100,7 @@ func TestPROXYHeaders(t *testing.T) {
 	}
 }
 
-func TestPROXYHeadersOfOthersAreNotBelieved(t *testing.T) {
+func TestPROXYHeadersOfUntrustedPeersAreRefused(t *testing.T) {
 	address := behindProxies(t, echo, 9, nil, "192.0.2.0/24")
 	if answer := exchange(t, address, header1+request); !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
 		t.Errorf("with a header: got %q", answer)
@@ -110,8 +110,8 @@ func TestPROXYHeadersOfOthersAreNotBelieved(t *testing.T) {
 	}
 }
 
-// A proxy that says nothing holds up nobody else.
-func TestPROXYHeadersThatDontComeHoldUpNobody(t *testing.T) {
+// A proxy that sends no header does not block other connections.
+func TestMissingPROXYHeadersBlockNoOtherConnection(t *testing.T) {
 	address := behindProxies(t, echo, 200, nil, "127.0.0.0/8")
 	for range 100 {
 		silent, err := net.Dial("tcp", address)
@@ -125,7 +125,7 @@ func TestPROXYHeadersThatDontComeHoldUpNobody(t *testing.T) {
 	}
 }
 
-// A connection through a proxy that is being served keeps its place, as any other does.
+// A connection through a proxy is not evicted while its request is served.
 func TestPROXYConnectionsAreBounded(t *testing.T) {
 	serving, release := make(chan bool), make(chan bool)
 	var first sync.Once
@@ -147,21 +147,20 @@ func TestPROXYConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// HAProxy runs as the guide has it, and the ACME server's TLS is spoken through it.
+// HAProxy runs with the configuration of the guide, and passes TLS through.
 func TestHAProxyOfTheGuide(t *testing.T) {
 	haproxy := findHAProxy(t)
-	files, dir := tlsFiles(t), t.TempDir()
-	certificate, err := tls.X509KeyPair(files["tls.crt"], files["tls.key"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint := behindProxies(t, echo, 9, &tls.Config{Certificates: []tls.Certificate{certificate}}, "127.0.0.1/32")
+	secure := httptest.NewUnstartedServer(nil)
+	secure.StartTLS()
+	defer secure.Close()
+	dir := t.TempDir()
+	endpoint := behindProxies(t, echo, 9, &tls.Config{Certificates: secure.TLS.Certificates}, "127.0.0.1/32")
 	front, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer front.Close()
-	socket, err := front.File() // which HAProxy inherits, so that no port has to be chosen
+	socket, err := front.File() // HAProxy inherits it, so no port has to be chosen
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,10 +186,10 @@ func TestHAProxyOfTheGuide(t *testing.T) {
 	}
 	go func() {
 		_ = cmd.Wait()
-		cancel() // of no use any more
+		cancel() // the client need not wait any longer
 	}()
 
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // who isn't trusted
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // an address that is not trusted
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DialContext: dialer.DialContext, DisableKeepAlives: true,
 	}}
@@ -224,7 +223,7 @@ func findHAProxy(t *testing.T) string {
 	return ""
 }
 
-// guideBlock is the block of a language in the guide on proxies.
+// guideBlock returns the block of a language in the guide on proxies.
 func guideBlock(t *testing.T, language string) string {
 	t.Helper()
 	root, err := project.Root()

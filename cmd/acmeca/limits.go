@@ -1,0 +1,33 @@
+package main
+
+import (
+	"errors"
+	"flag"
+
+	"github.com/acmeca/acmeca/acmeserver"
+)
+
+// limits bound the load that the ACME server accepts.
+type limits struct {
+	connections, connectionsPerClient int
+	requests, requestsPerClient       int
+}
+
+const (
+	defaultConnections          = 8192
+	defaultConnectionsPerClient = 2048
+)
+
+func (l *limits) bind(flags *flag.FlagSet) {
+	flags.IntVar(&l.connections, "max-connections", defaultConnections, "`number` of open connections to each listener; beyond it, a new connection replaces an idle one")
+	flags.IntVar(&l.connectionsPerClient, "max-connections-per-client", defaultConnectionsPerClient, "`number` of open connections from one IPv4 address or IPv6 /64 network; trusted proxies are exempt")
+	flags.IntVar(&l.requests, "max-requests", acmeserver.DefaultMaxRequests, "`number` of concurrent requests; further requests are answered with 503")
+	flags.IntVar(&l.requestsPerClient, "max-requests-per-client", acmeserver.DefaultMaxRequestsPerClient, "`number` of concurrent requests from one IPv4 address or IPv6 /64 network, also behind trusted proxies")
+}
+
+func (l *limits) check() error {
+	if min(l.connections, l.connectionsPerClient, l.requests, l.requestsPerClient) < 1 {
+		return errors.New("--max-connections, --max-requests and their per-client variants must be at least 1")
+	}
+	return nil
+}
