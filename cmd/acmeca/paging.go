@@ -17,22 +17,28 @@ import (
 	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
-// pageSize is how many objects of a kind are asked for at once. With each page the API server counts those that come after it.
+// pageSize is the number of objects in a page. The API server counts the remaining objects for each page.
 const pageSize = 5000
 
-// newPagedInformer makes an informer that starts from lists in pages, in place of a watch that is sent every object as an event:
-// the API server encodes an object once and not twice, and what isn't kept of a page is dropped before the next one comes.
+// newPagedInformer returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
+// server then encodes an object once instead of twice, and unneeded parts of a page are freed before the next page is read.
 func newPagedInformer(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-	return toolscache.NewSharedIndexInformer(&paged{toolscache.ToListerWatcherWithContext(lw), kind}, kind, resync, indexers)
+	return newInformer(lw, kind, resync, indexers, skippedInProcess)
 }
 
-// paged lists in pages.
+func newInformer(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge) toolscache.SharedIndexInformer {
+	skipped := newSkippedObjects(context.Background(), reflect.TypeOf(kind).Elem().Name(), gauge)
+	return toolscache.NewSharedIndexInformer(&paged{toolscache.ToListerWatcherWithContext(lw), kind, skipped}, kind, resync, indexers)
+}
+
+// paged is a lister and watcher that lists in pages, and leaves out the objects that can't be decoded.
 type paged struct {
 	toolscache.ListerWatcherWithContext
-	kind runtime.Object
+	kind    runtime.Object
+	skipped *skippedObjects
 }
 
-// IsWatchListSemanticsUnSupported has reflectors list before they watch.
+// IsWatchListSemanticsUnSupported makes reflectors list before they watch.
 func (p *paged) IsWatchListSemanticsUnSupported() bool { return true }
 
 // List implements toolscache.ListerWatcher.
@@ -45,30 +51,32 @@ func (p *paged) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return p.WatchWithContext(context.Background(), o)
 }
 
-// WatchWithContext gives the events of a watch.
+// WatchWithContext implements toolscache.ListerWatcherWithContext.
 func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	return readEvents(ctx, p.kind, func(ctx context.Context) (watch.Interface, error) {
+	return readEvents(ctx, p.kind, p.skipped, func(ctx context.Context) (watch.Interface, error) {
 		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
 	})
 }
 
-// ListWithContext gives all objects as they are at one moment. Where that has gone by before all pages were read, it reads
-// them in one answer.
+// ListWithContext implements toolscache.ListerWatcherWithContext. It returns all objects at one resourceVersion. If that version expires
+// before all pages are read, it reads all objects in one answer.
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	all := &internalversion.List{}
-	// Without a version the API server answers as of now, which pages need: with version 0 it ignores the limit.
+	var skipped []skippedObject
+	// Pages need a list without a version, which is as of now: with version 0 the API server ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
-		list, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
+		list, left, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
 			return p.ListerWatcherWithContext.ListWithContext(ctx, o)
 		})
 		if apierrors.IsResourceExpired(err) && o.Continue != "" {
-			all.Items, o.Limit, o.Continue = nil, 0, ""
+			all.Items, skipped, o.Limit, o.Continue = nil, nil, 0, ""
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
+		skipped = append(skipped, left...)
 		at, err := meta.ListAccessor(list)
 		if err != nil {
 			return nil, err
@@ -81,13 +89,14 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 			return nil, err
 		}
 		if o.Continue = at.GetContinue(); o.Continue == "" {
+			p.skipped.replaceAll(skipped)
 			return all, nil
 		}
 	}
 }
 
-// alone takes an object out of its page, which would be held in memory as long as any object of it is, and drops what no cache
-// keeps of an order.
+// alone copies an object out of its page, which would otherwise stay in memory as long as any of its objects. It also drops the parts of
+// an order that no cache keeps.
 func alone(item runtime.Object) runtime.Object {
 	if order, ok := item.(*v1alpha1.AcmeOrder); ok {
 		ordercache.Compact(order)

@@ -17,10 +17,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// storedOrders answers lists of orders as the API server does.
+// storedOrders lists orders as the API server does.
 type storedOrders struct {
 	count   int
-	expires int // the page, from 1, that comes too late; 0 for none
+	expires int // the number of the page that has expired, from 1; 0 for none
 	asked   []metav1.ListOptions
 	watched []metav1.ListOptions
 }
@@ -58,10 +58,10 @@ func TestPagedInformer(t *testing.T) {
 		stored storedOrders
 		asked  int
 	}{
-		"none":                       {storedOrders{}, 1},
-		"one page":                   {storedOrders{count: pageSize}, 1},
-		"three pages":                {storedOrders{count: 2*pageSize + 1}, 3},
-		"a page that comes too late": {storedOrders{count: 3 * pageSize, expires: 2}, 3},
+		"none":            {storedOrders{}, 1},
+		"one page":        {storedOrders{count: pageSize}, 1},
+		"three pages":     {storedOrders{count: 2*pageSize + 1}, 3},
+		"an expired page": {storedOrders{count: 3 * pageSize, expires: 2}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := test.stored
@@ -74,25 +74,25 @@ func TestPagedInformer(t *testing.T) {
 				informer.RunWithContext(ctx)
 			}()
 			if !toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-				t.Fatal("it didn't start")
+				t.Fatal("the informer did not sync")
 			}
 			keys := informer.GetStore().ListKeys()
 			if len(keys) != s.count || len(s.asked) != test.asked {
 				t.Errorf("%d objects after %d lists", len(keys), len(s.asked))
 			}
 			if version := informer.LastSyncResourceVersion(); version != "7" {
-				t.Errorf("it goes on from version %q", version)
+				t.Errorf("it watches from version %q", version)
 			}
 			for _, object := range informer.GetStore().List() {
 				if object.(*v1alpha1.AcmeOrder).Status.Certificate != "" {
-					t.Fatal("a finished order's certificate is held")
+					t.Fatal("the cache has a finished order's certificate")
 				}
 			}
 			cancel()
 			<-done
 			for _, o := range s.watched {
 				if o.SendInitialEvents != nil {
-					t.Error("every object was asked for as an event")
+					t.Error("the watch asks for all objects as events")
 				}
 			}
 		})
