@@ -13,20 +13,20 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// certManagerRequest is what an issuer of cert-manager is to be like.
+// certManagerRequest describes an issuer of cert-manager.
 type certManagerRequest struct {
 	kind, name, namespace, email string
 	ingressClass, gateway        string
 	eabKeyID, eabSecret          string
 	profile                      string
-	caBundle                     string // of who signed the ACME server's certificate
+	caBundle                     string // the CA of the ACME server's certificate
 }
 
 func newCertManagerIssuer(o *options) *cobra.Command {
 	var r certManagerRequest
 	cmd := &cobra.Command{
 		Use:   "cert-manager-issuer [ISSUER]",
-		Short: "Print a ClusterIssuer or Issuer of cert-manager, ready to be applied",
+		Short: "Print a ClusterIssuer or Issuer of cert-manager, ready to apply",
 		Example: `  kubectl acme cert-manager-issuer --ingress-class traefik | kubectl apply -f -
   kubectl acme cert-manager-issuer --kind Issuer --to-namespace shop --gateway infra/web --eab-key-id team-a`,
 		Args:              cobra.MaximumNArgs(1),
@@ -36,7 +36,7 @@ func newCertManagerIssuer(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r.caBundle = o.endpointBundle(ctx, issuer)
+			r.caBundle = o.serverBundle(ctx, issuer)
 			manifest, err := certManagerIssuer(issuer, r)
 			if err != nil {
 				return err
@@ -49,14 +49,14 @@ func newCertManagerIssuer(o *options) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.kind, "kind", "ClusterIssuer", "ClusterIssuer or Issuer")
-	flags.StringVar(&r.name, "name", "", "its name; acmeca-ISSUER without it")
-	flags.StringVar(&r.namespace, "to-namespace", "", "the namespace of an Issuer")
-	flags.StringVar(&r.email, "email", "", "the account's contact")
-	flags.StringVar(&r.ingressClass, "ingress-class", "", "the class of the Ingresses that solve http-01")
-	flags.StringVar(&r.gateway, "gateway", "", "the Gateway, NAMESPACE/NAME, whose HTTPRoutes solve http-01")
-	flags.StringVar(&r.eabKeyID, "eab-key-id", "", "the external account key's id (kubectl acme eab create)")
-	flags.StringVar(&r.eabSecret, "eab-secret", "", "the Secret with the external account key; as eab create prints it without this")
-	flags.StringVar(&r.profile, "profile", "", "the profile to order on")
+	flags.StringVar(&r.name, "name", "", "name of the issuer (default acmeca-ISSUER)")
+	flags.StringVar(&r.namespace, "to-namespace", "", "namespace of an Issuer")
+	flags.StringVar(&r.email, "email", "", "e-mail address of the ACME account")
+	flags.StringVar(&r.ingressClass, "ingress-class", "", "class of the Ingresses that solve http-01")
+	flags.StringVar(&r.gateway, "gateway", "", "Gateway whose HTTPRoutes solve http-01, as NAMESPACE/NAME")
+	flags.StringVar(&r.eabKeyID, "eab-key-id", "", "id of the external account key (see kubectl acme eab create)")
+	flags.StringVar(&r.eabSecret, "eab-secret", "", "Secret with the external account key (default the name that eab create prints)")
+	flags.StringVar(&r.profile, "profile", "", "profile of the orders")
 	cmd.MarkFlagsMutuallyExclusive("ingress-class", "gateway")
 	o.complete(cmd, "kind", fixed("ClusterIssuer", "Issuer"))
 	o.complete(cmd, "to-namespace", completeNamespaces)
@@ -64,7 +64,7 @@ func newCertManagerIssuer(o *options) *cobra.Command {
 	return cmd
 }
 
-// certManagerIssuer is the object, as cert-manager.io/v1 has it. It is a map, so that cert-manager needn't be a dependency.
+// certManagerIssuer returns the object in cert-manager.io/v1. It is a map, so cert-manager is no dependency.
 func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[string]any, error) {
 	info, err := directoryOf(issuer)
 	if err != nil {
@@ -72,11 +72,11 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 	}
 	switch {
 	case r.kind != "ClusterIssuer" && r.kind != "Issuer":
-		return nil, fmt.Errorf("there is no kind %q: say ClusterIssuer or Issuer", r.kind)
+		return nil, fmt.Errorf("unknown kind %q: use ClusterIssuer or Issuer", r.kind)
 	case info.EABRequired && r.eabKeyID == "":
-		return nil, errors.New("this issuer takes accounts with an external account key only: say --eab-key-id (kubectl acme eab create makes one)")
+		return nil, errors.New("this issuer requires an external account key: set --eab-key-id (kubectl acme eab create makes a key)")
 	case r.kind == "ClusterIssuer" && r.namespace != "":
-		return nil, errors.New("a ClusterIssuer has no namespace: leave out --to-namespace, or say --kind Issuer")
+		return nil, errors.New("a ClusterIssuer has no namespace: omit --to-namespace, or use --kind Issuer")
 	}
 	if r.name == "" {
 		r.name = "acmeca-" + issuer.Name
@@ -109,10 +109,9 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 	return map[string]any{"apiVersion": "cert-manager.io/v1", "kind": r.kind, "metadata": metadata, "spec": map[string]any{"acme": spec}}, nil
 }
 
-// endpointBundle is what a client of the issuer has to trust to reach the ACME server. Its certificate is signed by the CA of the
-// issuer that has the directory's short URL, which needn't be this one. To whoever may not see that one, this one's is the
-// best guess.
-func (o *options) endpointBundle(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {
+// serverBundle returns the roots that a client must trust to connect to the ACME server. Its certificate is signed by the default issuer,
+// the one with the short directory URL, which may be another issuer. If the user may not read that one, this issuer's roots are the best guess.
+func (o *options) serverBundle(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {
 	var all v1alpha1.AcmeIssuerList
 	if err := o.kube.List(ctx, &all); err != nil {
 		return issuer.Status.CABundle
@@ -126,7 +125,7 @@ func (o *options) endpointBundle(ctx context.Context, issuer *v1alpha1.AcmeIssue
 	return issuer.Status.CABundle
 }
 
-// solver is how cert-manager answers http-01.
+// solver returns cert-manager's solver for http-01.
 func (r certManagerRequest) solver() (map[string]any, error) {
 	if r.gateway == "" {
 		ingress := map[string]any{}
@@ -137,7 +136,7 @@ func (r certManagerRequest) solver() (map[string]any, error) {
 	}
 	namespace, name, ok := strings.Cut(r.gateway, "/")
 	if !ok || namespace == "" || name == "" {
-		return nil, fmt.Errorf("--gateway %q isn't NAMESPACE/NAME", r.gateway)
+		return nil, fmt.Errorf("--gateway %q is not NAMESPACE/NAME", r.gateway)
 	}
 	parent := map[string]any{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": namespace, "name": name}
 	return map[string]any{"gatewayHTTPRoute": map[string]any{"parentRefs": []any{parent}}}, nil

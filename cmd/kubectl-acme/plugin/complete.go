@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// completionTimeout is how long a person at a prompt is kept waiting, completions how many names they get.
+	// completionTimeout bounds the time of a completion, completions the number of names.
 	completionTimeout = 3 * time.Second
 	completions       = 200
 )
 
-// completer gives what a word may be.
+// completer returns the candidates for a word.
 type completer func(ctx context.Context, o *options) []string
 
-// completing makes of it what cobra asks. It says nothing of what fails: a person at a prompt wants no error.
+// completing adapts a completer to cobra. Errors are dropped, since a prompt has no place for them.
 func (o *options) completing(f completer) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 || o.connect() != nil {
@@ -42,10 +42,10 @@ func contextOf(cmd *cobra.Command) context.Context {
 	return context.Background()
 }
 
-// complete completes a flag.
+// complete registers the completer of a flag.
 func (o *options) complete(cmd *cobra.Command, flag string, f completer) {
 	of := o.completing(f)
-	cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { //nolint:errcheck // the flag is there
+	cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { //nolint:errcheck // the flag exists
 		return of(cmd, nil, word)
 	})
 }
@@ -54,7 +54,7 @@ func fixed(words ...string) completer {
 	return func(context.Context, *options) []string { return words }
 }
 
-// names lists names of objects, without their content.
+// names lists the names of objects, by their metadata alone.
 func (o *options) names(ctx context.Context, kind schema.GroupVersionKind, opts ...client.ListOption) []string {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(kind)
@@ -82,7 +82,7 @@ func completeNamespaces(ctx context.Context, o *options) []string {
 	return o.names(ctx, corev1.SchemeGroupVersion.WithKind("Namespace"))
 }
 
-// completeAll completes the names that `why` knows.
+// completeAll completes the names that `why` accepts.
 func completeAll(ctx context.Context, o *options) []string {
 	var all []string
 	for _, kind := range []string{"AcmeIssuer", "AcmeOrder", "AcmeAccount", "AcmeAuthorization"} {
@@ -91,7 +91,7 @@ func completeAll(ctx context.Context, o *options) []string {
 	return all
 }
 
-// completeDeactivatable completes what `deactivate` takes.
+// completeDeactivatable completes the arguments of `deactivate`.
 func completeDeactivatable(ctx context.Context, o *options) []string {
 	var all []string
 	for kind, prefix := range map[string]string{"AcmeAccount": "account/", "AcmeAuthorization": "authorization/"} {

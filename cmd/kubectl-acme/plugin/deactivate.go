@@ -14,18 +14,20 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// endPatch asks for an end as a person does, without a client's signature.
+// endPatch requests a deactivation by a person, without a client's signature.
 const endPatch = `{"spec":{"deactivation":{"request":null}}}`
 
-// endTimeout is how long the controllers are waited for.
+// endTimeout bounds the wait for the controllers.
 const endTimeout = 30 * time.Second
 
 func newDeactivate(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deactivate account/NAME|authorization/NAME",
-		Short: "End an account, or an authorization, for good",
-		Long: `End an account, or an authorization, for good. What an account has under way fails; its certificates stay valid until
-they are revoked. An authorization that was ended has to be proved again.`,
+		Short: "Deactivate an account or an authorization",
+		Long: `Deactivate an account or an authorization. This cannot be undone.
+
+Pending orders of the account fail. Its certificates stay valid until they are revoked. After an authorization is
+deactivated, the client must prove control of the identifier again.`,
 		Example: `  kubectl acme deactivate account/2p1qv8k4s7
   kubectl acme deactivate authorization/7d0s3m5c1u`,
 		Args:              cobra.ExactArgs(1),
@@ -38,7 +40,7 @@ they are revoked. An authorization that was ended has to be proved again.`,
 			case "authorization", "authz", "acmeauthorization":
 				return o.endAuthorization(ctx, name)
 			}
-			return fmt.Errorf("say account/NAME or authorization/NAME, not %q", args[0])
+			return fmt.Errorf("use account/NAME or authorization/NAME, not %q", args[0])
 		}),
 	}
 	o.addYes(cmd)
@@ -51,9 +53,9 @@ func (o *options) endAccount(ctx context.Context, name string) error {
 		return err
 	}
 	if account == nil {
-		return fmt.Errorf("there is no account %q in namespace %q", name, o.namespace)
+		return fmt.Errorf("no account %q in namespace %q", name, o.namespace)
 	}
-	if err := o.confirm(ctx, "End account %s (%s)? That can't be taken back.", name, strings.Join(account.Status.Contact, ", ")); err != nil {
+	if err := o.confirm(ctx, "Deactivate account %s (%s)? This cannot be undone.", name, strings.Join(account.Status.Contact, ", ")); err != nil {
 		return err
 	}
 	return end(ctx, o, "account", account, func(a *v1alpha1.AcmeAccount) (acme.State, bool) { return a.Status.State, a.Status.State.Final() })
@@ -65,24 +67,24 @@ func (o *options) endAuthorization(ctx context.Context, name string) error {
 		return err
 	}
 	if authz == nil {
-		return fmt.Errorf("there is no authorization %q in namespace %q", name, o.namespace)
+		return fmt.Errorf("no authorization %q in namespace %q", name, o.namespace)
 	}
-	if err := o.confirm(ctx, "End authorization %s for %s? That can't be taken back.", name, authz.Authorized().Value); err != nil {
+	if err := o.confirm(ctx, "Deactivate authorization %s for %s? This cannot be undone.", name, authz.Authorized().Value); err != nil {
 		return err
 	}
 	return end(ctx, o, "authorization", authz, func(a *v1alpha1.AcmeAuthorization) (acme.State, bool) { return a.Status.State, a.Status.State.Final() })
 }
 
-// end asks for an object's end, and waits for it.
+// end requests the deactivation of an object, and waits for it.
 func end[O client.Object](ctx context.Context, o *options, kind string, object O, state func(O) (acme.State, bool)) error {
 	if now, ended := state(object); ended {
-		o.say(o.Out, "%s %s is %s already", kind, object.GetName(), now)
+		o.say(o.Out, "%s %s is already %s", kind, object.GetName(), now)
 		return nil
 	}
 	if err := o.kube.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(endPatch)), client.FieldOwner(fieldManager)); err != nil {
 		return err
 	}
-	err := await(ctx, o, object, endTimeout, "waiting for the controllers to end "+object.GetName(), func(object O) (bool, error) {
+	err := await(ctx, o, object, endTimeout, "waiting for the controllers to deactivate "+object.GetName(), func(object O) (bool, error) {
 		_, ended := state(object)
 		return ended, nil
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// directoryInfo is what a client's configuration is made of.
+// directoryInfo is the data that a client's configuration needs.
 type directoryInfo struct {
 	DirectoryURL string            `json:"directoryURL"`
 	All          []string          `json:"allDirectoryURLs"`
@@ -22,7 +22,7 @@ type directoryInfo struct {
 func newDirectory(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "directory [ISSUER]",
-		Short:             "Print the directory URL, which ACME clients are configured with",
+		Short:             "Print the directory URL for the configuration of ACME clients",
 		Example:           `  certbot certonly --standalone -d shop.example --server "$(kubectl acme directory)"`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
@@ -54,7 +54,7 @@ func newDirectory(o *options) *cobra.Command {
 
 func directoryOf(issuer *v1alpha1.AcmeIssuer) (directoryInfo, error) {
 	if issuer.Status.DirectoryURL == "" {
-		return directoryInfo{}, fmt.Errorf("issuer %s has no directory yet: see kubectl acme why issuer/%s", issuer.Name, issuer.Name)
+		return directoryInfo{}, fmt.Errorf("issuer %s has no directory yet: run kubectl acme why issuer/%s", issuer.Name, issuer.Name)
 	}
 	info := directoryInfo{DirectoryURL: issuer.Status.DirectoryURL, Profiles: map[string]string{}, Terms: issuer.Spec.Account.TermsOfService,
 		EABRequired: issuer.Spec.Account.ExternalAccountBinding.Required}

@@ -23,13 +23,13 @@ import (
 func newEAB(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eab",
-		Short: "Hand out external account keys, by which clients register (RFC 8555 section 7.3.4)",
+		Short: "Manage external account keys, with which clients register (RFC 8555 section 7.3.4)",
 	}
 	cmd.AddCommand(newEABCreate(o), newEABList(o), newEABRevoke(o))
 	return cmd
 }
 
-// bindingRequest is what a new key is to be like.
+// bindingRequest describes a new key.
 type bindingRequest struct {
 	id, expires        string
 	reusable           bool
@@ -40,11 +40,11 @@ func newEABCreate(o *options) *cobra.Command {
 	var r bindingRequest
 	cmd := &cobra.Command{
 		Use:   "create [ISSUER]",
-		Short: "Make a key, and show it once, ready for cert-manager, certbot and lego",
-		Long: `Make a key, and show it once, ready for cert-manager, certbot and lego.
+		Short: "Create a key, and print it once, ready for cert-manager, certbot and lego",
+		Long: `Create a key, and print it once, ready for cert-manager, certbot and lego.
 
-It binds one account, unless it is --reusable. What --allow-dns, --allow-ip and --allow-profile name is all that the
-account may have, beside what the issuer allows.`,
+The key binds one account, or any number with --reusable. --allow-dns, --allow-ip and --allow-profile restrict the
+account further than the issuer does.`,
 		Example: `  kubectl acme eab create --id team-a --allow-dns team-a.example --expires 72h
   kubectl acme eab create default --reusable -o yaml | kubectl apply -n cert-manager -f -`,
 		Args:              cobra.MaximumNArgs(1),
@@ -57,12 +57,12 @@ account may have, beside what the issuer allows.`,
 			return o.createEAB(ctx, issuer, r)
 		}),
 	}
-	cmd.Flags().StringVar(&r.id, "id", "", "the key's id; a random one without it")
-	cmd.Flags().StringVar(&r.expires, "expires", "", "until when it binds accounts: a time (2030-01-31T00:00:00Z) or a duration (72h)")
-	cmd.Flags().BoolVar(&r.reusable, "reusable", false, "let it bind any number of accounts")
-	cmd.Flags().StringSliceVar(&r.dns, "allow-dns", nil, "domains that the account may have names in; one with a dot before it is for the names below alone")
-	cmd.Flags().StringSliceVar(&r.ips, "allow-ip", nil, "address ranges that the account may have, such as 10.0.0.0/8")
-	cmd.Flags().StringSliceVar(&r.profiles, "allow-profile", nil, "profiles that the account may order on")
+	cmd.Flags().StringVar(&r.id, "id", "", "id of the key (default a random one)")
+	cmd.Flags().StringVar(&r.expires, "expires", "", "end of the period in which the key binds accounts: a time (2030-01-31T00:00:00Z) or a duration (72h)")
+	cmd.Flags().BoolVar(&r.reusable, "reusable", false, "let the key bind any number of accounts")
+	cmd.Flags().StringSliceVar(&r.dns, "allow-dns", nil, "domains in which the account may order names; a leading dot excludes the domain itself")
+	cmd.Flags().StringSliceVar(&r.ips, "allow-ip", nil, "address ranges in which the account may order addresses, such as 10.0.0.0/8")
+	cmd.Flags().StringSliceVar(&r.profiles, "allow-profile", nil, "profiles that the account may use")
 	o.addOutput(cmd, "json", "yaml")
 	return cmd
 }
@@ -88,19 +88,19 @@ func (o *options) createEAB(ctx context.Context, issuer *v1alpha1.AcmeIssuer, r 
 		return err
 	}
 	directory := issuer.Status.DirectoryURL
-	o.say(o.Out, "External account key of issuer %s in namespace %s. The HMAC key is shown this once.", issuer.Name, issuer.Namespace)
+	o.say(o.Out, "External account key of issuer %s in namespace %s. The HMAC key is shown only once.", issuer.Name, issuer.Namespace)
 	fmt.Fprintf(o.Out, "\n  key id:    %s\n  HMAC key:  %s\n", r.id, hmac)
 	fmt.Fprintf(o.Out, "\ncertbot:\n\n  certbot register --server %s --eab-kid %s --eab-hmac-key %s --agree-tos -m you@example.com\n", view.Clean(directory), r.id, hmac)
 	fmt.Fprintf(o.Out, "\nlego:\n\n  lego --server %s --eab --kid %s --hmac %s --email you@example.com --accept-tos --http -d NAME run\n", view.Clean(directory), r.id, hmac)
-	fmt.Fprintf(o.Out, "\ncert-manager, in the namespace of the Issuer, or cert-manager's own for a ClusterIssuer\n(and `kubectl acme cert-manager-issuer %s --eab-key-id %s` for that):\n\n", issuer.Name, r.id)
+	fmt.Fprintf(o.Out, "\ncert-manager: a Secret in the namespace of the Issuer, or in cert-manager's own for a ClusterIssuer\n(`kubectl acme cert-manager-issuer %s --eab-key-id %s` prints the issuer):\n\n", issuer.Name, r.id)
 	return writeYAML(&indented{o.Out}, certManagerSecret(issuer, r.id, hmac))
 }
 
-// bindingSecret is the key's Secret, as the controllers understand it.
+// bindingSecret returns the key's Secret in the form that the controllers read.
 func bindingSecret(issuer *v1alpha1.AcmeIssuer, r bindingRequest, hmac string, now time.Time) (*corev1.Secret, error) {
 	name, ok := v1alpha1.ExternalAccountKeySecret(issuer.Name, r.id)
 	if !ok {
-		return nil, fmt.Errorf("%q can't be a key id: it has at most 64 lower-case letters, digits and '-', begins and ends with a letter or digit, and has no \"-eab-\" in it", r.id)
+		return nil, fmt.Errorf("%q is not a valid key id: use at most 64 lower-case letters, digits and '-', begin and end with a letter or digit, and avoid \"-eab-\"", r.id)
 	}
 	secret := &corev1.Secret{Type: v1alpha1.ExternalAccountKeyType, StringData: map[string]string{v1alpha1.ExternalAccountKeyField: hmac}}
 	secret.Namespace, secret.Name = issuer.Namespace, name
@@ -132,22 +132,22 @@ func bindingSecret(issuer *v1alpha1.AcmeIssuer, r bindingRequest, hmac string, n
 			expires = now.Add(duration)
 		}
 		if !expires.After(now) {
-			return nil, fmt.Errorf("--expires %s is over already", view.Time(expires))
+			return nil, fmt.Errorf("--expires %s is in the past", view.Time(expires))
 		}
 		secret.StringData[v1alpha1.ExternalAccountExpiresField] = view.Time(expires)
 	}
 	return secret, nil
 }
 
-// bindingKeyField is the key in the Secret that cert-manager reads.
+// bindingKeyField is the field of the Secret that cert-manager reads.
 const bindingKeyField = "secret"
 
-// certManagerSecretName is what the Secret for cert-manager is called, unless a person wants another one.
+// certManagerSecretName returns the default name of the Secret for cert-manager.
 func certManagerSecretName(issuer *v1alpha1.AcmeIssuer, id string) string {
 	return "acmeca-" + issuer.Name + "-" + id
 }
 
-// certManagerSecret is the Secret that an Issuer of cert-manager refers to. It has the HMAC key as base64url text.
+// certManagerSecret returns the Secret that an Issuer of cert-manager refers to. It has the HMAC key as base64url text.
 func certManagerSecret(issuer *v1alpha1.AcmeIssuer, id, hmac string) map[string]any {
 	return map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -160,7 +160,7 @@ func newEABList(o *options) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "list [ISSUER]",
-		Short: "List external account keys: which are used, by whom, and what they allow",
+		Short: "List external account keys, with their state, account and restrictions",
 		Args:  cobra.MaximumNArgs(1), ValidArgsFunction: o.completing(completeIssuers),
 		RunE: o.run(func(ctx context.Context, args []string) error {
 			keys, err := o.externalKeys(ctx, args, all)
@@ -171,7 +171,7 @@ func newEABList(o *options) *cobra.Command {
 				return err
 			}
 			if len(keys) == 0 {
-				o.say(o.ErrOut, "No external account keys here; kubectl acme eab create makes one.")
+				o.say(o.ErrOut, "No external account keys found; kubectl acme eab create makes one.")
 				return nil
 			}
 			s := o.screen()
@@ -203,13 +203,13 @@ func newEABRevoke(o *options) *cobra.Command {
 	var accounts bool
 	cmd := &cobra.Command{
 		Use:   "revoke KEY-ID",
-		Short: "Remove a key, so that it binds no more accounts",
-		Long: `Remove a key, so that it binds no more accounts. Those that it has bound go on; they are named, and --accounts ends
-them too.`,
+		Short: "Delete a key, so that it binds no more accounts",
+		Long: `Delete a key, so that it binds no more accounts. The accounts that it has bound are listed and stay valid, unless
+--accounts deactivates them.`,
 		Example: "  kubectl acme eab revoke team-a --accounts",
 		Args:    cobra.ExactArgs(1),
 		ValidArgsFunction: o.completing(func(ctx context.Context, o *options) []string {
-			keys, _ := o.externalKeys(ctx, nil, false) // none where they can't be read
+			keys, _ := o.externalKeys(ctx, nil, false) // an error means no completion
 			var ids []string
 			for _, key := range keys {
 				ids = append(ids, view.Clean(key.ID))
@@ -224,8 +224,8 @@ them too.`,
 			return o.revokeEAB(ctx, issuer, args[0], accounts)
 		}),
 	}
-	cmd.Flags().StringVar(&issuerName, "issuer", "", "the issuer that the key is of")
-	cmd.Flags().BoolVar(&accounts, "accounts", false, "end the accounts that the key has bound, too")
+	cmd.Flags().StringVar(&issuerName, "issuer", "", "issuer of the key")
+	cmd.Flags().BoolVar(&accounts, "accounts", false, "also deactivate the accounts that the key has bound")
 	o.complete(cmd, "issuer", completeIssuers)
 	o.addYes(cmd)
 	return cmd
@@ -234,7 +234,7 @@ them too.`,
 func (o *options) revokeEAB(ctx context.Context, issuer *v1alpha1.AcmeIssuer, id string, accounts bool) error {
 	name, ok := v1alpha1.ExternalAccountKeySecret(issuer.Name, id)
 	if !ok {
-		return fmt.Errorf("%q is no key id", id)
+		return fmt.Errorf("%q is not a valid key id", id)
 	}
 	secret, err := get[corev1.Secret](ctx, o, name)
 	if err != nil {
@@ -247,9 +247,9 @@ func (o *options) revokeEAB(ctx context.Context, issuer *v1alpha1.AcmeIssuer, id
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("Remove the external account key %s of issuer %s?", id, issuer.Name)
+	question := fmt.Sprintf("Delete the external account key %s of issuer %s?", id, issuer.Name)
 	if accounts && len(bound) > 0 {
-		question = fmt.Sprintf("Remove the external account key %s of issuer %s, and end the %d accounts that it bound?", id, issuer.Name, len(bound))
+		question = fmt.Sprintf("Delete the external account key %s of issuer %s, and deactivate the %d accounts that it bound?", id, issuer.Name, len(bound))
 	}
 	if err := o.confirm(ctx, "%s", question); err != nil {
 		return err
@@ -257,23 +257,23 @@ func (o *options) revokeEAB(ctx context.Context, issuer *v1alpha1.AcmeIssuer, id
 	if err := o.kube.Delete(ctx, secret, client.Preconditions{UID: &secret.UID}); err != nil {
 		return err
 	}
-	o.say(o.Out, "External account key %s is removed", id)
+	o.say(o.Out, "External account key %s is deleted", id)
 	var errs []error
 	for i := range bound {
 		account := &bound[i]
 		if !accounts {
-			o.say(o.Out, "account %s, which it bound, goes on; kubectl acme deactivate account/%s ends it", account.Name, account.Name)
+			o.say(o.Out, "account %s, bound by the key, stays valid; kubectl acme deactivate account/%s deactivates it", account.Name, account.Name)
 			continue
 		}
 		errs = append(errs, o.kube.Patch(ctx, account, client.RawPatch(types.MergePatchType, []byte(endPatch)), client.FieldOwner(fieldManager)))
-		o.say(o.Out, "account %s, which it bound, is ended", account.Name)
+		o.say(o.Out, "account %s, bound by the key, is deactivated", account.Name)
 	}
 	return errors.Join(errs...)
 }
 
-// boundBy finds the accounts that a key has bound, and that haven't ended.
+// boundBy returns the accounts that a key has bound and that are still valid.
 func (o *options) boundBy(ctx context.Context, issuer, id string) ([]v1alpha1.AcmeAccount, error) {
-	p := o.progress("looking for accounts that the key has bound")
+	p := o.progress("searching accounts bound by the key")
 	defer p.stop()
 	var bound []v1alpha1.AcmeAccount
 	visit := func(list *v1alpha1.AcmeAccountList) bool {

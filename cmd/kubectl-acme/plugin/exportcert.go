@@ -18,7 +18,7 @@ func newExportCert(o *options) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "export-cert NAME|SERIAL|DNS-NAME",
-		Short: "Write an order's certificate, or the chain that it came with",
+		Short: "Write the certificate of an order, or its chain",
 		Example: `  kubectl acme export-cert shop.example --full-chain > tls.crt
   kubectl acme export-cert b7m2k0p9u1 -o der --file shop.der`,
 		Args:              cobra.ExactArgs(1),
@@ -35,21 +35,21 @@ func newExportCert(o *options) *cobra.Command {
 			return o.writeTo(file, text, o.output == "der")
 		}),
 	}
-	cmd.Flags().BoolVar(&full, "full-chain", false, "with the CA certificates above it, but for the root")
-	cmd.Flags().StringVar(&file, "file", "", "the file to write; standard output without it")
+	cmd.Flags().BoolVar(&full, "full-chain", false, "include the intermediate CA certificates")
+	cmd.Flags().StringVar(&file, "file", "", "file to write (default standard output)")
 	o.addOutput(cmd, "pem", "der")
 	return cmd
 }
 
-// exported is the certificate as text or bytes. It is encoded anew, so that nothing but certificates can be in it.
+// exported returns the certificate in PEM or DER. It encodes the parsed certificates, so the output has nothing else.
 func exported(order *v1alpha1.AcmeOrder, full, der bool) ([]byte, error) {
 	chain := view.Certificates(order.Status.Certificate)
 	if len(chain) == 0 {
-		return nil, fmt.Errorf("%s has no certificate: it is %s (kubectl acme why %s)", describeOrder(order), order.Status.State, order.Name)
+		return nil, fmt.Errorf("%s has no certificate: it is %s (run kubectl acme why %s)", describeOrder(order), order.Status.State, order.Name)
 	}
 	if der {
 		if full {
-			return nil, errors.New("DER holds one certificate: leave out --full-chain")
+			return nil, errors.New("DER holds only one certificate: omit --full-chain")
 		}
 		return chain[0].Raw, nil
 	}
@@ -68,7 +68,7 @@ func (o *options) writeTo(file string, text []byte, binary bool) error {
 		return os.WriteFile(file, text, 0o644) // certificates are public
 	}
 	if binary && isTerminal(o.Out) {
-		return errors.New("DER is not for terminals: say --file, or send it elsewhere")
+		return errors.New("refusing to write DER to a terminal: use --file, or redirect the output")
 	}
 	_, err := o.Out.Write(text)
 	return err

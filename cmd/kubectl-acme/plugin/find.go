@@ -24,17 +24,17 @@ import (
 )
 
 const (
-	// pageSize is how many objects are asked for at once, as kubectl does.
+	// pageSize is the number of objects in a page, as in kubectl.
 	pageSize = 500
-	// leanPageSize is that where the API server sends a line or the metadata of each. A page costs it as much as some
-	// thousand of them, so that few large pages are had in a fifth of the time; one is a megabyte.
+	// leanPageSize is the number of objects in a page of table rows or metadata. A page costs the API server as much as a few thousand
+	// rows, so large pages take a fifth of the time. A page has about 1 MB.
 	leanPageSize = 5000
 )
 
-// stateField is that of an order's state.
+// stateField is the selectable field of an order's state.
 const stateField = "status.state"
 
-// pages lists objects in pieces, until there are no more or visit has seen enough.
+// pages lists objects in pages until there are no more, or until visit returns false.
 func pages[T any, L interface {
 	*T
 	client.ObjectList
@@ -50,7 +50,7 @@ func pages[T any, L interface {
 	}
 }
 
-// issuer finds the issuer that a command is about: the one named, or the only one in the namespace.
+// issuer returns the issuer named by args, or the only issuer in the namespace.
 func (o *options) issuer(ctx context.Context, args []string) (*v1alpha1.AcmeIssuer, error) {
 	if len(args) > 0 && args[0] != "" {
 		issuer := &v1alpha1.AcmeIssuer{}
@@ -62,7 +62,7 @@ func (o *options) issuer(ctx context.Context, args []string) (*v1alpha1.AcmeIssu
 	}
 	switch len(all.Items) {
 	case 0:
-		return nil, fmt.Errorf("there is no AcmeIssuer in namespace %q: say where with -n%s", o.namespace, o.elsewhere(ctx))
+		return nil, fmt.Errorf("no AcmeIssuer in namespace %q: set the namespace with -n%s", o.namespace, o.elsewhere(ctx))
 	case 1:
 		return &all.Items[0], nil
 	}
@@ -70,10 +70,10 @@ func (o *options) issuer(ctx context.Context, args []string) (*v1alpha1.AcmeIssu
 	for _, issuer := range all.Items {
 		names = append(names, issuer.Name)
 	}
-	return nil, fmt.Errorf("namespace %q has several issuers, name one: %s", o.namespace, strings.Join(names, ", "))
+	return nil, fmt.Errorf("namespace %q has several issuers, choose one: %s", o.namespace, strings.Join(names, ", "))
 }
 
-// elsewhere tells of namespaces that have issuers, to whoever may know.
+// elsewhere lists the namespaces with issuers, if the user may list issuers.
 func (o *options) elsewhere(ctx context.Context) string {
 	var all v1alpha1.AcmeIssuerList
 	if err := o.kube.List(ctx, &all, client.Limit(pageSize)); err != nil || len(all.Items) == 0 {
@@ -84,13 +84,13 @@ func (o *options) elsewhere(ctx context.Context) string {
 		namespaces = append(namespaces, issuer.Namespace)
 	}
 	slices.Sort(namespaces)
-	return " (there are some in " + strings.Join(slices.Compact(namespaces), ", ") + ")"
+	return " (found in " + strings.Join(slices.Compact(namespaces), ", ") + ")"
 }
 
 var serialText = regexp.MustCompile(`^(0[xX])?[0-9a-fA-F]{2}([: ]?[0-9a-fA-F]{1,2}){3,19}$`)
 
-// order finds an order: by its name, by its certificate's serial number, as a file with the certificate, or, the newest
-// one, by a name that it is for.
+// order finds an order by its name, by its certificate's serial number or file, or by an identifier. Of several orders for an identifier it
+// returns the newest.
 func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, error) {
 	what = strings.TrimPrefix(strings.TrimPrefix(what, "order/"), "acmeorder/")
 	if order, err := get[v1alpha1.AcmeOrder](ctx, o, what); order != nil || err != nil {
@@ -108,7 +108,7 @@ func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, 
 		if len(found.Items) > 0 {
 			return &found.Items[0], nil
 		}
-		return nil, fmt.Errorf("no order in namespace %q has a certificate with the serial number %s", o.namespace, serial)
+		return nil, fmt.Errorf("no order in namespace %q has a certificate with serial number %s", o.namespace, serial)
 	}
 	if isIdentifier(what) {
 		orders, err := o.ordersFor(ctx, false, what, nil)
@@ -119,10 +119,11 @@ func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, 
 			return &orders[0], nil
 		}
 	}
-	return nil, fmt.Errorf("namespace %q has no order %q, nor is that a serial number, a certificate's file, or a name that a certificate was ordered for", o.namespace, what)
+	return nil, fmt.Errorf("namespace %q has no order %q, and that is no serial number, certificate file or ordered name either", o.namespace, what)
 }
 
-// serialOf reads a serial number, or that of the first certificate in a file, as orders have it; "" if it is neither.
+// serialOf returns a serial number in the form of status.serial. what is a serial number, or a file of which the first certificate
+// counts; the result is "" if it is neither.
 func serialOf(what string) (string, error) {
 	text, err := os.ReadFile(what)
 	if err != nil {
@@ -144,18 +145,18 @@ func serialOf(what string) (string, error) {
 	}
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return "", fmt.Errorf("%s holds no certificate: %w", what, err)
+		return "", fmt.Errorf("%s has no certificate: %w", what, err)
 	}
 	return hex.EncodeToString(certificate.SerialNumber.Bytes()), nil
 }
 
-// isIdentifier says whether text looks like a DNS name or an address, and not like an object's name.
+// isIdentifier reports whether text looks like a DNS name or an address instead of an object name.
 func isIdentifier(what string) bool {
 	_, err := netip.ParseAddr(what)
 	return err == nil || strings.Contains(what, ".")
 }
 
-// identifierOf gives a name or an address in the form that objects have it.
+// identifierOf returns the normalized identifier for a DNS name or address.
 func identifierOf(what string) (v1alpha1.Identifier, error) {
 	id := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(what, ".")}
 	if _, err := netip.ParseAddr(what); err == nil {
@@ -168,8 +169,8 @@ func identifierOf(what string) (v1alpha1.Identifier, error) {
 	return v1alpha1.Identifier(id), nil
 }
 
-// ordersFor finds the orders for a name, the newest first. Their state is looked at here: nearly all are in one, and having
-// the API server choose doubles its work.
+// ordersFor returns the orders for a name, the newest first. It filters by state itself: nearly all orders are valid, and a second field
+// selector doubles the API server's work.
 func (o *options) ordersFor(ctx context.Context, all bool, name string, fields client.MatchingFields) ([]v1alpha1.AcmeOrder, error) {
 	id, err := identifierOf(name)
 	if err != nil {
@@ -192,7 +193,7 @@ func (o *options) ordersFor(ctx context.Context, all bool, name string, fields c
 	return orders, nil
 }
 
-// fetch gets orders, but for those that are gone.
+// fetch reads orders, and skips those that were deleted.
 func (o *options) fetch(ctx context.Context, keys []client.ObjectKey) ([]v1alpha1.AcmeOrder, error) {
 	p := o.progress("reading orders")
 	defer p.stop()
@@ -216,7 +217,7 @@ func newestFirst(orders []v1alpha1.AcmeOrder) {
 	slices.SortStableFunc(orders, func(a, b v1alpha1.AcmeOrder) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
 }
 
-// get fetches an object that may be gone, or whose name may be none: then it is nil.
+// get returns an object, or nil if it does not exist or the name is invalid.
 func get[T any, O interface {
 	*T
 	client.Object
@@ -235,8 +236,8 @@ func get[T any, O interface {
 	return object, nil
 }
 
-// authorizationsOf are those of an order, in its order; nil stands for one that is gone. One whose client has yet to choose a
-// challenge isn't stored, and follows from the order.
+// authorizationsOf returns the authorizations of an order, in its order, with nil for a deleted one. An authorization is derived from the
+// order until its client has chosen a challenge.
 func (o *options) authorizationsOf(ctx context.Context, order *v1alpha1.AcmeOrder) ([]*v1alpha1.AcmeAuthorization, error) {
 	var all []*v1alpha1.AcmeAuthorization
 	for i, name := range order.Spec.Authorizations {
@@ -252,7 +253,7 @@ func (o *options) authorizationsOf(ctx context.Context, order *v1alpha1.AcmeOrde
 	return all, nil
 }
 
-// authorization finds one by its name, stored or awaited; nil where there is none.
+// authorization returns a stored or derived authorization by its name, or nil if there is none.
 func (o *options) authorization(ctx context.Context, name string) (*v1alpha1.AcmeAuthorization, error) {
 	authz, err := get[v1alpha1.AcmeAuthorization](ctx, o, name)
 	if authz != nil || err != nil {
@@ -269,13 +270,13 @@ func (o *options) authorization(ctx context.Context, name string) (*v1alpha1.Acm
 	return order.AwaitedAuthorization(i), nil
 }
 
-// withoutManagers leaves out what is of no use to a person.
+// withoutManagers removes the managed fields, which are of no use to a reader.
 func withoutManagers[O client.Object](object O) O {
 	object.SetManagedFields(nil)
 	return object
 }
 
-// typed says in an object what it is, which clients leave out.
+// typed sets the kind of an order, which clients leave empty.
 func typed(order *v1alpha1.AcmeOrder) *v1alpha1.AcmeOrder {
 	order.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "AcmeOrder"}
 	return withoutManagers(order)

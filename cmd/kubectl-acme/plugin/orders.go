@@ -12,10 +12,10 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
-// ordersShown is how many orders are shown unless more are asked for.
+// ordersShown is the default number of orders in a table.
 const ordersShown = 100
 
-// orderFilter is which orders are wanted.
+// orderFilter selects orders.
 type orderFilter struct {
 	all                    bool
 	state, account, issuer string
@@ -27,18 +27,18 @@ func newOrders(o *options) *cobra.Command {
 	var f orderFilter
 	cmd := &cobra.Command{
 		Use:   "orders",
-		Short: "List orders, the newest first",
+		Short: "List orders, newest first",
 		Example: `  kubectl acme orders --state invalid
   kubectl acme orders --dns-name shop.example -o wide`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, _ []string) error { return o.orders(ctx, f) }),
 	}
 	addAllNamespaces(cmd, &f.all)
-	cmd.Flags().StringVar(&f.state, "state", "", "only those in this state")
-	cmd.Flags().StringVar(&f.account, "account", "", "only those of this account")
-	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only those of this issuer")
-	cmd.Flags().StringVar(&f.name, "dns-name", "", "only those for this name or address")
-	cmd.Flags().IntVar(&f.limit, "limit", ordersShown, "how many of the newest are shown; 0 for all")
+	cmd.Flags().StringVar(&f.state, "state", "", "only orders in this state")
+	cmd.Flags().StringVar(&f.account, "account", "", "only orders of this account")
+	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only orders of this issuer")
+	cmd.Flags().StringVar(&f.name, "dns-name", "", "only orders for this name or address")
+	cmd.Flags().IntVar(&f.limit, "limit", ordersShown, "number of orders to show; 0 shows all")
 	o.addOutput(cmd, "wide", "json", "yaml", "name")
 	o.complete(cmd, "state", fixed("pending", "ready", "processing", "valid", "invalid"))
 	o.complete(cmd, "issuer", completeIssuers)
@@ -66,13 +66,13 @@ func (o *options) orders(ctx context.Context, f orderFilter) error {
 		return nil
 	}
 	if len(orders) == 0 {
-		o.say(o.ErrOut, "No such orders here.")
+		o.say(o.ErrOut, "No orders found.")
 		return nil
 	}
 	s := o.screen()
 	view.Orders(orders, f.all, o.output == "wide", s).Write(s)
 	if left > 0 {
-		o.say(o.ErrOut, "%d older ones aren't shown; --limit 0 shows all", left)
+		o.say(o.ErrOut, "%d older orders are not shown; --limit 0 shows all", left)
 	}
 	return nil
 }
@@ -87,8 +87,7 @@ func (f orderFilter) fields() client.MatchingFields {
 	return fields
 }
 
-// newest gives the newest orders that are wanted, and how many more there are. Where there are many, only those that are
-// shown are read in full.
+// newest returns the newest selected orders, and the number of the others. If there are many, only the returned ones are read in full.
 func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.AcmeOrder, left int, err error) {
 	if f.name != "" {
 		if orders, err = o.ordersFor(ctx, f.all, f.name, f.fields()); err != nil {
@@ -125,7 +124,7 @@ func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.
 	return orders, left, err
 }
 
-// cut leaves the first ones, and counts the others.
+// cut returns the first orders up to the limit, and the number of the others.
 func (f orderFilter) cut(orders []v1alpha1.AcmeOrder) ([]v1alpha1.AcmeOrder, int, error) {
 	if f.limit <= 0 || len(orders) <= f.limit {
 		return orders, 0, nil
@@ -133,7 +132,7 @@ func (f orderFilter) cut(orders []v1alpha1.AcmeOrder) ([]v1alpha1.AcmeOrder, int
 	return orders[:f.limit], len(orders) - f.limit, nil
 }
 
-// lighten drops what a table doesn't show.
+// lighten drops the large fields that a table does not show.
 func lighten(order *v1alpha1.AcmeOrder) {
 	order.ManagedFields, order.Spec.CSR, order.Spec.Finalization, order.Status.Certificate = nil, "", nil, ""
 }
@@ -141,9 +140,9 @@ func lighten(order *v1alpha1.AcmeOrder) {
 func newOrder(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "order NAME|SERIAL|FILE|DNS-NAME",
-		Short: "Show an order as a tree: its authorizations, their challenges, and what was seen from where",
+		Short: "Show an order as a tree of authorizations, challenges and validation records",
 		Example: `  kubectl acme order b7m2k0p9u1
-  kubectl acme order shop.example      # the newest one for that name
+  kubectl acme order shop.example      # the newest order for that name
   kubectl acme order tls.crt`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: o.completing(completeOrders),
@@ -159,7 +158,7 @@ func newOrder(o *options) *cobra.Command {
 	return cmd
 }
 
-// orderParts is an order with what belongs to it.
+// orderParts is an order with its account and authorizations.
 type orderParts struct {
 	Order          *v1alpha1.AcmeOrder           `json:"order"`
 	Account        *v1alpha1.AcmeAccount         `json:"account"`

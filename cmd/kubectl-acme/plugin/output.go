@@ -12,22 +12,22 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// addOutput adds -o with the formats that a command has.
+// addOutput adds the flag -o with the given formats.
 func (o *options) addOutput(cmd *cobra.Command, formats ...string) {
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "output format: "+strings.Join(formats, ", "))
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if o.output == "" || slices.Contains(formats, o.output) {
 			return nil
 		}
-		return fmt.Errorf("there is no output format %q here; these are: %s", o.output, strings.Join(formats, ", "))
+		return fmt.Errorf("unknown output format %q; use one of: %s", o.output, strings.Join(formats, ", "))
 	}
 	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return formats, cobra.ShellCompDirectiveNoFileComp
 	}
-	cmd.RegisterFlagCompletionFunc("output", complete) //nolint:errcheck // the flag is there
+	cmd.RegisterFlagCompletionFunc("output", complete) //nolint:errcheck // the flag exists
 }
 
-// structured writes a value as JSON or YAML, if that was asked for.
+// structured writes a value as JSON or YAML, and reports whether -o asked for it.
 func (o *options) structured(value any) (done bool, err error) {
 	switch o.output {
 	case "json":
@@ -60,8 +60,7 @@ func writeYAML(w io.Writer, value any) error {
 	return err
 }
 
-// visible replaces the marks that change the direction of writing, which YAML's encoder takes for printable. JSON has them
-// as they are.
+// visible replaces format characters, such as those that change the direction of text. YAML's encoder writes them as they are.
 func visible(r rune) rune {
 	if unicode.Is(unicode.Cf, r) {
 		return '?'
@@ -69,9 +68,9 @@ func visible(r rune) rune {
 	return r
 }
 
-// escape writes as JSON escapes what encoding/json leaves and a terminal could obey: DEL, the C1 controls, marks that
-// change the direction of writing. In JSON text they stand in strings alone. YAML's encoder escapes controls by itself, but
-// reads none that aren't.
+// escape writes control and format characters as JSON escapes if encoding/json leaves them: DEL, C1 controls, and characters that change the
+// direction of text. A terminal could obey them. In JSON text they occur only in strings. YAML's encoder escapes controls itself, but its
+// parser refuses unescaped ones.
 func escape(text string) string {
 	var out strings.Builder
 	for _, r := range text {
@@ -84,7 +83,7 @@ func escape(text string) string {
 	return out.String()
 }
 
-// indented writes each line two columns in.
+// indented indents each line by two columns.
 type indented struct{ io.Writer }
 
 func (i *indented) Write(text []byte) (int, error) {

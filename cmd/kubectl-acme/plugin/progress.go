@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// progressAfter is how long something may take without a word.
+	// progressAfter is the time before progress is shown.
 	progressAfter = time.Second
-	// progressEvery is how often a terminal, and progressLines how often a file, gets news.
+	// progressEvery is the period of updates on a terminal, progressLines that of lines in a file.
 	progressEvery = 200 * time.Millisecond
 	progressLines = 10 * time.Second
 )
 
-// progress shows on standard error what is being done, once that takes longer than a second.
+// progress shows the current task on standard error if it takes longer than progressAfter.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -25,7 +25,7 @@ type progress struct {
 	mu    sync.Mutex
 	task  string
 	count int
-	all   int // 0 where it isn't known
+	all   int // 0 if unknown
 }
 
 func (o *options) progress(task string) *progress {
@@ -34,7 +34,7 @@ func (o *options) progress(task string) *progress {
 	return p
 }
 
-// add counts what has been done, and how much is left where that is known.
+// add counts n more objects. left is the number of remaining ones, or nil if unknown.
 func (p *progress) add(n int, left *int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

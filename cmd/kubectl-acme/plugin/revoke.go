@@ -28,11 +28,11 @@ func newRevoke(o *options) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "revoke [NAME|SERIAL|FILE ...]",
-		Short: "Revoke certificates, and wait until they are in the CRL",
-		Long: `Revoke certificates: by the order's name, by serial number, by a file with the certificate (PEM or DER), or with
---dns-name all that are valid for a name, after asking.
+		Short: "Revoke certificates, and wait until the CRL lists them",
+		Long: `Revoke certificates by order name, serial number, or certificate file (PEM or DER). With --dns-name, revoke all
+certificates that are valid for a name, after a confirmation. Revocation cannot be undone.
 
-The order notes who asked, in the annotation ` + v1alpha1.RevokedByAnnotation + `. It can't be taken back.`,
+The order records the user in the annotation ` + v1alpha1.RevokedByAnnotation + `.`,
 		Example: `  kubectl acme revoke b7m2k0p9u1 --reason keyCompromise
   kubectl acme revoke tls.crt --reason superseded
   kubectl acme revoke --dns-name shop.example`,
@@ -53,9 +53,9 @@ The order notes who asked, in the annotation ` + v1alpha1.RevokedByAnnotation + 
 			return errors.Join(errs...)
 		}),
 	}
-	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, by RFC 5280's name or number: "+strings.Join(reasonNames(), ", "))
+	cmd.Flags().StringVar(&reason, "reason", "unspecified", "reason, by its name or number in RFC 5280: "+strings.Join(reasonNames(), ", "))
 	cmd.Flags().StringVar(&name, "dns-name", "", "revoke all certificates that are valid for this name or address")
-	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the CRL")
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "maximum time to wait for the CRL")
 	o.complete(cmd, "reason", fixed(reasonNames()...))
 	o.addYes(cmd)
 	return cmd
@@ -69,28 +69,28 @@ func reasonNames() []string {
 	return names
 }
 
-// parseReason takes a reason by name, in any case, or by number.
+// parseReason parses the name of a reason, in any case, or its number.
 func parseReason(text string) (int, error) {
 	for code, name := range acme.RevocationReasonNames {
 		if strings.EqualFold(name, text) || strconv.Itoa(code) == text {
 			return code, nil
 		}
 	}
-	return 0, fmt.Errorf("there is no reason %q to revoke; these are: %s", text, strings.Join(reasonNames(), ", "))
+	return 0, fmt.Errorf("unknown reason %q; use one of: %s", text, strings.Join(reasonNames(), ", "))
 }
 
-// toRevoke finds what a person means, and asks where a name means more than they may know.
+// toRevoke returns the orders to revoke. It asks for confirmation if they are selected by a DNS name, which may select more than expected.
 func (o *options) toRevoke(ctx context.Context, args []string, name string) ([]v1alpha1.AcmeOrder, error) {
 	switch {
 	case name == "" && len(args) == 0:
-		return nil, errors.New("say what to revoke: an order, a serial number, a certificate's file, or --dns-name")
+		return nil, errors.New("name an order, a serial number or a certificate file to revoke, or use --dns-name")
 	case name != "" && len(args) > 0:
-		return nil, errors.New("either name what to revoke, or say --dns-name")
+		return nil, errors.New("use either arguments or --dns-name, not both")
 	case name == "":
 		var orders []v1alpha1.AcmeOrder
 		for _, arg := range args {
 			if serial, err := serialOf(arg); err == nil && serial == "" && isIdentifier(arg) {
-				return nil, fmt.Errorf("%q looks like a DNS name or address: say --dns-name %s", arg, arg)
+				return nil, fmt.Errorf("%q looks like a DNS name or address: use --dns-name %s", arg, arg)
 			}
 			order, err := o.order(ctx, arg)
 			if err != nil {
@@ -108,18 +108,18 @@ func (o *options) toRevoke(ctx context.Context, args []string, name string) ([]v
 		return view.OrderState(&order, o.now()) != string(acme.StateValid)
 	})
 	if len(orders) == 0 {
-		return nil, fmt.Errorf("no certificate for %s is valid in namespace %q", name, o.namespace)
+		return nil, fmt.Errorf("no valid certificate for %s in namespace %q", name, o.namespace)
 	}
 	s := o.screen()
 	s.Writer = o.ErrOut
 	view.Orders(orders, false, true, s).Write(s)
-	return orders, o.confirm(ctx, "Revoke these %d certificates for %s? That can't be taken back.", len(orders), name)
+	return orders, o.confirm(ctx, "Revoke these %d certificates for %s? This cannot be undone.", len(orders), name)
 }
 
 func (o *options) revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int, timeout time.Duration) error {
 	switch {
 	case order.Status.RevokedAt != nil:
-		o.say(o.Out, "%s was revoked at %s already", describeOrder(order), view.Time(order.Status.RevokedAt.Time))
+		o.say(o.Out, "%s was already revoked at %s", describeOrder(order), view.Time(order.Status.RevokedAt.Time))
 		return nil
 	case order.Status.State != acme.StateValid:
 		return fmt.Errorf("%s has no certificate: it is %s", describeOrder(order), order.Status.State)
@@ -128,14 +128,14 @@ func (o *options) revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason 
 		return err
 	}
 	if err := await(ctx, o, order, timeout, "waiting for the controllers to revoke "+order.Name, revoked); err != nil {
-		return fmt.Errorf("%s: %w; the request stands, and is carried out when the controllers run", order.Name, err)
+		return fmt.Errorf("%s: %w; the request is stored, and the controllers process it when they run", order.Name, err)
 	}
 	o.say(o.Out, "%s: certificate %s is revoked (%s)", describeOrder(order), order.Status.Serial, view.ReasonName(reason))
 	return o.awaitCRL(ctx, order, timeout)
 }
 
-// askToRevoke writes the request into the order. It replaces one by a client that was refused; the version keeps it from
-// replacing one that the person hasn't seen.
+// askToRevoke writes the request into the order. It replaces a client's refused request. The resourceVersion makes it fail if the order has
+// changed since the user saw it.
 func (o *options) askToRevoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
@@ -152,7 +152,7 @@ func (o *options) askToRevoke(ctx context.Context, order *v1alpha1.AcmeOrder, re
 
 func revoked(order *v1alpha1.AcmeOrder) (bool, error) {
 	if p := revocationProblem(order); p != nil {
-		return false, fmt.Errorf("it was refused: %s: %s", p.Type, p.Detail)
+		return false, fmt.Errorf("refused: %s: %s", p.Type, p.Detail)
 	}
 	return order.Status.RevokedAt != nil, nil
 }
@@ -165,7 +165,7 @@ func revocationProblem(order *v1alpha1.AcmeOrder) *v1alpha1.Problem {
 	return handled.Problem
 }
 
-// awaitCRL waits until verifiers can know. Who may not read ConfigMaps is told that it will be so.
+// awaitCRL waits until the CRL lists the certificate. A user who may not read ConfigMaps gets a message instead.
 func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeout time.Duration) error {
 	serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
 	if !ok || order.Status.CRL == "" {
@@ -177,15 +177,15 @@ func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeo
 	err := await(ctx, o, list, timeout, "waiting for CRL "+order.Status.CRL, func(list *corev1.ConfigMap) (bool, error) {
 		crl, err := x509.ParseRevocationList(list.BinaryData[v1alpha1.CRLField])
 		if err != nil {
-			return false, nil //nolint:nilerr // it is mended, or time runs out
+			return false, nil //nolint:nilerr // the controllers repair it, or the wait times out
 		}
 		number = fmt.Sprint(crl.Number)
 		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
 	})
 	if err != nil {
-		o.say(o.ErrOut, "It isn't known whether the CRL has it yet (%v)", err)
+		o.say(o.ErrOut, "Cannot tell whether the CRL lists it yet (%v)", err)
 		return nil
 	}
-	o.say(o.Out, "It is in CRL %s, number %s", order.Status.CRL, number)
+	o.say(o.Out, "CRL %s, number %s, lists it", order.Status.CRL, number)
 	return nil
 }

@@ -31,14 +31,13 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
-// CompletionName is what kubectl looks for on the PATH to complete this plugin's arguments. A link of that name to the
-// plugin is enough.
+// CompletionName is the program that kubectl runs to complete this plugin's arguments. A link of that name to the plugin is enough.
 const CompletionName = "kubectl_complete-acme"
 
-// fieldManager is who the API server records as the writer.
+// fieldManager is the field manager of the plugin's writes.
 const fieldManager = "kubectl-acme"
 
-// Main runs the plugin with the arguments of a process, and gives its exit code.
+// Main runs the plugin with the arguments of a process, and returns its exit code.
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -57,7 +56,7 @@ func Main(args []string) int {
 	return 0
 }
 
-// options is what all commands share: the flags of every kubectl command, and what is made of them.
+// options are shared by all commands: kubectl's common flags, and the clients made from them.
 type options struct {
 	genericiooptions.IOStreams
 	flags  *genericclioptions.ConfigFlags
@@ -70,19 +69,19 @@ type options struct {
 	now       func() time.Time
 }
 
-// NewCommand makes the plugin's command.
+// NewCommand returns the plugin's root command.
 func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	o := &options{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), now: time.Now}
 	root := &cobra.Command{
 		Use:          "acme",
-		Short:        "See to acmeca, the ACME CA in this cluster",
+		Short:        "Manage acmeca, the ACME CA in this cluster",
 		SilenceUsage: true, SilenceErrors: true,
 		Version:     version(),
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl acme"},
-		Long: `See to acmeca, the ACME CA in this cluster.
+		Long: `Manage acmeca, the ACME CA in this cluster.
 
-Names are those of the objects that kubectl get acme shows. Where a command wants an issuer and the namespace has one
-alone, it needn't be named.`,
+Names are the object names that kubectl get acme lists. A command that needs an issuer uses the only one in the
+namespace by default.`,
 	}
 	root.SetIn(o.In)
 	root.SetOut(o.Out)
@@ -93,14 +92,14 @@ alone, it needn't be named.`,
 		newRevoke(o), newDeactivate(o), newRotate(o), newEAB(o),
 		newTrust(o), newDirectory(o), newCertManagerIssuer(o), newExportCert(o),
 	)
-	root.RegisterFlagCompletionFunc("namespace", o.completing(completeNamespaces)) //nolint:errcheck // the flag is there
+	root.RegisterFlagCompletionFunc("namespace", o.completing(completeNamespaces)) //nolint:errcheck // the flag exists
 	return root
 }
 
-// released is the version of a release, set by the linker.
+// released is the version of a release; the linker sets it.
 var released string
 
-// version is that of the release, or of the module, which `go install` knows.
+// version returns the version of the release, or of the module if it was built by `go install`.
 func version() string {
 	if released != "" {
 		return released
@@ -111,7 +110,7 @@ func version() string {
 	return "(devel)"
 }
 
-// connect makes the client of what the flags say.
+// connect creates the client from the flags.
 func (o *options) connect() error {
 	if o.kube != nil {
 		return nil
@@ -121,7 +120,7 @@ func (o *options) connect() error {
 		return err
 	}
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = 50, 300 // as kubectl's own
+	config.QPS, config.Burst = 50, 300 // as in kubectl
 	config.UserAgent = fieldManager + "/" + version()
 	config.WarningHandler = rest.NoWarnings{}
 	if o.namespace, _, err = o.flags.ToRawKubeConfigLoader().Namespace(); err != nil {
@@ -136,7 +135,7 @@ func (o *options) connect() error {
 	return err
 }
 
-// kinds are those that the plugin has to do with. They are known beforehand, so that the API server needn't be asked.
+// kinds returns the kinds that the plugin uses. They are fixed, so that discovery needs no requests.
 func kinds() (*runtime.Scheme, meta.RESTMapper, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme), eventsv1.AddToScheme(scheme), authenticationv1.AddToScheme(scheme)); err != nil {
@@ -155,7 +154,7 @@ func kinds() (*runtime.Scheme, meta.RESTMapper, error) {
 	return scheme, mapper, nil
 }
 
-// run makes of a function a command's own, which is called with a client.
+// run adapts a function to cobra. The function is called with the client connected.
 func (o *options) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.connect(); err != nil {
@@ -165,7 +164,7 @@ func (o *options) run(f func(ctx context.Context, args []string) error) func(*co
 	}
 }
 
-// screen is standard output, with colours where it is a terminal that has some, and nobody has said no (no-color.org).
+// screen returns standard output, with colours if it is a terminal that supports them and NO_COLOR is unset (no-color.org).
 func (o *options) screen() view.Screen {
 	_, refused := os.LookupEnv("NO_COLOR")
 	if os.Getenv("NO_COLOR") == "" {
@@ -179,7 +178,7 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// who is the person, as the API server knows them.
+// who returns the user's name, as the API server authenticates it.
 func (o *options) who(ctx context.Context) string {
 	review := &authenticationv1.SelfSubjectReview{}
 	if err := o.kube.Create(ctx, review); err != nil {
@@ -188,7 +187,7 @@ func (o *options) who(ctx context.Context) string {
 	return view.Clean(review.Status.UserInfo.Username)
 }
 
-// objectKey names an object of the namespace.
+// objectKey returns the key of an object in the namespace.
 func (o *options) objectKey(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: o.namespace, Name: name}
 }

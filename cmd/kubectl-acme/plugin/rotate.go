@@ -16,7 +16,7 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
-// rotation is how a key is to be replaced.
+// rotation are the options of a rotation.
 type rotation struct {
 	timeout     time.Duration
 	renew       bool
@@ -27,15 +27,15 @@ func newRotate(o *options) *cobra.Command {
 	var r rotation
 	cmd := &cobra.Command{
 		Use:   "rotate intermediate|root [ISSUER]",
-		Short: "Replace a CA key that the operator made, ahead of time",
-		Long: `Replace a CA key that the operator made, ahead of time.
+		Short: "Replace a CA key of the operator ahead of time",
+		Long: `Replace a CA key of the operator ahead of time.
 
-A new intermediate signs from then on; the old one's certificates stay valid, and it goes on signing CRLs for them. A
-new root is published in the trust bundle first, and signs only after spec.ca.selfSigned.rootOverlap, so that clients
-have it by then.
+A new intermediate signs at once. Certificates of the old intermediate stay valid, and it still signs their CRLs. A new
+root is first published in the trust bundle, and signs after spec.ca.selfSigned.rootOverlap, so that clients can install
+it in time.
 
-A key that somebody else may have signs no more, but what they signed with it still verifies. --renew has clients replace
-what the old intermediate issued, ahead of time: those that ask for renewal information (RFC 9773) are told so.`,
+After a key compromise, certificates signed with the old key still verify. With --renew, clients that support renewal
+information (RFC 9773) are told to renew all certificates of the old intermediate.`,
 		Example: `  kubectl acme rotate intermediate
   kubectl acme rotate intermediate --renew --explanation-url https://status.corp.example/ca
   kubectl acme rotate root default -n acmeca-system`,
@@ -52,23 +52,23 @@ what the old intermediate issued, ahead of time: those that ask for renewal info
 				return err
 			}
 			if issuer.Spec.CA.SelfSigned == nil {
-				return fmt.Errorf("the CA of issuer %s is one that you bring: replace it in its Secret, and name the old one in spec.ca.retired", issuer.Name)
+				return fmt.Errorf("issuer %s uses your own CA: replace it in its Secret, and list the old one in spec.ca.retired", issuer.Name)
 			}
 			switch args[0] {
 			case "intermediate":
 				return o.rotateIntermediate(ctx, issuer, r)
 			case "root":
 				if r.renew {
-					return errors.New("a new root signs only after spec.ca.selfSigned.rootOverlap, and clients are told to renew then by themselves: --renew is for an intermediate")
+					return errors.New("--renew is for an intermediate: a new root signs only after spec.ca.selfSigned.rootOverlap, and clients are then told to renew automatically")
 				}
 				return o.rotateRoot(ctx, issuer, r.timeout)
 			}
-			return fmt.Errorf("%q can't be rotated: say intermediate or root", args[0])
+			return fmt.Errorf("cannot rotate %q: use intermediate or root", args[0])
 		}),
 	}
-	cmd.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to wait for the new key")
-	cmd.Flags().BoolVar(&r.renew, "renew", false, "have clients renew what was issued until now (sets spec.renewalInfo.renewIssuedBefore)")
-	cmd.Flags().StringVar(&r.explanation, "explanation-url", "", "with --renew, a page that tells people why (sets spec.renewalInfo.explanationURL)")
+	cmd.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "maximum time to wait for the new key")
+	cmd.Flags().BoolVar(&r.renew, "renew", false, "tell clients to renew all certificates issued until now (sets spec.renewalInfo.renewIssuedBefore)")
+	cmd.Flags().StringVar(&r.explanation, "explanation-url", "", "URL of a page that explains the renewal; needs --renew (sets spec.renewalInfo.explanationURL)")
 	o.addYes(cmd)
 	return cmd
 }
@@ -79,10 +79,10 @@ func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeI
 		before = c.SHA256
 	}
 	if r.explanation != "" && !r.renew {
-		return errors.New("--explanation-url is for --renew")
+		return errors.New("--explanation-url needs --renew")
 	}
 	if r.renew {
-		question = "Replace the intermediate of issuer %s, and have clients renew all that it has issued?"
+		question = "Replace the intermediate of issuer %s, and tell clients to renew all its certificates?"
 	}
 	if err := o.confirm(ctx, question, issuer.Name); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeI
 		return notRotated(issuer, err)
 	}
 	now := issuer.Status.IssuingCertificate
-	o.say(o.Out, "Issuer %s issues from a new intermediate: %s, until %s", issuer.Name, now.Subject, view.Time(now.NotAfter.Time))
+	o.say(o.Out, "Issuer %s issues from a new intermediate: %s, valid until %s", issuer.Name, now.Subject, view.Time(now.NotAfter.Time))
 	o.say(o.Out, "SHA-256 %s", now.SHA256)
 	if r.renew {
 		return o.haveRenewed(ctx, issuer, r.explanation)
@@ -106,8 +106,8 @@ func (o *options) rotateIntermediate(ctx context.Context, issuer *v1alpha1.AcmeI
 	return nil
 }
 
-// haveRenewed has clients renew what was issued until now. Times of issuance are whole seconds, so the one that isn't over
-// counts as well.
+// haveRenewed tells clients to renew all certificates issued until now. Times of issuance are whole seconds, so the current second is
+// included.
 func (o *options) haveRenewed(ctx context.Context, issuer *v1alpha1.AcmeIssuer, explanation string) error {
 	before := o.now().UTC().Truncate(time.Second).Add(time.Second)
 	info := map[string]any{"renewIssuedBefore": before.Format(time.RFC3339)}
@@ -119,15 +119,15 @@ func (o *options) haveRenewed(ctx context.Context, issuer *v1alpha1.AcmeIssuer, 
 		return err
 	}
 	if err := o.kube.Patch(ctx, issuer, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldManager)); err != nil {
-		return fmt.Errorf("the intermediate was replaced, but clients aren't told to renew: set spec.renewalInfo.renewIssuedBefore: %w", err)
+		return fmt.Errorf("the intermediate was replaced, but clients are not told to renew: set spec.renewalInfo.renewIssuedBefore: %w", err)
 	}
-	o.say(o.Out, "Clients that ask for renewal information (RFC 9773) are told to renew all that was issued before %s, over a twenty-fourth of its lifetime. Others renew when they would have.", view.Time(before))
+	o.say(o.Out, "Clients that support renewal information (RFC 9773) are told to renew all certificates issued before %s, spread over 1/24 of their lifetime. Other clients renew on their own schedule.", view.Time(before))
 	return nil
 }
 
 func (o *options) rotateRoot(ctx context.Context, issuer *v1alpha1.AcmeIssuer, timeout time.Duration) error {
 	before := len(view.Certificates(issuer.Status.CABundle))
-	if err := o.confirm(ctx, "Replace the root of issuer %s? All who trust it have to be given the new one.", issuer.Name); err != nil {
+	if err := o.confirm(ctx, "Replace the root of issuer %s? All clients that trust it must install the new root.", issuer.Name); err != nil {
 		return err
 	}
 	if err := o.annotate(ctx, issuer, v1alpha1.RotateRootAnnotation); err != nil {
@@ -143,11 +143,11 @@ func (o *options) rotateRoot(ctx context.Context, issuer *v1alpha1.AcmeIssuer, t
 	if issuer.Spec.CA.SelfSigned.RootOverlap != nil {
 		overlap = issuer.Spec.CA.SelfSigned.RootOverlap.Duration
 	}
-	o.say(o.Out, "The trust bundle of issuer %s has a new root. It signs after %s (spec.ca.selfSigned.rootOverlap): give the bundle to all who trust the old one until then (kubectl acme trust).", issuer.Name, overlap)
+	o.say(o.Out, "The trust bundle of issuer %s has a new root, which signs after %s (spec.ca.selfSigned.rootOverlap). Distribute the bundle to all clients before that (kubectl acme trust).", issuer.Name, overlap)
 	return nil
 }
 
-// annotate writes a new request to rotate, which any new text is.
+// annotate requests a rotation. Each new value of the annotation is a new request.
 func (o *options) annotate(ctx context.Context, issuer *v1alpha1.AcmeIssuer, annotation string) error {
 	request := o.now().UTC().Format(time.RFC3339Nano) + " by " + o.who(ctx)
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{annotation: request}}})
@@ -159,7 +159,7 @@ func (o *options) annotate(ctx context.Context, issuer *v1alpha1.AcmeIssuer, ann
 
 func notRotated(issuer *v1alpha1.AcmeIssuer, err error) error {
 	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
-		return fmt.Errorf("%w; issuer %s says: %s (%s)", err, issuer.Name, ready.Message, ready.Reason)
+		return fmt.Errorf("%w; the status of issuer %s is: %s (%s)", err, issuer.Name, ready.Message, ready.Reason)
 	}
 	return err
 }

@@ -20,26 +20,25 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// An order with its requests and certificate is some 10 kB, and there may be a hundred thousand. What is looked for among
-// all of them is looked for in less: in the rows of the table that kubectl shows, or in their metadata.
+// An order with its requests and certificate has about 10 kB, and there may be 100,000 orders. Searches over all of them read the rows of the
+// table that kubectl shows, or the metadata.
 
-// tableAccept asks for a list as the table of `kubectl get`.
+// tableAccept requests a list as the table of `kubectl get`.
 const tableAccept = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
-// The columns of the orders' table that are read.
+// The columns that are read.
 const (
 	nameColumn        = "Name"
 	identifiersColumn = "Identifiers"
 )
 
-// mentioning finds orders whose identifiers have a value somewhere in them: no index has the names of orders, so the API
-// server goes through all, and sends a line for each.
+// mentioning returns the orders whose identifiers contain a value. No index has the identifiers, so the API server sends a row for each order.
 func (o *options) mentioning(ctx context.Context, all bool, value string, selected client.MatchingFields) ([]client.ObjectKey, error) {
 	tables, err := tableClient(o.rest)
 	if err != nil {
 		return nil, err
 	}
-	p := o.progress("looking through orders for " + value)
+	p := o.progress("searching orders for " + value)
 	defer p.stop()
 	quoted, err := json.Marshal(value)
 	if err != nil {
@@ -49,7 +48,7 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 	for token := ""; ; {
 		request := tables.Get().Resource("acmeorders").SetHeader("Accept", tableAccept).Param("limit", fmt.Sprint(leanPageSize)).Param("continue", token)
 		if all {
-			request = request.Param("includeObject", string(metav1.IncludeMetadata)) // which has the namespace
+			request = request.Param("includeObject", string(metav1.IncludeMetadata)) // for the namespace
 		} else {
 			request = request.Namespace(o.namespace).Param("includeObject", string(metav1.IncludeNone))
 		}
@@ -76,14 +75,14 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 	}
 }
 
-// rowsWith finds the rows whose identifiers have a text in them.
+// rowsWith returns the rows whose identifiers contain a text.
 func (o *options) rowsWith(table *metav1.Table, text string, all bool) ([]client.ObjectKey, error) {
 	column := func(name string) int {
 		return slices.IndexFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool { return c.Name == name })
 	}
 	name, identifiers := column(nameColumn), column(identifiersColumn)
 	if name < 0 || identifiers < 0 {
-		return nil, errors.New("the CustomResourceDefinition of AcmeOrder has other columns than this plugin knows: use the plugin of the operator's version")
+		return nil, errors.New("this plugin does not know the columns of this AcmeOrder CustomResourceDefinition: use the plugin of the operator's version")
 	}
 	var found []client.ObjectKey
 	for _, row := range table.Rows {
@@ -110,7 +109,7 @@ func tableClient(config *rest.Config) (rest.Interface, error) {
 	return rest.RESTClientFor(config)
 }
 
-// newestKeys finds the newest orders, and counts the others, by their metadata.
+// newestKeys returns the keys of the newest orders, and the number of the others. It reads only metadata.
 func (o *options) newestKeys(ctx context.Context, limit int, opts []client.ListOption) (keys []client.ObjectKey, left int, err error) {
 	p := o.progress("listing orders")
 	defer p.stop()

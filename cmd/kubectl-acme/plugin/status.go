@@ -14,14 +14,14 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
-// countedToEnd is how many orders in a state are counted at most: more is as bad, or as good.
+// countedToEnd is the limit of the count of orders in a state.
 const countedToEnd = 10000
 
 func newStatus(o *options) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show issuers, their CA's expiry and CRL, and orders by state",
+		Short: "Show issuers, with CA expiry, CRL and orders by state",
 		Example: `  kubectl acme status -A
   kubectl acme status -n acmeca-system -o wide`,
 		Args: cobra.NoArgs,
@@ -33,10 +33,10 @@ func newStatus(o *options) *cobra.Command {
 }
 
 func addAllNamespaces(cmd *cobra.Command, all *bool) {
-	cmd.Flags().BoolVarP(all, "all-namespaces", "A", false, "look in all namespaces")
+	cmd.Flags().BoolVarP(all, "all-namespaces", "A", false, "use all namespaces")
 }
 
-// in selects the namespace, or all.
+// in selects the namespace, or all namespaces.
 func (o *options) in(all bool) client.InNamespace {
 	if all {
 		return ""
@@ -45,7 +45,7 @@ func (o *options) in(all bool) client.InNamespace {
 }
 
 func (o *options) status(ctx context.Context, all bool) error {
-	p := o.progress("looking at issuers")
+	p := o.progress("reading issuers")
 	defer p.stop()
 	st := view.Status{Issuers: []view.IssuerStatus{}, Orders: []view.OrderCounts{}}
 	var namespaces []string
@@ -76,15 +76,15 @@ func (o *options) status(ctx context.Context, all bool) error {
 	return nil
 }
 
-// crls are the CRL ConfigMaps of an issuer, as far as the person may read them.
+// crls returns the CRL ConfigMaps of an issuer, or none if the user may not list them.
 func (o *options) crls(ctx context.Context, issuer *v1alpha1.AcmeIssuer) []corev1.ConfigMap {
 	var found corev1.ConfigMapList
-	_ = o.kube.List(ctx, &found, client.InNamespace(issuer.Namespace), client.MatchingLabels{v1alpha1.IssuerLabel: issuer.Name}) // none are shown
+	_ = o.kube.List(ctx, &found, client.InNamespace(issuer.Namespace), client.MatchingLabels{v1alpha1.IssuerLabel: issuer.Name}) // an error shows none
 	return found.Items
 }
 
-// count counts a namespace's orders by state, without having them all sent: the API server says how many remain after the
-// first, and what isn't valid is few, found by its state, and asked for without its content.
+// count counts a namespace's orders by state without reading them all. The API server reports the number of orders after the first. Orders
+// in other states than valid are few: they are listed by state, with metadata alone.
 func (o *options) count(ctx context.Context, p *progress, namespace string) (view.OrderCounts, error) {
 	counts := view.OrderCounts{Namespace: namespace, ByState: map[acme.State]int{}, More: map[acme.State]bool{}}
 	list, err := o.metadata(ctx, client.InNamespace(namespace), client.Limit(1))
@@ -115,7 +115,7 @@ func (o *options) count(ctx context.Context, p *progress, namespace string) (vie
 	return counts, nil
 }
 
-// metadata lists orders without their content.
+// metadata lists the metadata of orders.
 func (o *options) metadata(ctx context.Context, opts ...client.ListOption) (*metav1.PartialObjectMetadataList, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeOrderList"))

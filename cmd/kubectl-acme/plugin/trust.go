@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
 )
 
-// trustRequest is where a CA bundle is to go.
+// trustRequest is the destination of a CA bundle.
 type trustRequest struct {
 	configMap, namespace string
 	install              bool
@@ -45,22 +45,22 @@ func newTrust(o *options) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&r.configMap, "to-configmap", "", "write the bundle into the key "+v1alpha1.TrustField+" of this ConfigMap")
-	cmd.Flags().StringVar(&r.namespace, "to-namespace", "", "the ConfigMap's namespace; the issuer's without it")
-	cmd.Flags().BoolVar(&r.install, "install", false, "have this machine trust the CA, by update-ca-certificates or trust, after asking")
-	cmd.Flags().StringVar(&r.anchors, "anchors", debianAnchors, "the directory that update-ca-certificates reads")
+	cmd.Flags().StringVar(&r.namespace, "to-namespace", "", "namespace of the ConfigMap (default the issuer's)")
+	cmd.Flags().BoolVar(&r.install, "install", false, "make this machine trust the CA with update-ca-certificates or trust, after a confirmation")
+	cmd.Flags().StringVar(&r.anchors, "anchors", debianAnchors, "directory that update-ca-certificates reads")
 	cmd.MarkFlagsMutuallyExclusive("to-configmap", "install")
 	o.complete(cmd, "to-namespace", completeNamespaces)
 	o.addYes(cmd)
 	return cmd
 }
 
-// debianAnchors is where Debian and those after it keep what an administrator adds.
+// debianAnchors is the directory for local CA certificates on Debian and its derivatives.
 const debianAnchors = "/usr/local/share/ca-certificates"
 
 func (o *options) trust(ctx context.Context, issuer *v1alpha1.AcmeIssuer, r trustRequest) error {
 	roots := view.Certificates(issuer.Status.CABundle)
 	if len(roots) == 0 {
-		return fmt.Errorf("issuer %s has no CA bundle yet: see kubectl acme why issuer/%s", issuer.Name, issuer.Name)
+		return fmt.Errorf("issuer %s has no CA bundle yet: run kubectl acme why issuer/%s", issuer.Name, issuer.Name)
 	}
 	var bundle []byte
 	for _, root := range roots {
@@ -69,9 +69,9 @@ func (o *options) trust(ctx context.Context, issuer *v1alpha1.AcmeIssuer, r trus
 	switch {
 	case r.install:
 		for _, root := range roots {
-			o.say(o.ErrOut, "%s, until %s, SHA-256 %x", root.Subject, view.Time(root.NotAfter), sha256.Sum256(root.Raw))
+			o.say(o.ErrOut, "%s, valid until %s, SHA-256 %x", root.Subject, view.Time(root.NotAfter), sha256.Sum256(root.Raw))
 		}
-		if err := o.confirm(ctx, "Have this machine trust this CA for everything?"); err != nil {
+		if err := o.confirm(ctx, "Make this machine trust this CA for all purposes?"); err != nil {
 			return err
 		}
 		return o.install(ctx, issuer, bundle, r.anchors)
@@ -82,8 +82,8 @@ func (o *options) trust(ctx context.Context, issuer *v1alpha1.AcmeIssuer, r trus
 	return err
 }
 
-// trustConfigMap applies the ConfigMap, and leaves alone what else is in it. Where another manager has the key, that is a
-// conflict.
+// trustConfigMap applies the bundle to its key of the ConfigMap, and keeps the other keys. It fails with a conflict if another manager owns
+// the key.
 func (o *options) trustConfigMap(ctx context.Context, issuer *v1alpha1.AcmeIssuer, bundle string, r trustRequest) error {
 	namespace := r.namespace
 	if namespace == "" {
@@ -97,7 +97,7 @@ func (o *options) trustConfigMap(ctx context.Context, issuer *v1alpha1.AcmeIssue
 	return nil
 }
 
-// install hands the bundle to the program that keeps this machine's store.
+// install adds the bundle to this machine's trust store.
 func (o *options) install(ctx context.Context, issuer *v1alpha1.AcmeIssuer, bundle []byte, anchors string) error {
 	name := "acmeca-" + issuer.Namespace + "-" + issuer.Name
 	if program, err := exec.LookPath("update-ca-certificates"); err == nil {
@@ -105,13 +105,13 @@ func (o *options) install(ctx context.Context, issuer *v1alpha1.AcmeIssuer, bund
 	}
 	program, err := exec.LookPath("trust")
 	if err != nil {
-		return errors.New("this machine has neither update-ca-certificates nor trust (p11-kit): add the output of kubectl acme trust to its store by hand")
+		return errors.New("this machine has neither update-ca-certificates nor trust (p11-kit): add the output of kubectl acme trust to its trust store manually")
 	}
 	file, err := os.CreateTemp("", name+"-*.pem")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(file.Name()) }() // a copy of what is public
+	defer func() { _ = os.Remove(file.Name()) }() // certificates are public
 	if _, err := file.Write(bundle); err != nil {
 		return errors.Join(err, file.Close())
 	}
@@ -121,7 +121,7 @@ func (o *options) install(ctx context.Context, issuer *v1alpha1.AcmeIssuer, bund
 	return o.call(ctx, program, "anchor", "--store", file.Name())
 }
 
-// installFiles writes a file for each root, as update-ca-certificates wants it, and takes away those of earlier roots.
+// installFiles writes a file for each root, as update-ca-certificates requires, and removes the files of earlier roots.
 func (o *options) installFiles(ctx context.Context, program, path string, bundle []byte) error {
 	old, err := filepath.Glob(path + "-*.crt")
 	if err != nil {
@@ -145,7 +145,7 @@ func (o *options) installFiles(ctx context.Context, program, path string, bundle
 	return o.call(ctx, program)
 }
 
-// call runs a program of this machine, and shows what it says.
+// call runs a program, and shows its output.
 func (o *options) call(ctx context.Context, program string, args ...string) error {
 	p := o.progress("running " + filepath.Base(program))
 	output, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
@@ -156,6 +156,6 @@ func (o *options) call(ctx context.Context, program string, args ...string) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", program, err)
 	}
-	o.say(o.Out, "This machine trusts the CA now; programs that run may have to be started again")
+	o.say(o.Out, "This machine trusts the CA now; running programs may need a restart")
 	return nil
 }

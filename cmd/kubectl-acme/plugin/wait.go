@@ -9,17 +9,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// waitEvery is how often an object that is waited for is looked at.
+// waitEvery is the time between two reads.
 const waitEvery = 200 * time.Millisecond
 
-// errNotYet is what a wait ends with that took too long.
+// errNotYet is the error of a wait that timed out.
 var errNotYet = errors.New("not yet")
 
-// await reads an object again and again until done says so, or for as long as a person is willing to wait.
+// await reads an object until done returns true or an error, or until the limit.
 func await[O client.Object](ctx context.Context, o *options, object O, limit time.Duration, what string, done func(O) (bool, error)) error {
 	p := o.progress(what)
 	defer p.stop()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: after %s still %s", errNotYet, limit, what))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: still %[3]s after %[2]s", errNotYet, limit, what))
 	defer cancel()
 	for {
 		err := o.kube.Get(ctx, client.ObjectKeyFromObject(object), object)

@@ -23,22 +23,22 @@ func newWatch(o *options) *cobra.Command {
 	var f orderFilter
 	cmd := &cobra.Command{
 		Use:   "watch",
-		Short: "Show orders live, as they come and change",
-		Long: `Show orders live: those that aren't finished, and whatever changes from now on.
+		Short: "Show orders live, as they are created and change",
+		Long: `Show unfinished orders, and all changes of orders from now on.
 
-On a terminal it is a table that is drawn anew; elsewhere each change is a line. Ctrl-C ends it.`,
+A terminal shows a table that is updated in place. Other outputs get a line for each change. Ctrl-C stops it.`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, _ []string) error { return o.watch(ctx, f) }),
 	}
 	addAllNamespaces(cmd, &f.all)
-	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only those of this issuer")
-	cmd.Flags().StringVar(&f.account, "account", "", "only those of this account")
+	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only orders of this issuer")
+	cmd.Flags().StringVar(&f.account, "account", "", "only orders of this account")
 	o.complete(cmd, "issuer", completeIssuers)
 	o.complete(cmd, "account", completeAccounts)
 	return cmd
 }
 
-// unfinishedStates are those of orders from which something is still to come.
+// unfinishedStates are the states that are not final.
 var unfinishedStates = []acme.State{acme.StatePending, acme.StateReady, acme.StateProcessing}
 
 func (o *options) watch(ctx context.Context, f orderFilter) error {
@@ -46,15 +46,15 @@ func (o *options) watch(ctx context.Context, f orderFilter) error {
 	if err := w.run(ctx); ctx.Err() == nil {
 		return err
 	}
-	return nil // Ctrl-C is how it ends
+	return nil // stopped by Ctrl-C
 }
 
 const (
-	// drawEvery is how often the table is drawn anew at most.
+	// drawEvery is the minimum time between two updates of the table.
 	drawEvery = 250 * time.Millisecond
-	// watchedOrders bounds how many orders are remembered.
+	// watchedOrders bounds the number of orders in memory.
 	watchedOrders = 1000
-	// watchAgain is the pause before a watch that ended is begun again.
+	// watchAgain is the pause before a watch is restarted.
 	watchAgain = time.Second
 )
 
@@ -66,7 +66,7 @@ type watcher struct {
 	shown  map[client.ObjectKey]v1alpha1.AcmeOrder
 }
 
-// run watches until the context ends. A watch that ends is begun again with what is unfinished then.
+// run watches until ctx ends. It restarts a watch that ends, with the orders that are unfinished then.
 func (w *watcher) run(ctx context.Context) error {
 	for {
 		version, err := w.begin(ctx)
@@ -84,7 +84,7 @@ func (w *watcher) run(ctx context.Context) error {
 	}
 }
 
-// begin lists the orders that aren't finished, and gives the version of the list to go on from.
+// begin lists the unfinished orders, and returns the resourceVersion to watch from.
 func (w *watcher) begin(ctx context.Context) (string, error) {
 	newest, err := w.metadata(ctx, w.in(w.filter.all), client.Limit(1))
 	if err != nil {
@@ -146,7 +146,7 @@ func (w *watcher) follow(ctx context.Context, version string) error {
 	}
 }
 
-// note remembers an order, or writes the line of its change.
+// note stores an order, and writes the line of its change unless the table is live.
 func (w *watcher) note(order *v1alpha1.AcmeOrder, change watch.EventType) {
 	key := client.ObjectKeyFromObject(order)
 	before, known := w.shown[key]
@@ -196,7 +196,7 @@ func (w *watcher) forgetOldest() {
 	}
 }
 
-// draw writes the table over the last one, as far as there is room.
+// draw replaces the table on the screen. It shows as many orders as fit.
 func (w *watcher) draw() {
 	orders := w.orders()
 	if file, ok := w.Out.(*os.File); ok {
@@ -206,6 +206,6 @@ func (w *watcher) draw() {
 	}
 	fmt.Fprint(w.Out, "\x1b[H\x1b[J")
 	s := w.screen()
-	w.say(w.Out, "Orders at %s; Ctrl-C ends this", view.Time(s.Now))
+	w.say(w.Out, "Orders at %s; press Ctrl-C to stop", view.Time(s.Now))
 	view.Orders(orders, w.filter.all, false, s).Write(s)
 }

@@ -18,12 +18,12 @@ import (
 func newWhy(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "why NAME",
-		Short: "Say in one paragraph what failed and what to do",
-		Long: `Say in one paragraph what failed and what to do.
+		Short: "Explain a failure in one paragraph, with advice",
+		Long: `Explain a failure in one paragraph, with advice.
 
-NAME is that of an order, an authorization, an account or an issuer, a serial number, a certificate's file, or a DNS
-name or address that a client wants a certificate for. Where several kinds have an object of that name, write the kind
-before it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
+NAME is the name of an order, authorization, account or issuer, a serial number, a certificate file, or a DNS name or
+address for which a client wants a certificate. To select one of several kinds with the same name, put the kind before
+it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
 		Example: `  kubectl acme why shop.example
   kubectl acme why issuer/default`,
 		Args:              cobra.ExactArgs(1),
@@ -44,7 +44,7 @@ before it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
 	return cmd
 }
 
-// why finds what a name stands for, and what is to be said of it.
+// why finds the object that a name stands for, and returns its diagnosis.
 func (o *options) why(ctx context.Context, what string) (diagnose.Diagnosis, error) {
 	kind, name, qualified := strings.Cut(what, "/")
 	if !qualified || !slices.Contains([]string{"order", "authorization", "account", "issuer"}, kind) {
@@ -64,7 +64,7 @@ func (o *options) why(ctx context.Context, what string) (diagnose.Diagnosis, err
 		}
 	}
 	if kind != "" {
-		return diagnose.Diagnosis{}, fmt.Errorf("there is no %s %q in namespace %q", kind, name, o.namespace)
+		return diagnose.Diagnosis{}, fmt.Errorf("no %s %q in namespace %q", kind, name, o.namespace)
 	}
 	if serial, err := serialOf(name); err != nil || serial != "" || !isIdentifier(name) {
 		order, err := o.order(ctx, name)
@@ -123,7 +123,7 @@ func (o *options) whyThisAuthorization(ctx context.Context, authz *v1alpha1.Acme
 	return &d, nil
 }
 
-// whyAccount tells of an account, also of one that was refused and is gone, of which an Event remains.
+// whyAccount diagnoses an account. A refused account was deleted; its Event remains.
 func (o *options) whyAccount(ctx context.Context, name string) (*diagnose.Diagnosis, error) {
 	account, err := get[v1alpha1.AcmeAccount](ctx, o, name)
 	if err != nil {
@@ -151,7 +151,7 @@ func (o *options) whyAccount(ctx context.Context, name string) (*diagnose.Diagno
 	return &d, nil
 }
 
-// orderedBy is when an account made its orders, but for those that are free of limits.
+// orderedBy returns the times of an account's orders that count for the rate limit.
 func (o *options) orderedBy(ctx context.Context, account string) ([]time.Time, error) {
 	var made []time.Time
 	visit := func(list *v1alpha1.AcmeOrderList) bool {
@@ -175,7 +175,7 @@ func (o *options) whyIssuer(ctx context.Context, name string) (*diagnose.Diagnos
 	return &d, nil
 }
 
-// refusals are the Events about registrations that an issuer refused, or any for "", as far as the person may read them.
+// refusals returns the refused registrations of an issuer, or of all issuers for "", the newest first. It reads Events, if the user may.
 func (o *options) refusals(ctx context.Context, issuer string) []diagnose.Refusal {
 	var refusals []diagnose.Refusal
 	visit := func(list *eventsv1.EventList) bool {
@@ -191,12 +191,12 @@ func (o *options) refusals(ctx context.Context, issuer string) []diagnose.Refusa
 		}
 		return true
 	}
-	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace), client.MatchingFields{"reason": "RegistrationRefused"}) // what is there is told
+	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace), client.MatchingFields{"reason": "RegistrationRefused"}) // an error shortens the result
 	slices.SortFunc(refusals, func(a, b diagnose.Refusal) int { return b.Time.Compare(a.Time) })
 	return refusals
 }
 
-// facts fetches what stands above an order or authorization.
+// facts reads the issuer and the account of an order or authorization.
 func (o *options) facts(ctx context.Context, issuer, account string) (diagnose.Facts, error) {
 	f := diagnose.Facts{Now: o.now()}
 	var err error
@@ -207,11 +207,11 @@ func (o *options) facts(ctx context.Context, issuer, account string) (diagnose.F
 	return f, err
 }
 
-// whyName tells of the newest order for a name, or of its newest authorization, or what the issuers say to it.
+// whyName diagnoses the newest order for a name. Without one it diagnoses the newest authorization, and else asks the issuers' policies.
 func (o *options) whyName(ctx context.Context, name string) (diagnose.Diagnosis, error) {
 	id, err := identifierOf(name)
 	if err != nil {
-		return diagnose.NoName(name, err), nil //nolint:nilerr // it is the answer
+		return diagnose.NoName(name, err), nil //nolint:nilerr // the error is the answer
 	}
 	orders, err := o.ordersFor(ctx, false, id.Value, nil)
 	if err != nil {
