@@ -218,7 +218,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 		Expect(inCRL(ctx, name).ReasonCode).To(Equal(1))
 		Expect(get[v1alpha1.AcmeOrder](ctx, name).Annotations).To(HaveKeyWithValue(v1alpha1.RevokedByAnnotation, "jane"))
 		Expect(plugin(ctx, "order", name)).To(And(HavePrefix("Order "+name+" revoked\n"), ContainSubstring("keyCompromise, by jane")))
-		Expect(plugin(ctx, "why", name)).To(ContainSubstring("as jane asked"))
+		Expect(plugin(ctx, "why", name)).To(ContainSubstring("as requested by jane"))
 		Expect(plugin(ctx, "revoke", name)).To(ContainSubstring("already"))
 	}, SpecTimeout(2*patience))
 
@@ -325,7 +325,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(refused(ctx, in("eab", "revoke", binding.KID, "--accounts")...)).To(ContainSubstring("end the 1 accounts that it bound? There is nobody here to ask"))
 		Expect(plugin(ctx, in("eab", "revoke", binding.KID, "--accounts", "--yes")...)).To(And(ContainSubstring("is deleted"), ContainSubstring("is deactivated")))
-		Eventually(ctx, func() string { return plugin(ctx, in("why", "account/"+nameOf(account.URI))...) }).WithTimeout(patience).Should(ContainSubstring("a person ended it"))
+		Eventually(ctx, func() string { return plugin(ctx, in("why", "account/"+nameOf(account.URI))...) }).WithTimeout(patience).Should(ContainSubstring("a person deactivated it"))
 		_, err = newClient(issuer).Register(ctx, &acme.Account{ExternalAccountBinding: binding}, acme.AcceptTOS)
 		Expect(err).To(MatchError(ContainSubstring("not accepted")))
 		Expect(refused(ctx, in("eab", "revoke", binding.KID, "--yes")...)).To(ContainSubstring("no external account key"))
@@ -368,7 +368,7 @@ var _ = Describe("kubectl acme", func() {
 		name, _ := issue(ctx, registered(ctx, defaultIssuer(ctx)), "proved.test")
 		authorization := get[v1alpha1.AcmeOrder](ctx, name).Spec.Authorizations[0]
 		Expect(plugin(ctx, "deactivate", "authorization/"+authorization, "--yes")).To(ContainSubstring("is revoked"))
-		Expect(plugin(ctx, "why", authorization)).To(ContainSubstring("a person ended it"))
+		Expect(plugin(ctx, "why", authorization)).To(ContainSubstring("a person deactivated it"))
 		Expect(refused(ctx, "deactivate", "default")).To(ContainSubstring("account/NAME or authorization/NAME"))
 	}, SpecTimeout(patience))
 

@@ -48,7 +48,7 @@ var _ = Describe("kubectl acme why", func() {
 
 		Entry("of wrong content", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			return failedChallenge(ctx, "other.test", "what another client serves", func(*v1alpha1.AcmeIssuerSpec) {})
-		}), "(incorrectResponse)", "Something else than the client answers at 127.0.0.1:"),
+		}), "(incorrectResponse)", "Another server than the client answers at 127.0.0.1:"),
 
 		Entry("of a name that doesn't exist", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			return failedChallenge(ctx, "nowhere.example", "", func(*v1alpha1.AcmeIssuerSpec) {})
@@ -79,7 +79,7 @@ var _ = Describe("kubectl acme why", func() {
 			issuer.Spec.CA.SecretRef = &v1alpha1.ObjectRef{Name: "my-ca"}
 			Expect(kube.Create(ctx, issuer)).To(Succeed())
 			return issuer.Namespace, "brought"
-		}), `"my-ca"`, "Create or mend that Secret"),
+		}), `"my-ca"`, "Create or correct that Secret"),
 
 		Entry("of an issuer that is suspended", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			issuer := newIssuer(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
@@ -110,7 +110,7 @@ var _ = Describe("kubectl acme why", func() {
 			name := nameOf(order(ctx, registered(ctx, defaultIssuer(ctx)), "ended.test").URI)
 			plugin(ctx, "deactivate", "account/"+get[v1alpha1.AcmeOrder](ctx, name).Spec.AccountRef.Name, "--yes")
 			return local.Namespace, name
-		}), "the account is revoked", "A person ended the account"),
+		}), "the account is revoked", "A person deactivated the account"),
 
 		Entry("of a rate limit", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			issuer := newIssuer(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.RateLimits.NewOrders = &v1alpha1.RateLimit{Count: 1} })
@@ -134,7 +134,7 @@ var _ = Describe("kubectl acme why", func() {
 			_, _, err = c.CreateOrderCert(ctx, ready.FinalizeURL, csr, true)
 			Expect(err).To(MatchError(ContainSubstring("badCSR")))
 			return local.Namespace, nameOf(o.URI)
-		}), "the client has yet to finalize", "a CSR that was refused (badCSR)"),
+		}), "the client has not finalized yet", "A refused CSR (badCSR)"),
 	)
 
 	It("knows authorizations, serial numbers and the names of certificates that are well", func(ctx SpecContext) {
@@ -149,7 +149,7 @@ var _ = Describe("kubectl acme why", func() {
 		Expect(plugin(ctx, "why", "well.test", "-o", "json")).To(And(ContainSubstring(`"ok": true`), ContainSubstring(`"kind": "Order"`)))
 		Expect(chain[0].DNSNames).To(ConsistOf("well.test"))
 		Expect(refused(ctx, "why", "nobody")).To(ContainSubstring(`has no order "nobody"`))
-		Expect(refused(ctx, "why", "order/nobody")).To(ContainSubstring("there is no order"))
+		Expect(refused(ctx, "why", "order/nobody")).To(ContainSubstring(`no order "nobody"`))
 	}, SpecTimeout(2*patience))
 })
 

@@ -15,27 +15,27 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// Account tells of an account.
+// Account diagnoses an account.
 func Account(f Facts) Diagnosis {
 	a := f.Account
 	d := Diagnosis{Kind: "Account", Namespace: a.Namespace, Name: a.Name, State: string(a.Status.State)}
 	switch state := a.Status.State; {
 	case state == v1alpha1.StateClaim:
-		d.OK, d.Cause = true, "it is no account, but keeps a key for account "+a.Spec.KeyClaimFor
+		d.OK, d.Cause = true, "it is not an account, but reserves a key for account "+a.Spec.KeyClaimFor
 	case a.Status.Problem != nil:
 		d.fail(a.Status.Problem)
 		d.Advice = advise(f, a.Status.Problem, nil)
 	case state == acme.StateDeactivated:
-		d.Cause, d.Advice = "the client deactivated it, for good", accountAdvice(f)
+		d.Cause, d.Advice = "the client deactivated it permanently", accountAdvice(f)
 	case state == acme.StateRevoked:
-		d.Cause, d.Advice = "a person ended it, for good", accountAdvice(f)
+		d.Cause, d.Advice = "a person deactivated it permanently", accountAdvice(f)
 	case state == acme.StateValid:
 		d.validAccount(f)
 	default:
 		d.State = string(acme.StatePending)
 		if !d.issuerHolds(f) {
-			d.Cause = "its registration hasn't been verified"
-			d.Advice = "That takes a moment; if it lasts, see whether `acmeca controller` runs, and what its log says"
+			d.Cause = "its registration is not verified yet"
+			d.Advice = "This takes a moment. If it lasts, check that `acmeca controller` runs, and its log"
 		}
 	}
 	return d
@@ -48,7 +48,7 @@ func (d *Diagnosis) validAccount(f Facts) {
 	if limit := f.Issuer.Spec.RateLimits.NewOrders; limit != nil {
 		if next, over := overLimit(limit, f.Ordered, f.Now); over {
 			d.State, d.Problem = "rate limited", acme.RateLimited
-			d.Cause = fmt.Sprintf("it has made %s in %s, which is as many as it may (spec.rateLimits.newOrders); the next one is taken at %s",
+			d.Cause = fmt.Sprintf("it has made %s in %s, the maximum (spec.rateLimits.newOrders); the next order is accepted at %s",
 				counted(limit.Count, "order"), limit.Period.Duration, at(next))
 			d.Advice = advise(f, &v1alpha1.Problem{Type: acme.RateLimited}, nil)
 			return
@@ -64,13 +64,13 @@ func (d *Diagnosis) validAccount(f Facts) {
 			return
 		}
 	}
-	d.OK, d.Cause = true, "nothing is wrong with it"
+	d.OK, d.Cause = true, "it has no problem"
 	if id := f.Account.Status.ExternalAccountKeyID; id != "" {
 		d.Cause += "; it was bound by the external account key " + id
 	}
 }
 
-// overLimit says from when one more fits under a limit that is used up.
+// overLimit reports whether a limit is used up, and the time from which one more order fits.
 func overLimit(limit *v1alpha1.RateLimit, made []time.Time, now time.Time) (time.Time, bool) {
 	period := limit.Period.Duration
 	made = slices.DeleteFunc(slices.Clone(made), func(t time.Time) bool { return now.Sub(t) >= period })
@@ -81,14 +81,14 @@ func overLimit(limit *v1alpha1.RateLimit, made []time.Time, now time.Time) (time
 	return made[len(made)-limit.Count].Add(period), true
 }
 
-// Issuer tells of an issuer.
+// Issuer diagnoses an issuer.
 func Issuer(f Facts) Diagnosis {
 	i := f.Issuer
 	d := Diagnosis{Kind: "Issuer", Namespace: i.Namespace, Name: i.Name, State: "not ready"}
 	ready := meta.FindStatusCondition(i.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil {
-		d.Cause = "no controller has looked at it"
-		d.Advice = "See whether `acmeca controller` runs (kubectl get pods -n acmeca-system), and what its log says"
+		d.Cause = "no controller has processed it"
+		d.Advice = "Check that `acmeca controller` runs (kubectl get pods -n acmeca-system), and its log"
 		return d
 	}
 	d.Cause = ready.Message
@@ -98,34 +98,34 @@ func Issuer(f Facts) Diagnosis {
 		d.refusals(f)
 	case v1alpha1.ReasonDegraded:
 		d.State = "degraded"
-		d.Advice = "See to what the message names; issuance goes on meanwhile"
+		d.Advice = "Correct the fault that the message names; issuance continues meanwhile"
 	case v1alpha1.ReasonSuspended:
 		d.State = "suspended"
-		d.Advice = fmt.Sprintf("Orders wait, and go on when spec.suspend is false: kubectl patch acmeissuer %s -n %s --type merge -p '{\"spec\":{\"suspend\":false}}'", i.Name, i.Namespace)
+		d.Advice = fmt.Sprintf("Orders wait, and continue when spec.suspend is false: kubectl patch acmeissuer %s -n %s --type merge -p '{\"spec\":{\"suspend\":false}}'", i.Name, i.Namespace)
 	case v1alpha1.ReasonInvalidSpec:
-		d.Advice = "Mend the field that the message names, with `kubectl edit acmeissuer " + i.Name + "`"
+		d.Advice = "Correct the field that the message names, with `kubectl edit acmeissuer " + i.Name + "`"
 	case v1alpha1.ReasonSecretUnavailable:
-		d.Advice = "Create or mend that Secret in namespace " + i.Namespace + "; it is read again within a minute"
+		d.Advice = "Create or correct that Secret in namespace " + i.Namespace + "; it is read again within a minute"
 	case v1alpha1.ReasonCAUnavailable:
-		d.Advice = "Create or mend that Secret in namespace " + i.Namespace + "; it is read again within a minute, and orders that wait go on then"
+		d.Advice = "Create or correct that Secret in namespace " + i.Namespace + "; it is read again within a minute, and waiting orders continue then"
 		if i.Spec.CA.SelfSigned != nil {
-			d.Advice = "Restore that Secret from a backup: the CA's key is in it. " + d.Advice
+			d.Advice = "Restore that Secret, which has the CA's key, from a backup. " + d.Advice
 		}
 	}
 	return d
 }
 
-// refusals tells of registrations that were refused: the accounts are gone, and the issuer is where a person looks.
+// refusals adds refused registrations. Their accounts are deleted, so a user finds them only here.
 func (d *Diagnosis) refusals(f Facts) {
 	if len(f.Refusals) == 0 {
 		return
 	}
 	last := Refused(f.Refusals[0])
 	d.OK, d.Problem, d.Advice = false, last.Problem, last.Advice
-	d.Cause = fmt.Sprintf("%s; but %d registrations were refused lately, the last one, of account %s, at %s: %s", d.Cause, len(f.Refusals), last.Name, at(f.Refusals[0].Time), last.Cause)
+	d.Cause = fmt.Sprintf("%s; but %d registrations were refused recently, the last one, of account %s, at %s: %s", d.Cause, len(f.Refusals), last.Name, at(f.Refusals[0].Time), last.Cause)
 }
 
-// Refused tells of an account that was refused, and is gone.
+// Refused diagnoses an account that was refused and deleted.
 func Refused(r Refusal) Diagnosis {
 	kind, detail, _ := strings.Cut(r.Note, ": ")
 	d := Diagnosis{Kind: "Account", Name: r.Object, State: "refused"}
@@ -135,18 +135,18 @@ func Refused(r Refusal) Diagnosis {
 	return d
 }
 
-// NoName tells of what can't be a name in a certificate.
+// NoName diagnoses a text that can't be a name in a certificate.
 func NoName(name string, why error) Diagnosis {
 	return Diagnosis{Kind: "Name", Name: name, State: "refused", Problem: acme.RejectedIdentifier, Cause: why.Error(),
-		Advice: "Have the client ask for a name that can be certified"}
+		Advice: "Let the client request a valid name"}
 }
 
-// Name tells of a name that there is no order and no authorization for, so that it was refused, or never asked for.
+// Name diagnoses a name without an order or authorization: it was refused, or never requested.
 func Name(name string, issuers []v1alpha1.AcmeIssuer) Diagnosis {
-	d := Diagnosis{Kind: "Name", Name: name, State: "unknown", Cause: "there is no order and no authorization for it"}
+	d := Diagnosis{Kind: "Name", Name: name, State: "unknown", Cause: "no order or authorization exists for it"}
 	if len(issuers) == 0 {
-		d.Cause += ", and no issuer"
-		d.Advice = "Look in the issuer's namespace with -n"
+		d.Cause += ", and no issuer exists in this namespace"
+		d.Advice = "Select the issuer's namespace with -n"
 		return d
 	}
 	var taken []string
@@ -166,14 +166,13 @@ func Name(name string, issuers []v1alpha1.AcmeIssuer) Diagnosis {
 	}
 	if len(taken) > 0 {
 		d.State = "unknown"
-		d.Cause += "; it may be ordered from " + strings.Join(taken, ", ")
-		d.Advice = "The client hasn't asked, or was refused for what isn't the name's fault (its account, a rate limit): see which directory it uses, and its log"
+		d.Cause += "; it can be ordered from " + strings.Join(taken, ", ")
+		d.Advice = "The client has not requested it, or was refused for another reason (its account, a rate limit): check its log, and the directory that it uses"
 	}
 	return d
 }
 
-// wouldRefuse is what the issuer's policy says to a name; the error says that it is no name at all, or that the policy can't
-// be used.
+// wouldRefuse returns the problem with which the issuer's policy refuses a name, or nil. The error means that the policy is invalid.
 func wouldRefuse(issuer *v1alpha1.AcmeIssuer, name string) (*acme.Problem, error) {
 	id := acme.Identifier{Type: acme.DNS, Value: name}
 	if _, err := netip.ParseAddr(name); err == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Facts are what there is to judge by. What doesn't exist is nil.
+// Facts are the objects to diagnose. Missing ones are nil.
 type Facts struct {
 	Now     time.Time
 	Issuer  *v1alpha1.AcmeIssuer
@@ -22,18 +22,18 @@ type Facts struct {
 	Order   *v1alpha1.AcmeOrder
 	// Authorizations of the order, in its order; or a single one.
 	Authorizations []*v1alpha1.AcmeAuthorization
-	// Refusals are the warnings that the controllers gave lately about what is looked at, the newest first.
+	// Refusals are the recent refused registrations, the newest first.
 	Refusals []Refusal
-	// Ordered is when the account made its orders, where the issuer limits them.
+	// Ordered are the times of the account's orders, if the issuer limits them.
 	Ordered []time.Time
 }
 
 // Refusal is an Event about a request that was refused.
 type Refusal struct {
 	Time time.Time
-	// Object that it was about, which may be gone.
+	// Object is the name of the refused object, which may be deleted.
 	Object string
-	// Reason is such as "RegistrationRefused", Note the problem.
+	// Reason is the Event's reason, such as "RegistrationRefused". Note is the problem.
 	Reason, Note string
 }
 
@@ -43,15 +43,15 @@ type Diagnosis struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	State     string `json:"state"`
-	// OK is whether there is nothing to be done.
+	// OK means that nothing has to be done.
 	OK bool `json:"ok"`
-	// Problem is the type of the problem document, where there is one.
+	// Problem is the type of the problem document, if there is one.
 	Problem acme.ProblemType `json:"problem,omitempty"`
 	Cause   string           `json:"cause"`
 	Advice  string           `json:"advice,omitempty"`
 }
 
-// Paragraph is all of it in sentences.
+// Paragraph returns the diagnosis as text.
 func (d Diagnosis) Paragraph() string {
 	text := fmt.Sprintf("%s %s is %s: %s", d.Kind, d.Name, d.State, sentence(d.Cause))
 	if d.Advice != "" {
@@ -60,7 +60,7 @@ func (d Diagnosis) Paragraph() string {
 	return text
 }
 
-// counted puts a number before a noun.
+// counted returns a number with a noun, in singular or plural.
 func counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -68,7 +68,7 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// sentence gives text its full stop.
+// sentence ends text with a full stop.
 func sentence(text string) string {
 	if text == "" || strings.ContainsRune(".!?", rune(text[len(text)-1])) {
 		return text
@@ -78,17 +78,17 @@ func sentence(text string) string {
 
 func at(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Order tells of an order.
+// Order diagnoses an order.
 func Order(f Facts) Diagnosis {
 	o := f.Order
 	d := Diagnosis{Kind: "Order", Namespace: o.Namespace, Name: o.Name + " for " + values(o.Spec.Identifiers), State: string(o.Status.State)}
 	switch {
 	case o.Status.RevokedAt != nil:
 		d.State, d.OK = "revoked", true
-		d.Cause = fmt.Sprintf("its certificate %s was revoked at %s (%s), as %s asked", o.Status.Serial, at(o.Status.RevokedAt.Time), reasonName(o), whoRevoked(o))
-		d.Advice = "Have the client order another one"
+		d.Cause = fmt.Sprintf("its certificate %s was revoked at %s (%s), as requested by %s", o.Status.Serial, at(o.Status.RevokedAt.Time), reasonName(o), whoRevoked(o))
+		d.Advice = "Let the client order another certificate"
 		if o.CompromisedKey() != "" {
-			d.Advice += ", with a new key: this one is blocked for good"
+			d.Advice += ", with a new key: this one stays blocked"
 		}
 	case revocationRefused(o) != nil:
 		d.fail(revocationRefused(o))
@@ -139,12 +139,12 @@ func revocationRefused(o *v1alpha1.AcmeOrder) *v1alpha1.Problem {
 	return handled.Problem
 }
 
-// fail takes over a problem.
+// fail sets the problem and the cause.
 func (d *Diagnosis) fail(p *v1alpha1.Problem) {
 	d.Problem, d.Cause = p.Type, describe(p)
 }
 
-// describe puts a problem document into a sentence, with those of its parts.
+// describe returns a problem document with its subproblems as a sentence.
 func describe(p *v1alpha1.Problem) string {
 	const most = 5
 	text := fmt.Sprintf("%s (%s)", strings.TrimSuffix(p.Detail, "."), p.Type)
@@ -167,30 +167,30 @@ func describe(p *v1alpha1.Problem) string {
 
 func (d *Diagnosis) issued(f Facts) {
 	o := f.Order
-	d.OK, d.Cause = true, "nothing failed, the certificate "+o.Status.Serial+" was issued"
+	d.OK, d.Cause = true, "the certificate "+o.Status.Serial+" was issued"
 	if o.Status.NotAfter == nil {
 		return
 	}
 	if end := o.Status.NotAfter.Time; f.Now.After(end) {
 		d.State, d.OK = "expired", false
 		d.Cause = "its certificate " + o.Status.Serial + " expired at " + at(end)
-		d.Advice = "Nobody has renewed it in this order; see whether there is a later one for the name, and whether the client still runs"
+		d.Advice = "Check whether a later order for the name exists, and whether the client still runs"
 	} else {
-		d.Cause += " and is good until " + at(end)
+		d.Cause += " and is valid until " + at(end)
 	}
 }
 
 func (d *Diagnosis) failedOrder(f Facts) {
 	p := f.Order.Status.Problem
 	if p == nil {
-		d.Cause, d.Advice = "the controllers gave no reason", "Look at `kubectl describe acmeorder "+f.Order.Name+"` and the controller's log"
+		d.Cause, d.Advice = "the controllers gave no reason", "Check `kubectl describe acmeorder "+f.Order.Name+"` and the controller's log"
 		return
 	}
 	d.fail(p)
 	d.Advice = advise(f, p, failedAuthorization(f.Authorizations))
 }
 
-// failedAuthorization is the first that failed, which is what an order that failed is about.
+// failedAuthorization returns the first failed authorization, which is the cause of a failed order, or nil.
 func failedAuthorization(authorizations []*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeAuthorization {
 	i := slices.IndexFunc(authorizations, func(a *v1alpha1.AcmeAuthorization) bool { return a != nil && a.Status.State.Final() })
 	if i < 0 {
@@ -199,7 +199,7 @@ func failedAuthorization(authorizations []*v1alpha1.AcmeAuthorization) *v1alpha1
 	return authorizations[i]
 }
 
-// unfinished says what an order waits for.
+// unfinished describes the next step of an order.
 func (d *Diagnosis) unfinished(f Facts) {
 	d.State = cmp.Or(d.State, string(acme.StatePending))
 	o := f.Order
@@ -209,7 +209,7 @@ func (d *Diagnosis) unfinished(f Facts) {
 	for i, authz := range f.Authorizations {
 		if authz == nil {
 			d.Cause = fmt.Sprintf("its authorization %s doesn't exist", o.Spec.Authorizations[i])
-			d.Advice = "It was deleted: the order fails in a moment, and the client has to order again"
+			d.Advice = "It was deleted: the order will fail, and the client has to order again"
 			return
 		}
 		if authz.Status.State != acme.StateValid {
@@ -221,14 +221,14 @@ func (d *Diagnosis) unfinished(f Facts) {
 	switch {
 	case o.Spec.CSR == "":
 		d.OK = true
-		d.Cause = "every name is proved, and the client has yet to finalize" + until(o.Status.Expires)
-		d.Advice = "If the client has given up, its own log says why; a CSR that was refused (badCSR) leaves the order as it is: " +
-			"it needs exactly the names of the order, and a key that the profile takes"
+		d.Cause = "every name is proved, and the client has not finalized yet" + until(o.Status.Expires)
+		d.Advice = "If the client has stopped, its log has the reason. A refused CSR (badCSR) does not change the order: " +
+			"the CSR needs exactly the names of the order, and a key that the profile allows"
 	case ready != nil && ready.Reason != v1alpha1.ReasonAuthorized:
 		d.Cause = fmt.Sprintf("the client has finalized; %s (%s)", ready.Message, ready.Reason)
 	default:
-		d.Cause = "the client has finalized, and the certificate is being made"
-		d.Advice = "If that takes more than a few seconds, see whether `acmeca controller` runs, and what its log says"
+		d.Cause = "the client has finalized, and the certificate is being issued"
+		d.Advice = "If this takes more than a few seconds, check that `acmeca controller` runs, and its log"
 	}
 }
 
@@ -236,14 +236,14 @@ func until(t *metav1.Time) string {
 	if t == nil {
 		return ""
 	}
-	return ", for which it has until " + at(t.Time)
+	return " (possible until " + at(t.Time) + ")"
 }
 
-// issuerHolds says that the issuer is what keeps everything back, where it is.
+// issuerHolds reports whether the issuer blocks the object, and describes why.
 func (d *Diagnosis) issuerHolds(f Facts) bool {
 	if f.Issuer == nil {
 		d.Cause = "its issuer doesn't exist"
-		d.Advice = "Apply the AcmeIssuer again under the same name: its accounts and its CA's Secrets are still there"
+		d.Advice = "Apply the AcmeIssuer again under the same name: its accounts and the Secrets of its CA still exist"
 		return true
 	}
 	issuer := Issuer(Facts{Issuer: f.Issuer, Now: f.Now})
@@ -255,11 +255,11 @@ func (d *Diagnosis) issuerHolds(f Facts) bool {
 	return true
 }
 
-// accountHolds says that the account has ended.
+// accountHolds reports whether the account blocks the object, and describes why.
 func (d *Diagnosis) accountHolds(f Facts) bool {
 	switch {
 	case f.Account == nil:
-		d.Cause, d.Advice = "its account doesn't exist", "Restore the AcmeAccount from a backup, or have the client register again"
+		d.Cause, d.Advice = "its account doesn't exist", "Restore the AcmeAccount from a backup, or let the client register again"
 	case f.Account.Status.State.Final():
 		a := Account(f)
 		d.Cause, d.Advice = "its account is "+a.State+": "+a.Cause, a.Advice
@@ -269,15 +269,15 @@ func (d *Diagnosis) accountHolds(f Facts) bool {
 	return true
 }
 
-// waitsFor says what an authorization that isn't valid waits for, or why it failed.
+// waitsFor describes the next step of an authorization, or why it failed.
 func (d *Diagnosis) waitsFor(f Facts, authz *v1alpha1.AcmeAuthorization) {
 	f.Authorizations = []*v1alpha1.AcmeAuthorization{authz}
 	one := Authorization(f)
 	d.Problem, d.Advice, d.OK = one.Problem, one.Advice, one.OK
-	d.Cause = "control of " + authz.Authorized().Value + " isn't proved: " + one.Cause
+	d.Cause = "control of " + authz.Authorized().Value + " is not proved: " + one.Cause
 }
 
-// Authorization tells of an authorization.
+// Authorization diagnoses an authorization.
 func Authorization(f Facts) Diagnosis {
 	authz := f.Authorizations[0]
 	d := Diagnosis{Kind: "Authorization", Namespace: authz.Namespace, Name: authz.Name + " for " + authz.Authorized().Value, State: string(authz.Status.State)}
@@ -289,11 +289,11 @@ func Authorization(f Facts) Diagnosis {
 			d.Cause += " by " + string(tried.Type)
 		}
 		if t := authz.Status.Expires; t != nil {
-			d.Cause += ", and counts until " + at(t.Time)
+			d.Cause += ", valid until " + at(t.Time)
 		}
 	case state == acme.StateExpired:
-		d.OK, d.Cause = true, "its time is over"
-		d.Advice = "A new order makes a new one"
+		d.OK, d.Cause = true, "it has expired"
+		d.Advice = "A new order creates a new authorization"
 	case authz.Status.Problem != nil:
 		d.fail(authz.Status.Problem)
 		if tried != nil && tried.State == acme.StateInvalid {
@@ -301,11 +301,11 @@ func Authorization(f Facts) Diagnosis {
 		}
 		d.Advice = advise(f, authz.Status.Problem, authz)
 	case state.Final():
-		d.Cause = "it was ended by the client"
+		d.Cause = "the client deactivated it"
 		if authz.Spec.Deactivation != nil && authz.Spec.Deactivation.Request == nil {
-			d.Cause = "a person ended it"
+			d.Cause = "a person deactivated it"
 		}
-		d.Advice = "A new order makes a new one"
+		d.Advice = "A new order creates a new authorization"
 	default:
 		d.pending(f, authz)
 	}
@@ -320,18 +320,18 @@ func (d *Diagnosis) pending(f Facts, authz *v1alpha1.AcmeAuthorization) {
 	tried := authz.Status.Challenge
 	switch {
 	case authz.Spec.Response == nil:
-		d.OK, d.Cause = true, "the client has chosen none of the challenges that it was offered"
+		d.OK, d.Cause = true, "the client has chosen none of the offered challenges"
 		if len(authz.Spec.Challenges) > 0 {
 			d.Cause += " (" + authz.Offered() + ")"
 		}
 		d.Cause += until(authz.Status.Expires)
-		d.Advice = "It is the client's turn: see its log for what it waits for, such as DNS to spread, or a self-check of its own that fails"
+		d.Advice = "The client has to act: check in its log why it waits, such as for DNS propagation or a failing self-check"
 	case tried != nil && tried.Problem != nil:
 		d.fail(tried.Problem)
-		d.Cause = fmt.Sprintf("attempt %d of %s failed, and it is tried again: %s", tried.Attempts, tried.Type, d.Cause)
+		d.Cause = fmt.Sprintf("attempt %d of %s failed and will be retried: %s", tried.Attempts, tried.Type, d.Cause)
 		d.Advice = advise(f, tried.Problem, authz)
 	default:
-		d.Cause = string(authz.Spec.Response.Type) + " is being tried"
-		d.Advice = "If that takes more than a minute, see whether `acmeca controller` runs, and what its log says"
+		d.Cause = string(authz.Spec.Response.Type) + " is in progress"
+		d.Advice = "If this takes more than a minute, check that `acmeca controller` runs, and its log"
 	}
 }

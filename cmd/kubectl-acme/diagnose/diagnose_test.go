@@ -75,22 +75,22 @@ func TestOrder(t *testing.T) {
 	}{
 		"all is well": {func(w *world) {
 			w.Order.Status = v1alpha1.AcmeOrderStatus{State: acme.StateValid, Serial: "5a", NotAfter: at(time.Hour)}
-		}, []string{"is valid: nothing failed", "good until 2030-01-02T04:04:05Z"}},
+		}, []string{"is valid: the certificate 5a was issued", "valid until 2030-01-02T04:04:05Z"}},
 		"the certificate has expired": {func(w *world) {
 			w.Order.Status = v1alpha1.AcmeOrderStatus{State: acme.StateValid, Serial: "5a", NotAfter: at(-time.Hour)}
-		}, []string{"is expired", "2030-01-02T02:04:05Z", "a later one"}},
+		}, []string{"is expired", "2030-01-02T02:04:05Z", "a later order"}},
 		"nobody listens": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.Connection, "connecting to 10.0.0.7:80: connection refused")
 		}, []string{"connection refused (connection)", "Nothing usable answers at 10.0.0.7:80", "NetworkPolicies"}},
 		"another answers": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.IncorrectResponse, "http://a.test/ isn't the key authorization")
-		}, []string{"(incorrectResponse)", "Something else than the client answers at 10.0.0.7:80"}},
+		}, []string{"(incorrectResponse)", "Another server than the client answers at 10.0.0.7:80"}},
 		"another answers by TLS": {func(w *world) {
 			w.challengeFailed(acme.TLSALPN01, acme.Unauthorized, "did not negotiate the protocol")
 		}, []string{"acme-tls/1"}},
 		"the name doesn't exist": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.DNSProblem, `"a.test" doesn't exist (NXDOMAIN from 10.0.0.10:53)`)
-		}, []string{"NXDOMAIN", "Create the A or AAAA record of a.test", "10.0.0.10:53 was asked"}},
+		}, []string{"NXDOMAIN", "Create the A or AAAA record of a.test", "10.0.0.10:53 was queried"}},
 		"the TXT record isn't there": {func(w *world) {
 			w.challengeFailed(acme.DNS01, acme.Unauthorized, `"_acme-challenge.a.test" has no TXT record`)
 		}, []string{"has no TXT record", "dig TXT _acme-challenge.a.test @10.0.0.10"}},
@@ -102,7 +102,7 @@ func TestOrder(t *testing.T) {
 		}, []string{"may not connect", "spec.validation.allowedCIDRs"}},
 		"redirects go round": {func(w *world) {
 			w.challengeFailed(acme.HTTP01, acme.Connection, `the redirects from "http://a.test" form a loop`)
-		}, []string{"form a loop", "redirects to"}},
+		}, []string{"form a loop", "the redirects of"}},
 		"CAA forbids it": {func(w *world) {
 			w.Issuer.Spec.Validation.CAAIdentities = []string{"ca.test"}
 			w.challengeFailed(acme.HTTP01, acme.CAA, "the CAA records of a.test forbid issuance")
@@ -110,7 +110,7 @@ func TestOrder(t *testing.T) {
 		"several names failed": {func(w *world) {
 			w.orderFailed(acme.Compound, "2 of 2 identifiers were not authorized")
 			w.Order.Status.Problem.Subproblems = []v1alpha1.Subproblem{{Type: acme.CAA, Detail: "forbidden", Identifier: &v1alpha1.Identifier{Value: "b.test"}}}
-		}, []string{"2 of 2", "b.test: forbidden (caa)", "Have a CAA record"}},
+		}, []string{"2 of 2", "b.test: forbidden (caa)", "Name this issuer in a CAA record"}},
 		"the CSR is bad": {func(w *world) {
 			w.orderFailed(acme.BadCSR, "the key is too short")
 		}, []string{"(badCSR)", "new key and CSR", "keyAlgorithms"}},
@@ -119,14 +119,14 @@ func TestOrder(t *testing.T) {
 		}, []string{"revoked with keyCompromise"}},
 		"the client took too long": {func(w *world) {
 			w.orderFailed(acme.Malformed, "the order was not finished before it expired at 2030-01-01T00:00:00Z")
-		}, []string{"before it expired", "It had 1h0m0s (spec.lifetimes.order)"}},
+		}, []string{"before it expired", "The order lasts 1h0m0s (spec.lifetimes.order)"}},
 		"the client never tried": {func(w *world) {
 			w.orderFailed(acme.Unauthorized, "control of the identifier was not proved in time")
 		}, []string{"spec.lifetimes.pendingAuthorization"}},
-		"a person ended the account": {func(w *world) {
+		"a person deactivated the account": {func(w *world) {
 			w.Account.Status.State = acme.StateRevoked
 			w.orderFailed(acme.Unauthorized, "the account is revoked")
-		}, []string{"the account is revoked", "A person ended the account"}},
+		}, []string{"the account is revoked", "A person deactivated the account"}},
 		"the account has ended, and the order is not looked at yet": {func(w *world) {
 			w.Account.Status.State = acme.StateDeactivated
 		}, []string{"its account is deactivated", "a new account key"}},
@@ -134,20 +134,20 @@ func TestOrder(t *testing.T) {
 		"the issuer is gone":  {func(w *world) { w.Issuer = nil }, []string{"its issuer doesn't exist", "under the same name"}},
 		"the issuer's Secret is missing": {func(w *world) {
 			setReady(w.Issuer, metav1.ConditionFalse, v1alpha1.ReasonCAUnavailable, `there is no Secret "ca"`)
-		}, []string{"waits for its issuer ca", `there is no Secret "ca"`, "Create or mend that Secret in namespace pki"}},
+		}, []string{"waits for its issuer ca", `there is no Secret "ca"`, "Create or correct that Secret in namespace pki"}},
 		"the issuer is suspended": {func(w *world) {
 			setReady(w.Issuer, metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued")
 		}, []string{"which is suspended", `"suspend":false`}},
 		"an authorization is gone": {func(w *world) { w.Authorizations[0] = nil }, []string{"authorization authz1 doesn't exist"}},
 		"the client has chosen no challenge": {func(w *world) {
 			w.authz.Status.State = acme.StatePending
-		}, []string{"control of a.test isn't proved", "chosen none of the challenges", "(http-01)"}},
+		}, []string{"control of a.test is not proved", "chosen none of the offered challenges", "(http-01)"}},
 		"an attempt failed": {func(w *world) {
 			w.authz.Spec.Response = &v1alpha1.ChallengeResponse{Type: acme.HTTP01}
 			w.authz.Status = v1alpha1.AcmeAuthorizationStatus{State: acme.StatePending, Challenge: &v1alpha1.ChallengeStatus{
 				Type: acme.HTTP01, State: acme.StateProcessing, Attempts: 2, Problem: &v1alpha1.Problem{Type: acme.Connection, Detail: "timed out"}}}
-		}, []string{"attempt 2 of http-01 failed, and it is tried again: timed out", "a.test:80"}},
-		"the client has yet to finalize": {func(*world) {}, []string{"yet to finalize", "badCSR"}},
+		}, []string{"attempt 2 of http-01 failed and will be retried: timed out", "a.test:80"}},
+		"the client has not finalized yet": {func(*world) {}, []string{"not finalized yet", "badCSR"}},
 		"CAA is being checked": {func(w *world) {
 			w.Order.Spec.CSR = "x"
 			w.Order.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonCheckingCAA, Message: "CAA records are checked"}}
@@ -156,7 +156,7 @@ func TestOrder(t *testing.T) {
 			w.Order.Annotations = map[string]string{v1alpha1.RevokedByAnnotation: "jane"}
 			w.Order.Spec.Revocation = &v1alpha1.Revocation{Reason: 1}
 			w.Order.Status = v1alpha1.AcmeOrderStatus{State: acme.StateValid, Serial: "5a", RevokedAt: at(-time.Hour), KeyFingerprint: "ff"}
-		}, []string{"is revoked", "as jane asked", "keyCompromise", "blocked for good"}},
+		}, []string{"is revoked", "as requested by jane", "keyCompromise", "stays blocked"}},
 		"a client may not revoke it": {func(w *world) {
 			w.Order.Spec.Revocation = &v1alpha1.Revocation{Request: &v1alpha1.SignedRequest{Protected: "x"}}
 			w.Order.Status = v1alpha1.AcmeOrderStatus{State: acme.StateValid, Revocation: &v1alpha1.HandledRequest{
@@ -186,32 +186,32 @@ func contains(t *testing.T, got string, want ...string) {
 
 func TestAuthorization(t *testing.T) {
 	w := healthy()
-	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "Authorization authz1 for a.test is valid", "counts until")
+	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "Authorization authz1 for a.test is valid", "valid until")
 	w.challengeFailed(acme.HTTP01, acme.Connection, "connecting to 10.0.0.7:80: connection refused")
 	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "http-01 failed after 3 attempts", "connection refused", "10.0.0.7:80")
 	w.authz.Status = v1alpha1.AcmeAuthorizationStatus{State: acme.StateRevoked}
 	w.authz.Spec.Deactivation = &v1alpha1.Deactivation{}
-	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "a person ended it")
+	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "a person deactivated it")
 	w.authz.Spec.Deactivation.Request = &v1alpha1.SignedRequest{}
-	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "ended by the client")
+	contains(t, diagnose.Authorization(w.Facts).Paragraph(), "the client deactivated it")
 }
 
 func TestAccount(t *testing.T) {
 	w := healthy()
 	w.Account.Status.ExternalAccountKeyID = "team-a"
-	contains(t, diagnose.Account(w.Facts).Paragraph(), "nothing is wrong", "team-a")
+	contains(t, diagnose.Account(w.Facts).Paragraph(), "it has no problem", "team-a")
 	w.Issuer.Spec.RateLimits.NewOrders = &v1alpha1.RateLimit{Count: 2, Period: metav1.Duration{Duration: time.Hour}}
 	w.Ordered = []time.Time{now.Add(-time.Minute), now.Add(-2 * time.Hour)}
 	if d := diagnose.Account(w.Facts); !d.OK {
 		t.Error(d.Paragraph())
 	}
 	w.Ordered = append(w.Ordered, now.Add(-30*time.Minute))
-	contains(t, diagnose.Account(w.Facts).Paragraph(), "is rate limited", "2 orders in 1h0m0s", "taken at 2030-01-02T03:34:05Z", "spec.rateLimits")
+	contains(t, diagnose.Account(w.Facts).Paragraph(), "is rate limited", "2 orders in 1h0m0s", "accepted at 2030-01-02T03:34:05Z", "spec.rateLimits")
 	w.Ordered = nil
 	w.Account.Status.KeyChange = &v1alpha1.HandledRequest{Problem: &v1alpha1.Problem{Type: acme.Malformed, Detail: "the new key is taken"}}
 	contains(t, diagnose.Account(w.Facts).Paragraph(), "its last key change was refused: the new key is taken")
 	w.Account.Status = v1alpha1.AcmeAccountStatus{State: acme.StateRevoked}
-	contains(t, diagnose.Account(w.Facts).Paragraph(), "a person ended it")
+	contains(t, diagnose.Account(w.Facts).Paragraph(), "a person deactivated it")
 }
 
 func TestIssuer(t *testing.T) {
@@ -224,16 +224,16 @@ func TestIssuer(t *testing.T) {
 	contains(t, diagnose.Issuer(w.Facts).Paragraph(), "1 registrations were refused", "account2", "binding is not accepted", "kubectl acme eab list")
 	contains(t, diagnose.Refused(w.Refusals[0]).Paragraph(), "Account account2 is refused", "eab create")
 	for reason, want := range map[string]string{
-		v1alpha1.ReasonInvalidSpec: "Mend the field", v1alpha1.ReasonSecretUnavailable: "Create or mend", v1alpha1.ReasonDegraded: "issuance goes on",
+		v1alpha1.ReasonInvalidSpec: "Correct the field", v1alpha1.ReasonSecretUnavailable: "Create or correct", v1alpha1.ReasonDegraded: "issuance continues",
 	} {
 		setReady(w.Issuer, metav1.ConditionFalse, reason, "the message")
 		contains(t, diagnose.Issuer(w.Facts).Paragraph(), "the message", want)
 	}
 	w.Issuer.Spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{}
 	setReady(w.Issuer, metav1.ConditionFalse, v1alpha1.ReasonCAUnavailable, "no Secret")
-	contains(t, diagnose.Issuer(w.Facts).Paragraph(), "Restore that Secret from a backup")
+	contains(t, diagnose.Issuer(w.Facts).Paragraph(), "Restore that Secret, which has the CA's key, from a backup")
 	w.Issuer.Status.Conditions = nil
-	contains(t, diagnose.Issuer(w.Facts).Paragraph(), "no controller has looked at it")
+	contains(t, diagnose.Issuer(w.Facts).Paragraph(), "no controller has processed it")
 }
 
 func TestName(t *testing.T) {
@@ -242,7 +242,7 @@ func TestName(t *testing.T) {
 	w.Issuer.Status.DirectoryURL = "https://acme.test/acme/directory"
 	issuers := []v1alpha1.AcmeIssuer{*w.Issuer}
 	contains(t, diagnose.Name("a.test", issuers).Paragraph(), "Name a.test is refused", "issuer ca refuses it", "(rejectedIdentifier)", "spec.policy.dns.allow")
-	contains(t, diagnose.Name("a.corp.test", issuers).Paragraph(), "may be ordered from ca (https://acme.test/acme/directory)", "hasn't asked")
+	contains(t, diagnose.Name("a.corp.test", issuers).Paragraph(), "can be ordered from ca (https://acme.test/acme/directory)", "has not requested it")
 	contains(t, diagnose.Name("*.corp.test", issuers).Paragraph(), "offers no suitable challenge", "spec.challenges.types")
 	contains(t, diagnose.Name("10.0.0.1", issuers).Paragraph(), "refuses it", "10.0.0.1")
 	contains(t, diagnose.Name("a.test", nil).Paragraph(), "no issuer", "-n")

@@ -1,6 +1,6 @@
-// Package diagnose says why something has no certificate, and what to do about it: one paragraph, made of what the API
-// objects hold. It is pure, and fetches nothing.
+// Package diagnose explains in one paragraph why an object has no certificate, and advises what to do. It is pure: it reads only the API
+// objects that it is given.
 //
-// The cause is told in the words that the client was given, since those are what a person will search for; the advice is
-// for whoever runs the issuer, and names the field, the port or the record to look at.
+// The cause uses the words of the problem document that the client got, since users search for those. The advice is for the operator of the
+// issuer, and names the field, port or record to check.
 package diagnose

@@ -9,7 +9,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// ExternalKey is an external account key, without the key.
+// ExternalKey describes an external account key, without the HMAC key.
 type ExternalKey struct {
 	Namespace string    `json:"namespace"`
 	Issuer    string    `json:"issuer"`
@@ -21,7 +21,7 @@ type ExternalKey struct {
 	Created   time.Time `json:"created"`
 }
 
-// ExternalKeyOf reads the Secret of an external account key, and is false where it is none.
+// ExternalKeyOf describes the external account key in a Secret. It returns false for other Secrets.
 func ExternalKeyOf(secret *corev1.Secret, now time.Time) (ExternalKey, bool) {
 	issuer, id, ok := v1alpha1.ExternalAccountKeyOf(secret.Name)
 	if !ok || secret.Type != v1alpha1.ExternalAccountKeyType {
@@ -50,7 +50,7 @@ func ExternalKeyOf(secret *corev1.Secret, now time.Time) (ExternalKey, bool) {
 	return key, true
 }
 
-// ExternalKeys is a table of external account keys.
+// ExternalKeys returns a table of external account keys.
 func ExternalKeys(keys []ExternalKey, s Screen) *Table {
 	t := &Table{Header: []string{"NAMESPACE", "ISSUER", "KEY ID", "STATE", "ACCOUNT", "EXPIRES", "ALLOWS", "AGE"}}
 	for _, k := range keys {

@@ -11,7 +11,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// OrderState is the order's state in one word: a certificate that was revoked, or is over, is valid no more for people.
+// OrderState returns the order's state, with revoked and expired in place of valid where they apply.
 func OrderState(order *v1alpha1.AcmeOrder, now time.Time) string {
 	switch {
 	case order.Status.RevokedAt != nil:
@@ -24,7 +24,7 @@ func OrderState(order *v1alpha1.AcmeOrder, now time.Time) string {
 	return string(order.Status.State)
 }
 
-// Orders is a table of orders.
+// Orders returns a table of orders.
 func Orders(orders []v1alpha1.AcmeOrder, namespaces, wide bool, s Screen) *Table {
 	t := &Table{Header: []string{"NAME", "STATE", "IDENTIFIERS", "ISSUER", "REASON", "EXPIRES", "AGE"}}
 	if wide {
@@ -60,7 +60,7 @@ func Orders(orders []v1alpha1.AcmeOrder, namespaces, wide bool, s Screen) *Table
 	return t
 }
 
-// Identifiers lists the values of identifiers.
+// Identifiers returns the values of identifiers.
 func Identifiers(ids []v1alpha1.Identifier) string {
 	values := make([]string, len(ids))
 	for i, id := range ids {
@@ -69,7 +69,7 @@ func Identifiers(ids []v1alpha1.Identifier) string {
 	return strings.Join(values, ", ")
 }
 
-// shorten names the first identifier, and how many more there are.
+// shorten returns the first identifier, and the number of the others.
 func shorten(ids []v1alpha1.Identifier) string {
 	if len(ids) < 2 {
 		return Identifiers(ids)
@@ -77,7 +77,7 @@ func shorten(ids []v1alpha1.Identifier) string {
 	return fmt.Sprintf("%s +%d", ids[0].Value, len(ids)-1)
 }
 
-// OrderTree is an order with all that belongs to it. Of the authorizations and the account, those that aren't there are nil.
+// OrderTree returns an order with its authorizations and account, of which missing ones are nil.
 func OrderTree(order *v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthorization, account *v1alpha1.AcmeAccount, s Screen) Node {
 	word := OrderState(order, s.Now)
 	n := Node{Label: "Order " + order.Name, Text: word, Style: OfState(word)}
@@ -118,7 +118,7 @@ func OrderTree(order *v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthori
 
 func accountLine(name string, account *v1alpha1.AcmeAccount) string {
 	if account == nil {
-		return name + ", which is missing"
+		return name + " (missing)"
 	}
 	line := name + " (" + string(account.Status.State)
 	if len(account.Status.Contact) > 0 {
@@ -140,14 +140,14 @@ func certificateTree(order *v1alpha1.AcmeOrder, s Screen) Node {
 	}
 	n.add("CRL", order.Status.CRL)
 	if asked := order.Spec.Revocation; asked != nil {
-		text := "asked for, " + ReasonName(asked.Reason)
+		text := "requested, " + ReasonName(asked.Reason)
 		if by := order.Annotations[v1alpha1.RevokedByAnnotation]; by != "" && asked.Request == nil {
 			text += ", by " + by
 		} else if asked.Request != nil {
 			text += ", by a client"
 		}
 		if order.Status.RevokedAt != nil {
-			text = strings.Replace(text, "asked for", s.when(order.Status.RevokedAt.Time), 1)
+			text = strings.Replace(text, "requested", s.when(order.Status.RevokedAt.Time), 1)
 		}
 		n.add("revocation", text, Bad)
 		if handled := order.Status.Revocation; handled != nil {
@@ -157,7 +157,7 @@ func certificateTree(order *v1alpha1.AcmeOrder, s Screen) Node {
 	return n
 }
 
-// ReasonName is RFC 5280's name of a reason code.
+// ReasonName returns the name of a reason code in RFC 5280.
 func ReasonName(code int) string {
 	if name, ok := acme.RevocationReasonNames[code]; ok {
 		return name
@@ -165,7 +165,7 @@ func ReasonName(code int) string {
 	return fmt.Sprintf("reason %d", code)
 }
 
-// AuthorizationTree is an authorization, its challenges, and what was seen from where.
+// AuthorizationTree returns an authorization with its challenge and validation record.
 func AuthorizationTree(authz *v1alpha1.AcmeAuthorization, s Screen) Node {
 	word := string(authz.Status.State)
 	n := Node{Label: fmt.Sprintf("Authorization %s for %s", authz.Name, authz.Authorized().Value), Text: word, Style: OfState(word)}
@@ -177,12 +177,12 @@ func AuthorizationTree(authz *v1alpha1.AcmeAuthorization, s Screen) Node {
 		n.problem(authz.Status.Problem)
 	}
 	if tried == nil {
-		text := "the client has chosen none"
+		text := "none chosen by the client yet"
 		if len(authz.Spec.Challenges) > 0 {
 			text = authz.Offered() + "; " + text
 		}
 		if chosen := authz.Spec.Response; chosen != nil {
-			text = string(chosen.Type) + " is chosen, and not tried yet"
+			text = string(chosen.Type) + " is chosen, not tried yet"
 		}
 		n.add("challenges", text)
 		return n

@@ -14,13 +14,13 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Status is the state of issuers and their orders.
+// Status is the status of issuers and their orders.
 type Status struct {
 	Issuers []IssuerStatus `json:"issuers"`
 	Orders  []OrderCounts  `json:"orders"`
 }
 
-// IssuerStatus sums up an issuer.
+// IssuerStatus is a summary of an issuer.
 type IssuerStatus struct {
 	Namespace   string     `json:"namespace"`
 	Name        string     `json:"name"`
@@ -35,28 +35,28 @@ type IssuerStatus struct {
 	CRL         *CRLStatus `json:"crl,omitempty"`
 }
 
-// CRLStatus sums up the CRL shards of CAs that still sign.
+// CRLStatus is a summary of the CRL shards of the CAs that still sign.
 type CRLStatus struct {
 	Shards  int `json:"shards"`
 	Revoked int `json:"revoked"`
-	// ThisUpdate is that of the oldest shard, NextUpdate that of the one that is over first.
+	// ThisUpdate is the oldest one of all shards, NextUpdate the earliest one.
 	ThisUpdate time.Time `json:"thisUpdate"`
 	NextUpdate time.Time `json:"nextUpdate"`
 }
 
-// OrderCounts are the orders in a namespace by state.
+// OrderCounts are the numbers of orders in a namespace by state.
 type OrderCounts struct {
 	Namespace string `json:"namespace"`
 	Total     int    `json:"total"`
-	// ByState has all states but valid, which is what remains. A number that is More was too large to be counted to the end.
+	// ByState has all states except valid, which is the rest of Total. More marks states whose count stopped at a limit.
 	ByState map[acme.State]int  `json:"byState"`
 	More    map[acme.State]bool `json:"more,omitempty"`
 }
 
-// IssuerStatusOf sums up an issuer and its CRL ConfigMaps.
+// IssuerStatusOf returns the summary of an issuer and its CRL ConfigMaps.
 func IssuerStatusOf(issuer *v1alpha1.AcmeIssuer, crls []corev1.ConfigMap) IssuerStatus {
 	out := IssuerStatus{Namespace: issuer.Namespace, Name: issuer.Name, Ready: "Unknown", Directory: issuer.Status.DirectoryURL,
-		Reason: "NotSeen", Message: "no controller has looked at it: is `acmeca controller` running?"}
+		Reason: "NotSeen", Message: "no controller has processed it: check that `acmeca controller` is running"}
 	if c := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); c != nil {
 		out.Ready, out.Reason, out.Message = string(c.Status), c.Reason, c.Message
 	}
@@ -72,7 +72,7 @@ func IssuerStatusOf(issuer *v1alpha1.AcmeIssuer, crls []corev1.ConfigMap) Issuer
 	return out
 }
 
-// crlStatusOf leaves out the shards of CAs that sign no more, whose last CRL stays as it is.
+// crlStatusOf skips the shards of CAs that no longer sign. Their last CRL is final.
 func crlStatusOf(issuer *v1alpha1.AcmeIssuer, crls []corev1.ConfigMap) *CRLStatus {
 	var prefixes []string
 	signing := Certificates(issuer.Status.RetiredCertificates)
@@ -114,7 +114,7 @@ func hasPrefix(name string, prefixes []string) bool {
 
 func first[T any](list []T) []T { return list[:min(1, len(list))] }
 
-// Certificates reads the certificates in PEM text, as far as they can be read.
+// Certificates returns the certificates in PEM text, and skips blocks that can't be parsed.
 func Certificates(text string) []*x509.Certificate {
 	var out []*x509.Certificate
 	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
@@ -131,7 +131,7 @@ func Certificates(text string) []*x509.Certificate {
 // Write writes the status as tables.
 func (st Status) Write(s Screen, wide bool) {
 	if len(st.Issuers) == 0 {
-		fmt.Fprintln(s, "There is no AcmeIssuer here. -A looks in all namespaces.")
+		fmt.Fprintln(s, "No AcmeIssuer found. Use -A for all namespaces.")
 		return
 	}
 	issuers := &Table{Header: []string{"NAMESPACE", "ISSUER", "READY", "REASON", "CA EXPIRES", "CRL AGE", "DIRECTORY"}}
@@ -189,7 +189,7 @@ func (st Status) orders() *Table {
 	return t
 }
 
-// soon is when an end is near enough to be pointed out.
+// soon is the time before an end from which it is highlighted.
 const soon = 14 * 24 * time.Hour
 
 func (s Screen) end(t *time.Time) Cell {

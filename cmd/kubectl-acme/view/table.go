@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// Cell is a piece of a table.
+// Cell is a cell of a table.
 type Cell struct {
 	Text  string
 	Style Style
 }
 
-// Table is written with a line for each row, and columns as wide as they need to be.
+// Table is written with a line for each row, in aligned columns.
 type Table struct {
 	Header []string
 	Rows   [][]Cell
 }
 
-// columnGap is what stands between two columns, as in kubectl's tables.
+// columnGap is the number of spaces between two columns, as in kubectl's tables.
 const columnGap = 3
 
 // Add adds a row of plain cells.

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// Clean makes text from elsewhere fit for a terminal: of what isn't printable, white space becomes a space and the rest
-// '?'. That takes out escape sequences, line breaks and marks that change the direction of writing.
+// Clean makes untrusted text safe for a terminal. White space becomes a space, and other characters that are not printable become '?'. So
+// escape sequences, line breaks and characters that change the direction of text are removed.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -25,7 +25,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// Style is how text looks where colours are wanted.
+// Style is the appearance of text on a screen with colours.
 type Style string
 
 // The styles, as parameters of the terminal's SGR sequence.
@@ -38,16 +38,16 @@ const (
 	Warn  Style = "33"
 )
 
-// Screen is what is written to.
+// Screen is the destination of output.
 type Screen struct {
 	io.Writer
-	// Colour is whether styles are shown.
+	// Colour enables styles.
 	Colour bool
-	// Now is what ages are counted from.
+	// Now is the reference of ages.
 	Now time.Time
 }
 
-// styled cleans text and gives it a style.
+// styled cleans text and applies a style.
 func (s Screen) styled(text string, style Style) string {
 	text = Clean(text)
 	if !s.Colour || style == Plain || text == "" {
@@ -56,7 +56,7 @@ func (s Screen) styled(text string, style Style) string {
 	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
 }
 
-// OfState is the style of a state or a condition's status.
+// OfState returns the style of a state or of a condition's status.
 func OfState(state string) Style {
 	switch state {
 	case "valid", "True", "unused", "reusable":
@@ -69,7 +69,7 @@ func OfState(state string) Style {
 	return Plain
 }
 
-// Age is how long ago a time was, as kubectl writes it.
+// Age returns the time since t, in kubectl's format.
 func (s Screen) Age(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -77,7 +77,7 @@ func (s Screen) Age(t time.Time) string {
 	return duration.HumanDuration(s.Now.Sub(t))
 }
 
-// Left is how long it is until a time, or that it is over.
+// Left returns the time until t, or that t is past.
 func (s Screen) Left(t time.Time) string {
 	switch left := t.Sub(s.Now); {
 	case t.IsZero():
@@ -89,7 +89,7 @@ func (s Screen) Left(t time.Time) string {
 	}
 }
 
-// when writes a time with its distance from now.
+// when returns a time with its distance from now.
 func (s Screen) when(t time.Time) string {
 	text := Time(t) + " ("
 	if t.After(s.Now) {
@@ -98,10 +98,10 @@ func (s Screen) when(t time.Time) string {
 	return text + s.Age(t) + " ago)"
 }
 
-// Time writes a time as RFC 3339 in UTC.
+// Time formats a time as RFC 3339 in UTC.
 func Time(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// timeOf is the time, or zero for none.
+// timeOf returns the time, or zero for nil.
 func timeOf(t *metav1.Time) time.Time {
 	if t == nil {
 		return time.Time{}

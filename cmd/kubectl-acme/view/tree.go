@@ -2,9 +2,9 @@ package view
 
 import "fmt"
 
-// Node is a line of a tree, and what is below it.
+// Node is a line of a tree, with the lines below it.
 type Node struct {
-	// Label is what the line begins with, Text what follows in a style of its own.
+	// Label begins the line. Text follows, in its own style.
 	Label string
 	Text  string
 	Style Style
@@ -26,7 +26,7 @@ func (n *Node) add(label, text string, style ...Style) {
 // Write writes the tree.
 func (n Node) Write(s Screen) { n.write(s, "", "") }
 
-// labelWidth is how wide the labels of lines with a text are.
+// labelWidth is the width of the labels of leaves.
 const labelWidth = 11
 
 func (n Node) write(s Screen, first, rest string) {

@@ -105,7 +105,7 @@ Order order1 invalid
 │     │  └─ connected   10.1.0.7:80
 │     └─ seen from west proved
 └─ Authorization authz2 for *.b.test pending
-   └─ challenges  dns-01; the client has chosen none
+   └─ challenges  dns-01; none chosen by the client yet
 `)
 	if got := tree(anAuthorization(), nil); !strings.Contains(got, "└─ Authorization authz2 missing\n") {
 		t.Error(got)
@@ -123,7 +123,7 @@ func TestRevokedOrderTree(t *testing.T) {
 Order order1 revoked
 ├─ identifiers a.test, *.b.test
 ├─ issuer      pki/ca, profile short
-├─ account     account1, which is missing
+├─ account     account1 (missing)
 ├─ created     2030-01-02T02:59:05Z (5m ago)
 └─ Certificate 5a01
    ├─ from        2030-01-02T02:04:05Z (60m ago)
@@ -176,7 +176,7 @@ pki         100000   3         0       0            ≤89997   10000+
 	if got := written(false, func(s view.Screen) { st.Write(s, true) }); !strings.Contains(got, "ROOT EXPIRES   CRL ENDS") || !strings.Contains(got, "CN=ca") {
 		t.Error(got)
 	}
-	if got := written(false, func(s view.Screen) { view.Status{}.Write(s, false) }); !strings.Contains(got, "no AcmeIssuer") {
+	if got := written(false, func(s view.Screen) { view.Status{}.Write(s, false) }); !strings.Contains(got, "No AcmeIssuer") {
 		t.Error(got)
 	}
 }
