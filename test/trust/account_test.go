@@ -247,7 +247,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	It("can't deactivate it without a request of the victim", func(ctx SpecContext) {
 		err := writeSpec(ctx, endpoint, account, map[string]any{"deactivation": map[string]any{}})
 		Expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
-		Expect(err).To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
+		Expect(err).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 		expectUnharmed(ctx)
 	}, SpecTimeout(specPatience))
 
@@ -361,7 +361,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 
 		It("can't deactivate its authorization without a request of the victim", func(ctx SpecContext) {
 			Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"deactivation": map[string]any{}})).
-				To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
+				To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 			victim.finalize(ctx, order)
 		}, SpecTimeout(specPatience))
 

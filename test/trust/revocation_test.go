@@ -42,7 +42,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 
 	It("can't revoke it without a request of a client", func(ctx SpecContext) {
 		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": map[string]any{"reason": superseded}})).
-			To(MatchError(ContainSubstring("the ACME server may ask for a revocation only with a client's signed request")))
+			To(MatchError(ContainSubstring("the ACME server may request a revocation only with a client's signed request")))
 		Expect(refresh(ctx, order.AcmeOrder).Status.RevokedAt).To(BeNil())
 		revokedByPerson(ctx)
 	}, SpecTimeout(specPatience))
@@ -96,7 +96,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		planted.Spec.CSR, planted.Spec.Finalization, planted.Spec.IssuerRef.Name = "", nil, "nobody"
 		plant(ctx, planted)
 		Expect(writeSpec(ctx, person, planted, map[string]any{"revocation": map[string]any{"reason": superseded}})).To(Succeed())
-		const refused = "the ACME server may not change what a person asked for"
+		const refused = "the ACME server may not change a person's request"
 		Expect(writeSpec(ctx, endpoint, planted, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring(refused)))
 		genuine := victim.withheld(func() error { return victim.RevokeCert(ctx, nil, certificate.Raw, superseded) })
 		Expect(writeSpec(ctx, endpoint, planted, revocation(superseded, genuine))).To(MatchError(ContainSubstring(refused)))

@@ -141,7 +141,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		ended.Namespace = local.Namespace
 		ended.Spec.Registration = sign(victim.Key, jwk(victim.Key), acme.NewAccountPath, struct{}{})
 		ended.Spec.Deactivation = &v1alpha1.Deactivation{}
-		Expect(endpoint.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may ask for a deactivation only with a client's signed request")))
+		Expect(endpoint.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 	}, SpecTimeout(specPatience))
 
 	It("can't change what was ordered", func(ctx SpecContext) {
@@ -179,13 +179,13 @@ var _ = Describe("The controllers' ServiceAccount", func() {
 	It("can't change more of an issuer than its finalizer", func(ctx SpecContext) {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
 		Expect(issuer.Finalizers).To(ContainElement(v1alpha1.IssuerFinalizer))
-		Expect(writeSpec(ctx, controller, issuer, map[string]any{"suspend": true})).To(MatchError(ContainSubstring("may not change what was asked for")))
+		Expect(writeSpec(ctx, controller, issuer, map[string]any{"suspend": true})).To(MatchError(ContainSubstring("may not change the spec, labels, annotations or owners")))
 		for _, metadata := range []string{
 			`{"annotations": {"acmeca.dev/rotate-root": "now"}}`, `{"labels": {"mine": "yes"}}`, `{"finalizers": ["acmeca.dev/issuer", "acmeca.dev/mine"]}`,
 			`{"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "a"}]}`,
 		} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": `+metadata+`}`))
-			Expect(controller.Patch(ctx, issuer.DeepCopy(), patch)).To(MatchError(Or(ContainSubstring("may not change what was asked for"), ContainSubstring("of finalizers, the controllers have"))), metadata)
+			Expect(controller.Patch(ctx, issuer.DeepCopy(), patch)).To(MatchError(Or(ContainSubstring("may not change the spec, labels, annotations or owners"), ContainSubstring("the controllers may change only the finalizers"))), metadata)
 		}
 		Expect(controller.Delete(ctx, issuer.DeepCopy())).To(beForbidden())
 	}, SpecTimeout(specPatience))

@@ -56,7 +56,7 @@ app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 {{- end -}}
 
-{{/* The namespaces that are watched, as a JSON list; all of them where it is empty. */}}
+{{/* The watched namespaces, as a JSON list; empty means all. */}}
 {{- define "acmeca.namespaces" -}}
 {{- if .Values.watchNamespaces -}}
 {{ append .Values.watchNamespaces .Release.Namespace | uniq | sortAlpha | toJson }}
@@ -89,7 +89,7 @@ app.kubernetes.io/component: {{ last . }}
 {{- end }}
 {{- end -}}
 
-{{/* What is the same in the Pods of both components: a list of the root and the component. */}}
+{{/* The common part of the Pods of both components. The argument is a list of the root and the component. */}}
 {{- define "acmeca.pod" -}}
 {{- $root := first . -}}
 {{- $values := index $root.Values (last .) -}}
@@ -131,7 +131,7 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* What is the same in the containers of both components. */}}
+{{/* The common part of the containers of both components. */}}
 {{- define "acmeca.container" -}}
 {{- $root := first . -}}
 {{- $values := index $root.Values (last .) -}}
