@@ -79,6 +79,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 			return err
 		}
 	}
+	if err := limitMemory(); err != nil {
+		return err
+	}
 	defer growHeap()()
 	return runAll(ctx, components)
 }

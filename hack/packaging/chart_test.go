@@ -138,6 +138,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"a number that is none":    {"server": map[string]any{"replicas": "three"}},
 		"a digest that is none":    {"image": map[string]any{"digest": "latest"}},
 		"an issuer without place":  {"defaultIssuer": "default"},
+		"a port that is none":      {"networkPolicy": map[string]any{"apiServerPorts": []any{0}}},
 		"a URL without TLS":        {"externalURLs": []any{"http://acme.example"}},
 		"a namespace that is none": {"watchNamespaces": []any{"Team A"}},
 	} {

@@ -108,15 +108,13 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 topologySpreadConstraints:
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- topologyKey: {{ . }}
+- topologyKey: kubernetes.io/hostname
   maxSkew: 1
   whenUnsatisfiable: ScheduleAnyway
   labelSelector:
     matchLabels:
-      {{- include "acmeca.selector" $ | nindent 6 }}
+      {{- include "acmeca.selector" . | nindent 6 }}
   matchLabelKeys: [pod-template-hash]
-{{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -125,10 +123,20 @@ nodeSelector:
 tolerations:
 {{- toYaml . | nindent 0 }}
 {{- end }}
-{{- with $values.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- if $values.affinity }}
+  {{- toYaml $values.affinity | nindent 2 }}
+  {{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels:
+            {{- include "acmeca.selector" . | nindent 12 }}
+        matchLabelKeys: [pod-template-hash]
+  {{- end }}
 {{- end -}}
 
 {{/* The common part of the containers of both components. */}}
