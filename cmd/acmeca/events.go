@@ -128,7 +128,7 @@ type event struct {
 	reason error
 }
 
-// UnmarshalJSONFrom implements json.UnmarshalerFrom. The API server writes the type, which says what the object is, first.
+// UnmarshalJSONFrom implements json.UnmarshalerFrom. The API server writes the type, which determines the Go type of the object, first.
 func (e *event) UnmarshalJSONFrom(text *jsontext.Decoder) error {
 	return eachMember(text, func(name string) error {
 		switch name {

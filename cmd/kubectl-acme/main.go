@@ -1,5 +1,5 @@
-// Command kubectl-acme is a plugin of kubectl: `kubectl acme`. It shows what acmeca's objects say, why something failed,
-// and does what a person does to a CA: revoke, rotate, hand out external account keys, give its roots to others.
+// Command kubectl-acme is a kubectl plugin: `kubectl acme`. It shows acmeca's objects and explains failures. It also does the tasks of a
+// CA's operator: it revokes certificates, rotates keys, manages external account keys and distributes roots.
 package main
 
 import (

@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// bundled are the kinds that a bundle may have beside its ClusterServiceVersion and that OLM doesn't make from that.
+// bundled are the kinds in a bundle beside its ClusterServiceVersion. OLM creates the other objects from that.
 var bundled = []string{"CustomResourceDefinition", "Service", "PodDisruptionBudget", "PriorityClass"}
 
-// annotations say what a bundle is, in a file of the image and as its labels.
+// annotations describe the bundle. They are in a file of the image, and are the image's labels.
 var annotations = []struct{ name, value string }{
 	{"operators.operatorframework.io.bundle.mediatype.v1", "registry+v1"},
 	{"operators.operatorframework.io.bundle.manifests.v1", "manifests/"},
@@ -57,7 +57,7 @@ func GenerateBundle(root string) error {
 	files = append(files, manifest)
 	for _, object := range append(objects.Kinds(bundled...), forPeople(objects)...) {
 		object = object.DeepCopy()
-		object.SetNamespace("") // OLM's choice
+		object.SetNamespace("") // OLM sets it
 		f, err := yamlFile(fmt.Sprintf("manifests/%s.%s.yaml", object.GetName(), strings.ToLower(object.GetKind())), object.Object)
 		if err != nil {
 			return err
@@ -67,14 +67,14 @@ func GenerateBundle(root string) error {
 	return replace(filepath.Join(root, "bundle"), files)
 }
 
-// forPeople are the ClusterRoles that are no ServiceAccount's.
+// forPeople returns the ClusterRoles for people, not those of ServiceAccounts.
 func forPeople(objects Objects) Objects {
 	return slices.DeleteFunc(objects.Kinds("ClusterRole"), func(o *unstructured.Unstructured) bool {
 		return len(o.GetLabels()) == 0
 	})
 }
 
-// clusterServiceVersion completes what config/manifests says with what config/default does.
+// clusterServiceVersion returns the texts of config/manifests, completed with the objects of config/default.
 func clusterServiceVersion(root string, objects Objects) (map[string]any, error) {
 	text, err := os.ReadFile(filepath.Join(root, "config", "manifests", "acmeca.clusterserviceversion.yaml"))
 	if err != nil {
@@ -105,7 +105,7 @@ func clusterServiceVersion(root string, objects Objects) (map[string]any, error)
 	return out, nil
 }
 
-// examples are the samples, as JSON.
+// examples returns the samples as JSON.
 func examples(root string) (string, error) {
 	var all []any
 	for _, dir := range []string{"samples", "samples/by-the-server"} {
@@ -122,7 +122,7 @@ func examples(root string) (string, error) {
 	return string(text), err
 }
 
-// strategy is what OLM makes: the Deployments, and the rights of their ServiceAccounts.
+// strategy returns the Deployments and the rights of their ServiceAccounts, which OLM creates.
 func strategy(objects Objects, image string) (v1alpha1.StrategyDetailsDeployment, error) {
 	var details v1alpha1.StrategyDetailsDeployment
 	for _, object := range objects.Kinds("Deployment") {
@@ -145,7 +145,7 @@ func strategy(objects Objects, image string) (v1alpha1.StrategyDetailsDeployment
 	return details, err
 }
 
-// permissions are what bindings of a kind give to ServiceAccounts.
+// permissions returns the rights that bindings of a kind grant to ServiceAccounts.
 func permissions(objects Objects, kind string) ([]v1alpha1.StrategyDeploymentPermissions, error) {
 	var all []v1alpha1.StrategyDeploymentPermissions
 	for _, object := range objects.Kinds(kind) {
@@ -168,8 +168,7 @@ func permissions(objects Objects, kind string) ([]v1alpha1.StrategyDeploymentPer
 	return all, nil
 }
 
-// withoutZeros drops what Go's types have and nobody has set: null creation timestamps, and status, strategy and resources
-// without anything in them.
+// withoutZeros drops the zero values of Go's types: null creation timestamps, and empty status, strategy and resources.
 func withoutZeros(object map[string]any) {
 	for key, value := range object {
 		switch v := value.(type) {
@@ -211,12 +210,12 @@ func bundleDockerfile() file {
 
 const bundleReadme = `# The bundle for the Operator Lifecycle Manager
 
-Made from config by ` + "`make bundle`" + `: change nothing here. Texts for people are in
-config/manifests/acmeca.clusterserviceversion.yaml. What OLM can't install is the admission policy and the network
-policies, which are applied after it:
+` + "`make bundle`" + ` generates it from config: do not edit it here. The texts for people are in
+config/manifests/acmeca.clusterserviceversion.yaml. OLM can't install the admission policies and the network policies. Apply
+them after the bundle:
 
     kubectl apply -k config/admission
     kubectl apply -k config/network-policy
 
-by way of an overlay where the namespace isn't acmeca-system.
+Use an overlay if the namespace is not acmeca-system.
 `

@@ -25,7 +25,7 @@ func bundle(t *testing.T) *manifests.Bundle {
 	return bundle
 }
 
-// Every validator of the Operator Framework but those that are deprecated, or ask a container runtime about images.
+// Runs every validator of the Operator Framework except deprecated ones and those that need a container runtime.
 func TestTheBundleIsValid(t *testing.T) {
 	bundle := bundle(t)
 	validators := interfaces.Validators{
@@ -41,7 +41,7 @@ func TestTheBundleIsValid(t *testing.T) {
 	}
 }
 
-// What the scorecard's tests ask of samples and descriptors, which run in a cluster alone.
+// Checks the requirements of the scorecard's tests on samples and descriptors, since those tests need a cluster.
 func TestTheBundleHasSamplesAndDescriptorsOfEveryKind(t *testing.T) {
 	bundle := bundle(t)
 	var samples []struct {
@@ -78,7 +78,7 @@ func TestTheBundleHasSamplesAndDescriptorsOfEveryKind(t *testing.T) {
 	}
 }
 
-// Whoever looks at the image sees its labels, and whoever looks into it the annotations.
+// The image's labels and the annotations in its files are the same.
 func TestTheBundleImageSaysWhatItsMetadataSays(t *testing.T) {
 	var metadata struct{ Annotations map[string]string }
 	decode(t, "metadata/annotations.yaml", &metadata)
@@ -123,7 +123,7 @@ func TestTheScorecardIsConfigured(t *testing.T) {
 	}
 }
 
-// decode reads a file of the bundle, all of whose fields have to be known.
+// decode reads a file of the bundle, and refuses unknown fields.
 func decode(t *testing.T, name string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(root(t) + "/bundle/" + name)
@@ -135,7 +135,7 @@ func decode(t *testing.T, name string, into any) {
 	}
 }
 
-// Each half runs as its own ServiceAccount, with rights of its own.
+// The ACME server and the controllers run as different ServiceAccounts, with different rights.
 func TestTheBundleKeepsTheHalvesApart(t *testing.T) {
 	spec := bundle(t).CSV.Spec.InstallStrategy.StrategySpec
 	var accounts []string

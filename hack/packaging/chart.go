@@ -11,7 +11,7 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 )
 
-// chartFiles are what the chart's templates take over from config, by kind, name, and the file for it.
+// chartFiles are the objects of config that the chart's templates include: kind, name and file.
 var chartFiles = [][3]string{
 	{"CustomResourceDefinition", "acmeissuers.acmeca.dev", "crd/acmeissuers.yaml"},
 	{"CustomResourceDefinition", "acmeaccounts.acmeca.dev", "crd/acmeaccounts.yaml"},
@@ -32,7 +32,7 @@ var chartFiles = [][3]string{
 	{"ValidatingAdmissionPolicyBinding", "status.acmeca.dev", "admission/bindings/status.yaml"},
 }
 
-// GenerateChart writes the chart's files.
+// GenerateChart writes the chart's files from config.
 func GenerateChart(root string) error {
 	objects, err := Kustomize(filepath.Join(root, "config", "default"))
 	if err != nil {

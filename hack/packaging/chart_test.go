@@ -31,7 +31,7 @@ func render(t *testing.T, namespace string, values map[string]any) Objects {
 	return objects
 }
 
-// image is that of config/default.
+// image is the image of config/default.
 var image = map[string]any{"repository": "acmeca", "tag": "dev"}
 
 func TestTheChartHasTheObjectsOfConfigDefault(t *testing.T) {
@@ -51,7 +51,7 @@ func TestTheChartHasTheObjectsOfConfigPrometheus(t *testing.T) {
 	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "prometheus": map[string]any{"serviceMonitor": on, "rules": on}}))
 }
 
-// compare compares objects but for the namespace, which isn't a release's, and what every Helm release has on its objects.
+// compare compares objects, without the Namespace, which no release has, and without the metadata of Helm releases.
 func compare(t *testing.T, kustomize, helm Objects) {
 	t.Helper()
 	want, got := byName(kustomize), byName(helm)
@@ -81,7 +81,7 @@ func byName(objects Objects) map[string]any {
 // releaseLabels are on every object of a release; config doesn't have them.
 var releaseLabels = []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart", "helm.sh/resource-policy"}
 
-// normal leaves out what differs by design, and makes all numbers of one type.
+// normal removes the differences by design, and converts all numbers to one type.
 func normal(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -110,7 +110,7 @@ func normal(value any) any {
 	}
 }
 
-// withoutName drops the label that config has on what Pods and their surroundings are, and the chart on everything.
+// withoutName drops the name label, which config has only on Pods and related objects, and the chart on all objects.
 func withoutName(metadata map[string]any) {
 	labels, ok := metadata["labels"].(map[string]any)
 	if !ok {
@@ -144,7 +144,7 @@ func TestValuesAreChecked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, _, err := Helm(root(t), "acmeca-system", values); err == nil {
-				t.Error("it is taken")
+				t.Error("the values are accepted")
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func arguments(t *testing.T, deployment *unstructured.Unstructured) []string {
 	return args
 }
 
-// Another namespace and other names are the same ones wherever they stand.
+// Another namespace and other names are used everywhere.
 func TestNamesAreTheReleasesOwn(t *testing.T) {
 	objects := render(t, "pki", map[string]any{"fullnameOverride": "corp", "server": map[string]any{"serviceAccount": map[string]any{"name": "endpoint"}}})
 	for _, object := range objects {

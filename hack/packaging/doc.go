@@ -1,3 +1,3 @@
-// Package packaging makes the Helm chart's files and the OLM bundle from config, which says once what an installation
-// consists of, and holds the chart to what kustomize renders.
+// Package packaging generates the Helm chart's files and the OLM bundle from config, the only source of an installation's objects. Its
+// tests compare the chart with the output of kustomize.
 package packaging

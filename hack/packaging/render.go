@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Root is the source tree's, seen from this directory.
+// Root returns the root of the source tree that has the working directory.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -26,7 +26,7 @@ func Root() (string, error) {
 	return "", fmt.Errorf("not in acmeca's source tree")
 }
 
-// Objects are those of an installation.
+// Objects are the objects of an installation.
 type Objects []*unstructured.Unstructured
 
 // Kustomize renders a kustomization.
@@ -57,7 +57,7 @@ func parse(text string) (Objects, error) {
 	return objects, nil
 }
 
-// One is the object of a kind and a name.
+// One returns the object of a kind and a name.
 func (o Objects) One(kind, name string) (*unstructured.Unstructured, error) {
 	for _, object := range o {
 		if object.GetKind() == kind && object.GetName() == name {
@@ -67,7 +67,7 @@ func (o Objects) One(kind, name string) (*unstructured.Unstructured, error) {
 	return nil, fmt.Errorf("there is no %s %s", kind, name)
 }
 
-// Kinds are the objects of some kinds.
+// Kinds returns the objects of some kinds.
 func (o Objects) Kinds(kinds ...string) Objects {
 	var found Objects
 	for _, object := range o {
@@ -80,13 +80,13 @@ func (o Objects) Kinds(kinds ...string) Objects {
 	return found
 }
 
-// file is a generated one.
+// file is a generated file.
 type file struct {
 	path string
 	text []byte
 }
 
-// replace makes the files the only ones in their directory, which is generated as a whole.
+// replace writes the files, and removes all other files of the generated directory.
 func replace(dir string, files []file) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err

@@ -103,7 +103,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(plugin(ctx, "directory", "default", "-o", "wide")).To(ContainSubstring("/acmeca-system/default/acme/directory"))
 		Expect(plugin(ctx, "directory", "-o", "json")).To(ContainSubstring(`"externalAccountRequired": false`))
 		Expect(plugin(ctx, "trust")).To(Equal(defaultIssuer(ctx).Status.CABundle))
-		Expect(refused(ctx, "directory", "-n", "default")).To(ContainSubstring("there are some in acmeca-system"))
+		Expect(refused(ctx, "directory", "-n", "default")).To(ContainSubstring("found in acmeca-system"))
 
 		Expect(plugin(ctx, "export-cert", name)).To(Equal(pemOf(chain[:1]...)))
 		Expect(plugin(ctx, "export-cert", "www.shown.test", "--full-chain")).To(Equal(pemOf(chain...)))
@@ -243,7 +243,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 		Expect(inCRL(ctx, one)).NotTo(BeNil())
 		Expect(inCRL(ctx, other)).NotTo(BeNil())
 		Expect(inCRL(ctx, third)).To(BeNil())
-		Expect(refused(ctx, "revoke", "--dns-name", "revoked-4.test", "--yes")).To(ContainSubstring("no certificate for revoked-4.test is valid"))
+		Expect(refused(ctx, "revoke", "--dns-name", "revoked-4.test", "--yes")).To(ContainSubstring("no valid certificate for revoked-4.test"))
 	}, SpecTimeout(2*patience))
 
 	It("refuses what makes no sense", func(ctx SpecContext) {
@@ -262,7 +262,7 @@ var _ = Describe("kubectl acme rotate", func() {
 		Expect(plugin(ctx, "rotate", "intermediate", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("issues from a new intermediate"))
 		_, after := issue(ctx, user, "after.test")
 		Expect(after[1].Raw).NotTo(Equal(before[1].Raw))
-		Expect(plugin(ctx, "rotate", "root", "ca", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("It signs after 168h0m0s"))
+		Expect(plugin(ctx, "rotate", "root", "ca", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("which signs after 168h0m0s"))
 		Expect(strings.Count(plugin(ctx, "trust", "-n", issuer.Namespace), "BEGIN CERTIFICATE")).To(Equal(2))
 		Expect(refused(ctx, "rotate", "leaf", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("use intermediate or root"))
 	}, SpecTimeout(5*patience))
@@ -323,7 +323,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 		user := newClient(issuer)
 		account, err := user.Register(ctx, &acme.Account{ExternalAccountBinding: binding}, acme.AcceptTOS)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(refused(ctx, in("eab", "revoke", binding.KID, "--accounts")...)).To(ContainSubstring("end the 1 accounts that it bound? There is nobody here to ask"))
+		Expect(refused(ctx, in("eab", "revoke", binding.KID, "--accounts")...)).To(ContainSubstring("deactivate the 1 accounts that it bound? There is no terminal to ask on"))
 		Expect(plugin(ctx, in("eab", "revoke", binding.KID, "--accounts", "--yes")...)).To(And(ContainSubstring("is deleted"), ContainSubstring("is deactivated")))
 		Eventually(ctx, func() string { return plugin(ctx, in("why", "account/"+nameOf(account.URI))...) }).WithTimeout(patience).Should(ContainSubstring("a person deactivated it"))
 		_, err = newClient(issuer).Register(ctx, &acme.Account{ExternalAccountBinding: binding}, acme.AcceptTOS)

@@ -54,12 +54,12 @@ func (d *Diagnosis) validAccount(f Facts) {
 			return
 		}
 	}
-	for what, handled := range map[string]*v1alpha1.HandledRequest{
+	for request, handled := range map[string]*v1alpha1.HandledRequest{
 		"update": f.Account.Status.Update, "key change": f.Account.Status.KeyChange, "deactivation": f.Account.Status.Deactivation,
 	} {
 		if handled != nil && handled.Problem != nil {
 			d.fail(handled.Problem)
-			d.Cause = "it may order, but its last " + what + " was refused: " + d.Cause
+			d.Cause = "it may order, but its last " + request + " was refused: " + d.Cause
 			d.Advice = advise(f, handled.Problem, nil)
 			return
 		}

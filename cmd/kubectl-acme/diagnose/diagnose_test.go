@@ -16,7 +16,7 @@ var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func at(d time.Duration) *metav1.Time { t := metav1.NewTime(now.Add(d)); return &t }
 
-// world is what is well, for a test to spoil.
+// world are the facts of an order without problems, which a test changes.
 type world struct {
 	diagnose.Facts
 	authz *v1alpha1.AcmeAuthorization
@@ -69,7 +69,7 @@ func (w *world) orderFailed(problem acme.ProblemType, detail string) {
 }
 
 func TestOrder(t *testing.T) {
-	for what, test := range map[string]struct {
+	for name, test := range map[string]struct {
 		spoil func(*world)
 		want  []string
 	}{
@@ -127,7 +127,7 @@ func TestOrder(t *testing.T) {
 			w.Account.Status.State = acme.StateRevoked
 			w.orderFailed(acme.Unauthorized, "the account is revoked")
 		}, []string{"the account is revoked", "A person deactivated the account"}},
-		"the account has ended, and the order is not looked at yet": {func(w *world) {
+		"the account has ended, and the order is not processed yet": {func(w *world) {
 			w.Account.Status.State = acme.StateDeactivated
 		}, []string{"its account is deactivated", "a new account key"}},
 		"the account is gone": {func(w *world) { w.Account = nil }, []string{"its account doesn't exist", "backup"}},
@@ -163,7 +163,7 @@ func TestOrder(t *testing.T) {
 				Digest: w.Order.Spec.Revocation.Digest(), Problem: &v1alpha1.Problem{Type: acme.Unauthorized, Detail: "not authorized"}}}
 		}, []string{"request to revoke it was refused: not authorized", "kubectl acme revoke order1"}},
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			w := healthy()
 			test.spoil(w)
 			got := diagnose.Order(w.Facts).Paragraph()

@@ -1,6 +1,6 @@
-// Package plugin is the commands of `kubectl acme`, a file each: what they fetch and what they change. What is shown is
-// made by package view, and what is said about failures by package diagnose, which know nothing of a cluster.
+// Package plugin has the commands of `kubectl acme`, one in a file. It reads and changes objects. Package view formats the output, and
+// package diagnose explains failures; neither accesses a cluster.
 //
-// It works with the rights of whoever calls it, and none of its own: reading what fails is fine without the right to
-// read Secrets or ConfigMaps, and each command says what it lacks.
+// The plugin has only the rights of its user. The commands that explain failures need no right to read Secrets or ConfigMaps, and each
+// command names the rights that it lacks.
 package plugin

@@ -91,12 +91,12 @@ var serialText = regexp.MustCompile(`^(0[xX])?[0-9a-fA-F]{2}([: ]?[0-9a-fA-F]{1,
 
 // order finds an order by its name, by its certificate's serial number or file, or by an identifier. Of several orders for an identifier it
 // returns the newest.
-func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, error) {
-	what = strings.TrimPrefix(strings.TrimPrefix(what, "order/"), "acmeorder/")
-	if order, err := get[v1alpha1.AcmeOrder](ctx, o, what); order != nil || err != nil {
+func (o *options) order(ctx context.Context, name string) (*v1alpha1.AcmeOrder, error) {
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "order/"), "acmeorder/")
+	if order, err := get[v1alpha1.AcmeOrder](ctx, o, name); order != nil || err != nil {
 		return order, err
 	}
-	serial, err := serialOf(what)
+	serial, err := serialOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +110,8 @@ func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, 
 		}
 		return nil, fmt.Errorf("no order in namespace %q has a certificate with serial number %s", o.namespace, serial)
 	}
-	if isIdentifier(what) {
-		orders, err := o.ordersFor(ctx, false, what, nil)
+	if isIdentifier(name) {
+		orders, err := o.ordersFor(ctx, false, name, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -119,18 +119,18 @@ func (o *options) order(ctx context.Context, what string) (*v1alpha1.AcmeOrder, 
 			return &orders[0], nil
 		}
 	}
-	return nil, fmt.Errorf("namespace %q has no order %q, and that is no serial number, certificate file or ordered name either", o.namespace, what)
+	return nil, fmt.Errorf("namespace %q has no order %q, and that is no serial number, certificate file or ordered name either", o.namespace, name)
 }
 
-// serialOf returns a serial number in the form of status.serial. what is a serial number, or a file of which the first certificate
-// counts; the result is "" if it is neither.
-func serialOf(what string) (string, error) {
-	text, err := os.ReadFile(what)
+// serialOf returns a serial number in the form of status.serial. text is a serial number, or the file of a certificate, of which the first
+// counts. The result is "" if text is neither.
+func serialOf(text string) (string, error) {
+	file, err := os.ReadFile(text)
 	if err != nil {
-		if !serialText.MatchString(what) {
+		if !serialText.MatchString(text) {
 			return "", nil
 		}
-		digits := strings.NewReplacer(":", "", " ", "").Replace(strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(what, "0x"), "0X")))
+		digits := strings.NewReplacer(":", "", " ", "").Replace(strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(text, "0x"), "0X")))
 		if len(digits)%2 == 1 {
 			digits = "0" + digits
 		}
@@ -139,27 +139,27 @@ func serialOf(what string) (string, error) {
 		}
 		return digits, nil
 	}
-	der := text
-	if block, _ := pem.Decode(text); block != nil {
+	der := file
+	if block, _ := pem.Decode(file); block != nil {
 		der = block.Bytes
 	}
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return "", fmt.Errorf("%s has no certificate: %w", what, err)
+		return "", fmt.Errorf("%s has no certificate: %w", text, err)
 	}
 	return hex.EncodeToString(certificate.SerialNumber.Bytes()), nil
 }
 
 // isIdentifier reports whether text looks like a DNS name or an address instead of an object name.
-func isIdentifier(what string) bool {
-	_, err := netip.ParseAddr(what)
-	return err == nil || strings.Contains(what, ".")
+func isIdentifier(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil || strings.Contains(text, ".")
 }
 
 // identifierOf returns the normalized identifier for a DNS name or address.
-func identifierOf(what string) (v1alpha1.Identifier, error) {
-	id := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(what, ".")}
-	if _, err := netip.ParseAddr(what); err == nil {
+func identifierOf(text string) (v1alpha1.Identifier, error) {
+	id := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(text, ".")}
+	if _, err := netip.ParseAddr(text); err == nil {
 		id.Type = acme.IP
 	}
 	id, problem := id.Normalize()

@@ -46,7 +46,7 @@ func TestSerialOf(t *testing.T) {
 		return path
 	}
 	der := certificate(t, 0x0a0bcd)
-	for what, want := range map[string]string{
+	for name, want := range map[string]string{
 		"5A:01:02:03:ff":     "5a010203ff",
 		"0x5a010203":         "5a010203",
 		"00:a1:02:03:04":     "a1020304", // DER's sign byte, as openssl shows it
@@ -56,12 +56,12 @@ func TestSerialOf(t *testing.T) {
 		write("c.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})): "0a0bcd",
 		write("c.der", der): "0a0bcd",
 	} {
-		if got, err := serialOf(what); err != nil || got != want {
-			t.Errorf("%s: got %q, %v", what, got, err)
+		if got, err := serialOf(name); err != nil || got != want {
+			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 	}
 	if _, err := serialOf(write("x.pem", []byte("no certificate"))); err == nil {
-		t.Error("a file without a certificate is taken")
+		t.Error("a file without a certificate is accepted")
 	}
 }
 
@@ -122,13 +122,13 @@ func TestBindingSecret(t *testing.T) {
 			t.Errorf("%s: got %q", field, secret.StringData[field])
 		}
 	}
-	for what, r := range map[string]bindingRequest{
+	for name, r := range map[string]bindingRequest{
 		"the infix in the id": {id: "a-eab-b"}, "capitals": {id: "A"}, "a wildcard": {id: "a", dns: []string{"*.a.test"}},
 		"no range": {id: "a", ips: []string{"10.0.0.1"}}, "an unknown profile": {id: "a", profiles: []string{"long"}},
 		"no time": {id: "a", expires: "tomorrow"}, "the past": {id: "a", expires: "2029-01-01T00:00:00Z"}, "a negative time": {id: "a", expires: "-1h"},
 	} {
 		if _, err := bindingSecret(anIssuer(), r, hmac, now); err == nil {
-			t.Errorf("%s is taken", what)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 }
@@ -171,7 +171,7 @@ spec:
 	bound.Spec.Account.ExternalAccountBinding.Required = true
 	notReady := anIssuer()
 	notReady.Status.DirectoryURL = ""
-	for what, test := range map[string]struct {
+	for name, test := range map[string]struct {
 		issuer *v1alpha1.AcmeIssuer
 		r      certManagerRequest
 	}{
@@ -182,12 +182,12 @@ spec:
 		"a place for all":         {anIssuer(), certManagerRequest{kind: "ClusterIssuer", namespace: "shop"}},
 	} {
 		if _, err := certManagerIssuer(test.issuer, test.r); err == nil {
-			t.Errorf("%s is taken", what)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 }
 
-// TestNothingIsDoneUnasked runs what changes things without a terminal and without --yes.
+// TestNothingIsDoneUnasked runs the commands that change objects, without a terminal and without --yes.
 func TestNothingIsDoneUnasked(t *testing.T) {
 	streams, _, _, _ := genericiooptions.NewTestIOStreams()
 	o := &options{IOStreams: streams, now: time.Now}

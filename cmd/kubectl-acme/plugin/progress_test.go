@@ -30,7 +30,7 @@ func TestProgressIsShownOfWhatTakesLong(t *testing.T) {
 	quick := o.progress("reading")
 	quick.stop()
 	if out.text.Len() > 0 {
-		t.Errorf("of what is quick it says %q", out.text.String())
+		t.Errorf("a quick task writes %q", out.text.String())
 	}
 	slow := o.progress("listing orders")
 	left := int64(1000)

@@ -16,10 +16,10 @@ const waitEvery = 200 * time.Millisecond
 var errNotYet = errors.New("not yet")
 
 // await reads an object until done returns true or an error, or until the limit.
-func await[O client.Object](ctx context.Context, o *options, object O, limit time.Duration, what string, done func(O) (bool, error)) error {
-	p := o.progress(what)
+func await[O client.Object](ctx context.Context, o *options, object O, limit time.Duration, task string, done func(O) (bool, error)) error {
+	p := o.progress(task)
 	defer p.stop()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: still %[3]s after %[2]s", errNotYet, limit, what))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: still %[3]s after %[2]s", errNotYet, limit, task))
 	defer cancel()
 	for {
 		err := o.kube.Get(ctx, client.ObjectKeyFromObject(object), object)

@@ -45,10 +45,10 @@ it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
 }
 
 // why finds the object that a name stands for, and returns its diagnosis.
-func (o *options) why(ctx context.Context, what string) (diagnose.Diagnosis, error) {
-	kind, name, qualified := strings.Cut(what, "/")
+func (o *options) why(ctx context.Context, text string) (diagnose.Diagnosis, error) {
+	kind, name, qualified := strings.Cut(text, "/")
 	if !qualified || !slices.Contains([]string{"order", "authorization", "account", "issuer"}, kind) {
-		kind, name = "", what
+		kind, name = "", text
 	}
 	for _, find := range []struct {
 		kind string

@@ -18,7 +18,7 @@ var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 func ago(d time.Duration) metav1.Time     { return metav1.NewTime(now.Add(-d)) }
 func agoPtr(d time.Duration) *metav1.Time { t := ago(d); return &t }
 
-// written is what something writes, without colours unless they are wanted.
+// written returns the output of write, with or without colours.
 func written(colour bool, write func(view.Screen)) string {
 	var out strings.Builder
 	write(view.Screen{Writer: &out, Colour: colour, Now: now})
@@ -225,7 +225,7 @@ func TestNothingFromTheClusterControlsTheTerminal(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 		if !strings.Contains(got, "[2J") {
-			t.Errorf("%s: what is harmless isn't shown: %q", name, got)
+			t.Errorf("%s: harmless text is missing: %q", name, got)
 		}
 	}
 }
@@ -243,7 +243,7 @@ func TestExternalKeyOf(t *testing.T) {
 	used.Annotations = map[string]string{v1alpha1.BoundAccountAnnotation: "account1"}
 	wrongType := secret("ca-eab-x", nil)
 	wrongType.Type = corev1.SecretTypeOpaque
-	for what, test := range map[string]struct {
+	for name, test := range map[string]struct {
 		secret *corev1.Secret
 		state  string // "" for no key
 	}{
@@ -259,7 +259,7 @@ func TestExternalKeyOf(t *testing.T) {
 	} {
 		key, ok := view.ExternalKeyOf(test.secret, now)
 		if ok != (test.state != "") || key.State != test.state {
-			t.Errorf("%s: got %v, %v", what, key, ok)
+			t.Errorf("%s: got %v, %v", name, key, ok)
 		}
 	}
 	key, _ := view.ExternalKeyOf(secret("a-eab-b-eab-c", map[string]string{"allowed-dns": "a.test, .b.test", "allowed-ips": "10.0.0.0/8", "allowed-profiles": "short"}), now)

@@ -1,4 +1,4 @@
-// Command generate makes the Helm chart's files and the OLM bundle from config.
+// Command generate writes the Helm chart's files and the OLM bundle from config.
 package main
 
 import (

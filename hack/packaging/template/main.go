@@ -1,5 +1,5 @@
-// Command template prints the Helm chart's objects as `helm template acmeca charts/acmeca --namespace NAMESPACE` does, with
-// the namespace as its argument.
+// Command template prints the objects of the Helm chart, as `helm template acmeca charts/acmeca --namespace NAMESPACE` does. Its
+// argument is the namespace.
 package main
 
 import (
