@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
@@ -19,35 +20,35 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// accountDocument is RFC 8555 section 7.1.2's.
+// accountDocument is an account (RFC 8555 section 7.1.2).
 type accountDocument struct {
 	Status                 acme.State      `json:"status"`
 	Contact                []string        `json:"contact,omitempty"`
 	TermsOfServiceAgreed   bool            `json:"termsOfServiceAgreed,omitempty"`
 	ExternalAccountBinding json.RawMessage `json:"externalAccountBinding,omitempty"`
 	Orders                 string          `json:"orders"`
-	// Key is shown by other servers too, though RFC 8555 doesn't have it.
+	// Key is not in RFC 8555, but other servers show it too.
 	Key json.RawMessage `json:"key,omitempty"`
 }
 
-func (c *call) accountAnswer(status int, account *v1alpha1.AcmeAccount) *answer {
-	return &answer{
-		status:   status,
-		location: c.url(acme.AccountPath(account.Name)),
-		body: accountDocument{
+func (c *call) accountAnswer(status int, account *v1alpha1.AcmeAccount) *answer.Answer {
+	return &answer.Answer{
+		Status:   status,
+		Location: c.url(acme.AccountPath(account.Name)),
+		Body: accountDocument{
 			Status:                 account.Status.State,
 			Contact:                account.Status.Contact,
-			TermsOfServiceAgreed:   policy.Agreed(account, c.issuer.spec.Account.TermsOfService) && account.Status.TermsOfServiceAgreed != "",
-			ExternalAccountBinding: bindingOf(account),
+			TermsOfServiceAgreed:   policy.Agreed(account, c.issuer.Spec.Account.TermsOfService) && account.Status.TermsOfServiceAgreed != "",
+			ExternalAccountBinding: verifiedBinding(account),
 			Orders:                 c.url(acme.OrdersPath(account.Name)),
 			Key:                    json.RawMessage(account.Status.JWK),
 		},
 	}
 }
 
-// bindingOf is the external account binding as the client sent it, where the controllers have verified that (RFC 8555
-// section 7.3.4).
-func bindingOf(account *v1alpha1.AcmeAccount) json.RawMessage {
+// verifiedBinding returns the external account binding as the client sent it, or nil if the controllers have verified none
+// (RFC 8555 section 7.3.4).
+func verifiedBinding(account *v1alpha1.AcmeAccount) json.RawMessage {
 	if account.Status.ExternalAccountKeyID == "" || account.Spec.Registration == nil {
 		return nil
 	}
@@ -62,64 +63,69 @@ func bindingOf(account *v1alpha1.AcmeAccount) json.RawMessage {
 	return payload.ExternalAccountBinding
 }
 
-// newAccount makes an account, or finds the one that the key has (RFC 8555 section 7.3 and 7.3.1).
-func (s *Server) newAccount(r *signed) (*answer, error) {
+// newAccount creates an account, or returns the account of the key (RFC 8555 sections 7.3 and 7.3.1).
+func (s *Server) newAccount(r *request) (*answer.Answer, error) {
 	var payload acme.AccountRequest
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	key := types.NamespacedName{Namespace: r.issuer.key.Namespace, Name: v1alpha1.AccountName(r.issuer.key.Name, r.key.Thumbprint())}
-	known, err := s.accounts.getCached(r.Context(), key)
+	name := r.accountName(r.key)
+	known, err := s.store.Accounts.GetCached(r.Context(), name)
 	refused := err == nil && known.Status.State == acme.StateInvalid
 	if err == nil && !refused || payload.OnlyReturnExisting {
-		return s.existingAccount(r, key)
+		return s.existingAccount(r, name)
 	}
 	if err := r.checkRegistration(payload); err != nil {
 		return nil, err
 	}
 	if refused {
-		// What was refused isn't an account, and is about to be removed: this request is to be judged by itself.
-		if err := s.accounts.AwaitGone(r.Context(), key); err != nil {
+		// A refused registration is about to be removed. This request is judged independently of it.
+		if err := s.store.Accounts.AwaitRemoval(r.Context(), name); err != nil {
 			return nil, err
 		}
 	}
-	account, err := s.storeAccount(r, payload, key)
-	if apierrors.IsAlreadyExists(err) {
-		return s.existingAccount(r, key) // another request with this key was quicker
+	account, err := s.storeAccount(r, payload, name)
+	if errors.Is(err, store.ErrExists) {
+		return s.existingAccount(r, name) // a concurrent request with this key was faster
 	} else if err != nil {
 		return nil, err
 	}
-	if account, err = s.verdict(r.Context(), account); err != nil {
+	if account, err = s.awaitVerdict(r.Context(), account); err != nil {
 		return nil, err
 	}
 	return r.accountAnswer(http.StatusCreated, account), nil
 }
 
-// storeAccount makes the account of the key that signed, where the address may have one more.
-func (s *Server) storeAccount(r *signed, payload acme.AccountRequest, key types.NamespacedName) (*v1alpha1.AcmeAccount, error) {
+// accountName returns the name of the object that claims a key for an account.
+func (r *request) accountName(key *jws.Key) types.NamespacedName {
+	return types.NamespacedName{Namespace: r.issuer.Key.Namespace, Name: v1alpha1.AccountName(r.issuer.Key.Name, key.Thumbprint())}
+}
+
+// storeAccount creates the account of the key that signed, if the client's address may have one more.
+func (s *Server) storeAccount(r *request, payload acme.AccountRequest, name types.NamespacedName) (*v1alpha1.AcmeAccount, error) {
 	origin := s.origin(r)
-	defer s.turns.take(r.issuer.spec.RateLimits.NewAccounts, r.issuer.key.String(), origin)()
+	defer s.lockLimit(r.issuer.Spec.RateLimits.NewAccounts, r.issuer.Key.String(), origin)()
 	if err := s.limitAccounts(r, origin); err != nil {
 		return nil, err
 	}
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
-		IssuerRef:            v1alpha1.ObjectRef{Name: r.issuer.key.Name},
+		IssuerRef:            v1alpha1.ObjectRef{Name: r.issuer.Key.Name},
 		JWK:                  string(r.key.JSON()),
 		Registration:         stored.Request(r.message),
 		RegisteredFrom:       origin,
 		Contact:              payload.Contact,
 		TermsOfServiceAgreed: payload.TermsOfServiceAgreed,
 	}}
-	account.Namespace, account.Name = key.Namespace, key.Name
-	return account, s.accounts.Create(r.Context(), account)
+	account.Namespace, account.Name = name.Namespace, name.Name
+	return account, s.store.Accounts.Create(r.Context(), account)
 }
 
-// checkRegistration refuses at once what the controllers would refuse.
-func (r *signed) checkRegistration(payload acme.AccountRequest) error {
-	if err := r.issuing(); err != nil {
+// checkRegistration refuses at once a registration that the controllers would refuse.
+func (r *request) checkRegistration(payload acme.AccountRequest) error {
+	if err := r.requireIssuer(); err != nil {
 		return err
 	}
-	rules := r.issuer.spec.Account
+	rules := r.issuer.Spec.Account
 	if problem := policy.CheckKey(r.key.Public(), policy.KeyOptions{}); problem != nil {
 		return problem
 	}
@@ -131,7 +137,7 @@ func (r *signed) checkRegistration(payload acme.AccountRequest) error {
 	}
 	bound := bytes.HasPrefix(bytes.TrimSpace(payload.ExternalAccountBinding), []byte("{"))
 	if rules.ExternalAccountBinding.Required && !bound {
-		return acme.NewProblem(acme.ExternalAccountRequired, "this issuer takes accounts with an external account binding only")
+		return acme.NewProblem(acme.ExternalAccountRequired, "this issuer requires an external account binding")
 	}
 	if bound {
 		if _, problem := jws.ParseExternalAccountBinding(payload.ExternalAccountBinding); problem != nil {
@@ -141,30 +147,30 @@ func (r *signed) checkRegistration(payload acme.AccountRequest) error {
 	return nil
 }
 
-// accountWithKey finds the account that has a key: the object that is named after the key, or the one that this claims
-// the key for. The error is a 404 where the key has no account.
+// accountWithKey returns the account of a key: the object that is named after the key, or the account that this object
+// claims the key for. The error is store.ErrNotFound if the key has no account.
 func (s *Server) accountWithKey(ctx context.Context, name types.NamespacedName, key *jws.Key) (*v1alpha1.AcmeAccount, error) {
-	account, err := s.accounts.Get(ctx, name)
+	account, err := s.store.Accounts.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	if claimed := account.Spec.KeyClaimFor; claimed != "" {
-		if account, err = s.accounts.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: claimed}); err != nil {
+		if account, err = s.store.Accounts.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: claimed}); err != nil {
 			return nil, err
 		}
-	} else if account, err = s.verdict(ctx, account); err != nil {
+	} else if account, err = s.awaitVerdict(ctx, account); err != nil {
 		return nil, err
 	}
 	if account.Status.Thumbprint != key.Thumbprint() {
-		return nil, acme.NewProblem(acme.Unauthorized, "this key belonged to an account that has another one now")
+		return nil, acme.NewProblem(acme.Unauthorized, "this key is a former key of an account")
 	}
 	return account, nil
 }
 
-// existingAccount answers with the account that a key has (RFC 8555 section 7.3.1).
-func (s *Server) existingAccount(r *signed, name types.NamespacedName) (*answer, error) {
+// existingAccount answers with the account of the key that signed (RFC 8555 section 7.3.1).
+func (s *Server) existingAccount(r *request, name types.NamespacedName) (*answer.Answer, error) {
 	account, err := s.accountWithKey(r.Context(), name, r.key)
-	if isNotFound(err) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, acme.NewProblem(acme.AccountDoesNotExist, "this key has no account here")
 	}
 	if err != nil {
@@ -176,33 +182,35 @@ func (s *Server) existingAccount(r *signed, name types.NamespacedName) (*answer,
 	return r.accountAnswer(http.StatusOK, account), nil
 }
 
-// verdict waits until the controllers have accepted or refused a registration. They remove what they refuse, which may be over
-// before this begins to wait.
-func (s *Server) verdict(ctx context.Context, account *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
-	ctx, cancel := context.WithTimeout(ctx, awaitVerdict)
+// awaitVerdict waits until the controllers have accepted or refused a registration. They remove a refused one, which may
+// happen before the wait begins.
+func (s *Server) awaitVerdict(ctx context.Context, account *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
+	ctx, cancel := context.WithTimeout(ctx, verdictTimeout)
 	defer cancel()
-	pending := func(a *v1alpha1.AcmeAccount) bool { return a.Status.State == acme.StatePending || a.Status.State == "" }
-	judged, err := s.accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !pending(a) })
-	if isNotFound(err) {
-		last, known := s.accounts.Last(account.UID)
+	undecided := func(a *v1alpha1.AcmeAccount) bool {
+		return a.Status.State == acme.StatePending || a.Status.State == ""
+	}
+	decided, err := s.store.Accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !undecided(a) })
+	if errors.Is(err, store.ErrNotFound) {
+		last, known := s.store.Accounts.LastState(account.UID)
 		if !known || last.Status.State != acme.StateInvalid {
-			return nil, unavailable("the account was removed meanwhile; try again")
+			return nil, answer.Unavailable("the account was removed meanwhile; try again")
 		}
-		judged, err = last, nil
+		decided, err = last, nil
 	}
 	switch {
 	case err != nil:
 		return nil, err
-	case pending(judged):
-		return nil, unavailable("the account has not been verified yet; try again")
-	case judged.Status.State == acme.StateInvalid:
-		return nil, handled(judged.Status.Problem)
+	case undecided(decided):
+		return nil, answer.Unavailable("the account has not been verified yet; try again")
+	case decided.Status.State == acme.StateInvalid:
+		return nil, refusal(decided.Status.Problem)
 	}
-	return judged, nil
+	return decided, nil
 }
 
-// handled makes an error of what the controllers said of a request.
-func handled(p *v1alpha1.Problem) error {
+// refusal returns the error with which the controllers refused a request; nil if they did not.
+func refusal(p *v1alpha1.Problem) error {
 	if p == nil {
 		return nil
 	}
@@ -213,9 +221,9 @@ func handled(p *v1alpha1.Problem) error {
 	return problem
 }
 
-// account shows, updates or deactivates an account (RFC 8555 section 7.3.2, 7.3.3 and 7.3.6).
-func (s *Server) account(r *signed) (*answer, error) {
-	if id := r.PathValue("id"); id != r.account.Name {
+// account returns, updates or deactivates an account (RFC 8555 sections 7.3.2, 7.3.3 and 7.3.6).
+func (s *Server) account(r *request) (*answer.Answer, error) {
+	if r.PathValue("id") != r.account.Name {
 		return nil, acme.NewProblem(acme.Unauthorized, "this is another account")
 	}
 	if r.message.IsPOSTAsGET() {
@@ -225,82 +233,103 @@ func (s *Server) account(r *signed) (*answer, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	if payload.Status == acme.StateDeactivated {
+	switch {
+	case payload.Status == acme.StateDeactivated:
 		return s.deactivateAccount(r)
-	}
-	// Other changes of the status, and of what isn't known, are ignored (RFC 8555 section 7.3.2).
-	if payload.Contact == nil && !payload.TermsOfServiceAgreed {
+	case payload.Contact == nil && !payload.TermsOfServiceAgreed:
+		// Other values of status, and unknown fields, are ignored (RFC 8555 section 7.3.2).
 		return r.accountAnswer(http.StatusOK, r.account), nil
 	}
 	return s.updateAccount(r, payload)
 }
 
-func (s *Server) updateAccount(r *signed, payload acme.AccountRequest) (*answer, error) {
-	if payload.Contact != nil {
-		if problem := policy.Contacts(payload.Contact, r.issuer.spec.Account.RequireContact); problem != nil {
-			return nil, problem
-		}
-	}
+func (s *Server) updateAccount(r *request, payload acme.AccountRequest) (*answer.Answer, error) {
 	spec := map[string]any{"update": stored.Request(r.message)}
 	if payload.Contact != nil {
+		if problem := policy.Contacts(payload.Contact, r.issuer.Spec.Account.RequireContact); problem != nil {
+			return nil, problem
+		}
 		spec["contact"] = slices.Clone(payload.Contact)
 	}
 	if payload.TermsOfServiceAgreed {
 		spec["termsOfServiceAgreed"] = true
 	}
-	account, err := s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Update })
-	if err != nil {
-		return nil, err
-	}
-	return r.accountAnswer(http.StatusOK, account), nil
+	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Update })
 }
 
-func (s *Server) deactivateAccount(r *signed) (*answer, error) {
+func (s *Server) deactivateAccount(r *request) (*answer.Answer, error) {
 	spec := map[string]any{"deactivation": v1alpha1.Deactivation{Request: stored.Request(r.message)}}
-	account, err := s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Deactivation })
-	if err != nil {
-		return nil, err
-	}
-	return r.accountAnswer(http.StatusOK, account), nil
+	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Deactivation })
 }
 
-// changeAccount stores a client's request, and waits until the controllers have carried it out or refused it.
-func (s *Server) changeAccount(r *signed, spec map[string]any, outcome func(*v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest) (*v1alpha1.AcmeAccount, error) {
+// changeAccount stores a request, and waits until the controllers have carried it out or refused it. outcome returns the
+// field of the status that they write.
+func (s *Server) changeAccount(r *request, spec map[string]any, outcome func(*v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest) (*answer.Answer, error) {
 	key := client.ObjectKeyFromObject(r.account)
-	if _, err := s.accounts.Patch(r.Context(), key, specPatch(spec)); err != nil {
+	if _, err := s.store.Accounts.Patch(r.Context(), key, specPatch(spec)); err != nil {
 		return nil, err
 	}
 	digest := stored.Request(r.message).Digest()
-	mine := func(a *v1alpha1.AcmeAccount) bool {
+	decided := func(a *v1alpha1.AcmeAccount) bool {
 		h := outcome(&a.Status)
 		return h != nil && h.Digest == digest
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), awaitVerdict)
+	ctx, cancel := context.WithTimeout(r.Context(), verdictTimeout)
 	defer cancel()
-	account, err := s.accounts.Await(ctx, key, mine)
+	account, err := s.store.Accounts.Await(ctx, key, decided)
 	if err != nil {
 		return nil, err
 	}
-	if !mine(account) {
-		return nil, unavailable("the request has not been verified yet; try again")
+	if !decided(account) {
+		return nil, errNotVerifiedYet()
 	}
-	return account, handled(outcome(&account.Status).Problem)
+	if err := refusal(outcome(&account.Status).Problem); err != nil {
+		return nil, err
+	}
+	return r.accountAnswer(http.StatusOK, account), nil
 }
 
-// withoutManagedFields has the API server stop to keep who set which field of an object (docs/decisions/0140): it costs more
-// than a third of each later write, and a third of the object's size.
-var withoutManagedFields = map[string]any{"managedFields": []struct{}{{}}}
-
-// specPatch is a merge patch of a spec.
-func specPatch(spec map[string]any) []byte {
-	patch, err := json.Marshal(map[string]any{"metadata": withoutManagedFields, "spec": spec})
-	if err != nil {
-		panic(err) // strings, numbers and our own types marshal
-	}
-	return patch
+func errNotVerifiedYet() error {
+	return answer.Unavailable("the request has not been verified yet; try again")
 }
 
-func isNotFound(err error) bool {
-	problem, ok := errors.AsType[*acme.Problem](err)
-	return ok && problem.Status == http.StatusNotFound
+// keyChange replaces the key of an account (RFC 8555 section 7.3.5). An object named after the new key claims it, so that
+// two accounts cannot get the same key, even by concurrent requests.
+func (s *Server) keyChange(r *request) (*answer.Answer, error) {
+	if r.message.IsPOSTAsGET() {
+		return nil, acme.NewProblem(acme.Malformed, "the payload of a key change must be a request that is signed with the new key")
+	}
+	key, problem := policy.KeyChange(r.message, r.account.Status.JWK)
+	if problem != nil {
+		return nil, problem
+	}
+	name := r.accountName(key)
+	claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
+		IssuerRef: r.account.Spec.IssuerRef, JWK: string(key.JSON()), KeyClaimFor: r.account.Name,
+		KeyChange: stored.Request(r.message),
+	}}
+	claim.Namespace, claim.Name = name.Namespace, name.Name
+	if err := s.store.Accounts.Create(r.Context(), claim); errors.Is(err, store.ErrExists) {
+		holder, err := s.store.Accounts.Get(r.Context(), name)
+		if err != nil {
+			return nil, err
+		}
+		if holder.Spec.KeyClaimFor != r.account.Name {
+			return nil, keyTaken(r, holder)
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	spec := map[string]any{"keyChange": stored.Request(r.message)}
+	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.KeyChange })
+}
+
+// keyTaken returns the problem of a key that another account has, with that account's URL.
+func keyTaken(r *request, holder *v1alpha1.AcmeAccount) error {
+	id := holder.Name
+	if holder.Spec.KeyClaimFor != "" {
+		id = holder.Spec.KeyClaimFor
+	}
+	problem := acme.NewProblem(acme.Malformed, "the new key belongs to another account").WithStatus(http.StatusConflict)
+	return &answer.LocatedProblem{Problem: problem, Location: r.url(acme.AccountPath(id))}
 }

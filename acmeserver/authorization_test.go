@@ -1,17 +1,21 @@
 package acmeserver
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/acmeca/acmeca/acmeserver/issuers"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-func awaitingOrder(name, uid string) *v1alpha1.AcmeOrder {
+var issued = time.Date(2030, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func orderWithNames(name, uid string) *v1alpha1.AcmeOrder {
 	order := &v1alpha1.AcmeOrder{}
 	order.Name, order.UID = name, types.UID(uid)
 	order.CreationTimestamp = metav1.NewTime(issued)
@@ -22,27 +26,27 @@ func awaitingOrder(name, uid string) *v1alpha1.AcmeOrder {
 	return order
 }
 
-func TestAwaitedAuthorization(t *testing.T) {
+func TestVirtualAuthorization(t *testing.T) {
 	spec := &v1alpha1.AcmeIssuerSpec{}
 	spec.Challenges.Types = []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.DNSPersist01}
 	spec.Lifetimes.PendingAuthorization = metav1.Duration{Duration: time.Hour}
-	r := &signed{call: &call{issuer: &issuer{spec: spec}, base: "https://ca.test"}}
+	r := &request{call: &call{issuer: &issuers.Issuer{Spec: spec}, base: "https://ca.test"}}
 	tokens := map[string]bool{}
-	for _, order := range []*v1alpha1.AcmeOrder{awaitingOrder("one", "1"), awaitingOrder("one", "2"), awaitingOrder("two", "1")} {
+	for _, order := range []*v1alpha1.AcmeOrder{orderWithNames("one", "1"), orderWithNames("one", "2"), orderWithNames("two", "1")} {
 		for i := range order.Spec.Identifiers {
-			authz, again := r.awaitedAuthorization(order, i), r.awaitedAuthorization(order, i)
-			if !awaited(authz) || authz.Spec.Wildcard != (i == 1) || authz.Spec.Identifier.Value != "a.test" {
+			authz, again := r.virtualAuthorization(order, i), r.virtualAuthorization(order, i)
+			if !isVirtual(authz) || authz.Spec.Wildcard != (i == 1) || authz.Spec.Identifier.Value != "a.test" {
 				t.Errorf("%+v", authz.Spec)
 			}
 			for n, c := range authz.Spec.Challenges {
 				if c != again.Spec.Challenges[n] {
-					t.Errorf("%s has another token when it is looked at again", c.Type)
+					t.Errorf("%s has another token when it is derived again", c.Type)
 				}
 				if c.Type == acme.DNSPersist01 {
 					continue
 				}
 				if len(c.Token) != 43 || tokens[c.Token] {
-					t.Errorf("token %q of %s was there before, or is short", c.Token, c.Type)
+					t.Errorf("token %q of %s is not unique, or too short", c.Token, c.Type)
 				}
 				tokens[c.Token] = true
 			}
@@ -53,39 +57,98 @@ func TestAwaitedAuthorization(t *testing.T) {
 	}
 }
 
-// Nobody writes down that the time of one which isn't stored is over.
-func TestAwaitedAuthorizationEnds(t *testing.T) {
+// No controller marks an authorization that is not stored as expired.
+func TestVirtualAuthorizationExpires(t *testing.T) {
 	spec := &v1alpha1.AcmeIssuerSpec{}
 	spec.Lifetimes.PendingAuthorization = metav1.Duration{Duration: time.Hour}
 	now := issued
 	s := &Server{now: func() time.Time { return now }}
-	r := &signed{call: &call{issuer: &issuer{spec: spec}, base: "https://ca.test"}}
+	r := &request{call: &call{issuer: &issuers.Issuer{Spec: spec}, base: "https://ca.test"}}
 	for _, test := range []struct {
 		after time.Duration
 		want  acme.State
 	}{{0, acme.StatePending}, {time.Hour - time.Second, acme.StatePending}, {time.Hour, acme.StateInvalid}} {
 		now = issued.Add(test.after)
-		document := s.authorizationAnswer(r, r.awaitedAuthorization(awaitingOrder("one", "1"), 0)).body.(authorizationDocument)
+		document := s.authorizationAnswer(r, r.virtualAuthorization(orderWithNames("one", "1"), 0)).Body.(authorizationDocument)
 		if document.Status != test.want || document.Expires != "2030-03-01T13:00:00Z" {
 			t.Errorf("after %s it is %s until %s", test.after, document.Status, document.Expires)
 		}
 	}
 }
 
-func TestAwaitedOrPending(t *testing.T) {
-	own, other := awaitingOrder("one", "1"), awaitingOrder("two", "2")
+func TestCountPending(t *testing.T) {
+	own, other := orderWithNames("one", "1"), orderWithNames("two", "2")
 	other.Spec.Authorizations[1] = "reused"
 	stored := func(name string) *v1alpha1.AcmeAuthorization {
 		authz := &v1alpha1.AcmeAuthorization{}
 		authz.Name = name
 		return authz
 	}
-	got := awaitedOrPending([]*v1alpha1.AcmeOrder{own, other}, []*v1alpha1.AcmeAuthorization{
+	got := countPending([]*v1alpha1.AcmeOrder{own, other}, []*v1alpha1.AcmeAuthorization{
 		stored("one-0"),   // counted with its order
-		stored("ended-0"), // of an order that is over
+		stored("ended-0"), // of a finished order
 		stored("ahead"),   // a pre-authorization
 	})
 	if got != 2+1+1+1 {
 		t.Errorf("%d", got)
+	}
+}
+
+func TestCoveringIdentifiers(t *testing.T) {
+	r := &request{call: &call{issuer: &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}}}}
+	values := func(id acme.Identifier) (values []string) {
+		for _, covering := range r.coveringIdentifiers(id) {
+			values = append(values, covering.Value)
+		}
+		return values
+	}
+	name, wildcard := acme.Identifier{Type: acme.DNS, Value: "a.b.test"}, acme.Identifier{Type: acme.DNS, Value: "*.b.test"}
+	if got := values(name); !slices.Equal(got, []string{"a.b.test"}) {
+		t.Errorf("where the issuer has none: %v", got)
+	}
+	r.issuer.Spec.Challenges.Subdomains = true
+	if got := values(name); !slices.Equal(got, []string{"a.b.test", "b.test", "test"}) {
+		t.Errorf("a name: %v", got)
+	}
+	if got := values(wildcard); !slices.Equal(got, []string{"*.b.test", "b.test", "test"}) {
+		t.Errorf("a wildcard: %v", got)
+	}
+	if got := values(acme.Identifier{Type: acme.IP, Value: "192.0.2.1"}); !slices.Equal(got, []string{"192.0.2.1"}) {
+		t.Errorf("an address: %v", got)
+	}
+}
+
+func TestAncestors(t *testing.T) {
+	asked := func(kind acme.IdentifierType, value, above string) []acme.OrderIdentifier {
+		return []acme.OrderIdentifier{{Identifier: acme.Identifier{Type: kind, Value: value}, AncestorDomain: above}}
+	}
+	for _, c := range []struct {
+		kind         acme.IdentifierType
+		value, above string
+		want         string // "" for a problem
+	}{
+		{acme.DNS, "A.B.test", "b.TEST", "b.test"},
+		{acme.DNS, "*.b.test", "b.test", "b.test"},
+		{acme.DNS, "a.b.test", "test", "test"},
+		{acme.DNS, "b.test", "b.test", ""},
+		{acme.DNS, "ab.test", "b.test", ""},
+		{acme.DNS, "b.test", "a.b.test", ""},
+		{acme.DNS, "a.b.test", "*.test", ""},
+		{acme.DNS, "a.b.test", "", "none"},
+		{acme.DNS, "a_b.test", "test", ""},
+		{acme.IP, "192.0.2.1", "2.1", ""},
+	} {
+		found, problem := ancestors(asked(c.kind, c.value, c.above))
+		switch {
+		case c.want == "" && problem == nil:
+			t.Errorf("%s below %s: %v", c.value, c.above, found)
+		case c.want == "none" && (problem != nil || len(found) > 0):
+			t.Errorf("%s without an ancestor: %v, %v", c.value, found, problem)
+		case c.want != "" && c.want != "none":
+			id, _ := acme.Identifier{Type: c.kind, Value: c.value}.Normalize()
+			if problem != nil || found[id].Value != c.want {
+				t.Errorf("%s below %s: %v, %v", c.value, c.above, found, problem)
+			}
+		}
 	}
 }

@@ -2,74 +2,102 @@ package acmeserver
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/metrics"
+	"github.com/acmeca/acmeca/acmeserver/page"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// caMaxAge is for how long CA certificates may be cached. A new one is published before it is needed.
+// caMaxAge is how long CA certificates may be cached. A new one is published before it is needed.
 const caMaxAge = 5 * time.Minute
 
-// caPEM gives the roots to trust.
-func (s *Server) caPEM(c *call) (*answer, error) {
-	if c.issuer.status.CABundle == "" {
-		return nil, notFound("CA certificate")
-	}
-	return pemAnswer([]byte(c.issuer.status.CABundle)), nil
+// isRetained reports whether a path is served after its issuer was deleted.
+func isRetained(path string) bool {
+	return path == "ca.crt" || path == "ca.der" || strings.HasPrefix(path, acme.CRLPrefix) || strings.HasPrefix(path, acme.CAPrefix)
 }
 
-// caDER gives the certificate that signs now.
-func (s *Server) caDER(c *call) (*answer, error) {
-	if len(c.issuer.authorities) == 0 {
-		return nil, notFound("CA certificate")
+// caPEM returns the roots to trust.
+func (s *Server) caPEM(c *call) (*answer.Answer, error) {
+	if c.issuer.Status.CABundle == "" {
+		return nil, store.NotFound("CA certificate")
 	}
-	return caAnswer(c.issuer.authorities[0]), nil
+	return pemAnswer([]byte(c.issuer.Status.CABundle)), nil
 }
 
-// caByName gives a certificate that signs or signed, where the certificates that it issued say that it is (RFC 5280 section
-// 4.2.2.1); for people also in PEM, and the roots and the chain.
-func (s *Server) caByName(c *call) (*answer, error) {
+// caDER returns the certificate that issues now.
+func (s *Server) caDER(c *call) (*answer.Answer, error) {
+	if len(c.issuer.Authorities) == 0 {
+		return nil, store.NotFound("CA certificate")
+	}
+	return derAnswer(c.issuer.Authorities[0]), nil
+}
+
+// caByName returns a CA certificate at the URL that the certificates issued under it contain (RFC 5280 section 4.2.2.1). For
+// people there are also PEM, the roots and the chain.
+func (s *Server) caByName(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CAPrefix)
-	if issuing := c.issuer.status.IssuingCertificate; file == chainFile && issuing != nil {
+	if issuing := c.issuer.Status.IssuingCertificate; file == page.ChainFile && issuing != nil {
 		return pemAnswer([]byte(issuing.Chain)), nil
 	}
 	name, inPEM := strings.CutSuffix(file, ".pem")
-	name, der := strings.CutSuffix(name, acme.CASuffix)
-	all := slices.Concat(c.issuer.authorities, c.issuer.roots)
+	name, inDER := strings.CutSuffix(name, acme.CASuffix)
+	all := slices.Concat(c.issuer.Authorities, c.issuer.Roots)
 	i := slices.IndexFunc(all, func(a *x509.Certificate) bool { return v1alpha1.CAName(a) == name })
 	switch {
-	case !found || i < 0 || inPEM == der:
-		return nil, notFound("CA certificate")
+	case !found || i < 0 || inPEM == inDER:
+		return nil, store.NotFound("CA certificate")
 	case inPEM:
-		return pemAnswer(encodePEM(all[i])), nil
+		return pemAnswer(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: all[i].Raw})), nil
 	}
-	return caAnswer(all[i]), nil
+	return derAnswer(all[i]), nil
 }
 
-func pemAnswer(text []byte) *answer {
-	return &answer{status: http.StatusOK, raw: text, contentType: "application/x-pem-file", maxAge: caMaxAge}
+func pemAnswer(text []byte) *answer.Answer {
+	return &answer.Answer{Status: http.StatusOK, Raw: text, ContentType: "application/x-pem-file", MaxAge: caMaxAge}
 }
 
-func caAnswer(certificate *x509.Certificate) *answer {
-	return &answer{status: http.StatusOK, raw: certificate.Raw, contentType: "application/pkix-cert", maxAge: caMaxAge}
+func derAnswer(certificate *x509.Certificate) *answer.Answer {
+	return &answer.Answer{Status: http.StatusOK, Raw: certificate.Raw, ContentType: "application/pkix-cert", MaxAge: caMaxAge}
 }
 
-// Plain serves what verifiers have to get without TLS, since they need it to judge TLS certificates (RFC 5280 section 8).
+var shardName = regexp.MustCompile(`^[0-9a-f]{10}-[0-9]{1,3}$`)
+
+// crl returns a shard of the list of revoked certificates (RFC 5280 section 4.2.1.13).
+func (s *Server) crl(c *call) (*answer.Answer, error) {
+	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
+	shard, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
+	if !found || !isCRL || !shardName.MatchString(shard) {
+		return nil, store.NotFound("CRL")
+	}
+	crl, err := s.published.CRL(c.Context(), c.issuer.Key, shard, s.now())
+	if err != nil {
+		return nil, err
+	}
+	return &answer.Answer{Status: http.StatusOK, Raw: crl, ContentType: "application/pkix-crl"}, nil
+}
+
+// Plain returns the handler of the listener without TLS. Verifiers need CRLs and CA certificates to judge TLS certificates,
+// so they must not need TLS to get them (RFC 5280 section 8).
 func (s *Server) Plain() http.Handler {
 	type resource struct {
-		measured *routeMetrics
-		answer   handler
+		counted *metrics.Route
+		handle  handler
 	}
-	serve := func(route string, h handler) resource { return resource{s.metrics.route("plain/" + route), h} }
+	serve := func(route string, h handler) resource { return resource{s.metrics.Route("plain/" + route), h} }
 	exact := map[string]resource{"ca.crt": serve("ca.crt", s.caPEM), "ca.der": serve("ca.der", s.caDER)}
 	crl, ca := serve("crl/{file}", s.crl), serve(acme.CAPrefix+"{file}", s.caByName)
-	none := resource{s.metrics.other, func(*call) (*answer, error) { return nil, notFound("resource") }}
-	return s.bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, path, _ := s.split(r.URL.EscapedPath())
+	none := resource{s.metrics.Other, func(*call) (*answer.Answer, error) { return nil, store.NotFound("resource") }}
+	return s.limitRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, path, _ := s.splitPath(r.URL.EscapedPath())
 		found, known := exact[path]
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -82,16 +110,17 @@ func (s *Server) Plain() http.Handler {
 		default:
 			found = none
 		}
-		begun := found.measured.begin()
-		var result *answer
-		defer func() { found.measured.end(begun, result) }()
-		issuer, err := s.issuerFor(r.Context(), key, path)
-		if err == nil {
-			result, err = found.answer(&call{Request: r, issuer: issuer, path: path})
+		begun := found.counted.Begin()
+		var result *answer.Answer
+		defer func() { end(found.counted, begun, result) }()
+		c := &call{Request: r, path: path}
+		var err error
+		if c.issuer, err = s.issuerOf(r.Context(), key, path); err == nil {
+			result, err = found.handle(c)
 		}
 		if err != nil {
-			result = fail(logging(r.Context(), key), err)
+			result = answer.Fail(withIssuer(r.Context(), key), err)
 		}
-		result.write(w)
+		s.send(w, c, result)
 	}))
 }

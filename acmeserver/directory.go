@@ -3,10 +3,13 @@ package acmeserver
 import (
 	"net/http"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/page"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// directoryDocument is RFC 8555 section 7.1.1's, with what RFC 9773 and draft-ietf-acme-profiles add.
+// directoryDocument is the directory (RFC 8555 section 7.1.1), with the fields of RFC 9773 and draft-ietf-acme-profiles.
 type directoryDocument struct {
 	NewNonce    string        `json:"newNonce"`
 	NewAccount  string        `json:"newAccount"`
@@ -25,16 +28,27 @@ type directoryMeta struct {
 	ExternalAccountRequired bool              `json:"externalAccountRequired"`
 	SubdomainAuthAllowed    bool              `json:"subdomainAuthAllowed,omitempty"`
 	Profiles                map[string]string `json:"profiles,omitempty"`
-	// IssuerDomainNames and AccountHashPrefix are draft-ietf-acme-dns-persist-02's.
+	// IssuerDomainNames and AccountHashPrefix are those of draft-ietf-acme-dns-persist-02.
 	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
 	AccountHashPrefix string   `json:"accountHashPrefix,omitempty"`
 }
 
-func (s *Server) directory(c *call) (*answer, error) {
-	if c.base == "" {
-		return nil, c.issuing() // not set up yet, so that there is no URL to give
+// requireBase refuses to describe an issuer that has no URL: it is not set up yet, or not served in this form.
+func (c *call) requireBase() error {
+	if c.base != "" {
+		return nil
 	}
-	spec := c.issuer.spec
+	if err := c.requireIssuer(); err != nil {
+		return err
+	}
+	return store.NotFound("resource")
+}
+
+func (s *Server) directory(c *call) (*answer.Answer, error) {
+	if err := c.requireBase(); err != nil {
+		return nil, err
+	}
+	spec := c.issuer.Spec
 	document := directoryDocument{
 		NewNonce:    c.url(acme.NewNoncePath),
 		NewAccount:  c.url(acme.NewAccountPath),
@@ -50,7 +64,7 @@ func (s *Server) directory(c *call) (*answer, error) {
 			ExternalAccountRequired: spec.Account.ExternalAccountBinding.Required,
 			SubdomainAuthAllowed:    spec.Challenges.Subdomains,
 			Profiles:                map[string]string{},
-			IssuerDomainNames:       c.issuerDomainNames(),
+			IssuerDomainNames:       c.issuer.DomainNames(),
 			AccountHashPrefix:       c.accountHashPrefix(),
 		},
 	}
@@ -61,13 +75,33 @@ func (s *Server) directory(c *call) (*answer, error) {
 		}
 		document.Meta.Profiles[p.Name] = description
 	}
-	return ok(document), nil
+	return answer.OK(document), nil
 }
 
-// newNonce gives the nonce that every answer has (RFC 8555 section 7.2).
-func (s *Server) newNonce(c *call) (*answer, error) {
-	if c.Method == http.MethodHead {
-		return &answer{status: http.StatusOK}, nil
+// accountHashPrefix returns the prefix of an accounturi in a record for dns-persist-01 (draft-ietf-acme-dns-persist-02
+// section 4.1). Each of the issuer's bases has its own; all are accepted.
+func (c *call) accountHashPrefix() string {
+	if len(c.issuer.DomainNames()) == 0 {
+		return ""
 	}
-	return &answer{status: http.StatusNoContent}, nil
+	return c.url(acme.AccountHashPath)
+}
+
+// page is the page for people.
+func (s *Server) page(c *call) (*answer.Answer, error) {
+	if err := c.requireBase(); err != nil {
+		return nil, err
+	}
+	html, err := page.Render(c.issuer, c.base)
+	if err != nil {
+		return nil, err
+	}
+	return &answer.Answer{
+		Status: http.StatusOK, Raw: html, ContentType: "text/html; charset=utf-8", MaxAge: page.MaxAge,
+		Header: http.Header{
+			"Content-Security-Policy": {page.Policy},
+			"Referrer-Policy":         {"no-referrer"},
+			"X-Frame-Options":         {"DENY"},
+		},
+	}, nil
 }

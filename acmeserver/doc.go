@@ -1,9 +1,10 @@
 // Package acmeserver is the ACME server: it speaks RFC 8555 to clients, and turns each request into reads and writes of
-// the four kinds. It decides nothing. It checks what it can, so that a client hears at once what is wrong, and stores the
-// client's own signed request beside what that asks for; the controllers verify that and act.
+// accounts, orders and authorizations. It makes no decision. It refuses requests that it can tell are wrong, so that the
+// client hears at once, and stores the client's signed request in the object that the request creates or changes. The
+// controllers verify the stored request, and act on it.
 //
-// It may write the spec of accounts, orders and authorizations, never a status, and reads no Secret. It knows nothing of
-// CA keys, validation or issuance, and never imports the controllers.
+// The server writes the spec of its objects, never a status, and reads no Secret. It knows no CA key, validates nothing,
+// signs nothing, and never imports the controllers.
 package acmeserver
 
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=list;watch

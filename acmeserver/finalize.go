@@ -2,36 +2,46 @@ package acmeserver
 
 import (
 	"bytes"
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
 	"net/http"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// finalize takes the CSR of an order that is ready (RFC 8555 section 7.4), and waits a moment for the certificate. A CSR
-// that won't do leaves the order as it is. One that was sent before is answered with the order, so that a client whose
-// connection broke isn't stuck; docs/decisions says why that is not the RFC's 403.
-func (s *Server) finalize(r *signed) (*answer, error) {
-	if err := r.issuing(); err != nil {
+// finalize accepts the CSR of an order that is ready (RFC 8555 section 7.4), and waits briefly for the certificate. A
+// refused CSR leaves the order unchanged. The same CSR again is answered with the order, and not with the RFC's 403, so that
+// a client whose connection broke can go on (see docs/decisions).
+func (s *Server) finalize(r *request) (*answer.Answer, error) {
+	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
-	csr, err := finalizeCSR(r)
-	if err != nil {
-		return nil, err
+	if r.message.IsPOSTAsGET() {
+		return nil, acme.NewProblem(acme.Malformed, "a finalize request must have a CSR")
+	}
+	csr, problem := acme.FinalizeCSR(r.message.Body)
+	if problem != nil {
+		return nil, problem
 	}
 	order, err := s.orderOf(r, r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	if finished(order) { // of which the cache has no CSR
-		if order, err = s.orders.getLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
+	if store.IsFinished(order) { // the cache has no CSR of finished orders
+		if order, err = s.store.Orders.GetLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
 			return nil, err
 		}
 	}
@@ -41,7 +51,7 @@ func (s *Server) finalize(r *signed) (*answer, error) {
 		}
 	}
 	if !bytes.Equal(order.CSRBytes(), csr) {
-		return nil, acme.NewProblem(acme.OrderNotReady, "the order was finalized before, with another CSR")
+		return nil, acme.NewProblem(acme.OrderNotReady, "the order was already finalized with another CSR")
 	}
 	if order, err = s.awaitOrder(r, order); err != nil {
 		return nil, err
@@ -49,69 +59,109 @@ func (s *Server) finalize(r *signed) (*answer, error) {
 	return s.orderAnswer(r, http.StatusOK, order)
 }
 
-func finalizeCSR(r *signed) ([]byte, error) {
-	if r.message.IsPOSTAsGET() {
-		return nil, acme.NewProblem(acme.Malformed, "a finalize request has a CSR")
-	}
-	csr, problem := acme.FinalizeCSR(r.message.Body)
-	if problem != nil {
-		return nil, problem
-	}
-	return csr, nil
-}
-
-// storeCSR checks a CSR and stores it in an order that is ready.
-func (s *Server) storeCSR(r *signed, order *v1alpha1.AcmeOrder, csr []byte) (*v1alpha1.AcmeOrder, error) {
-	state, err := s.orderState(r, order)
-	if err != nil {
+// storeCSR checks a CSR, and stores it in an order that is ready.
+func (s *Server) storeCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) (*v1alpha1.AcmeOrder, error) {
+	if err := s.requireReady(r, order); err != nil {
 		return nil, err
 	}
-	if !s.now().Before(order.ExpiresAt(r.issuer.spec.Lifetimes).Time) {
-		state = acme.StateInvalid
-	}
-	if state == acme.StatePending {
-		// Another replica may have told the client otherwise, and clients take the refusal for the order's end.
-		if state, err = s.orderStateNow(r, order); err != nil {
-			return nil, err
-		}
-	}
-	if state != acme.StateReady {
-		return nil, acme.NewProblem(acme.OrderNotReady, "the order is %s, not ready", state)
-	}
-	if err := r.agreeing(); err != nil {
+	if err := r.requireTerms(); err != nil {
 		return nil, err
 	}
-	identifiers := order.Names()
-	allowed := r.policy()
-	profile, problem := allowed.Profile(order.Spec.Profile)
-	if problem != nil {
-		return nil, problem // it was taken away since (draft-ietf-acme-profiles section 4)
-	}
-	options := policy.CSROptions{AccountKey: r.key.Public(), CAKeys: r.issuer.caKeys, KeyAlgorithms: profile.KeyAlgorithms}
-	parsed, problem := policy.ParseCSR(csr, identifiers, options)
-	if problem != nil {
-		return nil, problem
-	}
-	if err := s.accountKeyFault(r.Context(), parsed.PublicKey); err != nil {
+	if err := s.checkCSR(r, order, csr); err != nil {
 		return nil, err
-	}
-	if err := s.compromisedKeyFault(r.Context(), r.issuer, parsed.PublicKey); err != nil {
-		return nil, err
-	}
-	if problem := allowed.Rules(identifiers, profile.Name, parsed); problem != nil {
-		return nil, problem
 	}
 	key := client.ObjectKeyFromObject(order)
-	patched, err := s.orders.Patch(r.Context(), key, specPatch(map[string]any{
+	patched, err := s.store.Orders.Patch(r.Context(), key, specPatch(map[string]any{
 		"csr": v1alpha1.EncodeCSR(csr),
 		"finalization": v1alpha1.Finalization{
 			Request: *stored.Request(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
 		},
 	}))
-	if apierrors.IsInvalid(err) {
-		if now, err := s.orders.getLive(r.Context(), key); err == nil && now.Spec.CSR != "" {
-			return now, nil // csr is set once, and another request was quicker
+	if errors.Is(err, store.ErrConflict) {
+		if now, err := s.store.Orders.GetLive(r.Context(), key); err == nil && now.Spec.CSR != "" {
+			return now, nil // csr is set once, and a concurrent request was faster
 		}
 	}
 	return patched, err
+}
+
+// requireReady refuses to finalize an order that is not ready, or has expired.
+func (s *Server) requireReady(r *request, order *v1alpha1.AcmeOrder) error {
+	state, err := s.orderState(r, order)
+	if err != nil {
+		return err
+	}
+	if !s.now().Before(order.ExpiresAt(r.issuer.Spec.Lifetimes).Time) {
+		state = acme.StateInvalid
+	}
+	if state == acme.StatePending {
+		// Another replica may have shown the order as ready, and clients give an order up after this refusal.
+		if state, err = s.liveOrderState(r, order); err != nil {
+			return err
+		}
+	}
+	if state != acme.StateReady {
+		return acme.NewProblem(acme.OrderNotReady, "the order is %s, not ready", state)
+	}
+	return nil
+}
+
+// checkCSR refuses at once a CSR that the controllers would refuse.
+func (s *Server) checkCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) error {
+	identifiers := order.Names()
+	allowed := r.policy()
+	profile, problem := allowed.Profile(order.Spec.Profile)
+	if problem != nil {
+		return problem // the profile was removed since (draft-ietf-acme-profiles section 4)
+	}
+	options := policy.CSROptions{AccountKey: r.key.Public(), CAKeys: r.issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms}
+	parsed, problem := policy.ParseCSR(csr, identifiers, options)
+	if problem != nil {
+		return problem
+	}
+	if err := s.checkAccountKeys(r.Context(), parsed.PublicKey); err != nil {
+		return err
+	}
+	if err := s.checkCompromisedKeys(r.Context(), r.issuer, parsed.PublicKey); err != nil {
+		return err
+	}
+	if problem := allowed.Rules(identifiers, profile.Name, parsed); problem != nil {
+		return problem
+	}
+	return nil
+}
+
+// checkAccountKeys refuses a certificate key that is the key of an account of any issuer (RFC 8555 section 11.1).
+func (s *Server) checkAccountKeys(ctx context.Context, certificateKey crypto.PublicKey) error {
+	key, problem := jws.NewKey(certificateKey)
+	if problem != nil {
+		return nil //nolint:nilerr // no account can have such a key
+	}
+	accounts, err := s.store.AccountsWithKey(ctx, key.Thumbprint())
+	if err != nil {
+		return err
+	}
+	if len(accounts) > 0 {
+		return acme.NewProblem(acme.BadCSR, "the certificate's key is the key of an account; use another one")
+	}
+	return nil
+}
+
+// checkCompromisedKeys refuses the key of a certificate that was revoked as compromised, while its order exists. After that,
+// the controllers alone know the key, and fail the order.
+func (s *Server) checkCompromisedKeys(ctx context.Context, i *issuers.Issuer, key crypto.PublicKey) error {
+	fingerprint, err := policy.KeyFingerprint(key)
+	if err != nil {
+		return acme.NewProblem(acme.BadCSR, "the CSR's key cannot be encoded")
+	}
+	orders, err := s.store.OrdersWithCompromisedKey(ctx, i.Key.Namespace, hex.EncodeToString(fingerprint[:]))
+	if err != nil {
+		return err
+	}
+	for _, order := range orders {
+		if order.Spec.IssuerRef.Name == i.Key.Name {
+			return acme.NewProblem(acme.BadCSR, "the certificate's key is known to be compromised; make a new one")
+		}
+	}
+	return nil
 }

@@ -3,45 +3,97 @@ package acmeserver
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// orderDocument is RFC 8555 section 7.1.3's.
+// orderDocument is an order (RFC 8555 section 7.1.3).
 type orderDocument struct {
-	Status         acme.State        `json:"status"`
-	Expires        string            `json:"expires,omitempty"`
-	Identifiers    []acme.Identifier `json:"identifiers"`
-	NotBefore      string            `json:"notBefore,omitempty"`
-	NotAfter       string            `json:"notAfter,omitempty"`
-	Profile        string            `json:"profile,omitempty"`
-	Replaces       string            `json:"replaces,omitempty"`
-	Error          *problemDocument  `json:"error,omitempty"`
-	Authorizations []string          `json:"authorizations"`
-	Finalize       string            `json:"finalize"`
-	Certificate    string            `json:"certificate,omitempty"`
+	Status         acme.State              `json:"status"`
+	Expires        string                  `json:"expires,omitempty"`
+	Identifiers    []acme.Identifier       `json:"identifiers"`
+	NotBefore      string                  `json:"notBefore,omitempty"`
+	NotAfter       string                  `json:"notAfter,omitempty"`
+	Profile        string                  `json:"profile,omitempty"`
+	Replaces       string                  `json:"replaces,omitempty"`
+	Error          *answer.ProblemDocument `json:"error,omitempty"`
+	Authorizations []string                `json:"authorizations"`
+	Finalize       string                  `json:"finalize"`
+	Certificate    string                  `json:"certificate,omitempty"`
 }
 
-// newOrder makes an order, and the authorizations that it needs (RFC 8555 section 7.4).
-func (s *Server) newOrder(r *signed) (*answer, error) {
+// orderRequest is a new order whose fields have been checked.
+type orderRequest struct {
+	profile     v1alpha1.Profile
+	identifiers []acme.Identifier
+	// ancestors are the domains that the client offers to prove control of instead (RFC 9444), by identifier.
+	ancestors           map[acme.Identifier]acme.Identifier
+	notBefore, notAfter *metav1.Time
+	replaces            string
+}
+
+// newOrder creates an order, and the authorizations that it needs (RFC 8555 section 7.4).
+func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 	r.span = s.tracer.Begin(r.route, r.begun)
-	if err := r.issuing(); err != nil {
+	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
-	if err := r.agreeing(); err != nil {
+	if err := r.requireTerms(); err != nil {
 		return nil, err
 	}
+	asked, err := s.checkOrder(r)
+	if err != nil {
+		return nil, err
+	}
+	defer s.lockLimit(r.issuer.Spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
+	if err := s.limitOrders(r, asked.replaces != "", asked.identifiers...); err != nil {
+		return nil, err
+	}
+	if err := s.limitPending(r, 1, len(asked.identifiers)); err != nil {
+		return nil, err
+	}
+	name := newID()
+	authorizations, err := s.authorize(r, name, asked.identifiers, asked.ancestors)
+	if err != nil {
+		return nil, err
+	}
+	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+		IssuerRef:      v1alpha1.ObjectRef{Name: r.issuer.Key.Name},
+		AccountRef:     v1alpha1.ObjectRef{Name: r.account.Name},
+		NotBefore:      asked.notBefore,
+		NotAfter:       asked.notAfter,
+		Profile:        asked.profile.Name,
+		Replaces:       asked.replaces,
+		Authorizations: authorizations,
+	}}
+	for _, id := range asked.identifiers {
+		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
+	}
+	order.Namespace, order.Name = r.issuer.Key.Namespace, name
+	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+	order.Annotations = r.span.Annotated(nil)
+	r.span.Text("acmeca.order", order.Name)
+	if err := s.store.Orders.Create(r.Context(), order); err != nil {
+		return nil, err
+	}
+	return s.orderAnswer(r, http.StatusCreated, order)
+}
+
+// checkOrder reads the payload of a new order, and checks it against the issuer's policy.
+func (s *Server) checkOrder(r *request) (*orderRequest, error) {
 	var payload acme.OrderRequest
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
@@ -55,7 +107,7 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	above, problem := ancestors(payload.Identifiers)
+	ancestors, problem := ancestors(payload.Identifiers)
 	if problem != nil {
 		return nil, problem
 	}
@@ -68,50 +120,19 @@ func (s *Server) newOrder(r *signed) (*answer, error) {
 	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {
 		return nil, problem
 	}
-	if err := s.replacing(r, payload.Replaces, identifiers); err != nil {
+	if err := s.checkReplaces(r, payload.Replaces, identifiers); err != nil {
 		return nil, err
 	}
-	defer s.turns.take(r.issuer.spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
-	if err := s.limitOrders(r, payload.Replaces != "", identifiers...); err != nil {
-		return nil, err
-	}
-	if err := s.limitPending(r, 1, len(identifiers)); err != nil {
-		return nil, err
-	}
-	name := newID()
-	names, err := s.authorize(r, name, identifiers, above)
-	if err != nil {
-		return nil, err
-	}
-	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
-		IssuerRef:      v1alpha1.ObjectRef{Name: r.issuer.key.Name},
-		AccountRef:     v1alpha1.ObjectRef{Name: r.account.Name},
-		NotBefore:      timeOrNil(payload.NotBefore),
-		NotAfter:       timeOrNil(payload.NotAfter),
-		Profile:        profile.Name,
-		Replaces:       payload.Replaces,
-		Authorizations: names,
-	}}
-	for _, id := range identifiers {
-		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
-	}
-	order.Namespace, order.Name = r.issuer.key.Namespace, name
-	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
-	order.Annotations = r.span.Annotated(nil)
-	r.span.Text("acmeca.order", order.Name)
-	if err := s.orders.Create(r.Context(), order); err != nil {
-		return nil, err
-	}
-	return s.orderAnswer(r, http.StatusCreated, order)
+	return &orderRequest{profile, identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces}, nil
 }
 
-// normalize puts the identifiers of an order into their normal form, each once.
+// normalize returns the identifiers of an order in their normal form, without duplicates.
 func normalize(asked []acme.OrderIdentifier, profile v1alpha1.Profile) ([]acme.Identifier, *acme.Problem) {
 	if len(asked) == 0 {
 		return nil, acme.NewProblem(acme.Malformed, "the order has no identifiers")
 	}
 	if len(asked) > 2*profile.MaxIdentifiers { // before any work is done on them
-		return nil, tooMany(profile)
+		return nil, tooManyIdentifiers(profile)
 	}
 	var identifiers []acme.Identifier
 	var refused []acme.Problem
@@ -134,19 +155,56 @@ func normalize(asked []acme.OrderIdentifier, profile v1alpha1.Profile) ([]acme.I
 		problem.Subproblems = refused
 		return nil, problem
 	case len(identifiers) > profile.MaxIdentifiers:
-		return nil, tooMany(profile)
+		return nil, tooManyIdentifiers(profile)
 	}
 	return identifiers, nil
 }
 
-func tooMany(profile v1alpha1.Profile) *acme.Problem {
+func tooManyIdentifiers(profile v1alpha1.Profile) *acme.Problem {
 	return acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 }
 
-// authorize gives the name of an authorization for each identifier: one that the account has and may use again, else one of the
-// order's own, which isn't stored before its client chooses a challenge. Names whose client can prove control of a domain
-// above share one for that, where the issuer lets them.
-func (s *Server) authorize(r *signed, order string, identifiers []acme.Identifier, above map[acme.Identifier]acme.Identifier) ([]string, error) {
+// checkReplaces checks that an order may replace the certificate that it names (RFC 9773 section 5): one of the same
+// account, with an identifier in common, that no other order replaces. Two concurrent orders may both pass; the controllers
+// issue only one of them a certificate.
+func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Identifier) error {
+	if certID == "" {
+		return nil
+	}
+	id, problem := acme.ParseCertID(certID)
+	if problem != nil {
+		return problem
+	}
+	replaced, err := s.orderOfCertificate(r.call, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return acme.NewProblem(acme.Malformed, "\"replaces\" names a certificate that is not known here")
+	}
+	if err != nil {
+		return err
+	}
+	if problem := policy.Replaces(replaced, r.account.Name, identifiers); problem != nil {
+		return problem
+	}
+	others, err := s.store.OrdersReplacing(r.Context(), r.issuer.Key.Namespace, certID)
+	if err != nil {
+		return err
+	}
+	counts := func(o *v1alpha1.AcmeOrder) bool {
+		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && o.Status.State != acme.StateInvalid
+	}
+	if slices.ContainsFunc(others, counts) {
+		return acme.NewProblem(acme.AlreadyReplaced, "another order replaces the certificate already").WithStatus(http.StatusConflict)
+	}
+	return nil
+}
+
+// maxParallelWrites bounds the concurrent writes of one request.
+const maxParallelWrites = 16
+
+// authorize returns the names of the authorizations for an order's identifiers. Each is a reusable authorization of the
+// account, or one of the order's own, which is stored once the client chooses a challenge. Identifiers under a domain that
+// the client offers to prove control of share an authorization of that domain, if the issuer allows it.
+func (s *Server) authorize(r *request, order string, identifiers []acme.Identifier, ancestors map[acme.Identifier]acme.Identifier) ([]string, error) {
 	names := make([]string, len(identifiers))
 	for i, id := range identifiers {
 		var err error
@@ -158,15 +216,15 @@ func (s *Server) authorize(r *signed, order string, identifiers []acme.Identifie
 	group.SetLimit(maxParallelWrites)
 	shared := map[acme.Identifier]string{}
 	for i, id := range identifiers {
-		domain, wanted := above[id]
-		if wanted && names[i] == "" {
+		domain, offered := ancestors[id]
+		if offered && names[i] == "" {
 			names[i] = shared[domain]
 		}
 		if names[i] != "" {
 			continue
 		}
 		names[i] = v1alpha1.OwnAuthorization(order, i)
-		if !wanted {
+		if !offered {
 			continue
 		}
 		authz := r.subdomainAuthorization(domain)
@@ -175,15 +233,12 @@ func (s *Server) authorize(r *signed, order string, identifiers []acme.Identifie
 		}
 		authz.Annotations = r.span.Annotated(authz.Annotations)
 		shared[domain], names[i] = authz.Name, authz.Name
-		group.Go(func() error { return s.authorizations.Create(ctx, authz) })
+		group.Go(func() error { return s.store.Authorizations.Create(ctx, authz) })
 	}
 	return names, group.Wait()
 }
 
-// maxParallelWrites bounds the writes of one request that are under way at once.
-const maxParallelWrites = 16
-
-// newID is the name of a new object: 100 random bits, so that it is met twice by nobody and guessed by few.
+// newID returns the name of a new object: 100 random bits, so that names never collide and cannot be guessed.
 func newID() string {
 	var random [13]byte
 	rand.Read(random[:])
@@ -197,9 +252,9 @@ func timeOrNil(t time.Time) *metav1.Time {
 	return &metav1.Time{Time: t}
 }
 
-// order shows an order. It waits a moment for a state that the client waits for.
-func (s *Server) order(r *signed) (*answer, error) {
-	if err := r.reading(); err != nil {
+// order returns an order. It waits briefly for a state that the client waits for.
+func (s *Server) order(r *request) (*answer.Answer, error) {
+	if err := r.requirePOSTAsGET(); err != nil {
 		return nil, err
 	}
 	order, err := s.orderOf(r, r.PathValue("id"))
@@ -212,62 +267,57 @@ func (s *Server) order(r *signed) (*answer, error) {
 	return s.orderAnswer(r, http.StatusOK, order)
 }
 
-// orderOf finds an order of the account.
-func (s *Server) orderOf(r *signed, id string) (*v1alpha1.AcmeOrder, error) {
-	key, err := keyOf(r.issuer.key.Namespace, id, "order")
+// orderOf returns an order of the account.
+func (s *Server) orderOf(r *request, id string) (*v1alpha1.AcmeOrder, error) {
+	key, err := objectKey(r.issuer, id, "order")
 	if err != nil {
 		return nil, err
 	}
-	order, err := s.orders.Get(r.Context(), key)
+	order, err := s.store.Orders.Get(r.Context(), key)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.owns(order.Spec.AccountRef, order.Spec.IssuerRef, "order"); err != nil {
+	if err := r.requireOwner(order.Spec.AccountRef, order.Spec.IssuerRef, "order"); err != nil {
 		return nil, err
 	}
-	s.traced(r.call, order)
+	s.trace(r.call, order)
 	return order, nil
 }
 
-// awaitOrder waits for an order that the controllers are at work on: one that is being issued, or that can't be any more.
-func (s *Server) awaitOrder(r *signed, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
+// awaitOrder waits for an order that the controllers are about to finish: it is being issued, or has become invalid.
+func (s *Server) awaitOrder(r *request, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
 	state, err := s.orderState(r, order)
-	if err != nil || finished(order) || state == acme.StatePending || state == acme.StateReady {
+	if err != nil || store.IsFinished(order) || state == acme.StatePending || state == acme.StateReady {
 		return order, err
 	}
-	if err := r.issuing(); err != nil && state == acme.StateInvalid {
-		return order, nil //nolint:nilerr // it stays invalid, whatever becomes of its issuer
+	if err := r.requireIssuer(); err != nil && state == acme.StateInvalid {
+		return order, nil //nolint:nilerr // it stays invalid, whether or not the issuer recovers
 	} else if err != nil {
-		return nil, err // else the client would see "processing" for as long as that lasts, and no reason
+		return nil, err // or the client would see "processing" without a reason, until the issuer recovers
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), awaitChange)
+	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 	defer cancel()
-	return s.orders.Await(ctx, client.ObjectKeyFromObject(order), finished)
+	return s.store.Orders.Await(ctx, client.ObjectKeyFromObject(order), store.IsFinished)
 }
 
-func finished(order *v1alpha1.AcmeOrder) bool {
-	return order.Status.State == acme.StateValid || order.Status.State == acme.StateInvalid
-}
-
-// orderAnswer is what a client is shown of an order. One that the controllers haven't finished shows the state that
-// follows from what they have decided so far, of which not every step is written down.
-func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (*answer, error) {
+// orderAnswer returns the document of an order, in the state that orderState derives.
+func (s *Server) orderAnswer(r *request, status int, order *v1alpha1.AcmeOrder) (*answer.Answer, error) {
 	state, err := s.orderState(r, order)
 	if err != nil {
 		return nil, err
 	}
 	document := orderDocument{
 		Status:   state,
-		Expires:  rfc3339(order.ExpiresAt(r.issuer.spec.Lifetimes)),
+		Expires:  rfc3339(order.ExpiresAt(r.issuer.Spec.Lifetimes)),
 		Profile:  order.Spec.Profile,
 		Replaces: order.Spec.Replaces,
-		Error:    documentOf(order.Status.Problem.ACME()),
+		Error:    answer.DocumentOf(order.Status.Problem.ACME()),
 		Finalize: r.url(acme.FinalizePath(order.Name)),
 
 		Identifiers: order.Names(),
 	}
 	for i, name := range order.Spec.Authorizations {
-		if !slices.Contains(order.Spec.Authorizations[:i], name) { // one for a domain can stand for several names below it
+		if !slices.Contains(order.Spec.Authorizations[:i], name) { // names below one domain can share its authorization
 			document.Authorizations = append(document.Authorizations, r.url(acme.AuthorizationPath(name)))
 		}
 	}
@@ -280,58 +330,63 @@ func (s *Server) orderAnswer(r *signed, status int, order *v1alpha1.AcmeOrder) (
 	if state == acme.StateValid {
 		document.Certificate = r.url(acme.CertificatePath(order.Name))
 	}
-	result := &answer{status: status, body: document, location: r.url(acme.OrderPath(order.Name))}
+	result := &answer.Answer{Status: status, Body: document, Location: r.url(acme.OrderPath(order.Name))}
 	if state == acme.StateProcessing {
-		result.retryAfter = pollInterval
+		result.RetryAfter = answer.RetryProcessing
 	}
 	return result, nil
 }
 
-// orderState is the state of an order for its client.
-func (s *Server) orderState(r *signed, order *v1alpha1.AcmeOrder) (acme.State, error) {
+// orderState returns the state of an order for its client. The state of an unfinished order is derived from its CSR and its
+// authorizations, since the controllers do not write every step.
+func (s *Server) orderState(r *request, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	switch {
-	case finished(order):
+	case store.IsFinished(order):
 		return order.Status.State, nil
 	case order.Spec.CSR != "":
 		return acme.StateProcessing, nil
 	}
-	return s.authorized(r.Context(), order)
-}
-
-// orderStateNow is the state that a pending order has come to past the cache. The first authorization that isn't valid ends
-// the search, so that a client who is early costs one read.
-func (s *Server) orderStateNow(r *signed, order *v1alpha1.AcmeOrder) (acme.State, error) {
-	for i, name := range order.Spec.Authorizations {
-		authz, found, err := s.authorizationIn(r.Context(), order, i)
-		if err == nil && (!found || !s.usable(authz)) {
-			authz, err = s.authorizations.getLive(r.Context(), types.NamespacedName{Namespace: order.Namespace, Name: name})
-		}
-		if isNotFound(err) && order.IsOwnAuthorization(i) {
-			return acme.StatePending, nil
-		}
-		if err != nil || !s.usable(authz) {
-			return acme.StatePending, err
-		}
-	}
-	return acme.StateReady, nil
-}
-
-// authorized is the state that follows from the authorizations of an order, as the client would be shown them. Where one
-// has ended, the order is invalid before the controllers have written that down: it must not be pending after it was ready.
-func (s *Server) authorized(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	state := acme.StateReady
 	for i := range order.Spec.Authorizations {
-		authz, found, err := s.authorizationIn(ctx, order, i)
+		authz, found, err := s.authorizationOfOrder(r.Context(), order, i)
 		switch {
 		case err != nil:
 			return acme.StatePending, err
-		case !found, pending(authz):
+		case !found, store.IsPending(authz):
 			state = acme.StatePending
-		case !s.usable(authz):
+		case !s.isUsable(authz):
+			// The order is invalid before the controllers write so: it must not become pending after it was ready.
 			return acme.StateInvalid, nil
 		}
 	}
 	return state, nil
 }
 
-func rfc3339(t metav1.Time) string { return t.UTC().Format(time.RFC3339) }
+// liveOrderState returns the state of a pending order from the API server's authorizations. It stops at the first one that
+// is not valid, so that a client that is early costs one read.
+func (s *Server) liveOrderState(r *request, order *v1alpha1.AcmeOrder) (acme.State, error) {
+	for i, name := range order.Spec.Authorizations {
+		authz, found, err := s.authorizationOfOrder(r.Context(), order, i)
+		if err == nil && (!found || !s.isUsable(authz)) {
+			authz, err = s.store.Authorizations.GetLive(r.Context(), types.NamespacedName{Namespace: order.Namespace, Name: name})
+		}
+		if errors.Is(err, store.ErrNotFound) && order.IsOwnAuthorization(i) {
+			return acme.StatePending, nil
+		}
+		if err != nil || !s.isUsable(authz) {
+			return acme.StatePending, err
+		}
+	}
+	return acme.StateReady, nil
+}
+
+// authorizationOfOrder returns the authorization of an order's identifier. An own authorization of the order is not found
+// while it is virtual.
+func (s *Server) authorizationOfOrder(ctx context.Context, order *v1alpha1.AcmeOrder, identifier int) (authz *v1alpha1.AcmeAuthorization, found bool, err error) {
+	key := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.Authorizations[identifier]}
+	if order.IsOwnAuthorization(identifier) {
+		return s.store.Authorizations.Find(ctx, key)
+	}
+	authz, err = s.store.Authorizations.Get(ctx, key)
+	return authz, err == nil, err
+}

@@ -7,22 +7,23 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// ordersDocument is RFC 8555 section 7.1.2.1's.
+// ordersDocument is a list of orders (RFC 8555 section 7.1.2.1).
 type ordersDocument struct {
 	Orders []string `json:"orders"`
 }
 
-// ordersPage is how many orders are listed at once.
+// ordersPage is the number of orders on a page of the list.
 const ordersPage = 100
 
-// ordersList lists the account's orders, the newest first and without those that failed (RFC 8555 section 7.1.2.1). What
-// doesn't fit is behind a link.
-func (s *Server) ordersList(r *signed) (*answer, error) {
-	if err := r.reading(); err != nil {
+// ordersList returns a page of the account's orders, the newest first, without the invalid ones (RFC 8555 section 7.1.2.1). A
+// link leads to the next page.
+func (s *Server) ordersList(r *request) (*answer.Answer, error) {
+	if err := r.requirePOSTAsGET(); err != nil {
 		return nil, err
 	}
 	if r.PathValue("id") != r.account.Name {
@@ -32,28 +33,28 @@ func (s *Server) ordersList(r *signed) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.orders.List(r.Context(), ordersByAccount, r.issuer.key.Namespace, r.account.Name)
+	all, err := s.store.OrdersOf(r.Context(), r.account)
 	if err != nil {
 		return nil, err
 	}
 	rest := slices.DeleteFunc(all, func(o *v1alpha1.AcmeOrder) bool {
-		return o.Spec.IssuerRef.Name != r.issuer.key.Name || o.Status.State == acme.StateInvalid || !after.precedes(cursorOf(o))
+		return o.Spec.IssuerRef.Name != r.issuer.Key.Name || o.Status.State == acme.StateInvalid || !after.precedes(cursorOf(o))
 	})
 	slices.SortFunc(rest, func(a, b *v1alpha1.AcmeOrder) int { return cursorOf(a).compare(cursorOf(b)) })
 	document := ordersDocument{Orders: []string{}}
 	for _, order := range rest[:min(len(rest), ordersPage)] {
 		document.Orders = append(document.Orders, r.url(acme.OrderPath(order.Name)))
 	}
-	result := ok(document)
+	result := answer.OK(document)
 	if len(rest) > ordersPage {
 		next := acme.OrdersPath(r.account.Name) + "/" + cursorOf(rest[ordersPage-1]).String()
-		result.links = []link{{r.url(next), "next"}}
+		result.Links = []answer.Link{{URL: r.url(next), Rel: "next"}}
 	}
 	return result, nil
 }
 
-// cursor is a place in the list of orders: where an order stands, or stood before it was removed. It is a part of the path
-// and not a query, since clients sign URLs as they were given them.
+// cursor is a place in the list of orders: that of an order, which may have been removed since. It is a part of the path and
+// not a query, since clients sign URLs as they were given them.
 type cursor struct {
 	created int64 // seconds since 1970
 	name    string
@@ -63,19 +64,19 @@ func cursorOf(order *v1alpha1.AcmeOrder) cursor {
 	return cursor{order.CreationTimestamp.Unix(), order.Name}
 }
 
-// compare puts newer orders first.
+// compare sorts newer orders first.
 func (c cursor) compare(d cursor) int {
 	return cmp.Or(cmp.Compare(d.created, c.created), cmp.Compare(c.name, d.name))
 }
 
-// precedes reports whether d is further down the list; the zero cursor is its start, above all orders.
+// precedes reports whether d is further down the list. The zero cursor is the start of the list, before all orders.
 func (c cursor) precedes(d cursor) bool { return c == cursor{} || c.compare(d) < 0 }
 
 func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.created, 10) + "." + c.name))
 }
 
-// parseCursor reads what String made; "" is the start of the list.
+// parseCursor parses the result of String. "" is the start of the list.
 func parseCursor(text string) (cursor, error) {
 	if text == "" {
 		return cursor{}, nil

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Following the links leads past every order once, in whatever order they are stored, and through an order's removal.
+// Following the links visits every order once, whatever the order in which they are stored, and after removals.
 func TestCursor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		order := func(label string) *v1alpha1.AcmeOrder {

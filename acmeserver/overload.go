@@ -4,84 +4,53 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"sync"
+
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/limit"
 )
 
-// Defaults of Options.MaxRequests and Options.MaxRequestsPerClient. A client that waits for a state takes a place too.
+// Defaults of Options.MaxRequests and Options.MaxRequestsPerClient. A client that waits for a state uses a slot too.
 const (
 	DefaultMaxRequests          = 4096
 	DefaultMaxRequestsPerClient = 1024
 )
 
-// places bound what is under way at once: in all, and for each client, so that one can't take all of them.
-type places struct {
-	max, perClient int
-
-	mu    sync.Mutex
-	taken int
-	by    map[string]int
-}
-
-func newPlaces(limit, perClient int) *places {
-	return &places{max: limit, perClient: perClient, by: map[string]int{}}
-}
-
-// take gives a place to a client, which is to be left; false where there is none.
-func (p *places) take(client string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.taken >= p.max || p.by[client] >= p.perClient {
-		return false
-	}
-	p.taken++
-	p.by[client]++
-	return true
-}
-
-func (p *places) leave(client string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.taken--
-	if p.by[client]--; p.by[client] == 0 {
-		delete(p.by, client)
-	}
-}
-
-// bounded serves no more requests at once than there are places. Overload is 503 with Retry-After, which every client takes
-// for what it is; 429 is for limits that an issuer sets. Bodies are read before a place is taken, in places of their own, so
-// that who sends slowly keeps nobody from being served.
-func (s *Server) bounded(next http.Handler) http.Handler {
+// limitRequests bounds the requests in flight. Bodies are read before a request gets its slot, in slots of their own, so
+// that slow senders do not keep others from being served.
+func (s *Server) limitRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		client := originOf(clientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
-		if !s.readAhead(client, r) || !s.serving.take(client) {
-			begun, result := s.metrics.overload.begin(), fail(r.Context(), overloaded())
-			allowBrowsers(w.Header())
-			w.Header().Set("Replay-Nonce", s.nonces.New(s.positions().note())) // costs little, and saves the client a request
-			result.write(w)
-			s.metrics.overload.end(begun, result)
+		client := s.clientOf(r)
+		if !s.bufferBody(client, r) || !s.requests.Acquire(client) {
+			w.Header().Set("Replay-Nonce", s.nonceFor(&call{}))
+			s.sendUnrouted(w, &call{Request: r}, s.metrics.Overload, answer.Fail(r.Context(), answer.Overloaded()))
 			return
 		}
-		defer s.serving.leave(client)
+		defer s.requests.Release(client)
 		next.ServeHTTP(w, r)
 	})
 }
 
-// readAhead reads the body of a request into memory; false where there is no place for that. What is too large for readBody
-// isn't read to its end.
-func (s *Server) readAhead(client string, r *http.Request) bool {
+// clientOf returns the key by which the sender of a request is counted.
+func (s *Server) clientOf(r *http.Request) string {
+	return limit.Origin(limit.ClientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
+}
+
+// bufferBody reads the body of a request into memory. It returns false if no slot is free for that. A body that readBody
+// refuses for its length is not read.
+func (s *Server) bufferBody(client string, r *http.Request) bool {
 	if r.ContentLength == 0 || r.ContentLength > maxBody {
 		return true
 	}
-	if !s.reading.take(client) {
+	if !s.bodies.Acquire(client) {
 		return false
 	}
-	defer s.reading.leave(client)
+	defer s.bodies.Release(client)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
 	return true
 }
 
-// failingReader fails where reading ahead did.
+// failingReader returns the error with which reading the body ended.
 type failingReader struct{ err error }
 
 func (f failingReader) Read([]byte) (int, error) {

@@ -8,26 +8,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/acmeca/acmeca/acmeserver/limit"
+	"github.com/acmeca/acmeca/acmeserver/metrics"
 	"github.com/acmeca/acmeca/acmeserver/nonce"
-	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/acmeserver/store/storetest"
 )
 
-func boundedServer(t *testing.T, next http.HandlerFunc) (*Server, http.Handler) {
+func limitedServer(t *testing.T, next http.HandlerFunc) (*Server, http.Handler) {
 	t.Helper()
 	nonces, err := nonce.NewSource(nonce.NewKeys(), "", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serverWithStores()
-	s.nonces, s.reading, s.serving = nonces, newPlaces(2, 1), newPlaces(2, 1)
-	return s, s.bounded(next)
-}
-
-// serverWithStores has stores that nothing can be read from.
-func serverWithStores() *Server {
-	return &Server{
-		metrics: newMetrics(), accounts: &store[*v1alpha1.AcmeAccount]{}, orders: &store[*v1alpha1.AcmeOrder]{}, authorizations: &store[*v1alpha1.AcmeAuthorization]{},
+	s := &Server{
+		metrics: metrics.New(), store: storetest.New(t).Store, nonces: nonces,
+		bodies: limit.NewLimiter(2, 1), requests: limit.NewLimiter(2, 1),
 	}
+	return s, s.limitRequests(next)
 }
 
 func from(address string, body io.Reader) *http.Request {
@@ -36,9 +33,9 @@ func from(address string, body io.Reader) *http.Request {
 	return r
 }
 
-func TestOverloadIsToldAsAProblemThatPasses(t *testing.T) {
+func TestOverloadIsAProblemToRetry(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
-	s, handler := boundedServer(t, func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave })
+	s, handler := limitedServer(t, func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-leave })
 	answered := make(chan struct{}, 2)
 	serve := func(address string) {
 		handler.ServeHTTP(httptest.NewRecorder(), from(address, strings.NewReader("{}")))
@@ -58,18 +55,23 @@ func TestOverloadIsToldAsAProblemThatPasses(t *testing.T) {
 	refused("192.0.2.1:2") // has its share
 	go serve("192.0.2.2:1")
 	<-entered
-	refused("192.0.2.3:1") // there is no place left
+	refused("192.0.2.3:1") // there is no slot left
 	close(leave)
 	<-answered
 	<-answered
-	if s.serving.taken != 0 || len(s.serving.by) != 0 || s.reading.taken != 0 || len(s.reading.by) != 0 {
-		t.Errorf("places are left taken: %v, %v", s.serving, s.reading)
+	if s.requests.InUse() != 0 || s.bodies.InUse() != 0 {
+		t.Errorf("slots are left reserved: %v, %v", s.requests, s.bodies)
+	}
+	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
+		if !s.requests.Acquire(address) || !s.bodies.Acquire(address) {
+			t.Errorf("a slot of %s is left reserved", address)
+		}
 	}
 }
 
-func TestWhoSendsSlowlyKeepsNobodyFromBeingServed(t *testing.T) {
+func TestSlowSendersKeepNobodyFromBeingServed(t *testing.T) {
 	var bodies []string
-	s, handler := boundedServer(t, func(_ http.ResponseWriter, r *http.Request) {
+	s, handler := limitedServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			body = []byte(err.Error())
@@ -85,8 +87,8 @@ func TestWhoSendsSlowlyKeepsNobodyFromBeingServed(t *testing.T) {
 	if _, err := send.Write([]byte("half")); err != nil {
 		t.Fatal(err)
 	}
-	if s.serving.taken != 0 {
-		t.Error("a place is taken for a body that isn't there yet")
+	if s.requests.InUse() != 0 {
+		t.Error("a slot is reserved for a body that has not arrived yet")
 	}
 	handler.ServeHTTP(httptest.NewRecorder(), from("192.0.2.2:1", strings.NewReader("whole")))
 	send.CloseWithError(io.ErrUnexpectedEOF)

@@ -2,14 +2,19 @@ package acmeserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
@@ -17,38 +22,38 @@ import (
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
-// call is a request to an issuer.
+// call is an HTTP request to an issuer, which anyone may have sent.
 type call struct {
 	*http.Request
-	issuer *issuer
-	// base that URLs in the answer are on: the one that the client used.
+	issuer *issuers.Issuer
+	// base is the URL that the client used, and that URLs in the answer begin with.
 	base acme.Base
-	// path below the base, and whether a query followed it. No URL of ours has one.
+	// path is relative to base. query says that a query followed it, which no URL of the server has.
 	path  string
 	query bool
-	// shown is what the client has seen of what replicas show.
-	shown positions
-	// route is the pattern that the path matches, and begun is when the call came.
+	// shown is the newest state that other replicas have shown to the client.
+	shown store.Positions
+	// route is the pattern that the path matches, and begun the time of the request.
 	route string
 	begun time.Time
-	// span is this call's part of its order's trace; nil where it has none.
+	// span is this call's part of its order's trace; nil if there is none.
 	span *tracing.Span
 }
 
 func (c *call) url(path string) string { return c.base.URL(path) }
 
-// signed is a call whose signature has been verified and whose nonce has been redeemed. Nothing but authenticate makes
-// one, so that what isn't authenticated doesn't compile.
-type signed struct {
+// request is an authenticated call: its signature was verified and its nonce redeemed. Only authenticate makes one, so that
+// code which needs authentication does not compile without.
+type request struct {
 	*call
 	message *jws.Message
-	// account that signed; nil where the message has a jwk.
+	// account that signed; nil if the message has a jwk.
 	account *v1alpha1.AcmeAccount
 	// key that signed.
 	key *jws.Key
 }
 
-// signer says who may sign a request.
+// signer says which keys may sign a request.
 type signer int
 
 const (
@@ -56,11 +61,12 @@ const (
 	byKey                        // jwk
 )
 
-// maxBody bounds a request in bytes.
+// maxBody bounds a request body in bytes.
 const maxBody = jws.MaxMessage
 
-// authenticate reads a POST (RFC 8555 section 6.2 to 6.5). The nonce is redeemed last, so that nobody uses up another's.
-func (s *Server) authenticate(c *call, who signer) (*signed, error) {
+// authenticate verifies a POST (RFC 8555 sections 6.2 to 6.5). The nonce is redeemed last, so that nobody can use up the
+// nonce of another client.
+func (s *Server) authenticate(c *call, by signer) (*request, error) {
 	body, err := readBody(c.Request)
 	if err != nil {
 		return nil, err
@@ -69,29 +75,18 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	base, path, ok := acme.Relative(c.issuer.bases, message.Header.URL)
+	base, path, ok := acme.Relative(c.issuer.Bases, message.Header.URL)
 	if !ok || path != c.path || c.query {
-		return nil, acme.NewProblem(acme.Unauthorized, "the request was signed for another URL than the one it was sent to, or for one that this server isn't reached by: %q",
-			acme.Printable(message.Header.URL, 256))
+		return nil, acme.NewProblem(acme.Unauthorized, "the JWS \"url\" %q is not the URL of this request", acme.Printable(message.Header.URL, 256))
 	}
 	c.base = base
 	nonce, badNonce := s.nonces.Open(message.Header.Nonce)
 	if badNonce == nil {
 		s.follow(c, nonce)
 	}
-	r := &signed{call: c, message: message}
-	if message.Header.Key != nil {
-		if who&byKey == 0 {
-			return nil, acme.NewProblem(acme.Malformed, "this request has to be signed with an account's \"kid\", not with a \"jwk\"")
-		}
-		r.key = message.Header.Key
-	} else {
-		if who&byAccount == 0 {
-			return nil, acme.NewProblem(acme.Malformed, "this request has to be signed with a \"jwk\", not with a \"kid\"")
-		}
-		if r.account, r.key, err = s.signingAccount(c, message.Header.KeyID); err != nil {
-			return nil, err
-		}
+	r := &request{call: c, message: message}
+	if err := s.findSigner(r, by); err != nil {
+		return nil, err
 	}
 	if problem := message.Verify(r.key); problem != nil {
 		return nil, problem
@@ -100,7 +95,7 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 		badNonce = s.redeem(c.Context(), nonce, message.Header.Nonce)
 	}
 	if badNonce != nil {
-		s.metrics.nonceRejected(badNonce)
+		s.metrics.NonceRejected(badNonce)
 		return nil, acme.NewProblem(acme.BadNonce, "%v", badNonce)
 	}
 	if r.account != nil && r.account.Status.State != acme.StateValid {
@@ -109,50 +104,66 @@ func (s *Server) authenticate(c *call, who signer) (*signed, error) {
 	return r, nil
 }
 
-// signingAccount finds the account that a kid names, and its key.
+// findSigner sets the key that a request says it is signed with, and its account.
+func (s *Server) findSigner(r *request, by signer) (err error) {
+	if r.message.Header.Key != nil {
+		if by&byKey == 0 {
+			return acme.NewProblem(acme.Malformed, "this request must be signed with an account's \"kid\", not with a \"jwk\"")
+		}
+		r.key = r.message.Header.Key
+		return nil
+	}
+	if by&byAccount == 0 {
+		return acme.NewProblem(acme.Malformed, "this request must be signed with a \"jwk\", not with a \"kid\"")
+	}
+	r.account, r.key, err = s.signingAccount(r.call, r.message.Header.KeyID)
+	return err
+}
+
+// signingAccount returns the account that a kid names, and its key.
 func (s *Server) signingAccount(c *call, kid string) (*v1alpha1.AcmeAccount, *jws.Key, error) {
 	unknown := acme.NewProblem(acme.AccountDoesNotExist, "there is no account %q", acme.Printable(kid, 256))
-	_, path, ok := acme.Relative(c.issuer.bases, kid)
+	_, path, ok := acme.Relative(c.issuer.Bases, kid)
 	id, isAccount := acme.AccountID(path)
 	if !ok || !isAccount {
 		return nil, nil, unknown
 	}
 	account, err := s.accountOf(c.Context(), c.issuer, id)
-	if problem, ok := errors.AsType[*acme.Problem](err); ok && problem.Status == http.StatusNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, unknown
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if account.Status.JWK == "" {
-		return nil, nil, unknown // not accepted, or a key claim
+		return nil, nil, unknown // not accepted yet, or a key claim
 	}
-	key, problem := s.keys.Parse(account.Status.JWK)
+	key, problem := s.accountKeys.Parse(account.Status.JWK)
 	if problem != nil {
 		return nil, nil, problem
 	}
 	return account, key, nil
 }
 
-// accountOf finds an account of an issuer.
-func (s *Server) accountOf(ctx context.Context, i *issuer, id string) (*v1alpha1.AcmeAccount, error) {
-	key, err := keyOf(i.key.Namespace, id, "account")
+// accountOf returns an account of an issuer.
+func (s *Server) accountOf(ctx context.Context, i *issuers.Issuer, id string) (*v1alpha1.AcmeAccount, error) {
+	key, err := objectKey(i, id, "account")
 	if err != nil {
 		return nil, err
 	}
-	account, err := s.accounts.Get(ctx, key)
+	account, err := s.store.Accounts.Get(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	if account.Spec.IssuerRef.Name != i.key.Name {
-		return nil, notFound("account")
+	if account.Spec.IssuerRef.Name != i.Key.Name {
+		return nil, store.NotFound("account")
 	}
 	return account, nil
 }
 
 func readBody(r *http.Request) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/jose+json" {
-		return nil, acme.NewProblem(acme.Malformed, "the Content-Type has to be application/jose+json").WithStatus(http.StatusUnsupportedMediaType)
+		return nil, acme.NewProblem(acme.Malformed, "the Content-Type must be application/jose+json").WithStatus(http.StatusUnsupportedMediaType)
 	}
 	tooLarge := acme.NewProblem(acme.Malformed, "the request is larger than %d bytes", maxBody).WithStatus(http.StatusRequestEntityTooLarge)
 	if r.ContentLength > maxBody {
@@ -168,10 +179,10 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// unmarshal reads the payload of a request that has one.
-func (r *signed) unmarshal(into any) error {
+// unmarshal reads the payload of a request that must have one.
+func (r *request) unmarshal(into any) error {
 	if r.message.IsPOSTAsGET() {
-		return acme.NewProblem(acme.Malformed, "this resource takes a JSON payload, not a POST-as-GET")
+		return acme.NewProblem(acme.Malformed, "this resource requires a JSON payload, not a POST-as-GET")
 	}
 	if problem := acme.Unmarshal(r.message.Body, into); problem != nil {
 		return problem
@@ -179,18 +190,18 @@ func (r *signed) unmarshal(into any) error {
 	return nil
 }
 
-// reading refuses a payload on a resource that can only be read (RFC 8555 section 6.3).
-func (r *signed) reading() error {
+// requirePOSTAsGET refuses a payload (RFC 8555 section 6.3).
+func (r *request) requirePOSTAsGET() error {
 	if !r.message.IsPOSTAsGET() {
 		return acme.NewProblem(acme.Malformed, "this resource is read with POST-as-GET, whose payload is empty")
 	}
 	return nil
 }
 
-// owns keeps an account to what is its own.
-func (r *signed) owns(owner v1alpha1.ObjectRef, in v1alpha1.ObjectRef, kind string) error {
-	if in.Name != r.issuer.key.Name {
-		return notFound(kind)
+// requireOwner refuses access to objects of other accounts. owner and issuer are the object's references.
+func (r *request) requireOwner(owner, issuer v1alpha1.ObjectRef, kind string) error {
+	if issuer.Name != r.issuer.Key.Name {
+		return store.NotFound(kind)
 	}
 	if owner.Name != r.account.Name {
 		return acme.NewProblem(acme.Unauthorized, "this %s belongs to another account", kind)
@@ -198,28 +209,63 @@ func (r *signed) owns(owner v1alpha1.ObjectRef, in v1alpha1.ObjectRef, kind stri
 	return nil
 }
 
-// traced makes the call a part of the trace that an object belongs to.
-func (s *Server) traced(c *call, object client.Object) {
-	c.span = s.tracer.Continue(object.GetAnnotations(), c.route, c.begun)
-}
-
-// issuing keeps what leads to issuance from an issuer that can't issue.
-func (c *call) issuing() error {
-	if c.issuer.fault != nil {
-		return c.issuer.fault
+// requireIssuer refuses steps towards a certificate while the issuer cannot issue.
+func (c *call) requireIssuer() error {
+	if c.issuer.Fault != nil {
+		return c.issuer.Fault
 	}
 	return nil
 }
 
-// agreeing keeps from issuance an account that hasn't agreed to the present terms of service.
-func (r *signed) agreeing() error {
-	if problem := policy.Terms(r.account, r.issuer.spec.Account.TermsOfService); problem != nil {
+// requireTerms refuses steps towards a certificate if the account has not agreed to the current terms of service.
+func (r *request) requireTerms() error {
+	if problem := policy.Terms(r.account, r.issuer.Spec.Account.TermsOfService); problem != nil {
 		return problem
 	}
 	return nil
 }
 
-// policy is what the account that signed may have, where the issuer can issue.
-func (r *signed) policy() *policy.Policy {
-	return r.issuer.policy.ForAccount(r.account)
+// policy returns the issuer's policy for the account. The issuer must be able to issue.
+func (r *request) policy() *policy.Policy { return r.issuer.Policy.ForAccount(r.account) }
+
+// trace makes the call a part of an object's trace.
+func (s *Server) trace(c *call, object client.Object) {
+	c.span = s.tracer.Continue(object.GetAnnotations(), c.route, c.begun)
 }
+
+// objectKey returns the name of an issuer's object from a segment of the path. A segment that cannot be a name is not
+// looked up.
+func objectKey(i *issuers.Issuer, id, kind string) (types.NamespacedName, error) {
+	if !isID(id) {
+		return types.NamespacedName{}, store.NotFound(kind)
+	}
+	return types.NamespacedName{Namespace: i.Key.Namespace, Name: id}, nil
+}
+
+// isID reports whether text has the form of an object's name.
+func isID(text string) bool {
+	if text == "" || len(text) > 63 {
+		return false
+	}
+	for _, c := range []byte(text) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return text[0] != '-' && text[len(text)-1] != '-'
+}
+
+// withoutManagedFields makes the API server drop the managed fields of an object (docs/decisions/0140). They cost more than a
+// third of each later write, and a third of the object's size.
+var withoutManagedFields = map[string]any{"managedFields": []struct{}{{}}}
+
+// specPatch returns a merge patch of a spec.
+func specPatch(spec map[string]any) []byte {
+	patch, err := json.Marshal(map[string]any{"metadata": withoutManagedFields, "spec": spec})
+	if err != nil {
+		panic(err) // unreachable: strings, numbers and our own types marshal
+	}
+	return patch
+}
+
+func rfc3339(t metav1.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -17,11 +16,14 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/store/storetest"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Whatever a client asks to have revoked, the answer is a problem of its own: none of these is a certificate of the issuer's.
+// Whatever a client asks to revoke, the answer is a problem of the client: no input is a certificate of the issuer.
 func FuzzCertificateToRevoke(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,58 +39,55 @@ func FuzzCertificateToRevoke(f *testing.F) {
 		f.Add(der[:len(der)-1])
 	}
 	f.Add([]byte{})
-	s := serverWithStores()
-	s.now = time.Now
+	s := &Server{store: storetest.New(f).Store, now: time.Now}
 	f.Fuzz(func(t *testing.T, der []byte) {
-		c := &call{issuer: &issuer{key: types.NamespacedName{Namespace: "ns", Name: "ca"}}, Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)}
-		_, err := s.orderWithCertificate(&signed{call: c}, der)
-		if problem, ok := errors.AsType[*acme.Problem](err); !ok || problem.Status >= http.StatusInternalServerError {
+		c := &call{issuer: &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}}, Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)}
+		_, err := s.orderToRevoke(&request{call: c}, der)
+		if err == nil || answer.ProblemOf(t.Context(), err).Status >= http.StatusInternalServerError {
 			t.Errorf("%v", err)
 		}
 	})
 }
 
-// Who lost the answer with a certificate, and the nonce in it, can revoke it at a replica whose watch is behind.
+// A client that lost the answer with a certificate, and its nonce, can revoke it at a replica whose watch lags behind.
 func TestARevocationAwaitsTheOrderOfAFreshCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, others := newAuthority(t), newAuthority(t)
-		s := serverWithStores()
-		var cached *shelf
-		s.orders, cached, _ = newTestStore()
-		s.now, s.texts = time.Now, NewTexts()
+		cluster := storetest.New(t)
+		s := &Server{store: cluster.Store, now: time.Now}
 		c := &call{
 			Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil),
-			issuer:  &issuer{key: types.NamespacedName{Namespace: orderKey.Namespace, Name: "ca"}, authorities: []*x509.Certificate{ours.certificate}},
+			issuer:  &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}, Authorities: []*x509.Certificate{ours.certificate}},
 		}
-		r := &signed{call: c, account: &v1alpha1.AcmeAccount{}}
+		r := &request{call: c, account: &v1alpha1.AcmeAccount{}}
 		fresh := ours.issue(t, 0xabc, time.Now())
-		for what, test := range map[string]struct {
+		for name, test := range map[string]struct {
 			der    []byte
 			status int
 		}{
 			"a fresh one":             {fresh, http.StatusServiceUnavailable},
 			"one of another CA":       {others.issue(t, 0xabc, time.Now()), http.StatusNotFound},
-			"one that isn't so fresh": {ours.issue(t, 0xabc, time.Now().Add(-lately)), http.StatusNotFound},
+			"one that isn't so fresh": {ours.issue(t, 0xabc, time.Now().Add(-freshAge)), http.StatusNotFound},
 		} {
-			if order, err := s.orderWithCertificate(r, test.der); order != nil || err == nil || problemOf(t.Context(), err).Status != test.status {
-				t.Errorf("%s that isn't known: %v, %v", what, order, err)
+			if order, err := s.orderToRevoke(r, test.der); order != nil || err == nil || answer.ProblemOf(t.Context(), err).Status != test.status {
+				t.Errorf("%s that isn't known: %v, %v", name, order, err)
 			}
 		}
 		found := make(chan *v1alpha1.AcmeOrder)
 		go func() {
-			order, err := s.orderWithCertificate(r, fresh)
+			order, err := s.orderToRevoke(r, fresh)
 			if err != nil {
 				t.Error(err)
 			}
 			found <- order
 		}()
 		synctest.Wait()
-		order := orderAt("7", acme.StateValid)
-		order.Spec.IssuerRef.Name, order.Status.Serial = "ca", v1alpha1.SerialText(big.NewInt(0xabc))
+		order := &v1alpha1.AcmeOrder{}
+		order.Namespace, order.Name, order.ResourceVersion = "ns", "o", "7"
+		order.Spec.IssuerRef.Name, order.Status.State = "ca", acme.StateValid
+		order.Status.Serial = v1alpha1.SerialText(big.NewInt(0xabc))
 		order.Status.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: fresh}))
-		cached.put(order)
-		s.serials.Handler().OnAdd(order, false)
-		s.orders.observed(order)
+		cluster.Deliver(order)
 		if order := <-found; order == nil {
 			t.Error("it isn't found")
 		}

@@ -14,89 +14,80 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/limit"
+	"github.com/acmeca/acmeca/acmeserver/metrics"
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 	"github.com/acmeca/acmeca/acmeserver/replica"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
-	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
 const (
-	// awaitChange is how long an answer may wait for the state that the client polls for, or would poll for next.
-	awaitChange = time.Second
-	// awaitVerdict is how long a client's change to its account may wait for the controllers to verify it.
-	awaitVerdict = 10 * time.Second
-	// awaitRemoval is how long a client waits for what the controllers remove at once.
-	awaitRemoval = 3 * time.Second
-	// pollInterval is what clients are asked to wait before they ask again.
-	pollInterval = time.Second
+	// changeTimeout is how long an answer waits for the state that the client polls for, or would poll for next.
+	changeTimeout = time.Second
+	// verdictTimeout is how long an answer waits for the controllers to verify the client's request.
+	verdictTimeout = 10 * time.Second
 )
 
 // Server serves ACME for every issuer.
 type Server struct {
-	issuers        *issuers
-	accounts       *store[*v1alpha1.AcmeAccount]
-	orders         *store[*v1alpha1.AcmeOrder]
-	authorizations *store[*v1alpha1.AcmeAuthorization]
-	cached         client.Reader
-	keys           jws.KeyCache // of accounts
-	texts          *Texts
-	others         othersPositions
-	serials        ordercache.SerialIndex // of orders
-	former         *formerIssuers
-	crls           *crls
+	store     *store.Store
+	published *store.Published
+	issuers   *issuers.Issuers
+	// accountKeys caches parsed account keys.
+	accountKeys    jws.KeyCache
 	nonces         *nonce.Source
-	turns          turns
 	peers          *replica.Peers
+	limitLocks     limit.KeyedMutex
 	defaultIssuer  types.NamespacedName
 	trustedProxies []netip.Prefix
 	now            func() time.Time
-	metrics        *metrics
+	metrics        *metrics.Metrics
 	tracer         *tracing.Tracer
-	mux            *http.ServeMux
-	// reading and serving bound the bodies that are read, and the requests that are worked on.
-	reading, serving *places
-	handler          http.Handler
-	other            http.Handler
+	// bodies bounds the request bodies that are being read; requests bounds the requests that are being answered.
+	bodies, requests *limit.Limiter
+
+	handler    http.Handler
+	mux        *http.ServeMux
+	noResource http.Handler
 }
 
 // Options of a Server.
 type Options struct {
-	// DefaultIssuer is the one that is also served under /acme.
+	// DefaultIssuer is also served under /acme.
 	DefaultIssuer types.NamespacedName
-	// Namespaces that issuers are served from, which are those of the cache; none for all.
+	// Namespaces are those of the cache, from which issuers are served; none means all.
 	Namespaces []string
-	// Nonces that this replica makes; nil for some that no other can read.
+	// Nonces issues this replica's nonces; nil for a source that no other replica shares.
 	Nonces *nonce.Source
-	// Peers are asked about nonces that they made; nil where there are none.
+	// Peers redeems nonces at the replicas that issued them; nil if there are no other replicas.
 	Peers *replica.Peers
 	// TrustedProxies are the addresses of proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// MaxRequests is how many requests are worked on at once, and MaxRequestsPerClient how many of one address; the
-	// defaults where zero.
+	// MaxRequests bounds the requests in flight, and MaxRequestsPerClient those of one address. Zero means the default.
 	MaxRequests, MaxRequestsPerClient int
-	// Texts is what the cache was made with; nil where it was made with none.
-	Texts *Texts
+	// Certificates is the one that the cache was made with; nil if there is none.
+	Certificates *store.RecentCertificates
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 	// Metrics is where metrics are registered; nil for nowhere.
 	Metrics prometheus.Registerer
-	// Tracer follows orders; nil for none.
+	// Tracer traces orders; nil for no traces.
 	Tracer *tracing.Tracer
 }
 
-// New makes a Server that reads through the cache and writes with the client.
+// New returns a Server that reads through the cache, and writes with the live client.
 func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Texts == nil {
-		o.Texts = NewTexts()
-	}
-	if err := addIndexes(ctx, c); err != nil {
-		return nil, err
+	if o.Certificates == nil {
+		o.Certificates = store.NewRecentCertificates()
 	}
 	var err error
 	if o.Nonces == nil {
@@ -104,45 +95,51 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	s := &Server{issuers: &issuers{cached: c, namespaces: o.Namespaces}, cached: c, former: newFormerIssuers(live), crls: &crls{live: live}, nonces: o.Nonces, peers: o.Peers, defaultIssuer: o.DefaultIssuer, trustedProxies: o.TrustedProxies, now: o.Now, metrics: newMetrics(), tracer: o.Tracer, texts: o.Texts}
-	if s.accounts, err = newStore(ctx, c, live, "account", func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
-		func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }); err != nil {
-		return nil, err
+	published := store.NewPublished(live)
+	limitTotal, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
+	s := &Server{
+		published: published, issuers: issuers.New(c, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
+		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
+		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
 	}
-	if s.orders, err = newStore(ctx, c, live, "order", func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} },
-		func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }, s.serials.Handler()); err != nil {
-		return nil, err
-	}
-	if s.authorizations, err = newStore(ctx, c, live, "authorization", func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },
-		func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }); err != nil {
+	if s.store, err = store.New(ctx, c, live, o.Certificates); err != nil {
 		return nil, err
 	}
 	if _, err = c.GetInformer(ctx, &v1alpha1.AcmeIssuer{}); err != nil {
 		return nil, err
 	}
-	s.other = s.methods(otherRoute, nil)
+	s.noResource = s.resource(metrics.OtherRoute, nil)
 	s.mux = s.routes()
-	limit, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
-	s.reading, s.serving = newPlaces(limit, perClient), newPlaces(limit, perClient)
-	s.handler = s.bounded(http.HandlerFunc(s.serve))
-	return s, s.register(o.Metrics)
+	s.handler = s.limitRequests(http.HandlerFunc(s.dispatch))
+	return s, s.metrics.Register(o.Metrics, map[string]metrics.Load{
+		"account": s.store.Accounts, "order": s.store.Orders, "authorization": s.store.Authorizations,
+	})
 }
 
-// routes are the resources of an issuer, below one of its bases.
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// handler answers a call. An error becomes a problem document.
+type handler func(*call) (*answer.Answer, error)
+
+// signedHandler answers an authenticated request.
+type signedHandler func(*request) (*answer.Answer, error)
+
+// routes returns the resources of an issuer, relative to its base URL.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.methods(path, methods)) }
+	handle := func(path string, methods map[string]handler) { mux.Handle("/"+path, s.resource(path, methods)) }
 	get := func(path string, h handler) {
 		handle(path, map[string]handler{http.MethodGet: h, http.MethodHead: h})
 	}
-	// RFC 8555 section 6.3: these two can be read with GET and with POST-as-GET.
+	// RFC 8555 section 6.3: these two resources allow GET and POST-as-GET.
 	getOrPost := func(path string, h handler) {
 		handle(path, map[string]handler{http.MethodGet: h, http.MethodHead: h, http.MethodPost: s.authenticated(byAccount, postAsGet(h))})
 	}
-	post := func(path string, who signer, h func(*signed) (*answer, error)) {
-		handle(path, map[string]handler{http.MethodPost: s.authenticated(who, h)})
+	post := func(path string, by signer, h signedHandler) {
+		handle(path, map[string]handler{http.MethodPost: s.authenticated(by, h)})
 	}
-	mux.Handle("/{$}", s.methods("page", map[string]handler{http.MethodGet: s.page, http.MethodHead: s.page}))
+	mux.Handle("/{$}", s.resource("page", map[string]handler{http.MethodGet: s.page, http.MethodHead: s.page}))
 	getOrPost(acme.DirectoryPath, s.directory)
 	getOrPost(acme.NewNoncePath, s.newNonce)
 	post(acme.NewAccountPath, byKey, s.newAccount)
@@ -165,45 +162,47 @@ func (s *Server) routes() *http.ServeMux {
 	get("ca.crt", s.caPEM)
 	get("ca.der", s.caDER)
 	get(acme.CAPrefix+"{file}", s.caByName)
-	mux.Handle("/", s.other)
+	mux.Handle("/", s.noResource)
 	return mux
 }
 
-// handler answers a call; an error becomes a problem document.
-type handler func(*call) (*answer, error)
-
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
-
-// serve finds the issuer that a URL is below, and the resource.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	key, path, short := s.split(r.URL.EscapedPath())
-	allowBrowsers(w.Header())
-	issuer, err := s.issuerFor(r.Context(), key, path)
-	if err != nil {
-		begun, result := s.metrics.other.begin(), fail(logging(r.Context(), key), err)
-		result.write(w)
-		s.metrics.other.end(begun, result)
+// dispatch finds the issuer of a URL, and the resource below it.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	key, path, short := s.splitPath(r.URL.EscapedPath())
+	c := &call{Request: r, path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
+	var err error
+	if c.issuer, err = s.issuerOf(r.Context(), key, path); err != nil {
+		s.sendUnrouted(w, c, s.metrics.Other, answer.Fail(withIssuer(r.Context(), key), err))
 		return
 	}
-	c := &call{issuer: issuer, base: issuer.base(r.Host, short), path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
+	c.base = c.issuer.BaseFor(r.Host, short)
 	inner := r.Clone(context.WithValue(r.Context(), callKey{}, c))
 	inner.URL.Path, inner.URL.RawPath, inner.URL.RawQuery = "/"+path, "", ""
 	if path != "" && !isPlainPath(path) {
-		s.other.ServeHTTP(w, inner)
+		s.noResource.ServeHTTP(w, inner)
 		return
 	}
 	s.mux.ServeHTTP(w, inner)
 }
 
-// logging adds an issuer to what is logged. It is for what failed: writing it down takes longer than finding the issuer.
-func logging(ctx context.Context, issuer types.NamespacedName) context.Context {
+type callKey struct{}
+
+// issuerOf returns the issuer of a path. CRLs and CA certificates of a deleted issuer are still served.
+func (s *Server) issuerOf(ctx context.Context, key types.NamespacedName, path string) (*issuers.Issuer, error) {
+	if isRetained(path) {
+		return s.issuers.GetRetained(ctx, key, s.now())
+	}
+	return s.issuers.Get(ctx, key)
+}
+
+// withIssuer adds the issuer to log lines. Only failed requests are logged: adding it costs more than finding the issuer.
+func withIssuer(ctx context.Context, issuer types.NamespacedName) context.Context {
 	return logf.IntoContext(ctx, logf.FromContext(ctx).WithValues("issuer", issuer))
 }
 
-// split finds the issuer of a path. The default issuer's short form and the long form of all are told apart by the first
-// segment: no issuer is served from a namespace called "acme" or "ca.crt".
-func (s *Server) split(path string) (key types.NamespacedName, rest string, short bool) {
+// splitPath splits a path into the issuer and the rest. The first segment tells the default issuer's short form from the
+// long form: no issuer is served from a namespace called "acme", "ca.crt" or "ca.der".
+func (s *Server) splitPath(path string) (key types.NamespacedName, rest string, short bool) {
 	path = strings.TrimPrefix(path, "/")
 	first, after, _ := strings.Cut(path, "/")
 	if first == "" && after == "" || first == "acme" || first == "ca.crt" || first == "ca.der" {
@@ -213,8 +212,8 @@ func (s *Server) split(path string) (key types.NamespacedName, rest string, shor
 	return types.NamespacedName{Namespace: first, Name: second}, rest, false
 }
 
-// isPlainPath keeps from the mux what it would rewrite or decode: dot segments, doubled slashes, escapes. Our own URLs
-// have none of them.
+// isPlainPath reports whether a path has no part that the mux would rewrite or decode: dot segments, empty segments,
+// escapes. The server's own URLs have none.
 func isPlainPath(path string) bool {
 	if path == "" || strings.ContainsAny(path, "%\\") {
 		return false
@@ -227,11 +226,10 @@ func isPlainPath(path string) bool {
 	return true
 }
 
-type callKey struct{}
-
-// methods answers by method: what isn't there with 404, another method with 405 and Allow (RFC 9110 section 15.5.6).
-func (s *Server) methods(route string, handlers map[string]handler) http.Handler {
-	measured := s.metrics.route(route)
+// resource returns the HTTP handler of a resource. Without handlers, the resource does not exist: the answer is 404. A
+// method without a handler is answered with 405 and Allow (RFC 9110 section 15.5.6).
+func (s *Server) resource(route string, handlers map[string]handler) http.Handler {
+	counted := s.metrics.Route(route)
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		if handlers[method] != nil {
@@ -240,60 +238,81 @@ func (s *Server) methods(route string, handlers map[string]handler) http.Handler
 	}
 	allowed = append(allowed, http.MethodOptions)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun := measured.begin()
-		var result *answer
-		defer func() { measured.end(begun, result) }()
+		begun := counted.Begin()
+		var result *answer.Answer
+		defer func() { end(counted, begun, result) }()
 		c := r.Context().Value(callKey{}).(*call)
 		c.Request, c.route, c.begun = r, route, begun
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
 		var err error
 		switch handle, ok := handlers[r.Method]; {
 		case ok:
 			result, err = handle(c)
 		case len(handlers) == 0:
-			err = notFound("resource")
+			err = store.NotFound("resource")
 		case r.Method == http.MethodOptions:
-			result = preflight(allowed)
+			result = answer.Preflight(allowed)
 		default:
-			h.Set("Allow", strings.Join(allowed, ", "))
-			err = acme.NewProblem(acme.Malformed, "this resource takes %s", strings.Join(allowed, ", ")).WithStatus(http.StatusMethodNotAllowed)
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			err = acme.NewProblem(acme.Malformed, "this resource allows %s", strings.Join(allowed, ", ")).WithStatus(http.StatusMethodNotAllowed)
 		}
 		if err != nil {
-			result = fail(logging(r.Context(), c.issuer.key), err)
-		}
-		if result.maxAge == 0 {
-			h.Set("Replay-Nonce", s.newNonceFor(c))
+			result = answer.Fail(withIssuer(r.Context(), c.issuer.Key), err)
 		}
 		// RFC 8555 section 7.1: every resource but the directory links to it.
 		if c.path != acme.DirectoryPath && c.base != "" {
-			result.links = append(result.links, link{c.url(acme.DirectoryPath), "index"})
+			result.Links = append(result.Links, answer.Link{URL: c.url(acme.DirectoryPath), Rel: "index"})
 		}
-		result.write(w)
+		s.send(w, c, result)
 		if c.span != nil {
-			c.span.Number("http.response.status_code", result.status)
+			c.span.Number("http.response.status_code", result.Status)
 			if err != nil {
-				c.span.Fail(string(result.problem))
+				c.span.Fail(string(result.Problem))
 			}
 			c.span.End(time.Now())
 		}
 	})
 }
 
-// postAsGet makes a handler for signed requests of one that only reads (RFC 8555 section 6.3).
-func postAsGet(h handler) func(*signed) (*answer, error) {
-	return func(r *signed) (*answer, error) {
-		if err := r.reading(); err != nil {
+// send writes an answer, with the headers that every answer has. It is the only way to the client.
+func (s *Server) send(w http.ResponseWriter, c *call, a *answer.Answer) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	answer.AllowBrowsers(h)
+	if needsNonce(c, a) {
+		h.Set("Replay-Nonce", s.nonceFor(c))
+	}
+	a.Write(w)
+}
+
+// sendUnrouted sends and counts an answer to a request that reached no resource.
+func (s *Server) sendUnrouted(w http.ResponseWriter, c *call, counted *metrics.Route, a *answer.Answer) {
+	begun := counted.Begin()
+	s.send(w, c, a)
+	end(counted, begun, a)
+}
+
+// end counts an answer; nil if the handler panicked.
+func end(counted *metrics.Route, begun time.Time, a *answer.Answer) {
+	if a == nil {
+		a = &answer.Answer{}
+	}
+	counted.End(begun, a.Status, a.Problem)
+}
+
+// postAsGet makes a handler for POST-as-GET from one for GET (RFC 8555 section 6.3).
+func postAsGet(h handler) signedHandler {
+	return func(r *request) (*answer.Answer, error) {
+		if err := r.requirePOSTAsGET(); err != nil {
 			return nil, err
 		}
 		return h(r.call)
 	}
 }
 
-// authenticated makes a handler of one for signed requests.
-func (s *Server) authenticated(who signer, h func(*signed) (*answer, error)) handler {
-	return func(c *call) (*answer, error) {
-		r, err := s.authenticate(c, who)
+// authenticated makes a handler from one for authenticated requests.
+func (s *Server) authenticated(by signer, h signedHandler) handler {
+	return func(c *call) (*answer.Answer, error) {
+		r, err := s.authenticate(c, by)
 		if err != nil {
 			return nil, err
 		}

@@ -18,6 +18,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/acmeserver"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
@@ -66,8 +67,8 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	texts := acmeserver.NewTexts()
-	mgr, err := o.serverManager(s, texts)
+	certificates := store.NewRecentCertificates()
+	mgr, err := o.serverManager(s, certificates)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		Texts:         texts,
+		Certificates:  certificates,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, Now: newClock().Now,
 	})
@@ -116,12 +117,12 @@ func (s *serverOptions) check() ([]netip.Prefix, error) {
 	return proxies, nil
 }
 
-func (o *options) serverManager(s *serverOptions, texts *acmeserver.Texts) (ctrl.Manager, error) {
+func (o *options) serverManager(s *serverOptions, certificates *store.RecentCertificates) (ctrl.Manager, error) {
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	caches := o.caches(texts.CacheOptions())
+	caches := o.caches(certificates.CacheOptions())
 	caches.NewInformer = ordercache.Packing(caches.NewInformer)
 	return newManager(config, ctrl.Options{
 		Cache:                  caches,

@@ -1,0 +1,190 @@
+// Package issuers holds AcmeIssuers as the ACME server serves them.
+package issuers
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
+)
+
+// Issuer is an AcmeIssuer, parsed. It is shared, and never changed.
+type Issuer struct {
+	Key    types.NamespacedName
+	Spec   *v1alpha1.AcmeIssuerSpec
+	Status *v1alpha1.AcmeIssuerStatus
+	// Bases are the URLs that the issuer is served under.
+	Bases []acme.Base
+	// Roots are the certificates that clients are told to trust. Authorities are the CA certificates that sign or signed, the
+	// one that issues now first. Both are empty before the issuer is ready.
+	Roots, Authorities []*x509.Certificate
+	// CAKeys are the public keys of all the CA's certificates.
+	CAKeys []crypto.PublicKey
+	// Policy is nil if the spec has no valid policy; Fault is set then.
+	Policy *policy.Policy
+	// Fault says why the issuer cannot issue now; nil if it can.
+	Fault *acme.Problem
+}
+
+// Issuers finds issuers. It parses each AcmeIssuer once for every resourceVersion.
+type Issuers struct {
+	cached     client.Reader
+	published  *store.Published
+	namespaces []string
+
+	mu     sync.Mutex
+	parsed map[types.NamespacedName]parsedIssuer
+}
+
+type parsedIssuer struct {
+	version string
+	issuer  *Issuer
+}
+
+// New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them.
+func New(cached client.Reader, published *store.Published, namespaces []string) *Issuers {
+	return &Issuers{cached: cached, published: published, namespaces: namespaces, parsed: map[types.NamespacedName]parsedIssuer{}}
+}
+
+// Get returns an issuer. The errors are store.ErrNotFound and store.ErrUnavailable.
+func (s *Issuers) Get(ctx context.Context, key types.NamespacedName) (*Issuer, error) {
+	if !s.servesNamespace(key.Namespace) {
+		return nil, store.NotFound("issuer") // the cache does not know the namespace
+	}
+	object := &v1alpha1.AcmeIssuer{}
+	if err := s.cached.Get(ctx, key, object, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
+		s.mu.Lock()
+		delete(s.parsed, key)
+		s.mu.Unlock()
+		return nil, store.NotFound("issuer")
+	} else if err != nil {
+		return nil, &store.Error{Kind: "issuer", Reason: store.ErrUnavailable, Cause: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known, ok := s.parsed[key]; ok && known.version == object.ResourceVersion {
+		return known.issuer, nil
+	}
+	parsed := parse(object.DeepCopy())
+	s.parsed[key] = parsedIssuer{object.ResourceVersion, parsed}
+	return parsed, nil
+}
+
+// GetRetained returns an issuer, or the CA certificates of one that was deleted. Certificates point to CRLs and CA
+// certificates that must stay available after the issuer.
+func (s *Issuers) GetRetained(ctx context.Context, key types.NamespacedName, now time.Time) (*Issuer, error) {
+	found, err := s.Get(ctx, key)
+	if !errors.Is(err, store.ErrNotFound) || !s.servesNamespace(key.Namespace) {
+		return found, err
+	}
+	retained, err := s.published.Retained(ctx, key, now)
+	if err != nil {
+		return nil, err
+	}
+	return &Issuer{
+		Key: key, Spec: &v1alpha1.AcmeIssuerSpec{}, Status: &v1alpha1.AcmeIssuerStatus{CABundle: retained.Roots},
+		Roots: ParseCertificates([]byte(retained.Roots)), Authorities: ParseCertificates([]byte(retained.Authorities)),
+	}, nil
+}
+
+func (s *Issuers) servesNamespace(namespace string) bool {
+	return len(s.namespaces) == 0 || slices.Contains(s.namespaces, namespace)
+}
+
+func parse(object *v1alpha1.AcmeIssuer) *Issuer {
+	i := &Issuer{
+		Key: client.ObjectKeyFromObject(object), Spec: &object.Spec, Status: &object.Status,
+		Roots: ParseCertificates([]byte(object.Status.CABundle)), Authorities: authorities(&object.Status), CAKeys: caPublicKeys(&object.Status),
+	}
+	for _, base := range object.Status.BaseURLs {
+		i.Bases = append(i.Bases, acme.Base(base))
+	}
+	ready := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		i.Fault = answer.Unavailable("the issuer %q is being set up", object.Name)
+	case ready.Reason == v1alpha1.ReasonSuspended || object.Spec.Suspend:
+		i.Fault = answer.Unavailable("the issuer %q is suspended", object.Name)
+	case ready.Status != "True":
+		i.Fault = answer.Unavailable("the issuer %q can't issue now: %s", object.Name, ready.Message)
+	}
+	var err error
+	if i.Policy, err = policy.New(&object.Spec); err != nil && i.Fault == nil {
+		i.Fault = answer.Unavailable("the issuer %q can't issue now: %v", object.Name, err)
+	}
+	if certificate := object.Status.IssuingCertificate; i.Policy != nil && certificate != nil {
+		i.Policy = i.Policy.Under(ParseCertificates([]byte(certificate.Chain)))
+	}
+	return i
+}
+
+func authorities(status *v1alpha1.AcmeIssuerStatus) []*x509.Certificate {
+	if status.IssuingCertificate == nil {
+		return nil
+	}
+	found := ParseCertificates([]byte(status.IssuingCertificate.Chain))
+	return append(found[:min(len(found), 1)], ParseCertificates([]byte(status.RetiredCertificates))...)
+}
+
+// caPublicKeys returns the public keys of the CA's certificates.
+func caPublicKeys(status *v1alpha1.AcmeIssuerStatus) []crypto.PublicKey {
+	text := status.CABundle + status.RetiredCertificates
+	if status.IssuingCertificate != nil {
+		text += status.IssuingCertificate.Chain
+	}
+	var keys []crypto.PublicKey
+	for _, certificate := range ParseCertificates([]byte(text)) {
+		keys = append(keys, certificate.PublicKey)
+	}
+	return keys
+}
+
+// BaseFor returns the URL under which an unsigned request reached the issuer: the declared base whose host the client sent,
+// or the preferred base. Undeclared hosts never appear in an answer. short selects the bases without namespace and name.
+func (i *Issuer) BaseFor(host string, short bool) acme.Base {
+	var preferred acme.Base
+	for _, b := range i.Bases {
+		if short == strings.HasSuffix(string(b), "/"+i.Key.Namespace+"/"+i.Key.Name) {
+			continue
+		}
+		if preferred == "" {
+			preferred = b
+		}
+		if u, err := url.Parse(string(b)); err == nil && u.Host == host {
+			return b
+		}
+	}
+	return preferred
+}
+
+// DomainNames returns the names by which records for dns-persist-01 name this issuer (draft-ietf-acme-dns-persist-02
+// sections 3.1 and 3.2): its CAA identities, normalized. There are none if the issuer does not offer the challenge.
+func (i *Issuer) DomainNames() []string {
+	if !slices.Contains(i.Spec.Challenges.Types, acme.DNSPersist01) {
+		return nil
+	}
+	var names []string
+	for _, name := range i.Spec.Validation.CAAIdentities {
+		id, problem := acme.Identifier{Type: acme.DNS, Value: strings.TrimSuffix(name, ".")}.Normalize()
+		if problem == nil {
+			names = append(names, id.Value)
+		}
+	}
+	return names
+}

@@ -1,0 +1,69 @@
+package limit
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// After the wait one more event fits, and a moment earlier it does not.
+func TestWait(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	rapid.Check(t, func(t *rapid.T) {
+		count, period := rapid.IntRange(1, 5).Draw(t, "count"), time.Hour
+		var made []time.Time
+		for _, ago := range rapid.SliceOfN(rapid.IntRange(0, 7200), 0, 12).Draw(t, "ago") {
+			made = append(made, now.Add(-time.Duration(ago)*time.Second))
+		}
+		inPeriod := func(at time.Time) (n int) {
+			for _, m := range made {
+				if at.Sub(m) < period {
+					n++
+				}
+			}
+			return n
+		}
+		counted := append([]time.Time{}, made...)
+		after := Wait(count, period, counted, now)
+		if after < 0 || after > period {
+			t.Fatalf("wait %s", after)
+		}
+		if n := inPeriod(now.Add(after)); n >= count {
+			t.Fatalf("after %s there are still %d of %d", after, n, count)
+		}
+		if after > 0 && inPeriod(now.Add(after-time.Nanosecond)) < count {
+			t.Fatalf("%s is longer than necessary", after)
+		}
+	})
+}
+
+func TestClientAddress(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for name, c := range map[string]struct {
+		peer      string
+		forwarded []string
+		want      string
+	}{
+		"directly":                          {"192.0.2.1:1234", nil, "192.0.2.1"},
+		"directly, and saying otherwise":    {"192.0.2.1:1234", []string{"198.51.100.1"}, "192.0.2.1"},
+		"through a proxy":                   {"10.0.0.1:1234", []string{"198.51.100.1"}, "198.51.100.1"},
+		"through two":                       {"10.0.0.1:1234", []string{"198.51.100.1, 10.0.0.2"}, "198.51.100.1"},
+		"through two with a header each":    {"[fd00::1]:1234", []string{"198.51.100.1", "10.0.0.2"}, "198.51.100.1"},
+		"through a proxy, having lied":      {"10.0.0.1:1234", []string{"10.9.9.9, 203.0.113.9, 198.51.100.1"}, "198.51.100.1"},
+		"through a proxy that says nothing": {"10.0.0.1:1234", nil, "10.0.0.1"},
+		"through a proxy that says rubbish": {"10.0.0.1:1234", []string{"198.51.100.1, unknown"}, "10.0.0.1"},
+		"from inside":                       {"10.0.0.1:1234", []string{"10.0.0.3"}, "10.0.0.3"},
+		"over IPv6 with ports":              {"10.0.0.1:1234", []string{"[2001:db8:1:2::3]:99"}, "2001:db8:1:2::/64"},
+		"an IPv4 address in IPv6":           {"[::ffff:192.0.2.1]:1234", nil, "192.0.2.1"},
+		"with a zone":                       {"[fe80::1%eth0]:1234", nil, "fe80::/64"},
+		"no address":                        {"@", nil, "unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Origin(ClientAddress(c.peer, c.forwarded, trusted)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,178 @@
+package acmeserver
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/limit"
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// Rate limits count stored objects, in the cache. They need no state of their own, and hold across all replicas. Objects that
+// another replica has just stored are not counted until the cache has them, which takes moments.
+
+// lockLimit serializes requests under the same limit, from counting to the write. It returns the function that unlocks.
+// Without a limit there is nothing to lock.
+func (s *Server) lockLimit(limit *v1alpha1.RateLimit, key ...string) (unlock func()) {
+	if limit == nil {
+		return func() {}
+	}
+	return s.limitLocks.Lock(key...)
+}
+
+// wait returns the time until one more event fits under a limit; zero if it fits now.
+func (s *Server) wait(l *v1alpha1.RateLimit, past []time.Time) time.Duration {
+	return limit.Wait(l.Count, l.Period.Duration, past, s.now())
+}
+
+// limitOrders refuses orders and pre-authorizations beyond the issuer's rate limits. If several limits are exceeded, the
+// error names the one that takes longest to pass (RFC 8555 section 6.6). Renewals are exempt from the limit of new orders.
+func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Identifier) error {
+	limits := r.issuer.Spec.RateLimits
+	var worst *answer.LimitedProblem
+	note := func(p *answer.LimitedProblem) {
+		if p.RetryAfter > 0 && (worst == nil || p.RetryAfter > worst.RetryAfter) {
+			worst = p
+		}
+	}
+	if limit := limits.NewOrders; limit != nil && !isRenewal {
+		made, err := s.orderTimes(r)
+		if err != nil {
+			return err
+		}
+		note(answer.Limited(s.wait(limit, made), "an account may make %d orders in %s", limit.Count, limit.Period.Duration))
+	}
+	if limit := limits.FailedValidations; limit != nil {
+		for _, id := range identifiers {
+			failed, err := s.failureTimes(r, id)
+			if err != nil {
+				return err
+			}
+			problem := answer.Limited(s.wait(limit, failed), "%d validations of %q failed within %s; fix the cause first", limit.Count, id.Value, limit.Period.Duration)
+			problem.Problem = problem.About(id)
+			note(problem)
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	return worst
+}
+
+// orderTimes returns when the account made its orders and pre-authorizations, renewals excepted.
+func (s *Server) orderTimes(r *request) ([]time.Time, error) {
+	orders, err := s.store.OrdersOf(r.Context(), r.account)
+	if err != nil {
+		return nil, err
+	}
+	authorizations, err := s.store.PreAuthorizations(r.Context(), r.account)
+	if err != nil {
+		return nil, err
+	}
+	made := make([]time.Time, 0, len(orders)+len(authorizations))
+	for _, order := range orders {
+		if order.Spec.Replaces == "" {
+			made = append(made, order.CreationTimestamp.Time)
+		}
+	}
+	for _, authz := range authorizations {
+		made = append(made, authz.CreationTimestamp.Time)
+	}
+	return made, nil
+}
+
+// failureTimes returns when the account's validations of an identifier failed.
+func (s *Server) failureTimes(r *request, id acme.Identifier) ([]time.Time, error) {
+	found, err := s.store.AuthorizationsFor(r.Context(), r.account, id)
+	if err != nil {
+		return nil, err
+	}
+	var failed []time.Time
+	for _, authz := range found {
+		tried := authz.Status.Challenge
+		if authz.Status.State != acme.StateInvalid || tried == nil || tried.State != acme.StateInvalid {
+			continue
+		}
+		at := authz.CreationTimestamp.Time
+		if tried.Record != nil && tried.Record.Time != nil {
+			at = tried.Record.Time.Time
+		}
+		failed = append(failed, at)
+	}
+	return failed, nil
+}
+
+// origin returns the address that is stored in a new account, or "" if the issuer does not limit accounts by address.
+func (s *Server) origin(r *request) string {
+	if r.issuer.Spec.RateLimits.NewAccounts == nil {
+		return ""
+	}
+	return s.clientOf(r.Request)
+}
+
+// limitAccounts refuses accounts from an address beyond the issuer's rate limit.
+func (s *Server) limitAccounts(r *request, origin string) error {
+	limit := r.issuer.Spec.RateLimits.NewAccounts
+	if limit == nil {
+		return nil
+	}
+	accounts, err := s.store.AccountsFrom(r.Context(), r.issuer.Key, origin)
+	if err != nil {
+		return err
+	}
+	made := make([]time.Time, len(accounts))
+	for i, account := range accounts {
+		made[i] = account.CreationTimestamp.Time
+	}
+	if after := s.wait(limit, made); after > 0 {
+		return answer.Limited(after, "%d accounts may be registered from one address in %s", limit.Count, limit.Period.Duration)
+	}
+	return nil
+}
+
+// limitPending bounds the unfinished orders and authorizations that an account can store. orders and authorizations are the
+// numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not
+// 429: clients give an order up after 429, but here they only need to wait for their other orders (docs/decisions/0130).
+func (s *Server) limitPending(r *request, orders, authorizations int) error {
+	rules := r.issuer.Spec.Account
+	refused := func(have int, kind string) error {
+		problem := acme.NewProblem(acme.RateLimited, "the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
+		return &answer.LimitedProblem{Problem: problem.WithStatus(http.StatusServiceUnavailable), RetryAfter: answer.RetryUnavailable}
+	}
+	unfinished, err := s.store.PendingOrders(r.Context(), r.account)
+	if err != nil {
+		return err
+	}
+	if len(unfinished)+orders > rules.MaxPendingOrders && orders > 0 {
+		return refused(len(unfinished), "orders")
+	}
+	stored, err := s.store.PendingAuthorizations(r.Context(), r.account)
+	if err != nil {
+		return err
+	}
+	if have := countPending(unfinished, stored); have+authorizations > rules.MaxPendingAuthorizations {
+		return refused(have, "authorizations")
+	}
+	return nil
+}
+
+// countPending counts the own authorizations of unfinished orders, and the other stored pending authorizations.
+func countPending(unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization) (count int) {
+	counted := map[string]bool{}
+	for _, order := range unfinished {
+		counted[order.Name] = true
+		for i := range order.Spec.Authorizations {
+			if order.IsOwnAuthorization(i) {
+				count++
+			}
+		}
+	}
+	for _, authz := range stored {
+		if order, _, own := v1alpha1.OwnerOfAuthorization(authz.Name); !own || !counted[order] {
+			count++
+		}
+	}
+	return count
+}

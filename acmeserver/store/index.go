@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// index finds the cached objects of one kind by a value that is derived from each. An object whose value is empty is not
+// in the index.
+type index[T client.Object] struct {
+	name  string
+	value func(T) string
+}
+
+// The value of an index holds everything that a query needs, so that its cost grows with the objects found, not with the
+// objects stored.
+var (
+	accountsByThumbprint = index[*v1alpha1.AcmeAccount]{"status.thumbprint", func(a *v1alpha1.AcmeAccount) string { return a.Status.Thumbprint }}
+	accountsByOrigin     = index[*v1alpha1.AcmeAccount]{"issuer/origin", func(a *v1alpha1.AcmeAccount) string {
+		if a.Spec.RegisteredFrom == "" {
+			return ""
+		}
+		return issuerAndOrigin(a.Spec.IssuerRef.Name, a.Spec.RegisteredFrom)
+	}}
+
+	ordersByAccount        = index[*v1alpha1.AcmeOrder]{"account", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
+	ordersByReplaces       = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
+	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
+	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account/pending", func(o *v1alpha1.AcmeOrder) string {
+		if IsFinished(o) {
+			return ""
+		}
+		return o.Spec.AccountRef.Name
+	}}
+
+	preAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account/pre-authorization", func(a *v1alpha1.AcmeAuthorization) string {
+		if !a.Spec.PreAuthorization {
+			return ""
+		}
+		return a.Spec.AccountRef.Name
+	}}
+	pendingAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account/pending", func(a *v1alpha1.AcmeAuthorization) string {
+		if !IsPending(a) {
+			return ""
+		}
+		return a.Spec.AccountRef.Name
+	}}
+	authorizationsByIdentifier = index[*v1alpha1.AcmeAuthorization]{"account/identifier", func(a *v1alpha1.AcmeAuthorization) string {
+		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
+	}}
+)
+
+// issuerAndOrigin is a value of accountsByOrigin. No part contains a space.
+func issuerAndOrigin(issuer, origin string) string { return issuer + " " + origin }
+
+// accountAndIdentifier is a value of authorizationsByIdentifier. No part contains a space.
+func accountAndIdentifier(account string, id acme.Identifier) string {
+	return account + " " + string(id.Type) + " " + id.Value
+}
+
+// IsFinished reports whether an order is in a final state.
+func IsFinished(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.State == acme.StateValid || order.Status.State == acme.StateInvalid
+}
+
+// IsPending reports whether an authorization has no outcome yet.
+func IsPending(authz *v1alpha1.AcmeAuthorization) bool {
+	return authz.Status.State == acme.StatePending || authz.Status.State == ""
+}
+
+func addIndexes(ctx context.Context, c cache.Cache) error {
+	for _, err := range []error{
+		accountsByThumbprint.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
+		accountsByOrigin.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
+		ordersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersByReplaces.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
+		ordersByCompromisedKey.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
+		pendingOrdersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
+		preAuthorizationsByAccount.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
+		pendingAuthorizationsByAccount.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
+		authorizationsByIdentifier.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i index[T]) addTo(ctx context.Context, c cache.Cache, object T) error {
+	err := c.IndexField(ctx, object, i.name, func(object client.Object) []string {
+		if value := i.value(object.(T)); value != "" {
+			return []string{value}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("index %s: %w", i.name, err)
+	}
+	return nil
+}
+
+// everyNamespace makes list search all namespaces.
+const everyNamespace = ""
+
+// list returns the objects of a namespace with a value of an index, including this replica's writes that the cache does not
+// have yet. The objects are shared with the cache: a caller that changes one copies it first.
+func (s *Objects[T]) list(ctx context.Context, i index[T], namespace, value string) ([]T, error) {
+	s.upToDate(ctx) // best effort: a stale list is better than none
+	// newer is read before the cache: an entry is dropped once the cache has it.
+	s.mu.Lock()
+	newer := maps.Clone(s.newer)
+	s.mu.Unlock()
+	list := s.newList()
+	err := s.cached.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{i.name: value}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, failure(s.kind.String(), err)
+	}
+	found := make([]T, 0, meta.LenList(list))
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		object := item.(T)
+		if kept, ok := newer[client.ObjectKeyFromObject(object)]; !ok || !older(object, kept) {
+			found = append(found, object)
+		}
+		return nil
+	})
+	for key, kept := range newer {
+		if namespace != everyNamespace && key.Namespace != namespace || i.value(kept) != value {
+			continue
+		}
+		if _, gone := s.LastState(kept.GetUID()); gone {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(object T) bool { return client.ObjectKeyFromObject(object) == key }) {
+			found = append(found, kept)
+		}
+	}
+	return found, err
+}

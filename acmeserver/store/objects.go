@@ -1,0 +1,244 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// maxLiveReads bounds the concurrent reads past the cache. Clients cause such reads at will, by asking for objects that
+	// do not exist.
+	maxLiveReads = 32
+	// liveReadQueue is how long a read waits for a slot.
+	liveReadQueue = 2 * time.Second
+)
+
+// Objects reads and writes objects of one kind.
+type Objects[T client.Object] struct {
+	cached    client.Reader
+	live      client.Client
+	kind      kind
+	newObject func() T
+	newList   func() client.ObjectList
+	// liveReads and waiting hold an element for each read past the cache, and for each request that waits for a change.
+	liveReads, waiting chan struct{}
+
+	position position
+
+	mu sync.Mutex
+	// newer holds objects from API answers that are newer than the cache.
+	newer   map[types.NamespacedName]T
+	waiters map[types.NamespacedName]map[chan T]struct{}
+	removed removals[T]
+}
+
+func newObjects[T client.Object](cached client.Reader, live client.Client, k kind, newObject func() T, newList func() client.ObjectList) *Objects[T] {
+	return &Objects[T]{
+		cached: cached, live: live, kind: k, newObject: newObject, newList: newList,
+		liveReads: make(chan struct{}, maxLiveReads), waiting: make(chan struct{}, maxWaiting),
+		newer: map[types.NamespacedName]T{}, waiters: map[types.NamespacedName]map[chan T]struct{}{},
+	}
+}
+
+// watch follows the kind's informer. Handlers in first run before waiters are notified.
+func (s *Objects[T]) watch(ctx context.Context, c cache.Cache, first ...toolscache.ResourceEventHandler) error {
+	informer, err := c.GetInformer(ctx, s.newObject())
+	if err != nil {
+		return err
+	}
+	s.position.informer, _ = informer.(versioned)
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(object any, initial bool) {
+			for _, f := range first {
+				f.OnAdd(object, initial)
+			}
+			s.observed(object)
+		},
+		UpdateFunc: func(before, object any) {
+			for _, f := range first {
+				f.OnUpdate(before, object)
+			}
+			s.observed(object)
+		},
+		DeleteFunc: func(object any) {
+			for _, f := range first {
+				f.OnDelete(object)
+			}
+			s.deleted(object)
+		},
+	})
+	return err
+}
+
+// Get returns the object with a name. It is at least as new as any replica has shown it to the client. An object that is
+// not in the cache is read from the API server. The errors are ErrNotFound, ErrBusy and ErrUnavailable.
+func (s *Objects[T]) Get(ctx context.Context, key types.NamespacedName) (T, error) {
+	if !s.upToDate(ctx) {
+		return s.GetLive(ctx, key)
+	}
+	object, err := s.GetCached(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return s.GetLive(ctx, key)
+	}
+	return object, err
+}
+
+// Find is Get for an object that often does not exist: an object that is missing from an up-to-date cache is not read from
+// the API server.
+func (s *Objects[T]) Find(ctx context.Context, key types.NamespacedName) (object T, found bool, err error) {
+	if s.upToDate(ctx) {
+		object, err = s.GetCached(ctx, key)
+	} else {
+		object, err = s.GetLive(ctx, key)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return object, false, nil
+	}
+	return object, err == nil, err
+}
+
+// GetCached returns the object with a name from the cache, or as this replica wrote it, if that is newer.
+func (s *Objects[T]) GetCached(ctx context.Context, key types.NamespacedName) (T, error) {
+	// newer is read before the cache: an entry is dropped once the cache has it.
+	s.mu.Lock()
+	newer, ok := s.newer[key]
+	s.mu.Unlock()
+	object := s.newObject()
+	err := s.cached.Get(ctx, key, object)
+	if !ok || err == nil && !older(object, newer) {
+		return object, failure(s.kind.String(), err)
+	}
+	if _, gone := s.LastState(newer.GetUID()); gone {
+		return object, failure(s.kind.String(), err)
+	}
+	return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache does not have yet what was just written
+}
+
+// GetLive returns the object with a name from the API server.
+func (s *Objects[T]) GetLive(ctx context.Context, key types.NamespacedName) (T, error) {
+	object := s.newObject()
+	queued, cancel := context.WithTimeout(ctx, liveReadQueue)
+	defer cancel()
+	select {
+	case s.liveReads <- struct{}{}:
+		defer func() { <-s.liveReads }()
+	case <-queued.Done():
+		return object, &Error{Kind: s.kind.String(), Reason: ErrBusy}
+	}
+	if err := s.live.Get(ctx, key, object); err != nil {
+		return object, failure(s.kind.String(), err)
+	}
+	s.written(object)
+	return object, nil
+}
+
+// LiveReads returns the number of reads past the cache that are in flight.
+func (s *Objects[T]) LiveReads() int { return len(s.liveReads) }
+
+// Create creates an object. The errors are ErrExists, ErrConflict, ErrRejected and ErrUnavailable.
+func (s *Objects[T]) Create(ctx context.Context, object T) error {
+	if err := s.live.Create(ctx, object); err != nil {
+		return failure(s.kind.String(), err)
+	}
+	s.written(object)
+	return nil
+}
+
+// Patch applies a merge patch, and returns the object that results. The patch holds no resourceVersion: of two requests
+// that set a field that is set once, the kind's rules refuse the second with ErrConflict.
+func (s *Objects[T]) Patch(ctx context.Context, key types.NamespacedName, patch []byte) (T, error) {
+	object := s.newObject()
+	object.SetNamespace(key.Namespace)
+	object.SetName(key.Name)
+	if err := s.live.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return object, failure(s.kind.String(), err)
+	}
+	s.written(object)
+	return object, nil
+}
+
+// written keeps an object from an API answer until the cache has it.
+func (s *Objects[T]) written(object T) {
+	s.position.noteWritten(object)
+	key := client.ObjectKeyFromObject(object)
+	kept := object.DeepCopyObject().(T)
+	s.mu.Lock()
+	_, gone := s.removed.find(kept.GetUID())
+	if before, ok := s.newer[key]; !gone && (!ok || older(before, kept)) {
+		s.newer[key] = kept
+	}
+	s.mu.Unlock()
+	// If the cache has received the object meanwhile, no event follows.
+	current := s.newObject()
+	if s.cached.Get(context.Background(), key, current) == nil && !older(current, kept) {
+		s.forget(key, current)
+	}
+}
+
+// observed handles the informer's news of an object.
+func (s *Objects[T]) observed(event any) {
+	object, ok := event.(T)
+	if !ok {
+		return
+	}
+	s.position.noteCached(object)
+	key := client.ObjectKeyFromObject(object)
+	s.forget(key, object)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notify(key, object)
+}
+
+// forget drops the kept state of an object unless it is newer than the cached one.
+func (s *Objects[T]) forget(key types.NamespacedName, cached T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if kept, ok := s.newer[key]; ok && !older(cached, kept) {
+		delete(s.newer, key)
+	}
+}
+
+// deleted handles the informer's news that an object is gone.
+func (s *Objects[T]) deleted(event any) {
+	if unknown, ok := event.(toolscache.DeletedFinalStateUnknown); ok {
+		event = unknown.Obj
+	}
+	object, ok := event.(T)
+	if !ok {
+		return
+	}
+	s.position.noteCached(object)
+	key := client.ObjectKeyFromObject(object)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed.add(object)
+	if kept, ok := s.newer[key]; ok && kept.GetUID() != object.GetUID() {
+		return // another object of this name was created since
+	}
+	delete(s.newer, key)
+	for waiter := range s.waiters[key] {
+		close(waiter)
+	}
+	delete(s.waiters, key)
+}
+
+// LastState returns the last state of a removed object. Only the latest removals are remembered.
+func (s *Objects[T]) LastState(uid types.UID) (T, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.removed.find(uid)
+}
+
+// older reports whether a is an older state of an object than b.
+func older(a, b client.Object) bool {
+	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
+	return err == nil && order < 0
+}

@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
+)
+
+// Store holds the objects that clients are shown.
+type Store struct {
+	Accounts       *Objects[*v1alpha1.AcmeAccount]
+	Orders         *Objects[*v1alpha1.AcmeOrder]
+	Authorizations *Objects[*v1alpha1.AcmeAuthorization]
+
+	recent  *RecentCertificates
+	serials ordercache.SerialIndex // of orders
+	foreign foreignPositions
+}
+
+// New returns a Store that reads through the cache, and writes with the live client. recent is the one that the cache was
+// made with.
+func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentCertificates) (*Store, error) {
+	if err := addIndexes(ctx, c); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		recent:         recent,
+		Accounts:       newObjects(c, live, accounts, func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} }, func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
+		Orders:         newObjects(c, live, orders, func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} }, func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }),
+		Authorizations: newObjects(c, live, authorizations, func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }, func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
+	}
+	if err := s.Accounts.watch(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := s.Orders.watch(ctx, c, s.serials.Handler()); err != nil {
+		return nil, err
+	}
+	return s, s.Authorizations.watch(ctx, c)
+}
+
+// kind is a kind of object that clients are shown; it is also its place in Positions.
+type kind int
+
+const (
+	accounts kind = iota
+	orders
+	authorizations
+	kinds // the number of kinds
+)
+
+// String returns the kind in words that clients may see.
+func (k kind) String() string { return [kinds]string{"account", "order", "authorization"}[k] }

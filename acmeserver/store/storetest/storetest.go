@@ -1,0 +1,211 @@
+// Package storetest provides a store whose cache and API server are in memory, for tests of the ACME server that need no
+// control plane.
+package storetest
+
+import (
+	"context"
+	"reflect"
+	"strconv"
+	"sync"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/acmeserver/store"
+)
+
+// Cluster is a store with its cache and API server.
+type Cluster struct {
+	*store.Store
+	// Cache is behind the API server until Deliver is called.
+	Cache *Cache
+	// Live is the API server.
+	Live *Live
+}
+
+// New returns an empty cluster.
+func New(tb testing.TB) *Cluster {
+	tb.Helper()
+	c := &Cluster{
+		Cache: &Cache{objects: objects{}, informers: map[reflect.Type]*informer{}, indexes: map[string]client.IndexerFunc{}},
+		Live:  &Live{objects: objects{}},
+	}
+	var err error
+	if c.Store, err = store.New(tb.Context(), c.Cache, c.Live, store.NewRecentCertificates()); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// Deliver puts an object into the cache, and tells the informer's handlers.
+func (c *Cluster) Deliver(object client.Object) {
+	before, known := c.Cache.put(object)
+	handlers := c.Cache.handlersOf(object)
+	for _, h := range handlers {
+		if known {
+			h.OnUpdate(before, object)
+		} else {
+			h.OnAdd(object, false)
+		}
+	}
+}
+
+// Remove removes an object from the cache, and tells the informer's handlers.
+func (c *Cluster) Remove(object client.Object) {
+	c.Cache.mu.Lock()
+	delete(c.Cache.objects, idOf(object))
+	c.Cache.mu.Unlock()
+	for _, h := range c.Cache.handlersOf(object) {
+		h.OnDelete(object)
+	}
+}
+
+type id struct {
+	kind reflect.Type
+	key  client.ObjectKey
+}
+
+func idOf(object client.Object) id {
+	return id{reflect.TypeOf(object), client.ObjectKeyFromObject(object)}
+}
+
+type objects map[id]client.Object
+
+func (o objects) get(key client.ObjectKey, into client.Object) error {
+	found, ok := o[id{reflect.TypeOf(into), key}]
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+	}
+	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(found.DeepCopyObject()).Elem())
+	return nil
+}
+
+// Cache is a cache that holds the objects that were delivered.
+type Cache struct {
+	cache.Cache
+
+	mu        sync.Mutex
+	objects   objects
+	informers map[reflect.Type]*informer
+	indexes   map[string]client.IndexerFunc
+}
+
+func (c *Cache) put(object client.Object) (before client.Object, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, known = c.objects[idOf(object)]
+	c.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
+	return before, known
+}
+
+func (c *Cache) handlersOf(object client.Object) []toolscache.ResourceEventHandler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.informer(object).handlers
+}
+
+func (c *Cache) informer(object client.Object) *informer {
+	kind := reflect.TypeOf(object)
+	if c.informers[kind] == nil {
+		c.informers[kind] = &informer{}
+	}
+	return c.informers[kind]
+}
+
+// Get implements client.Reader.
+func (c *Cache) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.objects.get(key, into)
+}
+
+// List implements client.Reader for queries of one field.
+func (c *Cache) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	o := client.ListOptions{}
+	o.ApplyOptions(options)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found []runtime.Object
+	for _, object := range c.objects {
+		if o.Namespace != "" && object.GetNamespace() != o.Namespace || reflect.TypeOf(list).String() != reflect.TypeOf(object).String()+"List" {
+			continue
+		}
+		for _, field := range o.FieldSelector.Requirements() {
+			if values := c.indexes[reflect.TypeOf(object).String()+field.Field](object); len(values) == 1 && values[0] == field.Value {
+				found = append(found, object.DeepCopyObject())
+			}
+		}
+	}
+	return meta.SetList(list, found)
+}
+
+// GetInformer implements cache.Informers.
+func (c *Cache) GetInformer(_ context.Context, object client.Object, _ ...cache.InformerGetOption) (cache.Informer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.informer(object), nil
+}
+
+// IndexField implements client.FieldIndexer.
+func (c *Cache) IndexField(_ context.Context, object client.Object, field string, value client.IndexerFunc) error {
+	c.indexes[reflect.TypeOf(object).String()+field] = value
+	return nil
+}
+
+type informer struct {
+	cache.Informer
+	handlers []toolscache.ResourceEventHandler
+}
+
+// AddEventHandler implements cache.Informer.
+func (i *informer) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
+	i.handlers = append(i.handlers, h)
+	return nil, nil
+}
+
+// Live is an API server that creates and reads objects.
+type Live struct {
+	client.Client
+	// Fail is called at the beginning of each request; its error is the answer. nil means that all requests succeed.
+	Fail func() error
+
+	mu      sync.Mutex
+	objects objects
+	version int
+}
+
+// Get implements client.Reader.
+func (l *Live) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if l.Fail != nil {
+		if err := l.Fail(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.objects.get(key, into)
+}
+
+// Create implements client.Writer.
+func (l *Live) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
+	if l.Fail != nil {
+		if err := l.Fail(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, exists := l.objects[idOf(object)]; exists {
+		return apierrors.NewAlreadyExists(schema.GroupResource{}, object.GetName())
+	}
+	l.version++
+	object.SetResourceVersion(strconv.Itoa(l.version))
+	l.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
+	return nil
+}
