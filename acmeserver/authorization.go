@@ -92,11 +92,7 @@ func (s *Server) authorizationAnswer(r *request, authz *v1alpha1.AcmeAuthorizati
 			document.Challenges = append(document.Challenges, r.challengeDocument(authz, c))
 		}
 	}
-	result := answer.OK(document)
-	if isValidating(authz) {
-		result.RetryAfter = answer.RetryChallenge
-	}
-	return result
+	return answer.OK(document)
 }
 
 // isUsable reports whether an authorization is valid now.

@@ -96,7 +96,7 @@ func (s *Server) Plain() http.Handler {
 	exact := map[string]resource{"ca.crt": serve("ca.crt", s.caPEM), "ca.der": serve("ca.der", s.caDER)}
 	crl, ca := serve("crl/{file}", s.crl), serve(acme.CAPrefix+"{file}", s.caByName)
 	none := resource{s.metrics.Other, func(*call) (*answer.Answer, error) { return nil, store.NotFound("resource") }}
-	return s.limitRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.recoverPanics(s.limitRequests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key, path, _ := s.splitPath(r.URL.EscapedPath())
 		found, known := exact[path]
 		switch {
@@ -122,5 +122,5 @@ func (s *Server) Plain() http.Handler {
 			result = answer.Fail(withIssuer(r.Context(), key), err)
 		}
 		s.send(w, c, result)
-	}))
+	})))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/nonce"
 	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/api/acme"
 )
 
 // newNonce is the resource that clients fetch a nonce from (RFC 8555 section 7.2).
@@ -18,8 +19,11 @@ func (s *Server) newNonce(c *call) (*answer.Answer, error) {
 	return &answer.Answer{Status: http.StatusNoContent}, nil
 }
 
-// needsNonce reports whether an answer has a Replay-Nonce: answers that may be cached have none.
-func needsNonce(c *call, a *answer.Answer) bool { return c.issuer != nil && a.MaxAge == 0 }
+// needsNonce reports whether an answer has a Replay-Nonce: answers to POST, errors included, and those of newNonce (RFC 8555
+// section 6.5). GET of the directory has none: ruby's acme-client before 2.0.16 fails if it does.
+func needsNonce(c *call, a *answer.Answer) bool {
+	return (c.Method == http.MethodPost || c.path == acme.NewNoncePath) && a.MaxAge == 0
+}
 
 // nonceFor returns the nonce of an answer. It carries the positions that the client has seen, here or at other replicas.
 func (s *Server) nonceFor(c *call) string {

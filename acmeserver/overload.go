@@ -2,11 +2,16 @@ package acmeserver
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
+
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/limit"
+	"github.com/acmeca/acmeca/api/acme"
 )
 
 // Defaults of Options.MaxRequests and Options.MaxRequestsPerClient. A client that waits for a state uses a slot too.
@@ -21,7 +26,6 @@ func (s *Server) limitRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := s.clientOf(r)
 		if !s.bufferBody(client, r) || !s.requests.Acquire(client) {
-			w.Header().Set("Replay-Nonce", s.nonceFor(&call{}))
 			s.sendUnrouted(w, &call{Request: r}, s.metrics.Overload, answer.Fail(r.Context(), answer.Overloaded()))
 			return
 		}
@@ -58,4 +62,23 @@ func (f failingReader) Read([]byte) (int, error) {
 		return 0, io.EOF
 	}
 	return 0, f.err
+}
+
+// recoverPanics answers with 500 if a handler panics, so that the client gets a nonce for its next request.
+func (s *Server) recoverPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares this very value
+				panic(v)
+			}
+			logf.FromContext(r.Context()).Error(fmt.Errorf("panic: %v", v), "request failed", "stack", string(debug.Stack()))
+			problem := acme.NewProblem(acme.ServerInternal, "the server failed to process this request").WithStatus(http.StatusInternalServerError)
+			s.sendUnrouted(w, &call{Request: r}, s.metrics.Other, answer.Fail(r.Context(), problem))
+		}()
+		next.ServeHTTP(w, r)
+	})
 }

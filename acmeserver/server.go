@@ -110,7 +110,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	}
 	s.noResource = s.resource(metrics.OtherRoute, nil)
 	s.mux = s.routes()
-	s.handler = s.limitRequests(http.HandlerFunc(s.dispatch))
+	s.handler = s.recoverPanics(s.limitRequests(http.HandlerFunc(s.dispatch)))
 	return s, s.metrics.Register(o.Metrics, map[string]metrics.Load{
 		"account": s.store.Accounts, "order": s.store.Orders, "authorization": s.store.Authorizations,
 	})
@@ -277,7 +277,7 @@ func (s *Server) resource(route string, handlers map[string]handler) http.Handle
 func (s *Server) send(w http.ResponseWriter, c *call, a *answer.Answer) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	answer.AllowBrowsers(h)
+	answer.AllowBrowsers(h, c.Request)
 	if needsNonce(c, a) {
 		h.Set("Replay-Nonce", s.nonceFor(c))
 	}

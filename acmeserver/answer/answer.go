@@ -80,8 +80,13 @@ func (a *Answer) Write(w http.ResponseWriter) {
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
 // AllowBrowsers allows scripts of any origin to read the answer (RFC 8555 section 6.1). The server uses no cookies or other
-// credentials that a browser adds: signatures alone authenticate a client.
-func AllowBrowsers(h http.Header) {
+// credentials that a browser adds: signatures alone authenticate a client. Requests without Origin get none of these
+// headers, because some clients find "location" in Access-Control-Expose-Headers (getssl 2.51).
+func AllowBrowsers(h http.Header, r *http.Request) {
+	h.Add("Vary", "Origin")
+	if r.Header.Get("Origin") == "" {
+		return
+	}
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Expose-Headers", "Link, Location, Replay-Nonce, Retry-After")
 }

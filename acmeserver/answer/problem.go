@@ -46,9 +46,9 @@ func Unavailable(format string, args ...any) *acme.Problem {
 }
 
 // Overloaded returns the problem of a request that no slot is free for. Its status is 503, because 429 ends the attempt of
-// several clients.
+// several clients; its type is rateLimited, because nginx-acme retries no other type.
 func Overloaded() *acme.Problem {
-	return acme.NewProblem(acme.ServerInternal, "the server is busy; try again").WithStatus(http.StatusServiceUnavailable)
+	return acme.NewProblem(acme.RateLimited, "the server is busy; try again").WithStatus(http.StatusServiceUnavailable)
 }
 
 // LimitedProblem is a problem that time solves.
@@ -112,7 +112,7 @@ func Fail(ctx context.Context, err error) *Answer {
 		a.RetryAfter = RetryUnavailable
 	}
 	if limited, ok := errors.AsType[*LimitedProblem](err); ok {
-		a.RetryAfter = limited.RetryAfter
+		a.RetryAfter = min(limited.RetryAfter, maxRetry)
 	}
 	if located, ok := errors.AsType[*LocatedProblem](err); ok {
 		a.Location = located.Location

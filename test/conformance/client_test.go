@@ -52,6 +52,20 @@ func (w *wire) do(method, url, contentType string, body []byte) *reply {
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+	return w.exchange(request)
+}
+
+// browse sends a request as a browser does for a script of another origin.
+func (w *wire) browse(method, url string) *reply {
+	GinkgoHelper()
+	request, err := http.NewRequest(method, url, nil)
+	Expect(err).NotTo(HaveOccurred())
+	request.Header.Set("Origin", "https://browser.test")
+	return w.exchange(request)
+}
+
+func (w *wire) exchange(request *http.Request) *reply {
+	GinkgoHelper()
 	response, err := w.http.Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	defer response.Body.Close()
