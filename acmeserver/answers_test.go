@@ -80,8 +80,8 @@ func jose(t *testing.T, url string, body io.Reader) *http.Request {
 	return r
 }
 
-// Whichever layer refuses a signed request: the client gets a problem document, a nonce for its next request, and a
-// Retry-After that no client gives up at.
+// Whichever layer refuses a signed request, the client gets a problem document, a nonce for its next request, and a
+// Retry-After that is short enough for every client.
 func TestEveryErrorAnswerToASignedRequest(t *testing.T) {
 	const kid = issuerURL + "acme/acct/me"
 	order := map[string]any{"identifiers": []map[string]string{{"type": "dns", "value": "a.test"}}}

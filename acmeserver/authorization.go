@@ -29,7 +29,7 @@ type authorizationDocument struct {
 	Expires    string              `json:"expires,omitempty"`
 	Challenges []challengeDocument `json:"challenges"`
 	Wildcard   bool                `json:"wildcard,omitempty"`
-	// SubdomainAuthAllowed is that of RFC 9444 section 4.1.
+	// SubdomainAuthAllowed is from RFC 9444 section 4.1.
 	SubdomainAuthAllowed bool `json:"subdomainAuthAllowed,omitempty"`
 }
 

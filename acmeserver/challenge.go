@@ -23,7 +23,7 @@ type challengeDocument struct {
 	Token     string                  `json:"token,omitempty"`
 	Validated string                  `json:"validated,omitempty"`
 	Error     *answer.ProblemDocument `json:"error,omitempty"`
-	// IssuerDomainNames is that of draft-ietf-acme-dns-persist-02 section 3.1.
+	// IssuerDomainNames is from draft-ietf-acme-dns-persist-02 section 3.1.
 	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
 }
 

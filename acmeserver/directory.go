@@ -28,7 +28,7 @@ type directoryMeta struct {
 	ExternalAccountRequired bool              `json:"externalAccountRequired"`
 	SubdomainAuthAllowed    bool              `json:"subdomainAuthAllowed,omitempty"`
 	Profiles                map[string]string `json:"profiles,omitempty"`
-	// IssuerDomainNames and AccountHashPrefix are those of draft-ietf-acme-dns-persist-02.
+	// IssuerDomainNames and AccountHashPrefix are from draft-ietf-acme-dns-persist-02.
 	IssuerDomainNames []string `json:"issuerDomainNames,omitempty"`
 	AccountHashPrefix string   `json:"accountHashPrefix,omitempty"`
 }

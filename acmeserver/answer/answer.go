@@ -1,4 +1,4 @@
-// Package answer turns what a handler decides into an HTTP response: a document, or the problem document of an error.
+// Package answer turns the result of a handler into an HTTP response: a document, or the problem document of an error.
 // Handlers return an Answer or an error, and touch no http.ResponseWriter.
 package answer
 

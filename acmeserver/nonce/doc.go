@@ -1,15 +1,14 @@
-// Package nonce makes and redeems the anti-replay nonces of RFC 8555 section 6.5. A nonce is accepted once, by the replica
-// that made it; it carries that replica's address, so that another one knows whom to ask.
+// Package nonce issues and redeems the anti-replay nonces of RFC 8555 section 6.5. A nonce is accepted once, by the replica
+// that issued it. It carries that replica's address, so that other replicas know where to redeem it.
 //
-// Nothing is stored for a nonce that is given out: it is a counter, the time and the address, encrypted with a key that the
-// replicas share. What is stored is one bit for each of the newest Window nonces, which says whether it was redeemed. Memory
-// is fixed, however many nonces are asked for: asking for more makes the oldest unusable early. A client whose nonce is too
-// old, or whose maker is gone, gets badNonce with a fresh one and tries again, as RFC 8555 section 6.5 tells it to; nothing
-// else is lost.
+// Nothing is stored for a nonce that is issued: it is a counter, the time and the address, encrypted with a key that the
+// replicas share. One bit is stored for each of the newest Window nonces: whether it was redeemed. Memory is fixed, however
+// many nonces clients ask for. Asking for more makes the oldest nonces expire early. A client whose nonce has expired, or
+// was issued by a replica that is gone, gets badNonce with a fresh nonce and retries (RFC 8555 section 6.5).
 //
-// A nonce also carries a note from the replica that made it to the one that the client brings it to. It reaches that one
-// even where the nonce can't be redeemed any more.
+// A nonce also carries a Note from the replica that issued it to the replica that receives it. The note arrives even if the
+// nonce can no longer be redeemed.
 //
-// The package knows nothing of HTTP, nor how replicas reach each other. The caller redeems a nonce after it has verified
-// the signature, so that nobody can use up another's.
+// The package knows nothing of HTTP, nor of how replicas reach each other. The caller redeems a nonce after it has verified
+// the signature, so that nobody can use up the nonce of another client.
 package nonce

@@ -12,17 +12,17 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// SecretSize is the least length of a secret that replicas share, in bytes.
+// SecretSize is the minimum length of a secret that replicas share, in bytes.
 const SecretSize = 32
 
-// Keys encrypt nonces. Replicas that are to read each other's share them. They may be replaced while they are used.
+// Keys encrypts nonces. Replicas share its secrets to read each other's nonces. The secrets may be replaced during use.
 type Keys struct {
-	// XChaCha20-Poly1305 takes a random nonce for each message without a limit on their number that matters here; with
-	// AES-GCM, 2^32 of them would be the end (NIST SP 800-38D section 8.3), which a flood reaches in days.
+	// XChaCha20-Poly1305 allows practically unlimited messages with random nonces. AES-GCM allows 2^32 (NIST SP 800-38D
+	// section 8.3), which a flood reaches in days.
 	aeads atomic.Pointer[[]cipher.AEAD]
 }
 
-// NewKeys makes keys that nobody else has, for an ACME server without other replicas.
+// NewKeys returns Keys with a random secret, for an ACME server without other replicas.
 func NewKeys() *Keys {
 	secret := make([]byte, SecretSize)
 	rand.Read(secret) // never fails
@@ -33,7 +33,7 @@ func NewKeys() *Keys {
 	return k
 }
 
-// Set replaces the keys by those that follow from secrets. Nonces are made with the first one, and read with each.
+// Set replaces the secrets. Nonces are issued with the first one, and accepted with any of them.
 func (k *Keys) Set(secrets ...[]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("there is no secret")
@@ -41,7 +41,7 @@ func (k *Keys) Set(secrets ...[]byte) error {
 	aeads := make([]cipher.AEAD, len(secrets))
 	for i, secret := range secrets {
 		if len(secret) < SecretSize {
-			return fmt.Errorf("a secret of %d bytes is too short; it takes %d", len(secret), SecretSize)
+			return fmt.Errorf("a secret of %d bytes is too short; it needs %d", len(secret), SecretSize)
 		}
 		key, err := hkdf.Key(sha256.New, secret, nil, "acmeca.dev/nonce", chacha20poly1305.KeySize)
 		if err != nil {
@@ -55,14 +55,14 @@ func (k *Keys) Set(secrets ...[]byte) error {
 	return nil
 }
 
-// seal encrypts under the first key.
+// seal encrypts with the first key.
 func (k *Keys) seal(plain []byte) []byte {
 	random := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
 	rand.Read(random)
 	return (*k.aeads.Load())[0].Seal(random, random, plain, nil)
 }
 
-// open decrypts what was sealed under one of the keys.
+// open decrypts a message that was sealed with any of the keys.
 func (k *Keys) open(sealed []byte) (plain []byte, ok bool) {
 	random, rest := sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:]
 	for _, aead := range *k.aeads.Load() {

@@ -12,31 +12,31 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Lifetime is how long a nonce can be redeemed at most.
+// Lifetime is the maximum age at which a nonce can be redeemed.
 const Lifetime = time.Hour
 
-// Why a nonce is not redeemed. To the client they are all badNonce.
+// Reasons why a nonce cannot be redeemed. The client gets badNonce for each of them.
 var (
-	// ErrMalformed means that it is no nonce of this package's.
+	// ErrMalformed means that the text is not a nonce of this package.
 	ErrMalformed = errors.New("malformed nonce")
-	// ErrForeign means that another replica made it, which is to be asked.
+	// ErrForeign means that another replica issued the nonce, and must redeem it.
 	ErrForeign = errors.New("nonce of another replica")
-	// ErrUnknown means that none of the replicas made it: it is forged, or its maker is gone.
+	// ErrUnknown means that no reachable replica issued the nonce: it is forged, or its replica is gone.
 	ErrUnknown = errors.New("unknown nonce")
-	// ErrExpired means that it is older than Lifetime, or that Window others were made since.
+	// ErrExpired means that the nonce is older than Lifetime, or that Window others were issued since.
 	ErrExpired = errors.New("expired nonce")
-	// ErrUsed means that it was redeemed before.
+	// ErrUsed means that the nonce was redeemed before.
 	ErrUsed = errors.New("used nonce")
 )
 
 // NoteSize is the length of a Note in bytes.
 const NoteSize = 24
 
-// Note is what a replica tells the one that gets the nonce; this package doesn't know what it means.
+// Note is a message from the replica that issues a nonce to the replica that receives it. This package does not interpret it.
 type Note [NoteSize]byte
 
-// A nonce is base64url of what is sealed: who made it, its counter and its age, eight bytes each, the note, and the address
-// of who made it.
+// A nonce is the base64url of sealed fields: the ID of the replica that issued it, its counter and its time, eight bytes
+// each, then the note and the address of that replica.
 const (
 	idSize     = 8
 	maxAddress = 64
@@ -50,10 +50,10 @@ var MaxSize = encoding.EncodedLen(overhead + fixedSize + maxAddress)
 // encoding is the only form that RFC 8555 section 6.5.1 allows.
 var encoding = base64.RawURLEncoding.Strict()
 
-// Source makes and redeems the nonces of one replica. It may be used by several goroutines at once.
+// Source issues and redeems the nonces of one replica. It is safe for concurrent use.
 type Source struct {
 	keys *Keys
-	// id tells this process from all others, also from one before it at the same address.
+	// id is unique to this process, even among processes at the same address.
 	id      [idSize]byte
 	address string
 	window  *window
@@ -61,8 +61,8 @@ type Source struct {
 	start   time.Time
 }
 
-// NewSource makes a source. The address is where other replicas ask for the redemption of its nonces; "" where there are no
-// others. Clients can't read it.
+// NewSource returns a Source. The address is where other replicas ask it to redeem its nonces; "" if there are no other
+// replicas. Clients cannot read the address.
 func NewSource(keys *Keys, address string, now func() time.Time) (*Source, error) {
 	return newSource(keys, address, now, Window)
 }
@@ -76,7 +76,7 @@ func newSource(keys *Keys, address string, now func() time.Time, size uint64) (*
 	return s, nil
 }
 
-// New makes a nonce.
+// New issues a nonce.
 func (s *Source) New(note Note) string {
 	plain := make([]byte, 0, fixedSize+len(s.address))
 	plain = append(plain, s.id[:]...)
@@ -87,11 +87,11 @@ func (s *Source) New(note Note) string {
 	return encoding.EncodeToString(s.keys.seal(plain))
 }
 
-// Nonce is one that a replica made, which says nothing of whether it can be redeemed.
+// Nonce is a nonce that a replica issued, whether or not it can still be redeemed.
 type Nonce struct {
-	// Address of the replica that made it.
+	// Address of the replica that issued the nonce.
 	Address string
-	// Note that this one put into it.
+	// Note of the replica that issued the nonce.
 	Note Note
 
 	id      [idSize]byte
@@ -99,7 +99,7 @@ type Nonce struct {
 	issued  time.Duration
 }
 
-// Open reads a nonce, and changes nothing. The error is ErrMalformed or ErrUnknown.
+// Open decrypts a nonce, and does not redeem it. The errors are ErrMalformed and ErrUnknown.
 func (s *Source) Open(text string) (*Nonce, error) {
 	// The decoder skips line breaks.
 	if len(text) > MaxSize || strings.ContainsAny(text, "\r\n") {
@@ -121,10 +121,10 @@ func (s *Source) Open(text string) (*Nonce, error) {
 	return n, nil
 }
 
-// Own reports whether this source made a nonce.
+// Own reports whether this source issued a nonce.
 func (s *Source) Own(n *Nonce) bool { return n.id == s.id }
 
-// Redeem uses a nonce up. The error is ErrForeign, ErrExpired or ErrUsed; with any of them nothing has changed.
+// Redeem uses a nonce up. The errors are ErrForeign, ErrExpired and ErrUsed; an error changes nothing.
 func (s *Source) Redeem(n *Nonce) error {
 	switch {
 	case !s.Own(n):
@@ -135,5 +135,5 @@ func (s *Source) Redeem(n *Nonce) error {
 	return s.window.use(n.counter)
 }
 
-// age is the time since the source was made: on a monotonic clock no step of the wall clock changes it.
+// age returns the time since the source was created. Its clock is monotonic: steps of the wall clock have no effect.
 func (s *Source) age() time.Duration { return s.now().Sub(s.start) }

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// clock is a time that moves when the test says so.
+// clock is a clock that the test sets.
 type clock struct{ time.Time }
 
 func (c *clock) now() time.Time { return c.Time }
@@ -48,7 +48,7 @@ func try(s *Source, nonce string) error {
 func redeem(t *testing.T, s *Source, nonce string, want error) {
 	t.Helper()
 	if err := try(s, nonce); !errors.Is(err, want) {
-		t.Errorf("redeeming %q gives %v, not %v", nonce, err, want)
+		t.Errorf("redeeming %q returns %v, not %v", nonce, err, want)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestAFloodOverrunsTheOldestAlone(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherReplicaReads(t *testing.T) {
+func TestAnotherReplicaReadsTheNote(t *testing.T) {
 	c, keys := newClock(), NewKeys()
 	a, b := replica(t, keys, "10.0.0.1:8444", c, 64), replica(t, keys, "[fd00::2]:8444", c, 64)
 	nonce := a.New(note)
@@ -112,7 +112,7 @@ func TestWhatAnotherReplicaReads(t *testing.T) {
 		t.Errorf("%+v, %v", n, err)
 	}
 	if strings.Contains(nonce, "10.0.0.1") {
-		t.Error("the address can be read by everyone")
+		t.Error("everybody can read the address")
 	}
 	redeem(t, b, nonce, ErrForeign)
 	redeem(t, a, nonce, nil)
@@ -120,7 +120,7 @@ func TestWhatAnotherReplicaReads(t *testing.T) {
 	redeem(t, a, nonce, ErrUsed)
 }
 
-// What was used before a restart must not be good after it, at the same address and with the same keys.
+// A nonce used before a restart must not be redeemed after it, at the same address and with the same keys.
 func TestANonceFromBeforeARestartIsAnothers(t *testing.T) {
 	c, keys := newClock(), NewKeys()
 	before, after := replica(t, keys, "10.0.0.1:8444", c, 64), replica(t, keys, "10.0.0.1:8444", c, 64)
@@ -146,7 +146,7 @@ func TestKeysAreReplaced(t *testing.T) {
 	c, ofA, ofB := newClock(), NewKeys(), NewKeys()
 	a, b := replica(t, ofA, "a", c, 64), replica(t, ofB, "b", c, 64)
 	set(ofA, secret(2), secret(1), secret(3))
-	set(ofB, secret(1), secret(0), secret(2)) // not told yet of the third
+	set(ofB, secret(1), secret(0), secret(2)) // does not know the third yet
 	redeem(t, b, a.New(note), ErrForeign)
 	redeem(t, a, b.New(note), ErrForeign)
 	old := b.New(note)
@@ -166,7 +166,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	redeem(t, s, nonce, nil) // the keys are as they were
+	redeem(t, s, nonce, nil) // the keys are unchanged
 }
 
 func TestEveryChangedBitIsNoticed(t *testing.T) {
@@ -224,11 +224,11 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 	if _, err := NewSource(NewKeys(), strings.Repeat("a", maxAddress+1), time.Now); err == nil {
-		t.Error("an address that is too long is taken")
+		t.Error("an address that is too long is accepted")
 	}
 }
 
-// RFC 8555 section 6.5.1: base64url without padding; and nothing of the count may be seen in it.
+// RFC 8555 section 6.5.1: base64url without padding. The counter must not be visible.
 func TestTheFormOfANonce(t *testing.T) {
 	s := source(t, newClock(), 64)
 	seen := map[string]bool{}
@@ -238,7 +238,7 @@ func TestTheFormOfANonce(t *testing.T) {
 			t.Fatalf("%q has characters that a nonce can't have", nonce)
 		}
 		if seen[nonce] {
-			t.Fatalf("%q was made twice", nonce)
+			t.Fatalf("%q was issued twice", nonce)
 		}
 		seen[nonce] = true
 	}
@@ -269,7 +269,7 @@ func TestOfManyAtOnceOneRedeems(t *testing.T) {
 	}
 }
 
-// The ring of bits against the plain thing: a set of all that was redeemed.
+// The ring of bits behaves as a set of the redeemed counters.
 func TestTheWindowIsASetOfTheNewest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := 64 * rapid.Uint64Range(1, 3).Draw(t, "words")
@@ -291,7 +291,7 @@ func TestTheWindowIsASetOfTheNewest(t *testing.T) {
 				want = ErrUsed
 			}
 			if err := w.use(c); !errors.Is(err, want) {
-				t.Fatalf("using %d of %d gives %v, not %v", c, latest, err, want)
+				t.Fatalf("using %d of %d returns %v, not %v", c, latest, err, want)
 			}
 			used[c] = used[c] || want == nil
 		}
@@ -307,7 +307,7 @@ func FuzzRedeem(f *testing.F) {
 	f.Add(encoding.EncodeToString(make([]byte, overhead+fixedSize)))
 	f.Fuzz(func(t *testing.T, nonce string) {
 		if err := try(s, nonce); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknown) {
-			t.Errorf("%q was never made, and redeeming it gives %v", nonce, err)
+			t.Errorf("%q was never issued, and redeeming it returns %v", nonce, err)
 		}
 	})
 }

@@ -75,7 +75,11 @@ type certificate struct {
 	URL string
 }
 
-type profile struct{ Name, Lifetime, Usages, Description string }
+type profile struct {
+	Name, Lifetime, Usages, Description string
+	// Default says that orders which name no profile get this one.
+	Default bool
+}
 
 type link struct{ Name, URL string }
 
@@ -95,7 +99,7 @@ func contentOf(i *issuers.Issuer, base acme.Base) *content {
 		Name: i.Key.Name, Namespace: i.Key.Namespace, Issuer: i.Key.Name, Directory: base.URL(acme.DirectoryPath),
 		Binding: i.Spec.Account.ExternalAccountBinding.Required, HTTP01: slices.Contains(i.Spec.Challenges.Types, acme.HTTP01), Challenges: challengeNames(i.Spec.Challenges.Types),
 		File: i.Key.Name + "-ca.crt", Bundle: base64.StdEncoding.EncodeToString([]byte(i.Status.CABundle)), BundleURL: longURL("ca.crt"),
-		Profiles: describeProfiles(i.Spec.Profiles), Terms: i.Spec.Account.TermsOfService, Website: i.Spec.Account.Website,
+		Profiles: describeProfiles(i.Spec), Terms: i.Spec.Account.TermsOfService, Website: i.Spec.Account.Website,
 	}
 	if i.Fault != nil {
 		p.Fault = i.Fault.Detail
@@ -147,15 +151,18 @@ func challengeNames(types []acme.ChallengeType) string {
 	return strings.Join(names, " or ")
 }
 
-func describeProfiles(profiles []v1alpha1.Profile) []profile {
+func describeProfiles(spec *v1alpha1.AcmeIssuerSpec) []profile {
 	words := map[v1alpha1.Usage]string{v1alpha1.UsageServerAuth: "TLS servers", v1alpha1.UsageClientAuth: "TLS clients"}
 	var shown []profile
-	for _, p := range profiles {
+	for n, p := range spec.Profiles {
 		var usages []string
 		for _, u := range p.Usages {
 			usages = append(usages, words[u])
 		}
-		shown = append(shown, profile{Name: p.Name, Lifetime: readable(p.Lifetime.Duration), Usages: strings.Join(usages, " and "), Description: p.Description})
+		shown = append(shown, profile{
+			Name: p.Name, Lifetime: readable(p.Lifetime.Duration), Usages: strings.Join(usages, " and "), Description: p.Description,
+			Default: p.Name == spec.DefaultProfile || spec.DefaultProfile == "" && n == 0,
+		})
 	}
 	return shown
 }

@@ -1,4 +1,4 @@
-// Adds a button to what is there to be copied. The page works without it.
+// Adds a copy button to each box with text to copy. The page works without it.
 for (const box of document.querySelectorAll(".copyable")) {
   const text = box.querySelector("pre"), button = document.createElement("button");
   button.type = "button";

@@ -1,7 +1,7 @@
-// Package replica lets the replicas of the ACME server ask each other to redeem a nonce. They know each other by secrets that
-// they share: both sides of a connection prove that they have one, by a TLS key that follows from it. So nobody else can
-// tell a replica that a nonce was good, nor use one up.
+// Package replica lets the replicas of the ACME server redeem each other's nonces. Replicas authenticate each other by shared
+// secrets: both sides of a TLS connection prove possession of a key that is derived from a secret. Nobody else can tell a
+// replica that a nonce was good, nor use one up.
 //
-// The secrets are rotated in a way that needs no common moment: a new one is known to all well before it is used, and goes
-// on being accepted after another one has taken its place.
+// Secrets are rotated without a moment at which all replicas must switch. All replicas know a new secret well before it is
+// used, and accept it until well after it was replaced.
 package replica

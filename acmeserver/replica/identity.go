@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Identity is what replicas know each other by. It may be replaced while it is used.
+// Identity authenticates replicas to each other. Its secrets may be replaced during use.
 type Identity struct {
 	known atomic.Pointer[known]
 }
@@ -25,8 +25,7 @@ type known struct {
 	keys        []ed25519.PublicKey
 }
 
-// Set replaces what is known by what follows from secrets: a replica shows that it has the first one, and accepts others
-// that have any.
+// Set replaces the secrets. The replica proves that it has the first one, and accepts replicas that have any of them.
 func (i *Identity) Set(secrets ...[]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("there is no secret")
@@ -49,7 +48,7 @@ func (i *Identity) Set(secrets ...[]byte) error {
 	return nil
 }
 
-// certify makes the certificate that TLS wants around a key. Nobody looks at more of it than the key.
+// certify returns the certificate that TLS needs around a key. Only its key is verified.
 func certify(key ed25519.PrivateKey) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "acmeca server"},
@@ -62,17 +61,17 @@ func certify(key ed25519.PrivateKey) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-var errStranger = errors.New("the other side has none of the secrets that the ACME server's replicas share")
+var errNotAReplica = errors.New("the peer has none of the secrets that the replicas of the ACME server share")
 
-// verify accepts whoever has proved to have one of the keys.
+// verify accepts a peer that has proved possession of one of the keys.
 func (i *Identity) verify(state tls.ConnectionState) error {
 	k := i.known.Load()
 	if k == nil || len(state.PeerCertificates) == 0 {
-		return errStranger
+		return errNotAReplica
 	}
 	key, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
 	if !ok || !slices.ContainsFunc(k.keys, func(known ed25519.PublicKey) bool { return known.Equal(key) }) {
-		return errStranger
+		return errNotAReplica
 	}
 	return nil
 }
@@ -85,7 +84,7 @@ func (i *Identity) certificate() (*tls.Certificate, error) {
 	return &k.certificate, nil
 }
 
-// Server is the TLS of a replica that is asked.
+// Server returns the TLS configuration of a replica that redeems nonces.
 func (i *Identity) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
@@ -94,11 +93,11 @@ func (i *Identity) Server() *tls.Config {
 	}
 }
 
-// client is the TLS of a replica that asks.
+// client returns the TLS configuration of a replica that asks for a redemption.
 func (i *Identity) client() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
-		InsecureSkipVerify:   true, //nolint:gosec // what counts is the key, which VerifyConnection compares
+		InsecureSkipVerify:   true, //nolint:gosec // VerifyConnection compares the key
 		VerifyConnection:     i.verify,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.certificate() },
 	}

@@ -16,21 +16,21 @@ import (
 
 const (
 	path = "/redeem"
-	// dialTimeout and askTimeout bound what a client's request waits for another replica, which may have gone.
+	// dialTimeout and askTimeout bound how long a client's request waits for another replica, which may be gone.
 	dialTimeout = time.Second
 	askTimeout  = 3 * time.Second
-	// pingAfter and pingTimeout find out that a connection leads nowhere any more.
+	// pingAfter and pingTimeout detect dead connections.
 	pingAfter   = 5 * time.Second
 	pingTimeout = 2 * time.Second
-	// forgetGone is how long a replica that couldn't be reached isn't tried again.
-	forgetGone = 2 * time.Second
-	// maxGone bounds how many of those are remembered.
-	maxGone = 64
-	// maxAnswer bounds what is read of an answer, which says everything by its status.
+	// unreachableFor is how long an unreachable replica is not tried again.
+	unreachableFor = 2 * time.Second
+	// maxUnreachable bounds the unreachable replicas that are remembered.
+	maxUnreachable = 64
+	// maxAnswer bounds the bytes read of an answer, of which only the status counts.
 	maxAnswer = 1 << 10
 )
 
-// statuses are what the answers mean; others mean that the nonce can't be redeemed now.
+// statuses maps the status of an answer to the result. Other statuses mean that the nonce cannot be redeemed now.
 var statuses = map[int]error{
 	http.StatusNoContent: nil,
 	http.StatusConflict:  nonce.ErrUsed,
@@ -38,7 +38,7 @@ var statuses = map[int]error{
 	http.StatusNotFound:  nonce.ErrUnknown,
 }
 
-// Handler redeems nonces of a source for other replicas. It is to be served to nobody else.
+// Handler returns a handler that redeems the source's nonces for other replicas. It must be served to replicas alone.
 func Handler(source *nonce.Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -61,22 +61,22 @@ func redeem(source *nonce.Source, body io.Reader) int {
 			return status
 		}
 	}
-	return http.StatusNotFound // malformed, or of another replica: it isn't asked on
+	return http.StatusNotFound // malformed, or of another replica, which is not asked in turn
 }
 
-// Peers asks other replicas.
+// Peers asks other replicas to redeem their nonces.
 type Peers struct {
 	client *http.Client
 	now    func() time.Time
 
-	mu   sync.Mutex
-	gone map[string]time.Time // until when a replica isn't asked
+	mu          sync.Mutex
+	unreachable map[string]time.Time // by address: when a replica is tried again
 }
 
-// NewPeers makes one that shows itself by an identity.
+// NewPeers returns Peers that authenticate with an identity.
 func NewPeers(identity *Identity, now func() time.Time) *Peers {
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	return &Peers{now: now, gone: map[string]time.Time{}, client: &http.Client{
+	return &Peers{now: now, unreachable: map[string]time.Time{}, client: &http.Client{
 		Timeout: askTimeout,
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSClientConfig: identity.client(), ForceAttemptHTTP2: true,
@@ -86,10 +86,10 @@ func NewPeers(identity *Identity, now func() time.Time) *Peers {
 	}}
 }
 
-// Redeem has the replica at an address redeem a nonce of its own. The error is nil, one of package nonce's, or says that
-// the replica can't be asked. The address is to come from a nonce that was opened: those, replicas alone can make.
+// Redeem asks the replica at an address to redeem its nonce. The error is nil, or wraps one of package nonce. The address
+// must come from an opened nonce, which only a replica can have issued.
 func (p *Peers) Redeem(ctx context.Context, address, text string) error {
-	if p.isGone(address) {
+	if p.isUnreachable(address) {
 		return nonce.ErrUnknown
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+path, bytes.NewReader([]byte(text)))
@@ -99,31 +99,31 @@ func (p *Peers) Redeem(ctx context.Context, address, text string) error {
 	response, err := p.client.Do(request)
 	if err != nil {
 		if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "dial" && ctx.Err() == nil {
-			p.noteGone(address) // and wasn't just slow, nor the client impatient
+			p.noteUnreachable(address) // the replica is not merely slow, and the client has not given up
 		}
-		return fmt.Errorf("%w: the replica that made it can't be reached", nonce.ErrUnknown)
+		return fmt.Errorf("%w: the replica that issued it is unreachable", nonce.ErrUnknown)
 	}
 	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer)) // so that the connection can be used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer)) // so that the connection can be reused
 	meaning, ok := statuses[response.StatusCode]
 	if !ok {
-		return fmt.Errorf("%w: the replica that made it answered %s", nonce.ErrUnknown, response.Status)
+		return fmt.Errorf("%w: the replica that issued it answered %s", nonce.ErrUnknown, response.Status)
 	}
 	return meaning
 }
 
-func (p *Peers) isGone(address string) bool {
+func (p *Peers) isUnreachable(address string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.now().Before(p.gone[address])
+	return p.now().Before(p.unreachable[address])
 }
 
-// noteGone keeps clients from waiting, one after the other, for a replica that isn't there.
-func (p *Peers) noteGone(address string) {
+// noteUnreachable keeps clients from waiting one by one for an unreachable replica.
+func (p *Peers) noteUnreachable(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.gone) >= maxGone {
-		clear(p.gone) // they are tried again
+	if len(p.unreachable) >= maxUnreachable {
+		clear(p.unreachable) // they are tried again on demand
 	}
-	p.gone[address] = p.now().Add(forgetGone)
+	p.unreachable[address] = p.now().Add(unreachableFor)
 }

@@ -19,8 +19,8 @@ import (
 
 func secret(b byte) []byte { return bytes.Repeat([]byte{b}, nonce.SecretSize) }
 
-// ACME server is a replica: what it makes nonces with, and what it asks others with.
-type endpoint struct {
+// member is a replica: the source of its nonces, and the peers that it asks.
+type member struct {
 	*nonce.Source
 	*Peers
 	keys     *nonce.Keys
@@ -29,13 +29,13 @@ type endpoint struct {
 	address  string
 }
 
-func start(t *testing.T, secrets ...[]byte) *endpoint {
+func start(t *testing.T, secrets ...[]byte) *member {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &endpoint{keys: nonce.NewKeys(), identity: &Identity{}, address: listener.Addr().String()}
+	e := &member{keys: nonce.NewKeys(), identity: &Identity{}, address: listener.Addr().String()}
 	e.know(t, secrets...)
 	if e.Source, err = nonce.NewSource(e.keys, e.address, time.Now); err != nil {
 		t.Fatal(err)
@@ -54,15 +54,15 @@ func serve(t *testing.T, listener net.Listener, source *nonce.Source, identity *
 	return server
 }
 
-func (e *endpoint) know(t *testing.T, secrets ...[]byte) {
+func (e *member) know(t *testing.T, secrets ...[]byte) {
 	t.Helper()
 	if err := errors.Join(e.keys.Set(secrets...), e.identity.Set(secrets...)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// take redeems a nonce that a client brought, as the ACME server does.
-func (e *endpoint) take(ctx context.Context, text string) error {
+// accept redeems a nonce that a client sent, as the ACME server does.
+func (e *member) accept(ctx context.Context, text string) error {
 	n, err := e.Open(text)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func expect(t *testing.T, err, want error) {
 }
 
 func TestANonceIsRedeemedOnceAmongReplicas(t *testing.T) {
-	var replicas []*endpoint
+	var replicas []*member
 	for range 3 {
 		replicas = append(replicas, start(t, secret(1)))
 	}
@@ -92,7 +92,7 @@ func TestANonceIsRedeemedOnceAmongReplicas(t *testing.T) {
 		var clients sync.WaitGroup
 		for j := range 6 {
 			clients.Go(func() {
-				switch err := replicas[j%3].take(t.Context(), text); {
+				switch err := replicas[j%3].accept(t.Context(), text); {
 				case err == nil:
 					redeemed.Add(1)
 				case !errors.Is(err, nonce.ErrUsed):
@@ -107,19 +107,19 @@ func TestANonceIsRedeemedOnceAmongReplicas(t *testing.T) {
 	}
 }
 
-func TestAReplicaThatHasGone(t *testing.T) {
+func TestAReplicaThatIsGone(t *testing.T) {
 	a, b := start(t, secret(1)), start(t, secret(1))
-	expect(t, a.take(t.Context(), b.New(nonce.Note{})), nil)
+	expect(t, a.accept(t.Context(), b.New(nonce.Note{})), nil)
 	used := b.New(nonce.Note{})
-	expect(t, a.take(t.Context(), used), nil)
+	expect(t, a.accept(t.Context(), used), nil)
 	left := b.New(nonce.Note{})
 	if err := b.server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, a.take(t.Context(), left), nonce.ErrUnknown) // on the connection that there was
-	expect(t, a.take(t.Context(), left), nonce.ErrUnknown) // on a new one
+	expect(t, a.accept(t.Context(), left), nonce.ErrUnknown) // on the existing connection
+	expect(t, a.accept(t.Context(), left), nonce.ErrUnknown) // on a new one
 
-	// Another one at its address, which is asked again after a while.
+	// Another replica at its address is asked again after a while.
 	now := time.Now()
 	a.now = func() time.Time { return now }
 	listener, err := net.Listen("tcp", b.address)
@@ -131,20 +131,20 @@ func TestAReplicaThatHasGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, listener, other, b.identity)
-	expect(t, a.take(t.Context(), other.New(nonce.Note{})), nonce.ErrUnknown)
-	now = now.Add(forgetGone)
-	expect(t, a.take(t.Context(), other.New(nonce.Note{})), nil)
-	expect(t, a.take(t.Context(), used), nonce.ErrUnknown)
-	expect(t, a.take(t.Context(), left), nonce.ErrUnknown)
+	expect(t, a.accept(t.Context(), other.New(nonce.Note{})), nonce.ErrUnknown)
+	now = now.Add(unreachableFor)
+	expect(t, a.accept(t.Context(), other.New(nonce.Note{})), nil)
+	expect(t, a.accept(t.Context(), used), nonce.ErrUnknown)
+	expect(t, a.accept(t.Context(), left), nonce.ErrUnknown)
 }
 
 func TestReplicasThatAreGoneAreNotRememberedWithoutBound(t *testing.T) {
 	p := NewPeers(&Identity{}, time.Now)
-	for i := range 3 * maxGone {
-		p.noteGone(string(rune('a' + i)))
+	for i := range 3 * maxUnreachable {
+		p.noteUnreachable(string(rune('a' + i)))
 	}
-	if len(p.gone) > maxGone {
-		t.Errorf("%d are remembered", len(p.gone))
+	if len(p.unreachable) > maxUnreachable {
+		t.Errorf("%d are remembered", len(p.unreachable))
 	}
 }
 
@@ -153,11 +153,11 @@ func TestSecretsAreRotatedOneReplicaAfterTheOther(t *testing.T) {
 	a, b := start(t, steps[0]...), start(t, steps[0]...)
 	both := func() {
 		t.Helper()
-		for _, e := range []*endpoint{a, b} { // new connections, too
+		for _, e := range []*member{a, b} { // new connections, too
 			e.client.CloseIdleConnections()
 		}
-		expect(t, a.take(t.Context(), b.New(nonce.Note{})), nil)
-		expect(t, b.take(t.Context(), a.New(nonce.Note{})), nil)
+		expect(t, a.accept(t.Context(), b.New(nonce.Note{})), nil)
+		expect(t, b.accept(t.Context(), a.New(nonce.Note{})), nil)
 	}
 	both()
 	for _, step := range steps[1:] {
@@ -170,20 +170,20 @@ func TestSecretsAreRotatedOneReplicaAfterTheOther(t *testing.T) {
 
 func TestAStrangerIsNotAskedAndNotAnswered(t *testing.T) {
 	a := start(t, secret(1))
-	// The stranger knows how to make nonces, but not how to show who it is.
+	// The stranger can issue nonces, but cannot prove that it is a replica.
 	stranger := start(t, secret(9))
 	text := a.New(nonce.Note{})
 	err := stranger.Peers.Redeem(t.Context(), a.address, text)
 	if err == nil || errors.Is(err, nonce.ErrUsed) {
-		t.Errorf("a stranger had a nonce redeemed: %v", err)
+		t.Errorf("a nonce was redeemed for a stranger: %v", err)
 	}
-	expect(t, a.take(t.Context(), text), nil)
+	expect(t, a.accept(t.Context(), text), nil)
 
 	if err := stranger.keys.Set(secret(1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.take(t.Context(), stranger.New(nonce.Note{})); err == nil {
-		t.Error("a stranger's word was taken for a nonce")
+	if err := a.accept(t.Context(), stranger.New(nonce.Note{})); err == nil {
+		t.Error("a stranger's redemption was believed")
 	}
 }
 
@@ -208,15 +208,15 @@ func TestAClientThatDoesNotWaitSaysNothingOfAReplica(t *testing.T) {
 	a, b := start(t, secret(1)), start(t, secret(1))
 	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
-	if a.take(impatient, b.New(nonce.Note{})) == nil {
+	if a.accept(impatient, b.New(nonce.Note{})) == nil {
 		t.Error("it was redeemed")
 	}
-	expect(t, a.take(t.Context(), b.New(nonce.Note{})), nil)
+	expect(t, a.accept(t.Context(), b.New(nonce.Note{})), nil)
 }
 
 func TestWithoutASecretNothingIsShown(t *testing.T) {
 	if err := (&Identity{}).Set(); err == nil {
-		t.Error("no secret is taken for one")
+		t.Error("an empty list of secrets is accepted")
 	}
 	a := start(t, secret(1))
 	if err := NewPeers(&Identity{}, time.Now).Redeem(t.Context(), a.address, a.New(nonce.Note{})); err == nil {
