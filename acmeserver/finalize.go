@@ -87,7 +87,7 @@ func (s *Server) storeCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) (*v
 
 // requireReady refuses to finalize an order that is not ready, or has expired.
 func (s *Server) requireReady(r *request, order *v1alpha1.AcmeOrder) error {
-	state, err := s.orderState(r, order)
+	state, err := s.orderState(r.Context(), order)
 	if err != nil {
 		return err
 	}

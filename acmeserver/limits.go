@@ -2,6 +2,7 @@ package acmeserver
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
@@ -136,21 +137,31 @@ func (s *Server) limitAccounts(r *request, origin string) error {
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not
 // 429: clients give an order up after 429, but here they only need to wait for their other orders (docs/decisions/0130).
 func (s *Server) limitPending(r *request, orders, authorizations int) error {
-	rules := r.issuer.Spec.Account
-	refused := func(have int, kind string) error {
-		problem := acme.NewProblem(acme.RateLimited, "the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
-		return &answer.LimitedProblem{Problem: problem.WithStatus(http.StatusServiceUnavailable), RetryAfter: answer.RetryUnavailable}
-	}
 	unfinished, err := s.store.PendingOrders(r.Context(), r.account)
 	if err != nil {
 		return err
 	}
-	if len(unfinished)+orders > rules.MaxPendingOrders && orders > 0 {
-		return refused(len(unfinished), "orders")
-	}
 	stored, err := s.store.PendingAuthorizations(r.Context(), r.account)
 	if err != nil {
 		return err
+	}
+	rules := r.issuer.Spec.Account
+	if checkPending(rules, unfinished, stored, orders, authorizations) == nil {
+		return nil
+	}
+	// Orders that are invalid for their client do not count, even before the controllers write so.
+	unfinished = slices.DeleteFunc(unfinished, func(o *v1alpha1.AcmeOrder) bool { return s.isInvalid(r.Context(), o) })
+	return checkPending(rules, unfinished, stored, orders, authorizations)
+}
+
+// checkPending returns the error for orders and authorizations that would exceed the rules.
+func checkPending(rules v1alpha1.AccountRules, unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization, orders, authorizations int) error {
+	refused := func(have int, kind string) error {
+		problem := acme.NewProblem(acme.RateLimited, "the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
+		return &answer.LimitedProblem{Problem: problem.WithStatus(http.StatusServiceUnavailable), RetryAfter: answer.RetryUnavailable}
+	}
+	if len(unfinished)+orders > rules.MaxPendingOrders && orders > 0 {
+		return refused(len(unfinished), "orders")
 	}
 	if have := countPending(unfinished, stored); have+authorizations > rules.MaxPendingAuthorizations {
 		return refused(have, "authorizations")

@@ -189,10 +189,10 @@ func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Ide
 	if err != nil {
 		return err
 	}
-	counts := func(o *v1alpha1.AcmeOrder) bool {
-		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && o.Status.State != acme.StateInvalid
+	replaces := func(o *v1alpha1.AcmeOrder) bool {
+		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && !s.isInvalid(r.Context(), o)
 	}
-	if slices.ContainsFunc(others, counts) {
+	if slices.ContainsFunc(others, replaces) {
 		return acme.NewProblem(acme.AlreadyReplaced, "another order replaces the certificate already").WithStatus(http.StatusConflict)
 	}
 	return nil
@@ -286,7 +286,7 @@ func (s *Server) orderOf(r *request, id string) (*v1alpha1.AcmeOrder, error) {
 
 // awaitOrder waits for an order that the controllers are about to finish: it is being issued, or has become invalid.
 func (s *Server) awaitOrder(r *request, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
-	state, err := s.orderState(r, order)
+	state, err := s.orderState(r.Context(), order)
 	if err != nil || store.IsFinished(order) || state == acme.StatePending || state == acme.StateReady {
 		return order, err
 	}
@@ -302,7 +302,7 @@ func (s *Server) awaitOrder(r *request, order *v1alpha1.AcmeOrder) (*v1alpha1.Ac
 
 // orderAnswer returns the document of an order, in the state that orderState derives.
 func (s *Server) orderAnswer(r *request, status int, order *v1alpha1.AcmeOrder) (*answer.Answer, error) {
-	state, err := s.orderState(r, order)
+	state, err := s.orderState(r.Context(), order)
 	if err != nil {
 		return nil, err
 	}
@@ -339,7 +339,7 @@ func (s *Server) orderAnswer(r *request, status int, order *v1alpha1.AcmeOrder) 
 
 // orderState returns the state of an order for its client. The state of an unfinished order is derived from its CSR and its
 // authorizations, since the controllers do not write every step.
-func (s *Server) orderState(r *request, order *v1alpha1.AcmeOrder) (acme.State, error) {
+func (s *Server) orderState(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	switch {
 	case store.IsFinished(order):
 		return order.Status.State, nil
@@ -348,7 +348,7 @@ func (s *Server) orderState(r *request, order *v1alpha1.AcmeOrder) (acme.State, 
 	}
 	state := acme.StateReady
 	for i := range order.Spec.Authorizations {
-		authz, found, err := s.authorizationOfOrder(r.Context(), order, i)
+		authz, found, err := s.authorizationOfOrder(ctx, order, i)
 		switch {
 		case err != nil:
 			return acme.StatePending, err
@@ -360,6 +360,16 @@ func (s *Server) orderState(r *request, order *v1alpha1.AcmeOrder) (acme.State, 
 		}
 	}
 	return state, nil
+}
+
+// isInvalid reports whether clients are shown that an order is invalid. If its authorizations cannot be read, its stored
+// state counts.
+func (s *Server) isInvalid(ctx context.Context, order *v1alpha1.AcmeOrder) bool {
+	state, err := s.orderState(ctx, order)
+	if err != nil {
+		state = order.Status.State
+	}
+	return state == acme.StateInvalid
 }
 
 // liveOrderState returns the state of a pending order from the API server's authorizations. It stops at the first one that
