@@ -190,7 +190,8 @@ func (s *Server) awaitVerdict(ctx context.Context, account *v1alpha1.AcmeAccount
 	undecided := func(a *v1alpha1.AcmeAccount) bool {
 		return a.Status.State == acme.StatePending || a.Status.State == ""
 	}
-	decided, err := s.store.Accounts.Await(ctx, client.ObjectKeyFromObject(account), func(a *v1alpha1.AcmeAccount) bool { return !undecided(a) })
+	key := client.ObjectKeyFromObject(account)
+	decided, err := s.store.Accounts.Await(ctx, key, func(a *v1alpha1.AcmeAccount) bool { return !undecided(a) })
 	if errors.Is(err, store.ErrNotFound) {
 		last, known := s.store.Accounts.LastState(account.UID)
 		if !known || last.Status.State != acme.StateInvalid {
@@ -264,7 +265,9 @@ func (s *Server) deactivateAccount(r *request) (*answer.Answer, error) {
 
 // changeAccount stores a request, and waits until the controllers have carried it out or refused it. outcome returns the
 // field of the status that they write.
-func (s *Server) changeAccount(r *request, spec map[string]any, outcome func(*v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest) (*answer.Answer, error) {
+func (s *Server) changeAccount(
+	r *request, spec map[string]any, outcome func(*v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest,
+) (*answer.Answer, error) {
 	key := client.ObjectKeyFromObject(r.account)
 	if _, err := s.store.Accounts.Patch(r.Context(), key, specPatch(spec)); err != nil {
 		return nil, err

@@ -175,7 +175,8 @@ func (s *Server) newAuthz(r *request) (*answer.Answer, error) {
 func (r *request) checkPreAuthorization(asked acme.Identifier) (acme.Identifier, *acme.Problem) {
 	id, problem := asked.Normalize()
 	if problem == nil && id.Wildcard() {
-		problem = acme.NewProblem(acme.RejectedIdentifier, "%q is a wildcard, which cannot be authorized without an order (RFC 8555 section 7.4.1)", id.Value).About(id)
+		problem = acme.NewProblem(acme.RejectedIdentifier,
+			"%q is a wildcard, which cannot be authorized without an order (RFC 8555 section 7.4.1)", id.Value).About(id)
 	}
 	if problem == nil {
 		problem = r.policy().Identifiers([]acme.Identifier{id})
@@ -244,11 +245,14 @@ func (s *Server) findVirtual(r *request, key types.NamespacedName) (*v1alpha1.Ac
 		return s.store.Authorizations.GetLive(r.Context(), key)
 	}
 	order, err := s.store.Orders.Get(r.Context(), types.NamespacedName{Namespace: key.Namespace, Name: name})
-	if errors.Is(err, store.ErrNotFound) || err == nil && (identifier >= len(order.Spec.Authorizations) || !order.IsOwnAuthorization(identifier)) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, store.NotFound("authorization")
 	}
 	if err != nil {
 		return nil, err
+	}
+	if identifier >= len(order.Spec.Authorizations) || !order.IsOwnAuthorization(identifier) {
+		return nil, store.NotFound("authorization")
 	}
 	return r.virtualAuthorization(order, identifier), nil
 }
@@ -284,7 +288,8 @@ func (s *Server) deactivateAuthorization(r *request, authz *v1alpha1.AcmeAuthori
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), verdictTimeout)
 	defer cancel()
-	authz, err := s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), func(a *v1alpha1.AcmeAuthorization) bool { return a.Status.State.Final() })
+	isFinal := func(a *v1alpha1.AcmeAuthorization) bool { return a.Status.State.Final() }
+	authz, err := s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), isFinal)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +308,8 @@ func (s *Server) storeDeactivation(r *request, authz *v1alpha1.AcmeAuthorization
 			return err
 		}
 	}
-	_, err := s.store.Authorizations.Patch(r.Context(), client.ObjectKeyFromObject(authz), specPatch(map[string]any{"deactivation": deactivation}))
+	patch := specPatch(map[string]any{"deactivation": deactivation})
+	_, err := s.store.Authorizations.Patch(r.Context(), client.ObjectKeyFromObject(authz), patch)
 	return err
 }
 

@@ -124,7 +124,8 @@ func (s *Server) awaitValidation(r *request, authz *v1alpha1.AcmeAuthorization) 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 	defer cancel()
-	return s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), func(a *v1alpha1.AcmeAuthorization) bool { return !isValidating(a) })
+	hasOutcome := func(a *v1alpha1.AcmeAuthorization) bool { return !isValidating(a) }
+	return s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), hasOutcome)
 }
 
 // isValidating reports whether the client has responded to a challenge, and there is no outcome.

@@ -1,7 +1,7 @@
 // Package acmeserver is the ACME server: it speaks RFC 8555 to clients, and turns each request into reads and writes of
 // accounts, orders and authorizations. It makes no decision. It refuses requests that it can tell are wrong, so that the
-// client hears at once, and stores the client's signed request in the object that the request creates or changes. The
-// controllers verify the stored request, and act on it.
+// client hears at once. Each object that a request creates or changes stores the client's signed request. The controllers
+// verify that, and act on it.
 //
 // The server writes the spec of its objects, never a status, and reads no Secret. It knows no CA key, validates nothing,
 // signs nothing, and never imports the controllers.

@@ -23,8 +23,8 @@ import (
 )
 
 // finalize accepts the CSR of an order that is ready (RFC 8555 section 7.4), and waits briefly for the certificate. A
-// refused CSR leaves the order unchanged. The same CSR again is answered with the order, and not with the RFC's 403, so that
-// a client whose connection broke can go on (see docs/decisions).
+// refused CSR leaves the order unchanged. The same CSR again is answered with the order, so that a client whose connection
+// broke can go on. RFC 8555 answers it with 403 (see docs/decisions).
 func (s *Server) finalize(r *request) (*answer.Answer, error) {
 	if err := r.requireIssuer(); err != nil {
 		return nil, err

@@ -51,7 +51,8 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 			if err != nil {
 				return err
 			}
-			problem := answer.Limited(s.wait(limit, failed), "%d validations of %q failed within %s; fix the cause first", limit.Count, id.Value, limit.Period.Duration)
+			problem := answer.Limited(s.wait(limit, failed),
+				"%d validations of %q failed within %s; fix the cause first", limit.Count, id.Value, limit.Period.Duration)
 			problem.Problem = problem.About(id)
 			note(problem)
 		}
@@ -155,9 +156,12 @@ func (s *Server) limitPending(r *request, orders, authorizations int) error {
 }
 
 // checkPending returns the error for orders and authorizations that would exceed the rules.
-func checkPending(rules v1alpha1.AccountRules, unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization, orders, authorizations int) error {
+func checkPending(
+	rules v1alpha1.AccountRules, unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization, orders, authorizations int,
+) error {
 	refused := func(have int, kind string) error {
-		problem := acme.NewProblem(acme.RateLimited, "the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
+		problem := acme.NewProblem(acme.RateLimited,
+			"the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
 		return &answer.LimitedProblem{Problem: problem.WithStatus(http.StatusServiceUnavailable), RetryAfter: answer.RetryUnavailable}
 	}
 	if len(unfinished)+orders > rules.MaxPendingOrders && orders > 0 {

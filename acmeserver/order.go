@@ -204,7 +204,9 @@ const maxParallelWrites = 16
 // authorize returns the names of the authorizations for an order's identifiers. Each is a reusable authorization of the
 // account, or one of the order's own, which is stored once the client chooses a challenge. Identifiers under a domain that
 // the client offers to prove control of share an authorization of that domain, if the issuer allows it.
-func (s *Server) authorize(r *request, order string, identifiers []acme.Identifier, ancestors map[acme.Identifier]acme.Identifier) ([]string, error) {
+func (s *Server) authorize(
+	r *request, order string, identifiers []acme.Identifier, ancestors map[acme.Identifier]acme.Identifier,
+) ([]string, error) {
 	names := make([]string, len(identifiers))
 	for i, id := range identifiers {
 		var err error
@@ -392,7 +394,9 @@ func (s *Server) liveOrderState(r *request, order *v1alpha1.AcmeOrder) (acme.Sta
 
 // authorizationOfOrder returns the authorization of an order's identifier. An own authorization of the order is not found
 // while it is virtual.
-func (s *Server) authorizationOfOrder(ctx context.Context, order *v1alpha1.AcmeOrder, identifier int) (authz *v1alpha1.AcmeAuthorization, found bool, err error) {
+func (s *Server) authorizationOfOrder(
+	ctx context.Context, order *v1alpha1.AcmeOrder, identifier int,
+) (authz *v1alpha1.AcmeAuthorization, found bool, err error) {
 	key := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.Authorizations[identifier]}
 	if order.IsOwnAuthorization(identifier) {
 		return s.store.Authorizations.Find(ctx, key)

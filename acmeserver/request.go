@@ -77,7 +77,8 @@ func (s *Server) authenticate(c *call, by signer) (*request, error) {
 	}
 	base, path, ok := acme.Relative(c.issuer.Bases, message.Header.URL)
 	if !ok || path != c.path || c.query {
-		return nil, acme.NewProblem(acme.Unauthorized, "the JWS \"url\" %q is not the URL of this request", acme.Printable(message.Header.URL, 256))
+		return nil, acme.NewProblem(acme.Unauthorized,
+			"the JWS \"url\" %q is not the URL of this request", acme.Printable(message.Header.URL, 256))
 	}
 	c.base = base
 	nonce, badNonce := s.nonces.Open(message.Header.Nonce)

@@ -79,9 +79,8 @@ const freshAge = 2 * time.Hour
 // isFresh reports whether the issuer has just issued a certificate. Its order exists then, even if this replica does not
 // have it yet. A client that lost the answer with the certificate has no nonce that makes this replica wait for the order.
 func (s *Server) isFresh(c *call, certificate *x509.Certificate) bool {
-	return s.now().Before(certificate.NotBefore.Add(freshAge)) && slices.ContainsFunc(c.issuer.Authorities, func(authority *x509.Certificate) bool {
-		return certificate.CheckSignatureFrom(authority) == nil
-	})
+	signed := func(authority *x509.Certificate) bool { return certificate.CheckSignatureFrom(authority) == nil }
+	return s.now().Before(certificate.NotBefore.Add(freshAge)) && slices.ContainsFunc(c.issuer.Authorities, signed)
 }
 
 // storeRevocation stores a revocation request, and waits until the controllers have carried it out or refused it.

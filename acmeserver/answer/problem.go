@@ -107,7 +107,10 @@ func Fail(ctx context.Context, err error) *Answer {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	a := &Answer{Status: status, Body: DocumentOf(problem), ContentType: "application/problem+json", Problem: problem.Type, Header: http.Header{"Content-Language": {"en"}}}
+	a := &Answer{
+		Status: status, Body: DocumentOf(problem), ContentType: "application/problem+json", Problem: problem.Type,
+		Header: http.Header{"Content-Language": {"en"}},
+	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 		a.RetryAfter = RetryUnavailable
 	}

@@ -44,8 +44,9 @@ func New() *Metrics {
 			Name: "acmeca_http_requests_total", Help: "Requests answered by the ACME server, by route pattern and status code.",
 		}, []string{"route", "code"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "acmeca_http_request_duration_seconds", Help: "Seconds to answer a request, by route pattern. An answer waits up to 1 s for a state that the client polls for, and up to 10 s for the controllers to verify a request.",
-			Buckets: requestBuckets,
+			Name: "acmeca_http_request_duration_seconds", Buckets: requestBuckets,
+			Help: "Seconds to answer a request, by route pattern. An answer waits up to 1 s for a state that the client polls for, " +
+				"and up to 10 s for the controllers to verify a request.",
 		}, []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "acmeca_http_requests_in_flight", Help: "Requests that are being answered.",

@@ -97,8 +97,9 @@ func contentOf(i *issuers.Issuer, base acme.Base) *content {
 	p := &content{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript),
 		Name: i.Key.Name, Namespace: i.Key.Namespace, Issuer: i.Key.Name, Directory: base.URL(acme.DirectoryPath),
-		Binding: i.Spec.Account.ExternalAccountBinding.Required, HTTP01: slices.Contains(i.Spec.Challenges.Types, acme.HTTP01), Challenges: challengeNames(i.Spec.Challenges.Types),
-		File: i.Key.Name + "-ca.crt", Bundle: base64.StdEncoding.EncodeToString([]byte(i.Status.CABundle)), BundleURL: longURL("ca.crt"),
+		Binding: i.Spec.Account.ExternalAccountBinding.Required, HTTP01: slices.Contains(i.Spec.Challenges.Types, acme.HTTP01),
+		Challenges: challengeNames(i.Spec.Challenges.Types),
+		File:       i.Key.Name + "-ca.crt", Bundle: base64.StdEncoding.EncodeToString([]byte(i.Status.CABundle)), BundleURL: longURL("ca.crt"),
 		Profiles: describeProfiles(i.Spec), Terms: i.Spec.Account.TermsOfService, Website: i.Spec.Account.Website,
 	}
 	if i.Fault != nil {

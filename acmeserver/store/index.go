@@ -25,8 +25,10 @@ type index[T client.Object] struct {
 // The value of an index holds everything that a query needs, so that its cost grows with the objects found, not with the
 // objects stored.
 var (
-	accountsByThumbprint = index[*v1alpha1.AcmeAccount]{"status.thumbprint", func(a *v1alpha1.AcmeAccount) string { return a.Status.Thumbprint }}
-	accountsByOrigin     = index[*v1alpha1.AcmeAccount]{"issuer/origin", func(a *v1alpha1.AcmeAccount) string {
+	accountsByThumbprint = index[*v1alpha1.AcmeAccount]{"status.thumbprint", func(a *v1alpha1.AcmeAccount) string {
+		return a.Status.Thumbprint
+	}}
+	accountsByOrigin = index[*v1alpha1.AcmeAccount]{"issuer/origin", func(a *v1alpha1.AcmeAccount) string {
 		if a.Spec.RegisteredFrom == "" {
 			return ""
 		}

@@ -40,7 +40,9 @@ type Objects[T client.Object] struct {
 	removed removals[T]
 }
 
-func newObjects[T client.Object](cached client.Reader, live client.Client, k kind, newObject func() T, newList func() client.ObjectList) *Objects[T] {
+func newObjects[T client.Object](
+	cached client.Reader, live client.Client, k kind, newObject func() T, newList func() client.ObjectList,
+) *Objects[T] {
 	return &Objects[T]{
 		cached: cached, live: live, kind: k, newObject: newObject, newList: newList,
 		liveReads: make(chan struct{}, maxLiveReads), waiting: make(chan struct{}, maxWaiting),

@@ -57,7 +57,9 @@ func (s *Store) PendingAuthorizations(ctx context.Context, account *v1alpha1.Acm
 }
 
 // AuthorizationsFor returns the account's stored authorizations of an identifier.
-func (s *Store) AuthorizationsFor(ctx context.Context, account *v1alpha1.AcmeAccount, id acme.Identifier) ([]*v1alpha1.AcmeAuthorization, error) {
+func (s *Store) AuthorizationsFor(
+	ctx context.Context, account *v1alpha1.AcmeAccount, id acme.Identifier,
+) ([]*v1alpha1.AcmeAuthorization, error) {
 	return s.Authorizations.list(ctx, authorizationsByIdentifier, account.Namespace, accountAndIdentifier(account.Name, id))
 }
 

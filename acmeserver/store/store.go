@@ -28,10 +28,16 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 		return nil, err
 	}
 	s := &Store{
-		recent:         recent,
-		Accounts:       newObjects(c, live, accounts, func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} }, func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
-		Orders:         newObjects(c, live, orders, func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} }, func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }),
-		Authorizations: newObjects(c, live, authorizations, func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }, func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
+		recent: recent,
+		Accounts: newObjects(c, live, accounts,
+			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
+			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
+		Orders: newObjects(c, live, orders,
+			func() *v1alpha1.AcmeOrder { return &v1alpha1.AcmeOrder{} },
+			func() client.ObjectList { return &v1alpha1.AcmeOrderList{} }),
+		Authorizations: newObjects(c, live, authorizations,
+			func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },
+			func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
 	}
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
