@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// configMaps is an API server with ConfigMaps.
+type configMaps struct {
+	client.Reader
+	held  map[types.NamespacedName]*corev1.ConfigMap
+	err   error
+	reads int
+}
+
+func (c *configMaps) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	c.reads++
+	if c.err != nil {
+		return c.err
+	}
+	found, ok := c.held[key]
+	if !ok {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, key.Name)
+	}
+	found.DeepCopyInto(into.(*corev1.ConfigMap))
+	return nil
+}
+
+var theIssuer = types.NamespacedName{Namespace: "ns", Name: "ca"}
+
+func TestACRLIsReadAgainOnceItIsOld(t *testing.T) {
+	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")}
+	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
+	p, now := NewPublished(live), time.Now()
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now); !errors.Is(err, ErrNotFound) {
+		t.Errorf("without a CRL: %v", err)
+	}
+	live.held[name] = &corev1.ConfigMap{BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("DER")}}
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge-1)); !errors.Is(err, ErrNotFound) || live.reads != 1 {
+		t.Errorf("%v after %d reads", err, live.reads)
+	}
+	if der, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge)); err != nil || string(der) != "DER" || live.reads != 2 {
+		t.Errorf("%q, %v after %d reads", der, err, live.reads)
+	}
+	live.err = errors.New("down")
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(time.Hour)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("without an API server: %v", err)
+	}
+	live.err = nil
+	for i := range 3 * maxCRLs {
+		_, _ = p.CRL(t.Context(), theIssuer, strconv.Itoa(i), now)
+	}
+	if len(p.crls) > maxCRLs {
+		t.Errorf("%d CRLs are kept", len(p.crls))
+	}
+}
+
+func TestCertificatesOfADeletedIssuer(t *testing.T) {
+	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.FormerConfigMap("ca")}
+	held := &corev1.ConfigMap{Data: map[string]string{v1alpha1.TrustField: "roots", v1alpha1.AuthoritiesField: "authorities"}}
+	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{name: held}}
+	p, now := NewPublished(live), time.Now()
+	if _, err := p.Retained(t.Context(), theIssuer, now); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a ConfigMap of another purpose: %v", err)
+	}
+	held.Labels = map[string]string{v1alpha1.IssuerLabel: "ca"}
+	if _, err := p.Retained(t.Context(), theIssuer, now.Add(retainedAge-1)); !errors.Is(err, ErrNotFound) || live.reads != 1 {
+		t.Errorf("%v after %d reads", err, live.reads)
+	}
+	for range 2 {
+		found, err := p.Retained(t.Context(), theIssuer, now.Add(retainedAge))
+		if err != nil || found.Roots != "roots" || found.Authorities != "authorities" || live.reads != 2 {
+			t.Errorf("%v, %v after %d reads", found, err, live.reads)
+		}
+	}
+	if _, err := p.Retained(t.Context(), types.NamespacedName{Namespace: "N", Name: "a/b"}, now); !errors.Is(err, ErrNotFound) || live.reads != 2 {
+		t.Errorf("a name that no issuer can have: %v after %d reads", err, live.reads)
+	}
+}
+
+// Anyone can ask for issuers that do not exist, under any number of names.
+func TestReadsOfUnknownIssuersAreBounded(t *testing.T) {
+	live := &configMaps{}
+	p, now := NewPublished(live), time.Now()
+	busy := 0
+	for i := range 10 * maxRetained {
+		_, err := p.Retained(t.Context(), types.NamespacedName{Namespace: "ns", Name: strconv.Itoa(i)}, now)
+		switch {
+		case errors.Is(err, ErrBusy):
+			busy++
+		case !errors.Is(err, ErrNotFound):
+			t.Fatal(err)
+		}
+		if i%20 == 19 {
+			now = now.Add(500 * time.Millisecond)
+		}
+	}
+	if busy == 0 || live.reads+busy != 10*maxRetained || live.reads > 10*maxRetained*3/4 {
+		t.Errorf("%d reads, %d refused", live.reads, busy)
+	}
+	if len(p.retained) > maxRetained {
+		t.Errorf("%d issuers are kept", len(p.retained))
+	}
+}
+
+func TestErrorsOfTheAPIServerHaveReasons(t *testing.T) {
+	resource, kind := schema.GroupResource{Resource: "acmeorders"}, schema.GroupKind{Kind: "AcmeOrder"}
+	for _, test := range []struct{ err, reason error }{
+		{apierrors.NewNotFound(resource, "o"), ErrNotFound},
+		{apierrors.NewAlreadyExists(resource, "o"), ErrExists},
+		{apierrors.NewInvalid(kind, "o", nil), ErrConflict},
+		{apierrors.NewForbidden(resource, "o", nil), ErrRejected},
+		{apierrors.NewRequestEntityTooLargeError("large"), ErrRejected},
+		{apierrors.NewConflict(resource, "o", nil), ErrUnavailable},
+		{context.DeadlineExceeded, ErrUnavailable},
+	} {
+		if err := failure("order", test.err); !errors.Is(err, test.reason) {
+			t.Errorf("%v becomes %v, not %v", test.err, err, test.reason)
+		}
+	}
+	if failure("order", nil) != nil {
+		t.Error("success is an error")
+	}
+}
