@@ -1,4 +1,4 @@
-// Package test holds the tests of several packages at once. This one keeps the directions of imports.
+// Package test holds the tests that read the whole tree: the directions of imports, and the English of comments and documents.
 package test
 
 import (
