@@ -40,7 +40,7 @@ func TestTargets(t *testing.T) {
 			l.P50 *= float64(2 * l.Names)
 		}
 	}
-	slow.Scale = &Scale{EndpointBytes: 2000, ControllerBytes: 2000, StartSeconds: 20, RevocationSeconds: 3}
+	slow.Scale = &Scale{ServerBytes: 2000, ControllerBytes: 2000, StartSeconds: 20, RevocationSeconds: 3}
 	slow.Loads = append(slow.Loads,
 		Load{Of: emptyStore, Clients: 1, Names: 1, P50: 100}, Load{Of: emptyStore, Clients: 16, Names: 1, Rate: 2},
 		Load{Of: fullStore, Clients: 1, Names: 1, P50: 111}, Load{Of: fullStore, Clients: 16, Names: 1, Rate: 1.7})

@@ -34,7 +34,7 @@ type plane struct {
 	replicas []*local.Replica
 	shards   []*process.Process // controllers, in place of the operator's own
 	// pprof addresses of the controllers and of the first replica.
-	controllers, endpoint string
+	controllers, server string
 }
 
 // usage is what was used since a moment.
@@ -57,12 +57,12 @@ func startPlane(ctx context.Context) (*plane, func(), error) {
 	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {
 		return nil, nil, err
 	}
-	controllers, endpoint := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
+	controllers, server := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	l, stop, err := local.StartForTestWithReplicas(ctx, "--pprof-listen", controllers)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &plane{local: l, controllers: controllers, endpoint: endpoint}
+	p := &plane{local: l, controllers: controllers, server: server}
 	if err := p.connect(ctx); err != nil {
 		stop()
 		return nil, nil, err
@@ -91,7 +91,7 @@ func (p *plane) startReplicas(ctx context.Context, count int) error {
 	for len(p.replicas) < count {
 		var args []string
 		if len(p.replicas) == 0 {
-			args = []string{"--pprof-listen", p.endpoint}
+			args = []string{"--pprof-listen", p.server}
 		}
 		r, err := p.local.StartReplica(ctx, args...)
 		if err != nil {

@@ -29,7 +29,7 @@ type Scale struct {
 	StartSeconds float64 `json:"startToReadySeconds"`
 	// Memory on the heap for each stored order, in bytes.
 	ControllerBytes float64 `json:"controllerBytesPerOrder"`
-	EndpointBytes   float64 `json:"endpointBytesPerOrder"`
+	ServerBytes     float64 `json:"serverBytesPerOrder"`
 	// Revoked certificates in the shard into which one more was revoked, and the time until its CRL, fetched over HTTP,
 	// listed it.
 	Revoked           int     `json:"revokedInShard"`
@@ -64,12 +64,12 @@ func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io
 	if err != nil {
 		return nil, err
 	}
-	heap := func() (controllers, endpoint float64, err error) {
+	heap := func() (controllers, server float64, err error) {
 		controllers, err1 := heapOf(ctx, p.controllers)
-		endpoint, err2 := heapOf(ctx, p.endpoint)
-		return controllers, endpoint, errors.Join(err1, err2)
+		server, err2 := heapOf(ctx, p.server)
+		return controllers, server, errors.Join(err1, err2)
 	}
-	controllersBefore, endpointBefore, err := heap()
+	controllersBefore, serverBefore, err := heap()
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +96,8 @@ func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io
 	}
 	s.RevocationSeconds = took.Seconds()
 	// By now, what only the start took is given back.
-	controllers, endpoint, err := heap()
-	s.ControllerBytes, s.EndpointBytes = (controllers-controllersBefore)/float64(orders), (endpoint-endpointBefore)/float64(orders)
+	controllers, server, err := heap()
+	s.ControllerBytes, s.ServerBytes = (controllers-controllersBefore)/float64(orders), (server-serverBefore)/float64(orders)
 	return s, err
 }
 

@@ -52,7 +52,7 @@ func newWorker(ctx context.Context, world *inprocess.World) (*worker, error) {
 		return nil, err
 	}
 	w.Operator = operator
-	for _, half := range []*inprocess.Half{operator.Controllers, operator.Endpoint} {
+	for _, half := range []*inprocess.Half{operator.Controllers, operator.Server} {
 		half.Intercept(w.injector.Intercept(half.Name)) //nolint:bodyclose // there is no response yet
 	}
 	if w.unwatch, err = w.history.Observe(ctx, world.Admin, operator.Namespace); err != nil {
@@ -75,8 +75,8 @@ func (w *worker) crash(half string) {
 	w.crashes.Add(1)
 	defer w.crashes.Done()
 	h := w.Controllers
-	if half == w.Endpoint.Name {
-		h = w.Endpoint
+	if half == w.Server.Name {
+		h = w.Server
 	}
 	if err := h.Restart(); err != nil {
 		w.history.Gap(err.Error())
@@ -347,7 +347,7 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 				}
 			}
 			// Who starts again, and then learns late of what it wrote before.
-			for _, half := range []string{w.Controllers.Name, w.Endpoint.Name} {
+			for _, half := range []string{w.Controllers.Name, w.Server.Name} {
 				jobs = append(jobs, job{script: s, at: point, mode: inject.CrashAfter, lagging: half})
 			}
 		}

@@ -102,7 +102,7 @@ var _ = Describe("A request that two servers could understand differently", func
 			direct, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", acmeca.Ports().HTTPS), &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
 			Expect(err).NotTo(HaveOccurred())
 			statuses := ask(direct, request)
-			AddReportEntry(what, fmt.Sprint("endpoint: ", statuses))
+			AddReportEntry(what, fmt.Sprint("ACME server: ", statuses))
 			Expect(len(statuses)).To(BeNumerically("<=", 2), "more answers than requests")
 			for _, status := range statuses {
 				Expect(status).To(Or(BeNumerically("<", 500), Equal(http.StatusNotImplemented)))

@@ -45,12 +45,12 @@ func waitForIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer) {
 		g.Expect(meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady)).To(BeTrue())
 		g.Expect(issuer.Status.ObservedGeneration).To(Equal(issuer.Generation))
 	}, "30s", "20ms").Should(Succeed())
-	waitForEndpoint(ctx, issuer.Namespace)
+	waitForServer(ctx, issuer.Namespace)
 }
 
-// waitForEndpoint waits until the ACME server has seen all that was written to issuers so far: changes reach it in their order,
+// waitForServer waits until the ACME server has seen all that was written to issuers so far: changes reach it in their order,
 // so that it has when it knows an issuer that is made now.
-func waitForEndpoint(ctx SpecContext, namespace string) {
+func waitForServer(ctx SpecContext, namespace string) {
 	GinkgoHelper()
 	marker := &v1alpha1.AcmeIssuer{Spec: v1alpha1.AcmeIssuerSpec{
 		CA: v1alpha1.CertificateAuthority{SecretRef: &v1alpha1.ObjectRef{Name: "none"}},

@@ -119,7 +119,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 				g.Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
 				g.Expect(issuer.Status.IssuingCertificate.Subject).To(Equal("CN=" + by))
 			}, "30s", "50ms").Should(Succeed())
-			waitForEndpoint(ctx, issuer.Namespace)
+			waitForServer(ctx, issuer.Namespace)
 		}
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})

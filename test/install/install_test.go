@@ -132,14 +132,14 @@ func renamedInstallation() {
 	It("keeps the ACME server within bounds by the admission policy", func(ctx SpecContext) {
 		config, err := plane.ServiceAccountConfig(ctx, i.namespace, i.serviceAccount("server"))
 		Expect(err).NotTo(HaveOccurred())
-		endpoint, err := client.New(config, client.Options{Scheme: person.Scheme()})
+		server, err := client.New(config, client.Options{Scheme: person.Scheme()})
 		Expect(err).NotTo(HaveOccurred())
 		var orders v1alpha1.AcmeOrderList
 		Expect(person.List(ctx, &orders, client.InNamespace(i.namespace))).To(Succeed())
 		Expect(orders.Items).NotTo(BeEmpty())
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["acmeca.dev/mine"]}}`))
 		// A dry run, since the audit log is to show nothing that was refused.
-		err = endpoint.Patch(ctx, &orders.Items[0], patch, client.DryRunAll)
+		err = server.Patch(ctx, &orders.Items[0], patch, client.DryRunAll)
 		Expect(err).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(time.Minute))
 

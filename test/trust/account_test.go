@@ -171,7 +171,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	}
 
 	DescribeTable("can't change its contacts", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": request(ctx), "contact": []string{"mailto:attacker@client.test"}})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"update": request(ctx), "contact": []string{"mailto:attacker@client.test"}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Update }, "UpdateRefused", detail)
 		expectUnharmed(ctx)
 		_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{"mailto:new@client.test"}})
@@ -193,9 +193,9 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		})
 		garbled := *genuine
 		garbled.Payload = jwstest.Encode(GinkgoTB(), map[string]any{"contact": []string{"mailto:attacker@client.test"}})
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": garbled})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"update": garbled})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Update }, "UpdateRefused", "the signature does not verify")
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": genuine})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"update": genuine})).To(Succeed())
 		Eventually(ctx, func() []string { return refresh(ctx, account).Status.Contact }).WithTimeout(patience).Should(ConsistOf("mailto:new@client.test"))
 	}, SpecTimeout(specPatience))
 
@@ -209,7 +209,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		first := update("mailto:first@client.test").DeepCopy()
 		update("mailto:second@client.test")
 		for _, again := range []*v1alpha1.SignedRequest{first, withOtherSignature(first)} {
-			Expect(writeSpec(ctx, endpoint, account, map[string]any{"update": again})).To(Succeed())
+			Expect(writeSpec(ctx, server, account, map[string]any{"update": again})).To(Succeed())
 			expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest {
 				if h := a.Status.Update; h.Digest == again.Digest() {
 					return h
@@ -232,7 +232,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		refresh(ctx, account)
 		for what, request := range map[string]*v1alpha1.SignedRequest{"signed by the first key": change, "signed by the key it has now": again} {
 			By(what)
-			Expect(writeSpec(ctx, endpoint, account, map[string]any{"keyChange": request})).To(Succeed())
+			Expect(writeSpec(ctx, server, account, map[string]any{"keyChange": request})).To(Succeed())
 			expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest {
 				if h := a.Status.KeyChange; h.Digest == request.Digest() {
 					return h
@@ -245,14 +245,14 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	}, SpecTimeout(specPatience))
 
 	It("can't deactivate it without a request of the victim", func(ctx SpecContext) {
-		err := writeSpec(ctx, endpoint, account, map[string]any{"deactivation": map[string]any{}})
+		err := writeSpec(ctx, server, account, map[string]any{"deactivation": map[string]any{}})
 		Expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
 		Expect(err).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 		expectUnharmed(ctx)
 	}, SpecTimeout(specPatience))
 
 	DescribeTable("can't deactivate it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Deactivation }, "DeactivationRefused", detail)
 		expectUnharmed(ctx)
 		Expect(victim.DeactivateReg(ctx)).To(Succeed())
@@ -281,7 +281,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 
 	It("leaves a person the right to deactivate it, whatever it wrote there", func(ctx SpecContext) {
 		forged := attacker.signedAs(attacker.Key, acme.AccountPath(account.Name), map[string]any{"status": "deactivated"})
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: forged}})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: forged}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Deactivation }, "DeactivationRefused", "is not signed by account")
 		Expect(writeSpec(ctx, person, account, map[string]any{"deactivation": map[string]any{"request": nil}})).To(Succeed())
 		Eventually(ctx, func() acme.State { return refresh(ctx, account).Status.State }).WithTimeout(patience).Should(Equal(acme.StateRevoked))
@@ -290,7 +290,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	DescribeTable("can't give it another key", func(ctx SpecContext, request func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest, detail string) {
 		key := newKey()
 		forged := request(ctx, key)
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"keyChange": forged})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"keyChange": forged})).To(Succeed())
 
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.KeyChange }, "KeyChangeRefused", detail)
 		expectUnharmed(ctx)
@@ -337,11 +337,11 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		order := victim.readyOrder(ctx, newName())
 		stolen := csr(thief, order.Spec.Identifiers[0].Value)
 		forged := victim.signedAs(old, acme.FinalizePath(order.Name), csrPayload(stolen))
-		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, forged))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(stolen, forged))).To(Succeed())
 		expectFailed(ctx, victim, order, "the signature does not verify")
 
 		back := victim.signedAs(old, acme.KeyChangePath, innerKeyChange(victim, old, victim.Key))
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"keyChange": back})).To(Succeed())
+		Expect(writeSpec(ctx, server, account, map[string]any{"keyChange": back})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest {
 			if h := a.Status.KeyChange; h.Digest == back.Digest() {
 				return h
@@ -360,13 +360,13 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		})
 
 		It("can't deactivate its authorization without a request of the victim", func(ctx SpecContext) {
-			Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"deactivation": map[string]any{}})).
+			Expect(writeSpec(ctx, server, authorization, map[string]any{"deactivation": map[string]any{}})).
 				To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 			victim.finalize(ctx, order)
 		}, SpecTimeout(specPatience))
 
 		DescribeTable("can't deactivate its authorization", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-			Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
+			Expect(writeSpec(ctx, server, authorization, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
 			expectShown(ctx, "acmeauthorization", authorization, "DeactivationRefused", detail)
 			Expect(refresh(ctx, authorization).Status.State).To(Equal(acme.StateValid))
 			victim.finalize(ctx, order)
@@ -394,11 +394,11 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 			"issuerRef": map[string]any{"name": "nobody"},
 			"jwk":       string(jwstest.JWK(GinkgoTB(), attacker.Key)),
 		} {
-			Expect(writeSpec(ctx, endpoint, account, map[string]any{member: value})).To(MatchError(ContainSubstring(member + " is immutable")))
+			Expect(writeSpec(ctx, server, account, map[string]any{member: value})).To(MatchError(ContainSubstring(member + " is immutable")))
 		}
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"registration": attacker.account(ctx).Spec.Registration})).
+		Expect(writeSpec(ctx, server, account, map[string]any{"registration": attacker.account(ctx).Spec.Registration})).
 			To(MatchError(ContainSubstring("registration is immutable")))
-		Expect(writeSpec(ctx, endpoint, account, map[string]any{"keyClaimFor": attacker.account(ctx).Name})).
+		Expect(writeSpec(ctx, server, account, map[string]any{"keyClaimFor": attacker.account(ctx).Name})).
 			To(MatchError(ContainSubstring("keyClaimFor is immutable")))
 		expectUnharmed(ctx)
 	}, SpecTimeout(specPatience))

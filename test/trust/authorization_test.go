@@ -62,7 +62,7 @@ var _ = Describe("A captured ACME server, with a victim's authorization that is 
 	})
 
 	DescribeTable("can't accept a challenge for the victim", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-		Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, request(ctx)))).To(Succeed())
+		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, request(ctx)))).To(Succeed())
 
 		expectRefusedResponse(ctx, authorization, detail)
 		expectFailed(ctx, victim, order, detail)
@@ -88,16 +88,16 @@ var _ = Describe("A captured ACME server, with a victim's authorization that is 
 
 	It("can't answer another challenge than the one that the victim accepted", func(ctx SpecContext) {
 		genuine := victim.withheld(func() error { _, err := victim.Accept(ctx, challenge); return err })
-		Expect(writeSpec(ctx, endpoint, authorization, response(acme.DNS01, genuine))).To(Succeed())
+		Expect(writeSpec(ctx, server, authorization, response(acme.DNS01, genuine))).To(Succeed())
 		expectRefusedResponse(ctx, authorization, "the request was signed for another URL")
 	}, SpecTimeout(specPatience))
 
 	It("can't put the attacker's account in place of the victim's, nor another token in place of its own", func(ctx SpecContext) {
-		Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"accountRef": map[string]any{"name": attacker.account(ctx).Name}})).
+		Expect(writeSpec(ctx, server, authorization, map[string]any{"accountRef": map[string]any{"name": attacker.account(ctx).Name}})).
 			To(MatchError(ContainSubstring("accountRef is immutable")))
-		Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"challenges": []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-chosen-by-the-attacker"}}})).
+		Expect(writeSpec(ctx, server, authorization, map[string]any{"challenges": []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-chosen-by-the-attacker"}}})).
 			To(MatchError(ContainSubstring("challenges are immutable")))
-		Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"identifier": map[string]any{"value": newName()}})).
+		Expect(writeSpec(ctx, server, authorization, map[string]any{"identifier": map[string]any{"value": newName()}})).
 			To(MatchError(ContainSubstring("identifier is immutable")))
 		_, err := victim.Accept(ctx, challenge)
 		Expect(err).NotTo(HaveOccurred())
@@ -145,7 +145,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		plant(ctx, order.AcmeOrder)
 		order.client = clientOrder(order.Name)
 		stolen := csr(thief, name)
-		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
 
 		Consistently(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(2 * time.Second).Should(Equal(acme.StatePending))
 		Expect(order.Status.Certificate).To(BeEmpty())
@@ -154,7 +154,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 
 	It("can't have a name validated that answers otherwise", func(ctx SpecContext) {
 		authorization := plantAuthorization(ctx, issuerName, account, name, false)
-		Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 		// Five attempts, since 404 may mean that it isn't there yet.
 		Eventually(ctx, func() acme.State { return refresh(ctx, authorization).Status.State }).WithTimeout(2 * patience).Should(Equal(acme.StateInvalid))
 		expectShown(ctx, "acmeauthorization", authorization, "answered with HTTP status 404")
@@ -164,7 +164,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		victim := newParty(ctx)
 		authorization := plantAuthorization(ctx, issuerName, account, name, false)
 		victim.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
-		Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 		Eventually(ctx, func() acme.State { return refresh(ctx, authorization).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
 		expectShown(ctx, "acmeauthorization", authorization, "answered with something other than the key authorization")
 	}, SpecTimeout(specPatience))
@@ -172,7 +172,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 	It("can't have a wildcard validated by http-01", func(ctx SpecContext) {
 		authorization := plantAuthorization(ctx, issuerName, account, name, true)
 		attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
-		Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 		expectRefusedResponse(ctx, authorization, "http-01")
 	}, SpecTimeout(specPatience))
 
@@ -207,14 +207,14 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		It("can't have a name validated by a challenge that the issuer doesn't offer", func(ctx SpecContext) {
 			authorization := plantAuthorization(ctx, strict, account, name, false)
 			attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
-			Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+			Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 			expectRefusedResponse(ctx, authorization, "http-01")
 		}, SpecTimeout(specPatience))
 
 		It("can't have a name looked at that the issuer's policy denies", func(ctx SpecContext) {
 			authorization := plantAuthorization(ctx, strict, account, "www.denied.test", false)
 			attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
-			Expect(writeSpec(ctx, endpoint, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+			Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 			expectRefusedResponse(ctx, authorization, "is denied by this issuer's policy")
 		}, SpecTimeout(specPatience))
 

@@ -65,7 +65,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 	})
 
 	DescribeTable("gets no certificate for the attacker's CSR", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, request(ctx)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(stolen, request(ctx)))).To(Succeed())
 
 		expectFailed(ctx, victim, order, detail)
 		expectShown(ctx, "acmeorder", order, "FinalizationRefused", detail)
@@ -99,8 +99,8 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		certificate := victim.finalize(ctx, order)
 
 		forged := finalization(stolen, attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen)))
-		Expect(writeSpec(ctx, endpoint, order, forged)).To(MatchError(ContainSubstring("csr is set once")))
-		Expect(writeSpec(ctx, endpoint, order, map[string]any{"csr": nil, "finalization": nil})).To(MatchError(ContainSubstring("csr is set once")))
+		Expect(writeSpec(ctx, server, order, forged)).To(MatchError(ContainSubstring("csr is set once")))
+		Expect(writeSpec(ctx, server, order, map[string]any{"csr": nil, "finalization": nil})).To(MatchError(ContainSubstring("csr is set once")))
 
 		refresh(ctx, order.AcmeOrder)
 		Expect(order.Status.State).To(Equal(acme.StateValid))
@@ -116,7 +116,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		plant(ctx, planted.AcmeOrder)
 		planted.client = clientOrder(planted.Name)
 		request := attacker.signedAs(attacker.Key, acme.FinalizePath(planted.Name), csrPayload(stolen))
-		Expect(writeSpec(ctx, endpoint, planted, finalization(stolen, request))).To(Succeed())
+		Expect(writeSpec(ctx, server, planted, finalization(stolen, request))).To(Succeed())
 
 		expectFailed(ctx, victim, planted, "the request is not signed by account")
 		victim.finalize(ctx, order)
@@ -132,7 +132,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 
 		expectFailed(ctx, attacker, planted, "the authorization belongs to another account")
 		genuine := attacker.finalizes(ctx, planted, stolen)
-		Expect(writeSpec(ctx, endpoint, planted, finalization(stolen, genuine))).To(Succeed())
+		Expect(writeSpec(ctx, server, planted, finalization(stolen, genuine))).To(Succeed())
 		Consistently(ctx, func() string { return refresh(ctx, planted.AcmeOrder).Status.Certificate }).Should(BeEmpty())
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
@@ -163,7 +163,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 	It("can't have another CSR name certified than those that were ordered", func(ctx SpecContext) {
 		own := attacker.readyOrder(ctx, newName())
 		both := csr(thief, own.Spec.Identifiers[0].Value, name)
-		Expect(writeSpec(ctx, endpoint, own, finalization(both, attacker.finalizes(ctx, own, both)))).To(Succeed())
+		Expect(writeSpec(ctx, server, own, finalization(both, attacker.finalizes(ctx, own, both)))).To(Succeed())
 
 		expectFailed(ctx, attacker, own, name)
 		Expect(own.Status.Problem.Type).To(Equal(acme.BadCSR))
@@ -176,7 +176,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 		name := newName()
 		order := attacker.order(ctx, name)
 		stolen := csr(thief, name)
-		Expect(writeSpec(ctx, endpoint, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
 
 		Consistently(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(2 * time.Second).Should(Equal(acme.StatePending))
 		Expect(order.Status.Certificate).To(BeEmpty())
@@ -193,7 +193,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 			f := members["finalization"].(v1alpha1.Finalization)
 			f.Time = metav1.NewTime(f.Time.Add(shift))
 			members["finalization"] = f
-			Expect(writeSpec(ctx, endpoint, order, members)).To(Succeed())
+			Expect(writeSpec(ctx, server, order, members)).To(Succeed())
 			expectFailed(ctx, attacker, order, "the time of the finalize request")
 		}
 	}, SpecTimeout(specPatience))

@@ -41,7 +41,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 	}
 
 	It("can't revoke it without a request of a client", func(ctx SpecContext) {
-		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": map[string]any{"reason": superseded}})).
+		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": map[string]any{"reason": superseded}})).
 			To(MatchError(ContainSubstring("the ACME server may request a revocation only with a client's signed request")))
 		Expect(refresh(ctx, order.AcmeOrder).Status.RevokedAt).To(BeNil())
 		revokedByPerson(ctx)
@@ -49,7 +49,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 
 	DescribeTable("can't revoke it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		forged := request(ctx)
-		Expect(writeSpec(ctx, endpoint, order, revocation(superseded, forged))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, revocation(superseded, forged))).To(Succeed())
 
 		Eventually(ctx, func() *v1alpha1.HandledRequest { return refresh(ctx, order.AcmeOrder).Status.Revocation }).WithTimeout(patience).ShouldNot(BeNil())
 		Expect(order.Status.Revocation.Digest).To(Equal(forged.Digest()))
@@ -86,8 +86,8 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 
 	It("can't take a person's revocation back", func(ctx SpecContext) {
 		revokedByPerson(ctx)
-		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring("spec.revocation is immutable once the certificate is revoked")))
-		Expect(writeSpec(ctx, endpoint, order, map[string]any{"revocation": map[string]any{"reason": 1}})).NotTo(Succeed())
+		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring("spec.revocation is immutable once the certificate is revoked")))
+		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": map[string]any{"reason": 1}})).NotTo(Succeed())
 	}, SpecTimeout(specPatience))
 
 	It("can't take back what a person asked for and isn't carried out yet", func(ctx SpecContext) {
@@ -97,12 +97,12 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		plant(ctx, planted)
 		Expect(writeSpec(ctx, person, planted, map[string]any{"revocation": map[string]any{"reason": superseded}})).To(Succeed())
 		const refused = "the ACME server may not change a person's request"
-		Expect(writeSpec(ctx, endpoint, planted, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring(refused)))
+		Expect(writeSpec(ctx, server, planted, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring(refused)))
 		genuine := victim.withheld(func() error { return victim.RevokeCert(ctx, nil, certificate.Raw, superseded) })
-		Expect(writeSpec(ctx, endpoint, planted, revocation(superseded, genuine))).To(MatchError(ContainSubstring(refused)))
+		Expect(writeSpec(ctx, server, planted, revocation(superseded, genuine))).To(MatchError(ContainSubstring(refused)))
 
 		authorization := plantAuthorization(ctx, "nobody", victim.account(ctx), newName(), false)
 		Expect(writeSpec(ctx, person, authorization, map[string]any{"deactivation": map[string]any{}})).To(Succeed())
-		Expect(writeSpec(ctx, endpoint, authorization, map[string]any{"deactivation": nil})).To(MatchError(ContainSubstring(refused)))
+		Expect(writeSpec(ctx, server, authorization, map[string]any{"deactivation": nil})).To(MatchError(ContainSubstring(refused)))
 	}, SpecTimeout(specPatience))
 })

@@ -56,7 +56,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 	})
 
 	It("may do what it needs and nothing else", func(ctx SpecContext) {
-		Expect(rights(ctx, endpoint)).To(ConsistOf(
+		Expect(rights(ctx, server)).To(ConsistOf(
 			"acmeaccounts [create get list patch watch]",
 			"acmeauthorizations [create get list patch watch]",
 			"acmeorders [create get list patch watch]",
@@ -69,12 +69,12 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx), issuer} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"status": {"state": "valid"}}`))
-			Expect(endpoint.Status().Patch(ctx, object.DeepCopyObject().(client.Object), patch)).To(beForbidden())
-			Expect(endpoint.Status().Update(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
+			Expect(server.Status().Patch(ctx, object.DeepCopyObject().(client.Object), patch)).To(beForbidden())
+			Expect(server.Status().Update(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
 		}
 		// A patch of the object itself leaves the status as it is.
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"status": {"state": "valid", "certificate": "forged"}}`))
-		Expect(endpoint.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(Succeed())
+		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(Succeed())
 		Expect(refresh(ctx, order.AcmeOrder).Status.State).NotTo(Equal(acme.StateValid))
 		Expect(order.Status.Certificate).To(BeEmpty())
 		victim.finalize(ctx, order)
@@ -84,26 +84,26 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		for _, name := range []string{issuerName + "-root", issuerName + "-intermediate", issuerName + "-serial", "acmeca-server-tls"} {
 			key := client.ObjectKey{Namespace: local.Namespace, Name: name}
 			Expect(person.Get(ctx, key, &corev1.Secret{})).To(Succeed())
-			Expect(endpoint.Get(ctx, key, &corev1.Secret{})).To(beForbidden())
+			Expect(server.Get(ctx, key, &corev1.Secret{})).To(beForbidden())
 		}
-		Expect(endpoint.List(ctx, &corev1.SecretList{}, client.InNamespace(local.Namespace))).To(beForbidden())
-		Expect(endpoint.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "mine"}})).To(beForbidden())
+		Expect(server.List(ctx, &corev1.SecretList{}, client.InNamespace(local.Namespace))).To(beForbidden())
+		Expect(server.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "mine"}})).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
 	It("can't change an issuer, nor make one", func(ctx SpecContext) {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
-		Expect(writeSpec(ctx, endpoint, issuer, map[string]any{"suspend": true})).To(beForbidden())
-		Expect(endpoint.Update(ctx, issuer.DeepCopy())).To(beForbidden())
-		Expect(endpoint.Delete(ctx, issuer.DeepCopy())).To(beForbidden())
+		Expect(writeSpec(ctx, server, issuer, map[string]any{"suspend": true})).To(beForbidden())
+		Expect(server.Update(ctx, issuer.DeepCopy())).To(beForbidden())
+		Expect(server.Delete(ctx, issuer.DeepCopy())).To(beForbidden())
 		mine := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "mine"}, Spec: issuer.Spec}
-		Expect(endpoint.Create(ctx, mine)).To(beForbidden())
+		Expect(server.Create(ctx, mine)).To(beForbidden())
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
 	It("can't delete anything", func(ctx SpecContext) {
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx)} {
-			Expect(endpoint.Delete(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
-			Expect(endpoint.DeleteAllOf(ctx, object.DeepCopyObject().(client.Object), client.InNamespace(local.Namespace))).To(beForbidden())
+			Expect(server.Delete(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
+			Expect(server.DeleteAllOf(ctx, object.DeepCopyObject().(client.Object), client.InNamespace(local.Namespace))).To(beForbidden())
 		}
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
@@ -111,7 +111,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 	DescribeTable("can't decide over the life of an object", func(ctx SpecContext, metadata string) {
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx)} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": `+metadata+`}`))
-			err := endpoint.Patch(ctx, object.DeepCopyObject().(client.Object), patch)
+			err := server.Patch(ctx, object.DeepCopyObject().(client.Object), patch)
 			Expect(err).To(MatchError(ContainSubstring("the ACME server may not set")), "%T", object)
 		}
 		victim.finalize(ctx, order)
@@ -124,7 +124,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 	It("can't take the finalizer from an order", func(ctx SpecContext) {
 		Expect(order.Finalizers).To(ConsistOf(v1alpha1.RevocationFinalizer))
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`))
-		Expect(endpoint.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
+		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(specPatience))
 
 	It("can't make objects that end themselves, or can't be ended", func(ctx SpecContext) {
@@ -135,13 +135,13 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 			APIVersion: "v1", Kind: "ConfigMap", Name: "mine", UID: "a",
 		}}}
 		for _, object := range []client.Object{withFinalizer, withOwner} {
-			Expect(endpoint.Create(ctx, object)).To(MatchError(ContainSubstring("the ACME server may not set")))
+			Expect(server.Create(ctx, object)).To(MatchError(ContainSubstring("the ACME server may not set")))
 		}
 		ended := accountFor(newKey())
 		ended.Namespace = local.Namespace
 		ended.Spec.Registration = sign(victim.Key, jwk(victim.Key), acme.NewAccountPath, struct{}{})
 		ended.Spec.Deactivation = &v1alpha1.Deactivation{}
-		Expect(endpoint.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
+		Expect(server.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 	}, SpecTimeout(specPatience))
 
 	It("can't change what was ordered", func(ctx SpecContext) {
@@ -154,7 +154,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 			"profile":        "another",
 			"notAfter":       "2099-01-01T00:00:00Z",
 		} {
-			Expect(writeSpec(ctx, endpoint, order, map[string]any{member: value})).To(MatchError(ContainSubstring("immutable")), member)
+			Expect(writeSpec(ctx, server, order, map[string]any{member: value})).To(MatchError(ContainSubstring("immutable")), member)
 		}
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))

@@ -45,7 +45,7 @@ var (
 	acmeca *local.Local
 	// person has every right, as who looks after the cluster has; ACME server and controller have those of their
 	// ServiceAccounts.
-	person, endpoint, controller client.Client
+	person, server, controller client.Client
 	responder                    *http01.Responder
 	kubectlPath                  string
 
@@ -69,7 +69,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Expect(err).NotTo(HaveOccurred())
 		return c
 	}
-	endpoint, controller = serviceAccount("acmeca-server"), serviceAccount("acmeca-controller")
+	server, controller = serviceAccount("acmeca-server"), serviceAccount("acmeca-controller")
 })
 
 // Whatever was tried, the thief has no certificate.
@@ -125,7 +125,7 @@ func plant(ctx context.Context, object client.Object) {
 	if object.GetName() == "" {
 		object.SetName(fmt.Sprintf("planted-%d", time.Now().UnixNano()))
 	}
-	Expect(endpoint.Create(ctx, object)).To(Succeed())
+	Expect(server.Create(ctx, object)).To(Succeed())
 }
 
 // refresh reads an object again.

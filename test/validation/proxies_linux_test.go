@@ -21,21 +21,21 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// endpointName is the ACME server's inside the cluster, which the documented proxy verifies.
-const endpointName = "acmeca.acmeca-system.svc"
+// serverName is the ACME server's inside the cluster, which the documented proxy verifies.
+const serverName = "acmeca.acmeca-system.svc"
 
-// giveEndpointItsName has the ACME server's certificate show that name too.
-func giveEndpointItsName(ctx context.Context) {
+// nameServerInCluster has the ACME server's certificate show that name too.
+func nameServerInCluster(ctx context.Context) {
 	GinkgoHelper()
 	i := issuer{&v1alpha1.AcmeIssuer{}}
 	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, i.AcmeIssuer)).To(Succeed())
 	i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
-		spec.ExternalURLs = []string{acmeca.BaseURL(), "https://" + endpointName}
+		spec.ExternalURLs = []string{acmeca.BaseURL(), "https://" + serverName}
 	})
 }
 
 // documentedProxy is the nginx configuration of the guide, for a proxy at that address, with what is another's in a test.
-func documentedProxy(p *pki, address, port, endpoint string) string {
+func documentedProxy(p *pki, address, port, server string) string {
 	GinkgoHelper()
 	root, err := project.Root()
 	Expect(err).NotTo(HaveOccurred())
@@ -52,7 +52,7 @@ func documentedProxy(p *pki, address, port, endpoint string) string {
 		{"/etc/nginx/acme.crt", filepath.Join(files, "tls.crt")},
 		{"/etc/nginx/acme.key", filepath.Join(files, "tls.key")},
 		{"/etc/nginx/acmeca.crt", acmeca.CAFile()},
-		{"proxy_pass https://acmeca.acmeca-system.svc;", "proxy_pass https://" + endpoint + ";"},
+		{"proxy_pass https://acmeca.acmeca-system.svc;", "proxy_pass https://" + server + ";"},
 	} {
 		Expect(strings.Count(config, change[0])).To(Equal(1), "the guide's configuration has no %q", change[0])
 		config = strings.Replace(config, change[0], change[1], 1)
@@ -61,15 +61,15 @@ func documentedProxy(p *pki, address, port, endpoint string) string {
 }
 
 // startProxy runs the documented proxy in a namespace. Clients reach it at one of its addresses, and it reaches the
-// endpoint through a link to the host.
+// ACME server through a link to the host.
 func startProxy(p *pki, in *namespace, address, host string) (base string) {
 	GinkgoHelper()
 	const port = "8443"
-	_, endpointPort, err := net.SplitHostPort(strings.TrimPrefix(acmeca.BaseURL(), "https://"))
+	_, serverPort, err := net.SplitHostPort(strings.TrimPrefix(acmeca.BaseURL(), "https://"))
 	Expect(err).NotTo(HaveOccurred())
-	endpoint := net.JoinHostPort(host, endpointPort)
-	relay(endpoint, strings.TrimPrefix(acmeca.BaseURL(), "https://"))
-	startNginx(documentedProxy(p, address, port, endpoint), func() (conn net.Conn, err error) {
+	server := net.JoinHostPort(host, serverPort)
+	relay(server, strings.TrimPrefix(acmeca.BaseURL(), "https://"))
+	startNginx(documentedProxy(p, address, port, server), func() (conn net.Conn, err error) {
 		in.do(func() { conn, err = net.DialTimeout("tcp", net.JoinHostPort(address, port), time.Second) })
 		return conn, err
 	}, in.command()...)
@@ -130,7 +130,7 @@ var _ = Describe("A proxy", func() {
 	}
 
 	It("forwards requests, and the controller validates directly (public proxy)", func(ctx SpecContext) {
-		giveEndpointItsName(ctx)
+		nameServerInCluster(ctx)
 		p, proxy, clients := newPKI(), newNamespace(ctx, "proxy"), newNamespace(ctx, "clients")
 		_, host := proxy.link(ctx, nil)
 		front, _ := proxy.link(ctx, clients)
@@ -158,7 +158,7 @@ var _ = Describe("A proxy", func() {
 	}, SpecTimeout(2*time.Minute))
 
 	It("has a validator beside it where the controller can't reach the clients (private proxy)", func(ctx SpecContext) {
-		giveEndpointItsName(ctx)
+		nameServerInCluster(ctx)
 		p, proxy, clients := newPKI(), newNamespace(ctx, "gate"), newNamespace(ctx, "inside")
 		validator, host := proxy.link(ctx, nil)
 		front, address := proxy.link(ctx, clients)

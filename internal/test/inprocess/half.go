@@ -115,9 +115,9 @@ func (o *Operator) newControllers() *Half {
 	}}
 }
 
-func (o *Operator) newEndpoint() *Half {
+func (o *Operator) newServer() *Half {
 	down := func() { o.handler.Store(nil) }
-	return &Half{Name: "endpoint", config: o.world.endpoint, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
+	return &Half{Name: "server", config: o.world.server, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
 		options := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
 		mgr, err := newManager(c, o.world, options, client.Options{}, o.Namespace, o.log)
 		if err != nil {

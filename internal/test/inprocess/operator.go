@@ -23,7 +23,7 @@ import (
 type Operator struct {
 	Namespace             string
 	Clock                 *Clock
-	Controllers, Endpoint *Half
+	Controllers, Server *Half
 
 	world   *World
 	server  *httptest.Server
@@ -54,7 +54,7 @@ func (w *World) NewOperator(ctx context.Context, options Options) (*Operator, er
 		o.Clock = &Clock{}
 	}
 	o.server = httptest.NewTLSServer(http.HandlerFunc(o.serve))
-	o.Controllers, o.Endpoint = o.newControllers(), o.newEndpoint()
+	o.Controllers, o.Server = o.newControllers(), o.newServer()
 	issuer := &v1alpha1.AcmeIssuer{Spec: w.issuer(o.server.URL)}
 	issuer.Namespace, issuer.Name = o.issuerKey().Namespace, o.issuerKey().Name
 	if options.Edit != nil {
@@ -62,7 +62,7 @@ func (w *World) NewOperator(ctx context.Context, options Options) (*Operator, er
 	}
 	err := w.Admin.Create(ctx, issuer)
 	if err == nil {
-		err = errors.Join(o.Controllers.Start(), o.Endpoint.Start())
+		err = errors.Join(o.Controllers.Start(), o.Server.Start())
 	}
 	if err == nil {
 		err = o.Await(ctx, "the issuer's readiness", func(ctx context.Context) (bool, error) {
@@ -98,7 +98,7 @@ func (o *Operator) serve(w http.ResponseWriter, r *http.Request) {
 
 // Stop ends both halves, and the server in front of them.
 func (o *Operator) Stop() {
-	o.Endpoint.Kill()
+	o.Server.Kill()
 	o.Controllers.Kill()
 	o.server.CloseClientConnections()
 	o.server.Close()

@@ -26,7 +26,7 @@ type World struct {
 	Scheme    *runtime.Scheme
 	Responder *acmeclient.Responder
 
-	controllers, endpoint *rest.Config
+	controllers, server *rest.Config
 	ports                 local.Ports
 	stops                 []func()
 }
@@ -67,7 +67,7 @@ func (w *World) start(ctx context.Context) error {
 	if w.controllers, err = w.Plane.ServiceAccountConfig(ctx, operatorNamespace, "acmeca-controller"); err != nil {
 		return err
 	}
-	if w.endpoint, err = w.Plane.ServiceAccountConfig(ctx, operatorNamespace, "acmeca-server"); err != nil {
+	if w.server, err = w.Plane.ServiceAccountConfig(ctx, operatorNamespace, "acmeca-server"); err != nil {
 		return err
 	}
 	if w.ports, err = local.FreePorts(); err != nil {
