@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Client is an account that asks for certificates one after the other. It isn't for several goroutines at once.
+// Client is an ACME account that requests certificates one after the other. A Client is not safe for concurrent use.
 type Client struct {
-	// HTTP is the way to the server.
+	// HTTP sends the requests to the server.
 	HTTP *http.Client
-	// Directory of the server.
+	// Directory is the server's directory.
 	Directory Directory
-	// Poll is the wait before a second look at what isn't finished; it doubles with each.
+	// Poll is the delay before an unfinished resource is polled again. Poll doubles with each attempt.
 	Poll time.Duration
-	// Persist has what the server can't do just now tried again until the context ends, as a client does that runs from a
-	// timer: what can't be reached, answers 5xx or 429.
+	// Persist makes the client retry until the context ends, as a client that runs from a timer does. The client
+	// retries after connection failures, 5xx and 429.
 	Persist bool
-	// Requests that were sent.
+	// Requests counts the requests that were sent.
 	Requests int
 
 	identity
@@ -33,14 +33,14 @@ type Client struct {
 	responder *Responder
 }
 
-// identity is a key and what is made of it.
+// identity is an account key and the values derived from the key.
 type identity struct {
 	key   *ecdsa.PrivateKey
 	jwk   json.RawMessage
 	thumb string
 }
 
-// Directory is RFC 8555 section 7.1.1's.
+// Directory is the directory object of RFC 8555 section 7.1.1.
 type Directory struct {
 	NewNonce, NewAccount, NewOrder, RevokeCert, KeyChange string
 }
@@ -61,18 +61,18 @@ func newIdentity() (identity, error) {
 	return identity{key, json.RawMessage(jwk), base64url.EncodeToString(sum[:])}, nil
 }
 
-// New registers an account.
+// New registers an account and returns its client.
 func New(ctx context.Context, h *http.Client, directoryURL string, r *Responder, poll time.Duration) (*Client, error) {
 	c := &Client{HTTP: h, responder: r, Poll: poll}
 	return c, c.Register(ctx, directoryURL)
 }
 
-// NewPersistent is a client that persists, and hasn't registered yet.
+// NewPersistent returns a client that persists and has no account yet.
 func NewPersistent(h *http.Client, r *Responder, poll time.Duration) *Client {
 	return &Client{HTTP: h, responder: r, Poll: poll, Persist: true}
 }
 
-// Register makes an account with a key of its own.
+// Register creates an account with a new key.
 func (c *Client) Register(ctx context.Context, directoryURL string) error {
 	var err error
 	if c.identity, err = newIdentity(); err != nil {
@@ -96,10 +96,10 @@ func (c *Client) Register(ctx context.Context, directoryURL string) error {
 	return nil
 }
 
-// URL of the account.
+// URL returns the URL of the account.
 func (c *Client) URL() string { return c.kid }
 
-// Thumbprint of the account's key.
+// Thumbprint returns the thumbprint of the account's key (RFC 7638).
 func (c *Client) Thumbprint() string { return c.thumb }
 
 // Update changes the account.
@@ -108,8 +108,8 @@ func (c *Client) Update(ctx context.Context, payload map[string]any) error {
 	return err
 }
 
-// ChangeKey gives the account a new key (RFC 8555 section 7.3.5). Where an answer was lost, the server may have the new key
-// already, and then knows the old one no more; so a refusal is tried with the new key.
+// ChangeKey replaces the account's key (RFC 8555 section 7.3.5). If an answer was lost, the server may already know
+// the new key and refuse the old one. So ChangeKey retries a refused request with the new key.
 func (c *Client) ChangeKey(ctx context.Context) error {
 	next, err := newIdentity()
 	if err != nil {

@@ -1,3 +1,3 @@
-// Package acmeclient is a plain ACME client for tests and measurements: an account that orders, proves by http-01,
-// finalizes and downloads, and does no more work than a client has to, so that the server is what is seen.
+// Package acmeclient is a plain ACME client for tests and measurements: an account that orders, proves control by
+// http-01, finalizes and downloads. The client does only the necessary work, so that measurements show the server.
 package acmeclient

@@ -15,7 +15,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Order is an order as its client sees it.
+// Order is an order resource (RFC 8555 section 7.1.3).
 type Order struct {
 	URL                           string `json:"-"`
 	Status, Finalize, Certificate string
@@ -23,13 +23,13 @@ type Order struct {
 	Error                         json.RawMessage
 }
 
-// Authorization is an authorization as its client sees it.
+// Authorization is an authorization resource (RFC 8555 section 7.1.4).
 type Authorization struct {
 	Status     string
 	Challenges []Challenge
 }
 
-// errors are why challenges failed.
+// errors lists the errors of failed challenges.
 func (a Authorization) errors() string {
 	var all string
 	for _, challenge := range a.Challenges {
@@ -40,21 +40,22 @@ func (a Authorization) errors() string {
 	return all
 }
 
-// Challenge is a challenge as its client sees it.
+// Challenge is a challenge resource (RFC 8555 section 8).
 type Challenge struct {
 	Type, URL, Token, Status string
 	Error                    json.RawMessage
 }
 
-// ErrInvalid is the end of an order or authorization that can't be valid any more.
+// ErrInvalid reports that an order or authorization became invalid.
 var ErrInvalid = errors.New("it became invalid")
 
-// Issue gets a certificate for names, in DER.
+// Issue returns a new certificate for names, in DER.
 func (c *Client) Issue(ctx context.Context, certificateKey *ecdsa.PrivateKey, names ...string) ([]byte, error) {
 	return c.issue(ctx, "", certificateKey, names)
 }
 
-// Renew gets a certificate for the names of one that it has, and says that it replaces that (RFC 9773 section 5).
+// Renew returns a certificate for the names of an older one. The order says that it replaces the older one (RFC 9773
+// section 5).
 func (c *Client) Renew(ctx context.Context, certificateKey *ecdsa.PrivateKey, der []byte, names ...string) ([]byte, error) {
 	old, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -77,7 +78,7 @@ func (c *Client) issue(ctx context.Context, replaces string, certificateKey *ecd
 	return c.Download(ctx, o)
 }
 
-// NewOrder asks for a certificate for names.
+// NewOrder creates an order for names.
 func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) {
 	return c.newOrder(ctx, "", names)
 }
@@ -125,7 +126,7 @@ func (c *Client) Prove(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// Finalize sends the CSR of an order that is ready, and waits for the certificate.
+// Finalize sends the CSR of a ready order and waits for the certificate.
 func (c *Client) Finalize(ctx context.Context, o *Order, certificateKey *ecdsa.PrivateKey, names ...string) error {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, certificateKey)
 	if err != nil {
@@ -146,7 +147,7 @@ func (c *Client) Finalize(ctx context.Context, o *Order, certificateKey *ecdsa.P
 	return nil
 }
 
-// Download gets the certificate of an order that is valid, in DER.
+// Download returns the certificate of a valid order, in DER.
 func (c *Client) Download(ctx context.Context, o *Order) ([]byte, error) {
 	text, _, err := c.Post(ctx, o.Certificate, nil)
 	if err != nil {
@@ -159,7 +160,8 @@ func (c *Client) Download(ctx context.Context, o *Order) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// Revoke revokes a certificate. One that is revoked already is what was asked for: the answer before may have been lost.
+// Revoke revokes a certificate. A certificate that is already revoked is no error, because an earlier answer may have
+// been lost.
 func (c *Client) Revoke(ctx context.Context, der []byte) error {
 	_, _, err := c.Post(ctx, c.Directory.RevokeCert, map[string]any{"certificate": base64url.EncodeToString(der)})
 	if Is(err, "alreadyRevoked") {
@@ -168,7 +170,8 @@ func (c *Client) Revoke(ctx context.Context, der []byte) error {
 	return err
 }
 
-// Deactivate ends the account. One that is ended already is refused as unauthorized: the answer before may have been lost.
+// Deactivate deactivates the account. An "unauthorized" answer is no error, because an earlier answer may have been
+// lost.
 func (c *Client) Deactivate(ctx context.Context) error {
 	_, _, err := c.Post(ctx, c.kid, map[string]any{"status": "deactivated"})
 	if problem, ok := errors.AsType[*Problem](err); ok && problem.Status == http.StatusUnauthorized {
@@ -177,7 +180,8 @@ func (c *Client) Deactivate(ctx context.Context) error {
 	return err
 }
 
-// respond chooses the http-01 challenge of an authorization, leaves its answer to be fetched, and gives its state.
+// respond accepts the http-01 challenge of an authorization, publishes the key authorization, and returns the
+// authorization's state.
 func (c *Client) respond(ctx context.Context, url string) (state string, err error) {
 	var a Authorization
 	if _, err := c.call(ctx, url, nil, &a); err != nil || a.Status == "valid" {
@@ -193,10 +197,10 @@ func (c *Client) respond(ctx context.Context, url string) (state string, err err
 	return "", errors.New("no http-01 challenge is offered")
 }
 
-// Answer has the responder answer an http-01 challenge rightly from now on.
+// Answer makes the responder serve the correct key authorization of an http-01 challenge.
 func (c *Client) Answer(token string) { c.responder.set(token, token+"."+c.thumb) }
 
-// until looks again until the state is valid.
+// until polls until the state is valid.
 func (c *Client) until(ctx context.Context, look func() (string, error)) error {
 	wait := c.Poll
 	for {

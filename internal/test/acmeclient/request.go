@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Problem is an answer that is an error.
+// Problem is an error answer with its problem document (RFC 7807).
 type Problem struct {
 	URL    string
 	Status int
 	Type   string `json:"type"`
 	Detail string `json:"detail"`
-	// RetryAfter is what the server asks for.
+	// RetryAfter is the delay that the server asks for.
 	RetryAfter string
 }
 
@@ -55,14 +55,14 @@ func (c *Client) do(ctx context.Context, method, url string, body []byte) ([]byt
 	}
 	if response.StatusCode >= 400 {
 		problem := &Problem{Detail: string(text)}
-		_ = json.Unmarshal(text, problem) // what isn't a problem document is shown as it is
+		_ = json.Unmarshal(text, problem) // other bodies stay as they are
 		problem.URL, problem.Status, problem.RetryAfter = url, response.StatusCode, response.Header.Get("Retry-After")
 		return nil, nil, problem
 	}
 	return text, response.Header, nil
 }
 
-// Post signs with the account, and with the bare key before there is one; a nil payload makes a POST-as-GET.
+// Post signs with the account, or with the bare key before registration. A nil payload makes a POST-as-GET.
 func (c *Client) Post(ctx context.Context, url string, payload any) (body []byte, header http.Header, err error) {
 	err = c.persist(ctx, func() (err error) {
 		body, header, err = c.postOnce(ctx, url, payload)
@@ -102,11 +102,11 @@ func (c *Client) postOnce(ctx context.Context, url string, payload any) ([]byte,
 const (
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = 500 * time.Millisecond
-	// maxBadNonces bounds how often in a row a client believes that only its nonce was bad.
+	// maxBadNonces bounds how often in a row the client retries a badNonce error.
 	maxBadNonces = 50
 )
 
-// persist does a step again while the server can't do it, if the client is one that does.
+// persist retries a step while the server is unavailable, if Persist is set.
 func (c *Client) persist(ctx context.Context, step func() error) error {
 	wait, bad := firstRetry, 0
 	for {
@@ -117,14 +117,14 @@ func (c *Client) persist(ctx context.Context, step func() error) error {
 		problem, answered := errors.AsType[*Problem](err)
 		switch {
 		case Is(err, "badNonce"):
-			c.nonces = c.nonces[max(0, len(c.nonces)-1):] // those before a restart are as bad
+			c.nonces = c.nonces[max(0, len(c.nonces)-1):] // nonces issued before a restart are invalid too
 			if bad++; bad > maxBadNonces {
 				return err
 			}
 			continue
 		case answered && problem.Status < 500 && problem.Status != http.StatusTooManyRequests:
 			return err
-		case !answered && strings.Contains(err.Error(), "x509:"): // no server becomes another one by waiting
+		case !answered && strings.Contains(err.Error(), "x509:"): // retrying does not change the server's certificate
 			return err
 		}
 		select {
@@ -144,7 +144,8 @@ func (c *Client) call(ctx context.Context, url string, payload, into any) (http.
 	return header, json.Unmarshal(body, into)
 }
 
-// Impersonate reads a resource as the account with a URL, whose key the client doesn't have. The error is what it is told.
+// Impersonate reads a resource with the URL of another account, without the key of that account. The error is the
+// server's answer.
 func (c *Client) Impersonate(ctx context.Context, kid string) error {
 	own := c.kid
 	defer func() { c.kid = own }()

@@ -1,9 +1,10 @@
-// Package binaries provides in bin/ the programs of the local control plane, cert-manager's controllers, and the operator's
-// own.
+// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, and the operator's
+// own programs.
 //
-// The control plane's modules and their versions are those of the nested module hack/kubernetes, cert-manager's those of
-// hack/certmanager. They take minutes to build, so they are kept in the user's cache directory for other checkouts too, and
-// linked into bin/. Where KUBEBUILDER_ASSETS is set, what a control plane needs (Default) is used as it is in that directory.
+// The nested module hack/kubernetes names the modules and versions of the control plane, hack/certmanager those of
+// cert-manager. These programs take minutes to build. So they are also kept in the user's cache directory for other
+// checkouts, and linked into bin/. If KUBEBUILDER_ASSETS is set, the programs of a control plane (Default) are used
+// from that directory.
 package binaries
 
 import (
@@ -24,8 +25,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// A program of others: the main package it is built from, the module whose version it has, and the nested module under
-// hack/ that names the version.
+// A program of another project: its main package, the module that sets its version, and the nested module under hack/
+// that names the version.
 type program struct {
 	name, pkg, module, nested string
 }
@@ -46,20 +47,21 @@ var programs = []program{
 	{"cert-manager", "github.com/acmeca/acmeca/hack/certmanager", certManagerModule, "certmanager"},
 }
 
-// own are the programs of this source tree. They are built each time, which is quick when nothing has changed.
+// own maps the programs of this source tree to their packages. They are built each time, which is fast if nothing has
+// changed.
 var own = map[string]string{
 	"acmeca":       "./cmd/acmeca",
 	"kubectl-acme": "./cmd/kubectl-acme",
 	"acmeca-local": "./hack/run",
 }
 
-// Default is what a control plane and its user need.
+// Default lists the programs that a control plane and its user need.
 var Default = []string{"etcd", "kubectl", "kube-apiserver"}
 
-// assetsVariable names a directory with ready-made programs; it is the one that controller-runtime's envtest reads.
+// assetsVariable names a directory with ready-made programs. envtest of controller-runtime reads the same variable.
 const assetsVariable = "KUBEBUILDER_ASSETS"
 
-// Find returns the directory with the control plane's programs, and builds nothing.
+// Find returns the directory with the control plane's programs. Find builds nothing.
 func Find(names ...string) (string, error) {
 	dir := os.Getenv(assetsVariable)
 	if dir == "" {
@@ -77,7 +79,7 @@ func Find(names ...string) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// Path is that of a program in bin/ that is none of the control plane's. It builds nothing.
+// Path returns the path of a program in bin/ that does not belong to the control plane. Path builds nothing.
 func Path(name string) (string, error) {
 	root, err := project.Root()
 	if err != nil {
@@ -90,9 +92,9 @@ func Path(name string) (string, error) {
 	return path, nil
 }
 
-// Ensure builds those of the named programs that are missing in bin/ or are not in the version that the nested module
-// names. It writes to progress what it does, at least every few seconds. What KUBEBUILDER_ASSETS has to
-// have must be there.
+// Ensure builds the named programs that are missing in bin/ or have another version than the nested module names.
+// Ensure reports progress every few seconds. If KUBEBUILDER_ASSETS is set, the control plane's programs must exist
+// there.
 func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 	root, err := project.Root()
 	if err != nil {
@@ -136,10 +138,10 @@ type builder struct {
 	bin      string
 	cache    string
 	progress io.Writer
-	versions map[string]string // of the modules
+	versions map[string]string // by module
 }
 
-// ensure provides programs of others.
+// ensure provides programs of other projects.
 func (b *builder) ensure(wanted []program) error {
 	if len(wanted) == 0 {
 		return nil
@@ -175,7 +177,7 @@ func find(name string) (program, error) {
 	return program{}, fmt.Errorf("unknown program %q", name)
 }
 
-// readVersion asks the nested module's go.mod which version is wanted.
+// readVersion reads the wanted version from the nested module's go.mod.
 func (b *builder) readVersion(p program) error {
 	cmd := exec.CommandContext(b.ctx, "go", "list", "-m", "-f", "{{.Version}}", p.module)
 	cmd.Dir = b.nested(p)
@@ -188,7 +190,7 @@ func (b *builder) readVersion(p program) error {
 	return nil
 }
 
-// nested is the directory of the nested module that a program is built in.
+// nested returns the directory of the nested module that builds a program.
 func (b *builder) nested(p program) string { return filepath.Join(b.root, "hack", p.nested) }
 
 func (b *builder) makeDirectories() error {
@@ -200,12 +202,12 @@ func (b *builder) makeDirectories() error {
 	return errors.Join(os.MkdirAll(b.bin, 0o755), os.MkdirAll(b.cache, 0o755))
 }
 
-// cached is the path of a program in the user's cache.
+// cached returns the path of a program in the user's cache.
 func (b *builder) cached(p program) string {
 	return filepath.Join(b.cache, p.name+"-"+b.versions[p.module]+b.sourceHash(p))
 }
 
-// sourceHash tells apart the builds of a program whose main package is in the nested module itself.
+// sourceHash distinguishes builds of a program whose main package is in the nested module.
 func (b *builder) sourceHash(p program) string {
 	if strings.HasPrefix(p.pkg, p.module) {
 		return ""
@@ -214,15 +216,15 @@ func (b *builder) sourceHash(p program) string {
 	for _, name := range []string{"go.mod", "main.go"} {
 		text, err := os.ReadFile(filepath.Join(b.nested(p), name))
 		if err != nil {
-			return "" // which building it will tell
+			return "" // the build reports the error
 		}
 		hash.Write(text)
 	}
 	return "-" + hex.EncodeToString(hash.Sum(nil)[:6])
 }
 
-// current says whether the file is that program in the wanted version, by what the Go linker wrote into it. In bin/, a
-// program whose main package is in the nested module has to be the very file that is in the cache.
+// current reports whether the file is the program in the wanted version, read from the Go linker's build information.
+// If the program's main package is in the nested module, the file in bin/ must be the same file as in the cache.
 func (b *builder) current(path string, p program) bool {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil || info.Path != p.pkg {
@@ -236,7 +238,7 @@ func (b *builder) current(path string, p program) bool {
 	return err == nil && cacheErr == nil && os.SameFile(file, cached)
 }
 
-// install puts a cached program into bin/, as a hard link where the file system allows one.
+// install puts a cached program into bin/, as a hard link if the file system allows it.
 func (b *builder) install(p program) error {
 	temporary := filepath.Join(b.bin, "."+p.name+".new")
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {

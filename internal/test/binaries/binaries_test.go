@@ -25,7 +25,7 @@ func TestFindUsesTheAssetsVariable(t *testing.T) {
 		t.Errorf("got %v and %q, want the directory as it is", err, &progress)
 	}
 	if err := Ensure(t.Context(), &progress, "kubectl"); err == nil {
-		t.Error("kubectl isn't there")
+		t.Error("kubectl is missing")
 	}
 }
 

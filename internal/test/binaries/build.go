@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// buildAll builds the programs into the cache and installs them into bin/.
+// buildAll builds the programs into the cache and installs them in bin/.
 func (b *builder) buildAll(missing []program) error {
 	if len(missing) == 0 {
 		return nil
@@ -62,7 +62,7 @@ func (b *builder) buildOwn(names []string) error {
 	return nil
 }
 
-// countPackages downloads the modules that the programs need, and counts their packages.
+// countPackages downloads the modules of the programs and counts their packages.
 func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 	packages := map[string]bool{}
 	for _, p := range missing {
@@ -77,10 +77,10 @@ func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 	return len(packages), nil
 }
 
-// build compiles one program into the cache. It appears there under its name only when it is complete.
+// build compiles one program into the cache. The file gets its name only when it is complete.
 func (b *builder) build(p program, r *reporter) error {
 	temporary := fmt.Sprintf("%s.%d", b.cached(p), os.Getpid())
-	defer func() { _ = os.Remove(temporary) }() // what a failed build may leave
+	defer func() { _ = os.Remove(temporary) }() // a failed build may leave a file
 	_, err := b.run(p, r, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", b.linkerFlags(p), "-o", temporary, p.pkg)
 	if err != nil {
 		return err
@@ -88,8 +88,8 @@ func (b *builder) build(p program, r *reporter) error {
 	return os.Rename(temporary, b.cached(p))
 }
 
-// linkerFlags strip debugging tables and, as the programs' own builds do, set the version that they tell: an API server
-// without one takes itself for v0.0.0 and some clients refuse it.
+// linkerFlags strip debugging tables and set the version, as the programs' own builds do. An API server without a
+// version reports v0.0.0, which some clients refuse.
 func (b *builder) linkerFlags(p program) string {
 	version := b.versions[p.module]
 	flags := []string{"-s", "-w"}
@@ -115,8 +115,8 @@ func (b *builder) run(p program, r *reporter, args ...string) ([]byte, error) {
 	return runGo(cmd, b.nested(p), r)
 }
 
-// runGo runs a go command in a directory and returns its output. What it says meanwhile goes to the reporter, and into the
-// error when it fails.
+// runGo runs a go command in a directory and returns its output. Standard error goes to the reporter, and into the
+// error if the command fails.
 func runGo(cmd *exec.Cmd, dir string, r *reporter) ([]byte, error) {
 	cmd.Dir = dir
 	said, writer := io.Pipe()
@@ -132,17 +132,17 @@ func runGo(cmd *exec.Cmd, dir string, r *reporter) ([]byte, error) {
 	return output, nil
 }
 
-// reportEvery is how often a build shows that it is alive.
+// reportEvery is the interval between reports.
 const reportEvery = 5 * time.Second
 
-// A reporter shows how far a build is, every few seconds.
+// A reporter shows the progress of a build every few seconds.
 type reporter struct {
 	out     io.Writer
 	start   time.Time
 	stopped chan struct{}
 
 	mu       sync.Mutex
-	task     string // what is being done
+	task     string // the current task
 	now      string // the package being compiled, or the module being downloaded
 	compiled int
 	expected int
@@ -173,8 +173,8 @@ func (r *reporter) begin(task string) {
 	r.task, r.now = task, ""
 }
 
-// expect tells how many packages the programs consist of. Those that the build cache has are never reported as
-// compiled, so it's an upper bound.
+// expect sets the number of packages of the programs. Packages in the build cache are never reported as compiled, so
+// the number is an upper bound.
 func (r *reporter) expect(packages int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,11 +201,11 @@ func (r *reporter) line(text string) {
 	fmt.Fprintf(r.out, "  %6s  %s\n", time.Since(r.start).Round(time.Second), text)
 }
 
-// keptLines is how many of the last lines of a failed command are shown.
+// keptLines is the number of last lines shown of a failed command.
 const keptLines = 20
 
-// follow reads what the go command says: the name of each package that `go build -v` begins to compile, the modules
-// being downloaded, and errors. It returns the last lines.
+// follow reads the go command's messages: the name of each package that `go build -v` begins to compile, the modules
+// being downloaded, and errors. follow returns the last lines.
 func (r *reporter) follow(said io.Reader) string {
 	var last []string
 	for scanner := bufio.NewScanner(said); scanner.Scan(); {

@@ -23,7 +23,7 @@ func (p *Plane) apiserverArgs() []string {
 	k := p.keys
 	args := []string{
 		"--bind-address=127.0.0.1",
-		// Without it kube-apiserver looks for a default route, which a machine off the network doesn't have.
+		// Without this flag kube-apiserver searches for a default route, and a machine off the network has none.
 		"--advertise-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", p.ports.APIServer),
 		"--tls-cert-file=" + k.apiserver.certFile,
@@ -38,7 +38,7 @@ func (p *Plane) apiserverArgs() []string {
 		"--service-account-key-file=" + k.serviceAccounts,
 		"--service-account-signing-key-file=" + k.serviceAccounts,
 		"--service-cluster-ip-range=10.0.0.0/24",
-		// The Service "kubernetes" can't have an ACME server on loopback, and nothing here routes to Services anyway.
+		// The Service "kubernetes" cannot have an endpoint on loopback, and nothing here routes to Services.
 		"--endpoint-reconciler-type=none",
 		"--profiling=false",
 	}

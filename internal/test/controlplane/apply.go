@@ -21,11 +21,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// fieldOwner is who has applied a manifest, for server-side apply.
+// fieldOwner is the field manager of server-side apply.
 const fieldOwner = client.FieldOwner("acmeca-local")
 
-// ReadManifests reads the objects in YAML files. A directory stands for the .yaml files in it and below it; what is for
-// kustomize alone is left out, and so is a path that doesn't exist.
+// ReadManifests reads the objects in YAML files. A directory stands for the .yaml files below it. Files for kustomize
+// alone and paths that do not exist are skipped.
 func ReadManifests(paths ...string) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	for _, path := range paths {
@@ -54,7 +54,7 @@ func ReadManifests(paths ...string) ([]*unstructured.Unstructured, error) {
 	return objects, nil
 }
 
-// ParseManifests reads the objects in a YAML text of one or more documents.
+// ParseManifests parses the objects in a YAML text of one or more documents.
 func ParseManifests(text []byte) ([]*unstructured.Unstructured, error) {
 	var objects []*unstructured.Unstructured
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
@@ -70,7 +70,7 @@ func ParseManifests(text []byte) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		if string(json) == "null" { // comments alone
+		if string(json) == "null" { // only comments
 			continue
 		}
 		object := &unstructured.Unstructured{}
@@ -83,8 +83,8 @@ func ParseManifests(text []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// Apply applies objects by server-side apply: CustomResourceDefinitions and Namespaces first, and the rest once the
-// definitions are served. It fails on fields that the API server doesn't know.
+// Apply applies objects by server-side apply: CustomResourceDefinitions and Namespaces first, the rest once the
+// definitions are served. Unknown fields are an error.
 func (p *Plane) Apply(ctx context.Context, objects ...*unstructured.Unstructured) error {
 	definitions, others := split(objects)
 	if len(definitions) > 0 {
@@ -110,7 +110,7 @@ func split(objects []*unstructured.Unstructured) (definitions, others []*unstruc
 	return definitions, others
 }
 
-// rank puts what others live in first.
+// rank sorts kinds first that other objects depend on.
 func rank(object *unstructured.Unstructured) int {
 	if object.GetKind() == "Namespace" {
 		return 0
@@ -136,7 +136,7 @@ var definitionKind = schema.GroupVersionKind{
 	Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition",
 }
 
-// waitEstablished waits until the API server serves the kinds that the definitions define.
+// waitEstablished waits until the API server serves the defined kinds.
 func (p *Plane) waitEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
 	c, err := client.New(p.Config(), client.Options{})
 	if err != nil {
@@ -172,7 +172,7 @@ func (p *Plane) established(ctx context.Context, c client.Client, name string) b
 	return false
 }
 
-// served says whether the kind is in the API server's discovery, which lags a little behind the condition.
+// served reports whether discovery lists the kind. Discovery lags a little behind the condition.
 func (p *Plane) served(c client.Client, definition *unstructured.Unstructured) bool {
 	group, _, _ := unstructured.NestedString(definition.Object, "spec", "group")
 	kind, _, _ := unstructured.NestedString(definition.Object, "spec", "names", "kind")

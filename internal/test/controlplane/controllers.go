@@ -7,13 +7,13 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// Controllers of Kubernetes, for StartControllers.
+// These are controllers of Kubernetes for StartControllers.
 const (
 	GarbageCollector    = "garbage-collector-controller"
-	NamespaceController = "namespace-controller" // which ends namespaces
+	NamespaceController = "namespace-controller" // deletes namespaces
 )
 
-// StartControllers has some of Kubernetes' own controllers run beside the API server until stop is called. It needs
+// StartControllers runs controllers of Kubernetes beside the API server until stop is called. The program comes from
 // `make kube-controller-manager`.
 func (p *Plane) StartControllers(controllers ...string) (stop func(), err error) {
 	const name = "kube-controller-manager"

@@ -17,17 +17,18 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// Options say where and how a control plane runs.
+// Options configures a control plane.
 type Options struct {
-	// Dir holds its state: keys, ports, etcd's data and logs. A later start with the same Dir continues from it.
+	// Dir holds the state: keys, ports, etcd's data and logs. A later start with the same Dir continues from this
+	// state.
 	Dir string
-	// AssetsDir holds the programs; "" means those that package binaries finds.
+	// AssetsDir holds the programs. If empty, package binaries finds them.
 	AssetsDir string
-	// UnsafeNoFsync makes etcd faster, and lose its data in a power cut. It is for tests.
+	// UnsafeNoFsync makes etcd faster, but a power cut loses its data. For tests only.
 	UnsafeNoFsync bool
-	// APIServerArgs are added to kube-apiserver's arguments, say to turn its audit log on.
+	// APIServerArgs are additional arguments of kube-apiserver, for example to enable its audit log.
 	APIServerArgs []string
-	// Progress gets a line for each slow step; nil means nowhere.
+	// Progress receives a line for each slow step. May be nil.
 	Progress io.Writer
 }
 
@@ -40,18 +41,18 @@ type Plane struct {
 	etcd      *process.Process
 	apiserver *process.Process
 	stop      sync.Once
-	remove    string // a directory to remove at the end
+	remove    string // directory to remove at the end
 }
 
 const (
-	startTimeout   = 2 * time.Minute  // for each program to be ready; the usual times are 1 s and 4 s
-	apiserverGrace = 15 * time.Second // for kube-apiserver to end its requests
+	startTimeout   = 2 * time.Minute  // for each program to become ready; 1 s and 4 s are usual
+	apiserverGrace = 15 * time.Second // for kube-apiserver to finish its requests
 	etcdGrace      = 10 * time.Second
 	portTries      = 5
 )
 
-// Start starts a control plane and returns when it is ready. It fails when another one runs in the same Dir, and ends
-// what one that died has left running there.
+// Start starts a control plane and returns when the control plane is ready. Start fails if another one runs in the
+// same Dir, and kills processes that a crashed run left there.
 func Start(ctx context.Context, options Options) (*Plane, error) {
 	if options.Progress == nil {
 		options.Progress = io.Discard
@@ -98,7 +99,7 @@ func (p *Plane) start(ctx context.Context) error {
 	return p.startAPIServer(ctx)
 }
 
-// Stop stops kube-apiserver, then etcd. It takes a bounded time, and may be called again.
+// Stop stops kube-apiserver, then etcd, within a bounded time. Stop may be called again.
 func (p *Plane) Stop() {
 	p.stop.Do(func() {
 		if p.apiserver != nil {
@@ -111,18 +112,18 @@ func (p *Plane) Stop() {
 		}
 		p.unlock()
 		if p.remove != "" {
-			_ = os.RemoveAll(p.remove) // a temporary directory; what stays is the system's to clean
+			_ = os.RemoveAll(p.remove) // a temporary directory; errors are ignored
 		}
 	})
 }
 
-// Processes are the programs that must keep running.
+// Processes returns the programs that must keep running.
 func (p *Plane) Processes() []*process.Process { return []*process.Process{p.etcd, p.apiserver} }
 
-// URL is the API server's base URL.
+// URL returns the API server's base URL.
 func (p *Plane) URL() string { return fmt.Sprintf("https://127.0.0.1:%d", p.ports.APIServer) }
 
-// Config is that of a client with every right (group system:masters) and no rate limit of its own.
+// Config returns the configuration of a client in group system:masters, without a client-side rate limit.
 func (p *Plane) Config() *rest.Config {
 	return &rest.Config{
 		Host: p.URL(),
@@ -152,8 +153,7 @@ func (p *Plane) run(name string, args []string) (*process.Process, error) {
 	})
 }
 
-// startOn runs start, again with another port while the one it got is taken: it was free when it was chosen, but other
-// programs choose too.
+// startOn runs start, and retries with another port if another program has taken the port since it was chosen.
 func (p *Plane) startOn(port *int, start func() error) error {
 	var err error
 	for range portTries {

@@ -24,7 +24,7 @@ func clientFor(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 	return c
 }
 
-// TestStateSurvivesKill kills both programs as a power cut would, and starts again in the same directory.
+// TestStateSurvivesKill kills both programs, as a power cut does, and starts them again in the same directory.
 func TestStateSurvivesKill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -53,7 +53,7 @@ func TestStateSurvivesKill(t *testing.T) {
 	}
 	defer second.Stop()
 	t.Logf("the second start took %s", time.Since(began))
-	// The first start's credentials still open it, at the same address.
+	// The first start's credentials are still valid, at the same address.
 	if _, err := clientFor(t, first.Config()).CoreV1().ConfigMaps("default").Get(ctx, "kept", metav1.GetOptions{}); err != nil {
 		t.Error(err)
 	}

@@ -22,7 +22,7 @@ func (p *Plane) startEtcd(ctx context.Context) error {
 func (p *Plane) etcdURL() string { return fmt.Sprintf("https://127.0.0.1:%d", p.ports.Etcd) }
 
 func (p *Plane) etcdArgs() []string {
-	// There is one member. It never dials its peer URL, so any text does there; the port it listens on is any free one.
+	// The only member never dials its peer URL, so the URL may be any text. The peer port is any free port.
 	const peer = "https://127.0.0.1:2380"
 	server, ca := p.keys.etcdServer, p.keys.etcd
 	args := []string{

@@ -13,13 +13,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// tokenLifetime is long enough that no token has to be renewed while a control plane runs.
+// tokenLifetime exceeds the lifetime of a control plane, so no token needs renewal.
 const tokenLifetime = 365 * 24 * time.Hour
 
 // WriteKubeconfig writes a kubeconfig with every right to a file, for kubectl.
 func (p *Plane) WriteKubeconfig(path string) error { return writeKubeconfig(path, p.Config()) }
 
-// ServiceAccountConfig is that of a client which is a ServiceAccount, as a Pod's would be. The ServiceAccount must exist.
+// ServiceAccountConfig returns a client configuration of a ServiceAccount, as a Pod has. The ServiceAccount must
+// exist.
 func (p *Plane) ServiceAccountConfig(ctx context.Context, namespace, name string) (*rest.Config, error) {
 	client, err := kubernetes.NewForConfig(p.Config())
 	if err != nil {

@@ -21,11 +21,11 @@ import (
 const (
 	caLifetime   = 10 * 365 * 24 * time.Hour
 	leafLifetime = 365 * 24 * time.Hour
-	backdate     = time.Hour // for a clock that is set back a little between runs
+	backdate     = time.Hour // tolerates a clock set back between runs
 )
 
-// keys are a control plane's keys and certificates. etcd has a CA of its own, so that what the cluster's CA signs opens
-// the API server alone.
+// keys holds a control plane's keys and certificates. etcd has its own CA, so certificates of the cluster's CA give
+// access to the API server only.
 type keys struct {
 	cluster, etcd          *keyPair // the CAs, kept across restarts
 	serviceAccounts        string   // the file of the key that signs ServiceAccount tokens, kept too
@@ -41,7 +41,7 @@ type keyPair struct {
 	key               *ecdsa.PrivateKey
 }
 
-// makeKeys loads from dir what a control plane keeps, makes what isn't there, and makes all leaf certificates anew.
+// makeKeys loads the persistent keys from dir, creates missing ones, and always creates new leaf certificates.
 func makeKeys(dir string, now time.Time) (*keys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func makeKeys(dir string, now time.Time) (*keys, error) {
 	return k, nil
 }
 
-// keepCA loads a CA or, when it isn't there, isn't whole or is nearly at its end, makes one.
+// keepCA loads a CA. If the CA is missing, corrupt or close to expiry, keepCA creates a new one.
 func keepCA(dir, name string, now time.Time) (*keyPair, error) {
 	p := &keyPair{certFile: filepath.Join(dir, name+".crt"), keyFile: filepath.Join(dir, name+".key")}
 	if p.load() == nil && now.Add(leafLifetime).Before(p.cert.NotAfter) {
@@ -110,7 +110,8 @@ func makeLeaf(dir, name string, ca *keyPair, subject pkix.Name, usages []x509.Ex
 	return p, p.create(template, ca)
 }
 
-// create makes a key and signs its certificate with the CA, or with itself when ca is nil, and writes both.
+// create creates a key and writes it with a certificate signed by the CA. If ca is nil, the certificate is
+// self-signed.
 func (p *keyPair) create(template *x509.Certificate, ca *keyPair) error {
 	var err error
 	if p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -145,7 +146,7 @@ func (p *keyPair) load() error {
 	if p.keyPEM, err = os.ReadFile(p.keyFile); err != nil {
 		return err
 	}
-	pair, err := tls.X509KeyPair(p.certPEM, p.keyPEM) // checks that they belong together
+	pair, err := tls.X509KeyPair(p.certPEM, p.keyPEM) // checks that key and certificate match
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (p *keyPair) load() error {
 	return nil
 }
 
-// keepKey loads a private key or, when it isn't there or isn't whole, makes one.
+// keepKey loads a private key. If the key is missing or corrupt, keepKey creates a new one.
 func keepKey(file string) (*ecdsa.PrivateKey, error) {
 	if text, err := os.ReadFile(file); err == nil {
 		if block, _ := pem.Decode(text); block != nil {
@@ -185,7 +186,7 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
 }
 
-// writeFile replaces a file in one step, so that a run that is killed leaves the old or the new one.
+// writeFile replaces a file atomically, so a killed run leaves either the old or the new one.
 func writeFile(path string, text []byte) error {
 	temporary := path + ".new"
 	if err := os.WriteFile(temporary, text, 0o600); err != nil {
@@ -194,7 +195,7 @@ func writeFile(path string, text []byte) error {
 	return os.Rename(temporary, path)
 }
 
-// httpClient is one that authenticates with this pair and trusts that CA.
+// httpClient returns a client that authenticates with this pair and trusts ca.
 func (p *keyPair) httpClient(ca *keyPair) (*http.Client, error) {
 	pair, err := tls.X509KeyPair(p.certPEM, p.keyPEM)
 	if err != nil {

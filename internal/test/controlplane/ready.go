@@ -11,10 +11,10 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// pollEvery is how often a starting program is asked whether it is ready.
+// pollEvery is the interval between readiness probes of a starting program.
 const pollEvery = 25 * time.Millisecond
 
-// A portTakenError is the failure of a program to listen.
+// A portTakenError reports that the program's port is in use.
 type portTakenError struct{ error }
 
 // waitReady waits until a GET of url is answered with 200, or the program ends.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The most that is put into etcd in one request: operations (etcd's --max-txn-ops), and bytes.
+// These are the limits of one etcd request: operations (etcd's --max-txn-ops) and bytes.
 const (
 	seedOperations = 128
 	seedBytes      = 1 << 20
@@ -25,8 +25,8 @@ type etcdPut struct {
 	} `json:"requestPut"`
 }
 
-// Seed stores objects as they are, past the API server and all of its checks, by their path below /registry/. It is for
-// measuring with many objects, which takes hours otherwise. It uses etcd's JSON gateway.
+// Seed stores objects by their path below /registry/, without the API server's checks. Measurements with many objects
+// would take hours through the API server. Seed uses etcd's JSON gateway.
 func (p *Plane) Seed(ctx context.Context, objects iter.Seq2[string, []byte]) error {
 	client, err := p.keys.etcdClient.httpClient(p.keys.etcd)
 	if err != nil {

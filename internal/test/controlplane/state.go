@@ -13,8 +13,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/freeport"
 )
 
-// lock makes the directory and takes it for this process. The kernel lets go of it when the process ends, however it
-// ends, so a lock is never stale.
+// lock creates the directory and locks it for this process. The kernel releases the lock when the process ends, so a
+// lock is never stale.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -33,17 +33,17 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { file.Close() }, nil
 }
 
-// ports are kept across restarts, so that a kubeconfig stays good.
+// ports are kept across restarts, so that a kubeconfig stays valid.
 type ports struct {
 	Etcd      int `json:"etcd"`
 	APIServer int `json:"apiserver"`
 }
 
-// choosePorts reads the ports of an earlier run, and chooses others where there are none or somebody has taken them.
+// choosePorts reads the ports of an earlier run, or chooses new ones if there are none or a port is in use.
 func choosePorts(file string) (ports, error) {
 	var p ports
 	if text, err := os.ReadFile(file); err == nil {
-		_ = json.Unmarshal(text, &p) // a damaged file is as good as none
+		_ = json.Unmarshal(text, &p) // a corrupt file counts as missing
 	}
 	for _, port := range []*int{&p.Etcd, &p.APIServer} {
 		if free(*port) {

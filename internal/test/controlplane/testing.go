@@ -8,8 +8,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// StartForTest starts a control plane of its own for a test suite, with free ports and an empty state in a temporary
-// directory, and the operator's CustomResourceDefinitions applied. It takes about 5 s. Stop removes it all.
+// StartForTest starts a control plane for a test suite, with free ports, an empty state in a temporary directory, and
+// the operator's CustomResourceDefinitions. The start takes about 5 s. Stop removes everything.
 //
 //	var plane *controlplane.Plane
 //	var _ = BeforeSuite(func(ctx SpecContext) {
@@ -25,7 +25,7 @@ func StartForTest(ctx context.Context) (*Plane, error) {
 	}
 	plane, err := Start(ctx, Options{Dir: dir, UnsafeNoFsync: true})
 	if err != nil {
-		_ = os.RemoveAll(dir) // the error that matters is err
+		_ = os.RemoveAll(dir) // err matters more
 		return nil, err
 	}
 	plane.remove = dir

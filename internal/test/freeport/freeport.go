@@ -1,4 +1,4 @@
-// Package freeport finds ports on loopback for programs that are given the number of theirs.
+// Package freeport finds free ports on loopback for programs that take a port number.
 package freeport
 
 import (
@@ -8,22 +8,22 @@ import (
 	"strconv"
 )
 
-// The ports lie below those that systems give to outgoing connections (from 32768 on Linux): one of these could take a port
-// between its choice and its use.
+// The ports are below the range for outgoing connections (from 32768 on Linux). An outgoing connection could
+// otherwise take a port between its choice and its use.
 const (
 	first = 20000
 	last  = 32000
 	tries = 100
 )
 
-// Choose sets each to a port of 127.0.0.1 that nobody uses now, neither for TCP nor for UDP, and each to another one.
+// Choose sets each pointer to a different port of 127.0.0.1 that is free for TCP and UDP.
 func Choose(ports ...*int) error {
 	for _, port := range ports {
 		tcp, udp, err := listen()
 		if err != nil {
 			return err
 		}
-		defer func() { _ = errors.Join(tcp.Close(), udp.Close()) }() // at the end, so that they are all different
+		defer func() { _ = errors.Join(tcp.Close(), udp.Close()) }() // at the end, so that all ports differ
 		*port = tcp.Addr().(*net.TCPAddr).Port
 	}
 	return nil

@@ -20,7 +20,7 @@ func TestPortsAreFreeAndDifferent(t *testing.T) {
 			t.Errorf("%d could be taken by an outgoing connection", port)
 		}
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		listener, err := net.Listen("tcp", address) // which fails for one that is there twice
+		listener, err := net.Listen("tcp", address) // fails for a port chosen twice
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,7 @@ package inprocess
 
 import "github.com/go-logr/logr"
 
-// auditSink is a log of which only the audit log's lines about certificates are of interest.
+// auditSink is a log sink that keeps only the audit log's lines about certificates.
 type auditSink struct {
 	issued func(order, serial string)
 	audit  bool

@@ -7,7 +7,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Clock is the system's, and can jump. Its tickers and timers don't jump with it, as those of a process don't.
+// Clock is the system's clock and can jump. Its tickers and timers do not jump, like those of a process.
 type Clock struct {
 	clock.RealClock
 	ahead atomic.Int64

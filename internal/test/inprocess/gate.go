@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// Intercept decides over a request to the API server: next sends it.
+// Intercept decides about a request to the API server. next sends the request.
 type Intercept func(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error)
 
-// errDead is what is left of requests when their process has ended.
+// errDead is the error of requests after their process has ended.
 var errDead = errors.New("the process has ended")
 
-// gate is the way of one life of a half to the API server. When that life is over, nothing passes any more.
+// gate carries the requests of one life of a half to the API server. After that life, the gate fails all requests.
 type gate struct {
 	inner     http.RoundTripper
 	over      *atomic.Bool

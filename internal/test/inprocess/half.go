@@ -19,21 +19,21 @@ import (
 	"github.com/acmeca/acmeca/controllers"
 )
 
-// Half is one of the operator's halves. It can be killed, and lives again after Start.
+// Half is one of the operator's halves. Kill ends it, and Start starts it again.
 type Half struct {
 	Name string
 
 	config    *rest.Config
 	setup     func(context.Context, *rest.Config) (ctrl.Manager, error)
-	down      func() // what is to happen at once when it dies
+	down      func() // called when the half dies
 	intercept atomic.Pointer[Intercept]
 
 	mu    sync.Mutex
 	lives int
-	end   func() // ends the present life; nil where there is none
+	end   func() // ends the current life; nil if there is none
 }
 
-// Intercept has all requests of the half to the API server decided over; nil for none.
+// Intercept sets the function that decides about all requests of the half to the API server; nil for none.
 func (h *Half) Intercept(i Intercept) {
 	if i == nil {
 		h.intercept.Store(nil)
@@ -42,7 +42,7 @@ func (h *Half) Intercept(i Intercept) {
 	h.intercept.Store(&i)
 }
 
-// Start begins a life, with nothing known of those before. It returns when the caches are there.
+// Start begins a new life without knowledge of earlier ones. Start returns when the caches are synced.
 func (h *Half) Start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +62,7 @@ func (h *Half) Start() error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = mgr.Start(ctx) // it ends by cancel
+		_ = mgr.Start(ctx) // ended by cancel
 	}()
 	h.lives++
 	h.end = func() {
@@ -73,12 +73,12 @@ func (h *Half) Start() error {
 		mgr.GetHTTPClient().CloseIdleConnections()
 	}
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
-		return fmt.Errorf("%s: the caches didn't come", h.Name)
+		return fmt.Errorf("%s: the caches did not sync", h.Name)
 	}
 	return nil
 }
 
-// Kill ends the half at once: nothing that it was at gets through to the API server any more.
+// Kill ends the half at once: no further request reaches the API server.
 func (h *Half) Kill() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,7 +88,7 @@ func (h *Half) Kill() {
 	}
 }
 
-// Restart kills it, and starts it again.
+// Restart kills the half and starts it again.
 func (h *Half) Restart() error {
 	h.Kill()
 	return h.Start()

@@ -19,10 +19,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Operator is both halves, with an issuer named "ca" in a namespace of their own.
+// Operator is both halves, with an issuer named "ca" in their own namespace.
 type Operator struct {
-	Namespace             string
-	Clock                 *Clock
+	Namespace           string
+	Clock               *Clock
 	Controllers, Server *Half
 
 	world   *World
@@ -31,13 +31,13 @@ type Operator struct {
 	log     logr.Logger
 }
 
-// Options of an Operator.
+// Options configures an Operator.
 type Options struct {
 	// Edit changes the issuer.
 	Edit func(*v1alpha1.AcmeIssuerSpec)
-	// Issued is told of each line "certificate issued" of the audit log.
+	// Issued is called for each line "certificate issued" of the audit log.
 	Issued func(order, serial string)
-	// Clock, or nil for one of the operator's own.
+	// Clock is the operator's clock. If nil, the operator gets a new one.
 	Clock *Clock
 }
 
@@ -81,7 +81,7 @@ func (o *Operator) issuerKey() client.ObjectKey {
 	return client.ObjectKey{Namespace: o.Namespace, Name: "ca"}
 }
 
-// Issuer as it is stored.
+// Issuer returns the stored issuer.
 func (o *Operator) Issuer(ctx context.Context) (*v1alpha1.AcmeIssuer, error) {
 	issuer := &v1alpha1.AcmeIssuer{}
 	return issuer, o.world.Admin.Get(ctx, o.issuerKey(), issuer)
@@ -96,7 +96,7 @@ func (o *Operator) serve(w http.ResponseWriter, r *http.Request) {
 	acme.ServeHTTP(w, r)
 }
 
-// Stop ends both halves, and the server in front of them.
+// Stop ends both halves and the server in front of them.
 func (o *Operator) Stop() {
 	o.Server.Kill()
 	o.Controllers.Kill()
@@ -104,18 +104,18 @@ func (o *Operator) Stop() {
 	o.server.Close()
 }
 
-// DirectoryURL is what a client is given.
+// DirectoryURL returns the directory's URL for clients.
 func (o *Operator) DirectoryURL() string { return o.server.URL + "/acme/directory" }
 
-// Transport is a client's way to the server, which trusts it.
+// Transport returns a client's transport, which trusts the server.
 func (o *Operator) Transport() *http.Transport {
 	return o.server.Client().Transport.(*http.Transport).Clone()
 }
 
-// awaitEvery is how often a condition is looked at.
+// awaitEvery is the polling interval of Await.
 const awaitEvery = 20 * time.Millisecond
 
-// Await waits for a condition. Its errors are those of a moment.
+// Await polls until a condition holds. Errors of the condition are retried.
 func (o *Operator) Await(ctx context.Context, what string, condition func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

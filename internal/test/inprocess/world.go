@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// World is what operators have in common: a control plane, DNS, and a server that answers http-01.
+// World is shared by operators: a control plane, DNS, and a server that answers http-01.
 type World struct {
 	Plane *controlplane.Plane
 	// Admin has every right.
@@ -27,13 +27,13 @@ type World struct {
 	Responder *acmeclient.Responder
 
 	controllers, server *rest.Config
-	ports                 local.Ports
-	stops                 []func()
+	ports               local.Ports
+	stops               []func()
 }
 
 const operatorNamespace = "acmeca-system"
 
-// NewWorld starts a control plane and what is around it.
+// NewWorld starts a control plane and its surroundings.
 func NewWorld(ctx context.Context) (*World, error) {
 	w := &World{Scheme: runtime.NewScheme(), Responder: &acmeclient.Responder{Keep: true}}
 	if err := w.start(ctx); err != nil {
@@ -86,7 +86,7 @@ func (w *World) start(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops it all.
+// Stop stops everything.
 func (w *World) Stop() {
 	for i := len(w.stops) - 1; i >= 0; i-- {
 		w.stops[i]()
@@ -94,7 +94,7 @@ func (w *World) Stop() {
 	w.stops = nil
 }
 
-// issuer is the spec of an operator's issuer.
+// issuer returns the spec of an operator's issuer.
 func (w *World) issuer(url string) v1alpha1.AcmeIssuerSpec {
 	return v1alpha1.AcmeIssuerSpec{
 		CA:           v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}},
@@ -106,5 +106,5 @@ func (w *World) issuer(url string) v1alpha1.AcmeIssuerSpec {
 	}
 }
 
-// aborted ends a request without an answer, as the end of the process does.
+// aborted ends a request without an answer, as the end of a process does.
 func aborted(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }

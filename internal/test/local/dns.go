@@ -7,13 +7,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// dnsZone is the domain whose names exist here. It is reserved for such use (RFC 2606).
+// dnsZone is the domain whose names resolve here. RFC 2606 reserves it for testing.
 const dnsZone = "test."
 
 // dnsTTL is in seconds.
 const dnsTTL = 60
 
-// A dnsServer answers for the zone: every name in it has the loopback address and nothing else.
+// A dnsServer answers for the zone: every name in the zone has the loopback address and no other records.
 type dnsServer struct {
 	servers []*dns.Server
 	done    sync.WaitGroup
@@ -27,7 +27,7 @@ func startDNS(port int) (*dnsServer, error) {
 	}
 	listener, err := net.Listen("tcp", address(port))
 	if err != nil {
-		_ = packets.Close() // the error that matters is err
+		_ = packets.Close() // err matters more
 		return nil, err
 	}
 	handler := dns.HandlerFunc(answerDNS)
@@ -35,8 +35,8 @@ func startDNS(port int) (*dnsServer, error) {
 	for _, server := range d.servers {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = sync.OnceFunc(func() { close(started) })
-		d.done.Go(func() { _ = server.ActivateAndServe() }) // ends by stop
-		<-started                                           // stop works only on a server that has started
+		d.done.Go(func() { _ = server.ActivateAndServe() }) // ended by stop
+		<-started                                           // stop works only on a started server
 	}
 	return d, nil
 }
@@ -66,7 +66,7 @@ func answerDNS(w dns.ResponseWriter, request *dns.Msg) {
 			A:   net.IPv4(127, 0, 0, 1),
 		}}
 	}
-	_ = w.WriteMsg(answer) // the client asks again
+	_ = w.WriteMsg(answer) // the client retries
 }
 
 // StartDNS serves names under .test, all with the loopback address, on a port of loopback until stop is called.

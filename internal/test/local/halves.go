@@ -1,11 +1,11 @@
 package local
 
-// ControllerArgs are what the controllers are run with as a process of their own.
+// ControllerArgs returns the arguments of the controllers as a separate process.
 func (l *Local) ControllerArgs(kubeconfig string, health int) []string {
 	return append(l.commonArgs("controller", kubeconfig, health), "--server-tls-secret", serverSecret)
 }
 
-// ReplicaArgs are what a replica of the ACME server is run with as a process of its own.
+// ReplicaArgs returns the arguments of a replica of the ACME server as a separate process.
 func (l *Local) ReplicaArgs(kubeconfig string, ports ReplicaPorts) []string {
 	return append(l.commonArgs("server", kubeconfig, ports.Health),
 		"--listen", address(ports.HTTPS), "--plain-listen", address(ports.HTTP), "--tls-dir", l.TLSDir(),
@@ -26,13 +26,14 @@ func (l *Local) commonArgs(half, kubeconfig string, health int) []string {
 	}
 }
 
-// Program is the path of the operator's program.
+// Program returns the path of the operator's program.
 func (l *Local) Program() string { return l.options.Operator }
 
-// Path is that of a file or directory in the state.
+// Path returns the path of a file or directory in the state.
 func (l *Local) Path(elements ...string) string { return l.path(elements...) }
 
-// Names in Namespace: the ServiceAccounts of the two halves, and the Secret with what the ACME server's replicas share.
+// These are names in Namespace: the ServiceAccounts of the two halves, and the Secret that the ACME server's replicas
+// share.
 const (
 	ControllerAccount = controllerAccount
 	ServerAccount     = serverAccount

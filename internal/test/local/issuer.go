@@ -12,14 +12,14 @@ import (
 	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
 
-// Namespace is where the operator and its issuer live.
+// Namespace is the namespace of the operator and its issuer.
 const Namespace = "acmeca-system"
 
 //go:embed issuer.yaml
 var builtInIssuer []byte
 
-// readIssuer reads the objects of an issuer file, or the built-in ones when file is "". Objects that name no namespace get
-// the operator's. It returns the AcmeIssuer among them too, which is the one that the ACME server serves under /acme.
+// readIssuer reads the objects of an issuer file, or the built-in ones if file is "". Objects without a namespace get
+// the operator's. readIssuer also returns the AcmeIssuer among them, which the ACME server serves under /acme.
 func readIssuer(file string, ports Ports) (objects []*unstructured.Unstructured, issuer *unstructured.Unstructured, err error) {
 	text := builtInIssuer
 	if file != "" {
@@ -44,7 +44,7 @@ func readIssuer(file string, ports Ports) (objects []*unstructured.Unstructured,
 	return objects, issuer, setValidation(issuer, ports, file == "")
 }
 
-// setValidation makes the issuer validate on loopback. Without override it sets only what the issuer leaves out.
+// setValidation makes the issuer validate on loopback. Without override, setValidation keeps the issuer's own values.
 func setValidation(issuer *unstructured.Unstructured, ports Ports, override bool) error {
 	for field, value := range map[string]any{
 		"resolvers":    []any{address(ports.DNS)},
@@ -66,7 +66,7 @@ func setValidation(issuer *unstructured.Unstructured, ports Ports, override bool
 	return nil
 }
 
-// ready says whether the issuer's Ready condition is true, and if not, why.
+// ready reports whether the issuer's Ready condition is true, and otherwise why not.
 func ready(issuer *unstructured.Unstructured) (bool, string) {
 	conditions, _, _ := unstructured.NestedSlice(issuer.Object, "status", "conditions")
 	for _, condition := range conditions {

@@ -15,9 +15,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// mountSecret keeps dir like the volume of a Secret in a Pod, until the context ends: a file for each key, replaced all at
-// once. There is no kubelet here, and the operator reads the Secret as the files that a kubelet makes. Failures to write
-// go to failed.
+// mountSecret keeps dir like the volume of a Secret in a Pod, until the context ends: one file for each key, all
+// replaced at once. There is no kubelet here, and the operator reads the Secret from such files. Write failures go to
+// failed.
 func mountSecret(ctx context.Context, config *rest.Config, namespace, name, dir string, failed func(error)) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -38,7 +38,7 @@ func mountSecret(ctx context.Context, config *rest.Config, namespace, name, dir 
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
 		ListerWatcher: secrets,
 		ObjectType:    &corev1.Secret{},
-		Handler: cache.ResourceEventHandlerFuncs{ // a Secret that is deleted stays mounted
+		Handler: cache.ResourceEventHandlerFuncs{ // a deleted Secret stays mounted
 			AddFunc:    write,
 			UpdateFunc: func(_, object any) { write(object) },
 		},
@@ -48,12 +48,12 @@ func mountSecret(ctx context.Context, config *rest.Config, namespace, name, dir 
 }
 
 const (
-	volumeData    = "..data" // the link to the directory with the present files
+	volumeData    = "..data" // link to the directory with the current files
 	volumePattern = "..version-*"
 )
 
-// writeVolume replaces the files in a volume as the kubelet does: dir/key is a link to ..data/key, and ..data is a link to
-// a directory, which is replaced in one step.
+// writeVolume replaces the files in a volume as the kubelet does: dir/key links to ..data/key, and ..data links to a
+// directory that is replaced atomically.
 func writeVolume(dir string, files map[string][]byte) error {
 	if sameFiles(dir, files) {
 		return nil

@@ -20,16 +20,16 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// Options say where and how acmeca runs.
+// Options configures acmeca.
 type Options struct {
-	Dir           string    // its state, kept across restarts
+	Dir           string    // the state, kept across restarts
 	Operator      string    // the operator's program
-	OperatorArgs  []string  // for the operator, besides its own
-	IssuerFile    string    // the AcmeIssuer to serve, and what it needs; "" for a built-in one
+	OperatorArgs  []string  // additional arguments of the operator
+	IssuerFile    string    // the AcmeIssuer to serve and its dependencies; "" for a built-in one
 	Ports         Ports     // on 127.0.0.1
-	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests
-	Replicas      bool      // the ACME server is in processes of its own, which StartReplica starts; for tests
-	Progress      io.Writer // gets a line for each slow step
+	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests only
+	Replicas      bool      // the ACME server runs in separate processes, started by StartReplica; for tests
+	Progress      io.Writer // receives a line for each slow step
 }
 
 // Local is a running acmeca.
@@ -37,7 +37,7 @@ type Local struct {
 	options  Options
 	plane    *controlplane.Plane
 	client   client.Client              // with every right
-	issuer   *unstructured.Unstructured // as it was read from its file
+	issuer   *unstructured.Unstructured // from the issuer file
 	dns      *dnsServer
 	unmount  context.CancelFunc
 	operator *process.Process
@@ -45,11 +45,12 @@ type Local struct {
 	stop     sync.Once
 
 	mu       sync.Mutex
-	watched  []*process.Process // whose end is a failure
+	watched  []*process.Process // their end is a failure
 	replicas []*Replica
 }
 
-// Start starts everything and returns when certificates can be had. It fails when another one runs in the same Dir.
+// Start starts everything and returns when certificates can be issued. Start fails if another acmeca runs in the same
+// Dir.
 func Start(ctx context.Context, options Options) (*Local, error) {
 	if options.Progress == nil {
 		options.Progress = io.Discard
@@ -61,7 +62,7 @@ func Start(ctx context.Context, options Options) (*Local, error) {
 	l := &Local{options: options, failures: make(chan error, 8)}
 	if err := l.start(ctx); err != nil {
 		select {
-		case failure := <-l.failures: // a child's end is why
+		case failure := <-l.failures: // a child ended, which caused err
 			err = failure
 		default:
 		}
@@ -102,7 +103,7 @@ func (l *Local) start(ctx context.Context) error {
 	return l.writeCA(ctx)
 }
 
-// startSurroundings starts all but the operator.
+// startSurroundings starts everything except the operator.
 func (l *Local) startSurroundings(ctx context.Context) error {
 	var err error
 	l.plane, err = controlplane.Start(ctx, controlplane.Options{
@@ -116,7 +117,7 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 	for _, child := range l.plane.Processes() {
 		l.watch(child)
 	}
-	// The control plane's lock is held, so a process of an earlier run has no parent any more.
+	// This process holds the control plane's lock, so the parent of an older process has ended.
 	if err := process.KillStale(l.pidFile(), l.options.Dir); err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 	if l.dns, err = startDNS(l.options.Ports.DNS); err != nil {
 		return fmt.Errorf("the DNS server for .test: %w", err)
 	}
-	mounting, unmount := context.WithCancel(context.Background()) // ends by Stop
+	mounting, unmount := context.WithCancel(context.Background()) // ended by Stop
 	l.unmount = unmount
 	return errors.Join(
 		mountSecret(mounting, l.plane.Config(), Namespace, serverSecret, l.TLSDir(), l.fail),
@@ -134,7 +135,7 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 	)
 }
 
-// applyManifests applies what an installation applies, but for the Pods.
+// applyManifests applies the manifests of an installation, without the Pods.
 func (l *Local) applyManifests(ctx context.Context) error {
 	l.say("applying the manifests")
 	namespace := &unstructured.Unstructured{}
@@ -156,7 +157,7 @@ func (l *Local) writeCredentials(ctx context.Context) error {
 	)
 }
 
-// waitForIssuer waits until the issuer that is served is ready.
+// waitForIssuer waits until the served issuer is ready.
 func (l *Local) waitForIssuer(ctx context.Context) error {
 	return l.waitForOperator(ctx, func() (bool, string) {
 		issuer, err := l.getIssuer(ctx)
@@ -171,8 +172,8 @@ func (l *Local) waitForIssuer(ctx context.Context) error {
 	})
 }
 
-// servedHere says whether the issuer's status is of this run already, which may listen on other ports than the last one.
-// An issuer with URLs of its own is served under those.
+// servedHere reports whether the issuer's status belongs to this run, which may use other ports than the last run. An
+// issuer with its own URLs is served under those.
 func (l *Local) servedHere(issuer *unstructured.Unstructured) (bool, string) {
 	if urls, _, _ := unstructured.NestedStringSlice(issuer.Object, "spec", "externalURLs"); len(urls) > 0 {
 		return true, ""
@@ -187,7 +188,7 @@ func (l *Local) getIssuer(ctx context.Context) (*unstructured.Unstructured, erro
 	return issuer, l.client.Get(ctx, client.ObjectKeyFromObject(l.issuer), issuer)
 }
 
-// writeCA writes the certificates that a client has to trust.
+// writeCA writes the certificates that a client must trust.
 func (l *Local) writeCA(ctx context.Context) error {
 	issuer, err := l.getIssuer(ctx)
 	if err != nil {
@@ -200,7 +201,7 @@ func (l *Local) writeCA(ctx context.Context) error {
 	return os.WriteFile(l.CAFile(), []byte(bundle), 0o644)
 }
 
-// Stop stops everything, the operator first, within a bounded time. It may be called again.
+// Stop stops everything, the operator first, within a bounded time. Stop may be called again.
 func (l *Local) Stop() {
 	l.stop.Do(func() {
 		l.forgetAll()
@@ -221,13 +222,13 @@ func (l *Local) Stop() {
 	})
 }
 
-// Failures tells of children that ended by themselves.
+// Failures reports children that ended by themselves.
 func (l *Local) Failures() <-chan error { return l.failures }
 
 func (l *Local) fail(err error) {
 	select {
 	case l.failures <- err:
-	default: // the first ones matter
+	default: // the first failures are enough
 	}
 }
 
@@ -263,28 +264,28 @@ func (l *Local) forgetAll() {
 	l.watched = nil
 }
 
-// Plane is the control plane.
+// Plane returns the control plane.
 func (l *Local) Plane() *controlplane.Plane { return l.plane }
 
-// Client is one of Kubernetes and of acmeca's kinds, with every right, which reads past every cache.
+// Client returns a client for Kubernetes and acmeca's kinds, with every right and without a cache.
 func (l *Local) Client() client.Client { return l.client }
 
-// Ports are those in use.
+// Ports returns the ports in use.
 func (l *Local) Ports() Ports { return l.options.Ports }
 
-// BaseURL is the ACME server's.
+// BaseURL returns the ACME server's base URL.
 func (l *Local) BaseURL() string { return "https://" + address(l.options.Ports.HTTPS) }
 
-// DirectoryURL is what an ACME client is given.
+// DirectoryURL returns the URL that an ACME client is configured with.
 func (l *Local) DirectoryURL() string { return l.BaseURL() + "/acme/directory" }
 
-// MetricsURL is where the metrics of both halves are.
+// MetricsURL returns the URL of both halves' metrics.
 func (l *Local) MetricsURL() string { return "http://" + address(l.options.Ports.Metrics) + "/metrics" }
 
-// CAFile is the path of the PEM file with what a client has to trust.
+// CAFile returns the path of the PEM file with the certificates that a client must trust.
 func (l *Local) CAFile() string { return l.path("ca.crt") }
 
-// Kubeconfig is the path of a kubeconfig with every right.
+// Kubeconfig returns the path of a kubeconfig with every right.
 func (l *Local) Kubeconfig() string { return l.path("kubeconfig") }
 
 func (l *Local) path(elements ...string) string {

@@ -57,7 +57,7 @@ func TestVolume(t *testing.T) {
 	versions := []map[string][]byte{
 		{"tls.crt": []byte("first"), "tls.key": []byte("key 1")},
 		{"tls.crt": []byte("second"), "tls.key": []byte("key 2")},
-		{"tls.crt": []byte("second"), "tls.key": []byte("key 2")}, // nothing new
+		{"tls.crt": []byte("second"), "tls.key": []byte("key 2")}, // no change
 	}
 	links := map[string]bool{}
 	for _, version := range versions {
@@ -149,7 +149,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if err := ports.checkFree(); err == nil || !strings.Contains(err.Error(), "is taken by another program") {
+	if err := ports.checkFree(); err == nil || !strings.Contains(err.Error(), "is used by another program") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,14 +14,14 @@ import (
 const (
 	controllerAccount = "acmeca-controller"
 	serverAccount     = "acmeca-server"
-	serverSecret      = "acmeca-server-tls" // where the controllers put the ACME server's TLS certificate
+	serverSecret      = "acmeca-server-tls" // the controllers write the ACME server's TLS certificate here
 
-	operatorGrace = 30 * time.Second // to answer the requests that it has begun
+	operatorGrace = 30 * time.Second // to finish requests in flight
 	readyTimeout  = time.Minute
 	pollEvery     = 50 * time.Millisecond
 )
 
-// operatorArgs are what the operator is run with: both halves in one process, each with its own ServiceAccount; or the
+// operatorArgs returns the operator's arguments: both halves in one process, each with its own ServiceAccount; or the
 // controllers alone, beside replicas of the ACME server.
 func (l *Local) operatorArgs() []string {
 	p := l.options.Ports
@@ -76,7 +76,7 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
 	defer cancel()
-	// The issuer is waited for afterwards, since its condition says what is wrong.
+	// The issuer is awaited afterwards, because its condition gives a better error.
 	health := []string{address(l.options.Ports.ControllerHealth) + "/readyz?exclude=issuers", address(l.options.Ports.ServerHealth) + "/readyz"}
 	if l.options.Replicas {
 		health = health[:1]
@@ -93,7 +93,7 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	return nil
 }
 
-// StopOperator asks the operator to end, and waits until it has.
+// StopOperator asks the operator to end, and waits until it has ended.
 func (l *Local) StopOperator() {
 	if l.operator != nil {
 		l.forget(l.operator)
@@ -101,16 +101,16 @@ func (l *Local) StopOperator() {
 	}
 }
 
-// KillOperator ends the operator at once, as a crash of its machine would.
+// KillOperator kills the operator, as a crash of its machine does.
 func (l *Local) KillOperator() {
 	l.forget(l.operator)
 	l.operator.Kill()
 }
 
-// OperatorPID is the operator's process id.
+// OperatorPID returns the operator's process id.
 func (l *Local) OperatorPID() int { return l.operator.PID() }
 
-// OperatorLog is the path of the operator's log.
+// OperatorLog returns the path of the operator's log.
 func (l *Local) OperatorLog() string { return l.path("log", "acmeca.log") }
 
 func (l *Local) healthy(ctx context.Context, probe string) (bool, string) {
@@ -124,11 +124,11 @@ func (l *Local) healthy(ctx context.Context, probe string) (bool, string) {
 		return false, err.Error()
 	}
 	defer response.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // what there is of it, for a message
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // as far as readable, for a message
 	return response.StatusCode == http.StatusOK, fmt.Sprintf("%s: %s %s", url, response.Status, body)
 }
 
-// waitForOperator waits for a condition, or the operator's end.
+// waitForOperator waits for a condition or the operator's end.
 func (l *Local) waitForOperator(ctx context.Context, condition func() (done bool, why string)) error {
 	last := ""
 	for {

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	replicaSecret = "acmeca-server-replicas" // where the controllers put what the ACME server's replicas share
+	replicaSecret = "acmeca-server-replicas" // shared by the ACME server's replicas, written by the controllers
 
-	replicaDelay  = 500 * time.Millisecond // for whoever sends requests to notice that the replica isn't ready
+	replicaDelay  = 500 * time.Millisecond // for clients to notice that the replica is not ready
 	replicaLinger = 3 * time.Second
 )
 
-// Replica is one of several processes that serve ACME, as a Pod of the ACME server would.
+// Replica is one of several processes that serve ACME, like a Pod of the ACME server.
 type Replica struct {
-	// Address that it serves ACME on, and PlainAddress without TLS.
+	// Address serves ACME, PlainAddress serves without TLS.
 	Address, PlainAddress string
 
 	local   *Local
@@ -28,8 +28,8 @@ type Replica struct {
 	process *process.Process
 }
 
-// StartReplica starts another replica of the ACME server, beside those that there are, and waits until it is ready. It needs
-// Options.Replicas. It gets the arguments besides its own.
+// StartReplica starts another replica of the ACME server with additional arguments, and waits until it is ready.
+// Options.Replicas must be set.
 func (l *Local) StartReplica(ctx context.Context, args ...string) (*Replica, error) {
 	if !l.options.Replicas {
 		return nil, errors.New("the ACME server is in the operator's own process, without replicas")
@@ -69,26 +69,26 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 	}
 }
 
-// Ready reports whether it wants requests, by which a Service chooses where to send them.
+// Ready reports whether the replica is ready for requests. A Service chooses its targets by this.
 func (r *Replica) Ready(ctx context.Context) bool {
 	ready, _ := r.local.healthy(ctx, address(r.health)+"/readyz")
 	return ready
 }
 
-// PID is its process id.
+// PID returns the replica's process id.
 func (r *Replica) PID() int { return r.process.PID() }
 
-// Stop asks it to end, and returns when it has.
+// Stop asks the replica to end, and returns when it has ended.
 func (r *Replica) Stop() {
 	r.local.forget(r.process)
 	r.process.Stop(operatorGrace)
 }
 
-// Kill ends it at once.
+// Kill kills the replica.
 func (r *Replica) Kill() {
 	r.local.forget(r.process)
 	r.process.Kill()
 }
 
-// TLSDir is where the ACME server's TLS certificate is mounted.
+// TLSDir returns the directory where the ACME server's TLS certificate is mounted.
 func (l *Local) TLSDir() string { return l.path("tls") }

@@ -12,15 +12,15 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// StartForTest starts an acmeca of its own for a test suite: this tree's operator, with free ports and an empty state in a
-// temporary directory, which the returned function stops and removes. The operator gets the arguments besides its own.
+// StartForTest starts an acmeca for a test suite: this tree's operator with additional arguments, free ports and an
+// empty state in a temporary directory. The returned function stops acmeca and removes the directory.
 func StartForTest(ctx context.Context, operatorArgs ...string) (*Local, func(), error) {
 	return startInTemporary(ctx, Options{OperatorArgs: operatorArgs})
 }
 
-// StartForTestWithReplicas is StartForTest without the ACME server, of which StartReplica starts replicas. The operator's URLs
-// are on Ports().HTTPS all the same, where the test has to listen and choose among replicas. The controllers get the
-// arguments besides their own.
+// StartForTestWithReplicas is StartForTest without the ACME server; StartReplica starts its replicas. The operator's
+// URLs still name Ports().HTTPS, where the test must listen and balance between replicas. The controllers get the
+// additional arguments.
 func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs})
 }
@@ -35,7 +35,7 @@ func startInTemporary(ctx context.Context, options Options, buildArgs ...string)
 	if err != nil {
 		return nil, nil, err
 	}
-	remove := func() { _ = os.RemoveAll(dir) } // what stays is the system's to clean
+	remove := func() { _ = os.RemoveAll(dir) } // errors are ignored
 	l, err := startForTest(ctx, dir, options, buildArgs)
 	if err != nil {
 		remove()
@@ -54,7 +54,7 @@ func startForTest(ctx context.Context, dir string, options Options, buildArgs []
 	return Start(ctx, options)
 }
 
-// BuildOperator builds the operator into a file of the suite's own, since suites run side by side. The arguments are go
+// BuildOperator builds the operator into a file of the suite, because suites run in parallel. The arguments are go
 // build's.
 func BuildOperator(ctx context.Context, path string, args ...string) error {
 	root, err := project.Root()

@@ -23,12 +23,12 @@ func (p *Process) writePID() error {
 
 func (p *Process) removePID() {
 	if p.spec.PID != "" {
-		_ = os.Remove(p.spec.PID) // a file that stays is found stale by the next start
+		_ = os.Remove(p.spec.PID) // the next start finds a remaining file stale
 	}
 }
 
-// KillStale ends the process whose id pidFile holds, left behind by a run that died. A process id is reused in time, so
-// it is ended only when mark, a text that only our child has (its data directory, say), is part of its command line.
+// KillStale kills the process whose id pidFile holds, left behind by a crashed run. Process ids are reused, so the
+// process is killed only if its command line contains mark, a text unique to our child, such as its data directory.
 func KillStale(pidFile, mark string) error {
 	text, err := os.ReadFile(pidFile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -46,7 +46,7 @@ func KillStale(pidFile, mark string) error {
 	return os.Remove(pidFile)
 }
 
-// staleWait bounds the wait for a killed process that isn't our child to be gone.
+// staleWait bounds the wait for the end of a killed process that is not our child.
 const staleWait = 10 * time.Second
 
 func killAndWait(pid int, mark string) error {
@@ -62,7 +62,7 @@ func killAndWait(pid int, mark string) error {
 	return nil
 }
 
-// commandLine is the command line of a running process, "" when there is no such process.
+// commandLine returns the command line of a running process, or "" if there is no such process.
 func commandLine(pid int) string {
 	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
 		return string(bytes.ReplaceAll(text, []byte{0}, []byte{' '}))

@@ -1,10 +1,10 @@
 //go:build unix
 
-// Package process runs programs as children that can't outlive the program that started them.
+// Package process runs programs as children that cannot outlive the program that started them.
 //
-// A child has a process group of its own, so that a Ctrl-C in the terminal reaches only the parent, which can then stop
-// its children in the right order. On Linux the kernel kills a child whose parent has died, whatever the cause;
-// elsewhere KillStale ends what an earlier run left behind.
+// Each child has its own process group, so a Ctrl-C in the terminal reaches only the parent, which then stops its
+// children in the right order. On Linux the kernel kills a child whose parent has died, for any reason. Elsewhere
+// KillStale kills the leftovers of an earlier run.
 package process
 
 import (
@@ -19,25 +19,25 @@ import (
 	"time"
 )
 
-// Spec says what to run.
+// Spec describes a program to run.
 type Spec struct {
-	Name string   // what people call it, in messages
+	Name string   // for messages
 	Path string   // the program
 	Args []string // without the program's name
 	Env  []string // like exec.Cmd.Env: nil is the parent's
-	Log  string   // the file that gets its standard output and error; the previous run's is kept as Log + ".old"
-	PID  string   // the file that holds its process id while it runs; "" for none
+	Log  string   // file for standard output and error; the previous run's is kept as Log + ".old"
+	PID  string   // file with the process id while the program runs; "" for none
 }
 
-// Process is a child that was started.
+// Process is a started child.
 type Process struct {
 	spec Spec
 	cmd  *exec.Cmd
 	done chan struct{}
-	err  error // how it ended; written before done is closed
+	err  error // set before done is closed
 }
 
-// Start runs the program. The error is about starting it; how it ends is told by Done and Err.
+// Start runs the program. The error is about the start. Done and Err report the end.
 func Start(spec Spec) (*Process, error) {
 	log, err := openLog(spec.Log)
 	if err != nil {
@@ -52,8 +52,8 @@ func Start(spec Spec) (*Process, error) {
 	p := &Process{spec: spec, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
-		// The parent-death signal is tied to the thread that started the child, not to the whole process, so this
-		// thread is kept for as long as the child lives.
+		// The parent-death signal belongs to the thread that started the child, not to the whole process. So this
+		// thread is kept for the life of the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -87,27 +87,27 @@ func openLog(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }
 
-// Name is what people call the program.
+// Name returns the name of the program.
 func (p *Process) Name() string { return p.spec.Name }
 
-// PID is the process id.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// LogFile is the path of the file with the program's output.
+// LogFile returns the path of the file with the program's output.
 func (p *Process) LogFile() string { return p.spec.Log }
 
-// Done is closed when the program has ended.
+// Done returns a channel that is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err tells how the program ended, nil for a clean exit. It waits for the end.
+// Err waits for the end of the program and returns its error, or nil for a clean exit.
 func (p *Process) Err() error {
 	<-p.done
 	return p.err
 }
 
-// Stop asks the program to end, waits, and kills it when it hasn't ended after grace. It returns when it has ended.
+// Stop asks the program to end, waits, and kills the program after grace. Stop returns when the program has ended.
 func (p *Process) Stop(grace time.Duration) {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended already
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails if the program has ended
 	select {
 	case <-p.done:
 	case <-time.After(grace):
@@ -115,13 +115,13 @@ func (p *Process) Stop(grace time.Duration) {
 	}
 }
 
-// Kill ends the program at once, as a power cut would, and returns when it has ended.
+// Kill kills the program, as a power cut does, and returns when the program has ended.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // fails when it has ended already
+	_ = p.cmd.Process.Kill() // fails if the program has ended
 	<-p.done
 }
 
-// Failure describes a program that ended by itself: how, and its last words.
+// Failure describes a program that ended by itself: its exit status and last output.
 func (p *Process) Failure() error {
 	how := "exit status 0"
 	if err := p.Err(); err != nil {
@@ -130,7 +130,7 @@ func (p *Process) Failure() error {
 	return fmt.Errorf("%s ended: %s; the end of %s:\n%s", p.Name(), how, p.spec.Log, p.LogTail(20))
 }
 
-// maxTail bounds how much of a log is read for its last lines.
+// maxTail bounds the bytes of a log that are read for its last lines.
 const maxTail = 64 << 10
 
 // LogTail returns at most the last n lines of the program's output, indented.

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary play the parent that dies.
+// TestMain lets the test binary act as the parent that dies.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PROCESS_TEST_PARENT"); dir != "" {
 		p, err := Start(Spec{Name: "sleep", Path: "/bin/sleep", Args: []string{"300"}, Log: filepath.Join(dir, "log")})
@@ -44,7 +44,7 @@ func start(t *testing.T, script string) *Process {
 	return p
 }
 
-// eventually waits for something that another process does.
+// eventually waits for an effect of another process.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for range 500 {
@@ -53,7 +53,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("waited 10 s in vain: %s", what)
+	t.Fatalf("no %s after 10 s", what)
 }
 
 func TestFailureTellsTheLastWords(t *testing.T) {
@@ -66,7 +66,7 @@ func TestFailureTellsTheLastWords(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if _, err := os.Stat(p.spec.PID); err == nil {
-		t.Error("the pid file is still there")
+		t.Error("the pid file still exists")
 	}
 }
 
@@ -159,7 +159,7 @@ func TestKillStale(t *testing.T) {
 			t.Errorf("%q: %v", harmless, err)
 		}
 		if _, err := os.Stat(pid); err == nil {
-			t.Errorf("%q: the file is still there", harmless)
+			t.Errorf("%q: the file still exists", harmless)
 		}
 	}
 	if err := KillStale(pid, "mark-of-ours"); err != nil {

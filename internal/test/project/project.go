@@ -1,4 +1,4 @@
-// Package project finds the source tree that a development program or test runs in.
+// Package project finds the source tree of the running development program or test.
 package project
 
 import (
@@ -12,8 +12,8 @@ import (
 // Module is the import path of the operator's module.
 const Module = "github.com/acmeca/acmeca"
 
-// Root returns the absolute path of the directory that holds the operator's go.mod: the working directory or the
-// nearest one above it. `go test` runs in the package's own directory, so tests anywhere in the tree find it too.
+// Root returns the absolute path of the directory with the operator's go.mod: the working directory or the nearest
+// parent. `go test` runs in the package's own directory, so tests anywhere in the tree find it too.
 func Root() (string, error) {
 	start, err := os.Getwd()
 	if err != nil {
