@@ -205,8 +205,8 @@ func literals(file *ast.File) []*ast.BasicLit {
 
 var testName = regexp.MustCompile(`^(?:Test|Benchmark|Fuzz|Example)(?:[^a-z]|$)`)
 
-// documented returns by name the doc comments of a file's functions, methods and types, and of exported constants and
-// variables. Tests, benchmarks and fuzz targets may say a fact instead: no documentation shows their names.
+// documented returns the doc comments of a file by name: of functions, methods, types, constants and
+// variables. Tests, benchmarks and fuzz targets may state a fact instead, because no documentation shows their names.
 func documented(file *ast.File) map[*ast.Ident]*ast.CommentGroup {
 	docs := map[*ast.Ident]*ast.CommentGroup{}
 	for _, declaration := range file.Decls {
@@ -224,7 +224,7 @@ func documented(file *ast.File) map[*ast.Ident]*ast.CommentGroup {
 						docs[s.Name] = d.Doc
 					}
 				case *ast.ValueSpec:
-					if len(s.Names) == 1 && s.Names[0].IsExported() {
+					if len(s.Names) == 1 && s.Names[0].Name != "_" {
 						docs[s.Names[0]] = s.Doc
 						if !d.Lparen.IsValid() {
 							docs[s.Names[0]] = d.Doc

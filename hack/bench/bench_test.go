@@ -110,7 +110,7 @@ func TestInTurns(t *testing.T) {
 	}
 }
 
-// A load in several stretches is the sum of them.
+// The load of several stretches is their sum.
 func TestStretchesAddUp(t *testing.T) {
 	s := &session{task: one, measure: func() func() (usage, error) {
 		return func() (usage, error) { return usage{writes: 10, reads: 1, operator: 8 * time.Millisecond}, nil }
@@ -132,7 +132,7 @@ func TestStretchesAddUp(t *testing.T) {
 	}
 	s.outcome = outcome{}
 	if _, err := s.load(); err == nil {
-		t.Error("nothing was issued, and nothing is wrong with that")
+		t.Error("a load without certificates is no error")
 	}
 }
 
@@ -144,7 +144,7 @@ func TestDocument(t *testing.T) {
 	}
 	r := aReport()
 	r.Beside = []Beside{{Name: "step-ca", Loads: []Load{{Of: "new names", Clients: 64, Names: 1, Rate: 101}}}}
-	for range 2 { // a table is put in the place of the one before
+	for range 2 { // a new table replaces the old one
 		if err := r.document(file); err != nil {
 			t.Fatal(err)
 		}
@@ -155,16 +155,16 @@ func TestDocument(t *testing.T) {
 	}
 	for _, want := range []string{"| new names | 1 | 1 | 0 | 40.0 | 25.0 |", "| step-ca: new names | 64 |", "| 100.0 | **missed** |\n", "\n<!-- end loads -->\nbetween\n", "\nend\n"} {
 		if strings.Count(string(got), want) != 1 {
-			t.Errorf("%q is not there once:\n%s", want, got)
+			t.Errorf("%q does not occur once:\n%s", want, got)
 		}
 	}
 	if strings.Contains(string(got), "old") {
-		t.Error("what was there before is there still")
+		t.Error("the old text is still there")
 	}
 	if err := r.document(filepath.Join(t.TempDir(), "none.md")); err == nil {
-		t.Error("there was no such file")
+		t.Error("a missing file is no error")
 	}
 	if _, err := between([]byte("<!-- a -->\n"), "a", ""); err == nil {
-		t.Error("a place without an end was found")
+		t.Error("a place without an end is accepted")
 	}
 }

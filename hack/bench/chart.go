@@ -6,16 +6,16 @@ import (
 	"math"
 )
 
-// series is what a server did under the loads by which servers are compared.
+// series is a server's results under the loads for comparison.
 type series struct {
 	name, color string
 	rates, p50  map[int]float64 // certificates a second, and milliseconds, by clients
 }
 
-// clientCounts are of those loads.
+// clientCounts lists the numbers of clients of those loads.
 var clientCounts = []int{1, 16, 64}
 
-// colors of the servers, ours first.
+// colors are the servers' colors, ours first.
 var colors = []string{"#1d4ed8", "#c2410c", "#6b7280", "#15803d"}
 
 func seriesOf(name, color string, loads []Load) series {
@@ -54,7 +54,7 @@ func (r Report) chart() []byte {
 	return b.Bytes()
 }
 
-// panel draws groups of bars, one for each number of clients.
+// panel draws groups of bars, one group for each number of clients.
 func panel(b *bytes.Buffer, top int, title string, servers []series, value func(series) map[int]float64) {
 	most := 1.0
 	for _, s := range servers {

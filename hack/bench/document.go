@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// document puts the tables into a Markdown file, between <!-- NAME --> and <!-- end NAME -->.
+// document writes the tables into a Markdown file, between <!-- NAME --> and <!-- end NAME -->.
 func (r Report) document(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -21,18 +21,18 @@ func (r Report) document(file string) error {
 	return os.WriteFile(file, text, 0o644)
 }
 
-// between replaces what stands between the two comments of a name.
+// between replaces the text between the two comments of a name.
 func between(text []byte, name, with string) ([]byte, error) {
 	begin, end := "<!-- "+name+" -->\n", "<!-- end "+name+" -->"
 	before, rest, found := bytes.Cut(text, []byte(begin))
 	_, after, closed := bytes.Cut(rest, []byte(end))
 	if !found || !closed {
-		return nil, fmt.Errorf("it has no place for %s, which would be between %q and %q", name, strings.TrimSpace(begin), end)
+		return nil, fmt.Errorf("the document has no place for %s: no %q and %q", name, strings.TrimSpace(begin), end)
 	}
 	return bytes.Join([][]byte{before, []byte(begin + with + end), after}, nil), nil
 }
 
-// markdown writes a table whose first row is its header.
+// markdown writes a table whose first row is the header.
 func markdown(rows [][]string) string {
 	var b strings.Builder
 	for i, row := range rows {

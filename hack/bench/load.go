@@ -16,16 +16,16 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// Load is what a number of clients got done.
+// Load is the result of a load.
 type Load struct {
-	// Of tells what was measured.
+	// Of names the measured task.
 	Of      string `json:"of"`
 	Clients int    `json:"clients"`
 	Names   int    `json:"names"`
 	// Replicas of the ACME server; absent for another server.
 	Replicas int `json:"replicas,omitempty"`
-	// Offered is how many certificates a second were asked for, whatever the server took (an open loop); absent where each
-	// client asks as soon as it has been served (a closed loop).
+	// Offered is the rate of requested certificates a second in an open loop. It is absent in a closed loop, in which
+	// each client requests a certificate as soon as it has the last one.
 	Offered      float64 `json:"offeredPerSecond,omitempty"`
 	Seconds      float64 `json:"seconds"`
 	Certificates int     `json:"certificates"`
@@ -35,9 +35,9 @@ type Load struct {
 	P50          float64 `json:"p50Milliseconds"`
 	P99          float64 `json:"p99Milliseconds"`
 	Requests     float64 `json:"requestsPerCertificate"`
-	// Processor time a certificate, of the load generator itself.
+	// ClientCPU is the processor time of the load generator for a certificate.
 	ClientCPU float64 `json:"clientCPUMillisecondsPerCertificate"`
-	// Of our own control plane and operator; absent for another server.
+	// These count our own control plane and operator; absent for another server.
 	Writes      float64 `json:"apiWritesPerCertificate,omitempty"`
 	Reads       float64 `json:"apiReadsPerCertificate,omitempty"`
 	OperatorCPU float64 `json:"operatorCPUMillisecondsPerCertificate,omitempty"`
@@ -48,22 +48,22 @@ type Load struct {
 type task struct {
 	of             string
 	clients, names int
-	// renew has each client renew one certificate again and again, and else ask for new names.
+	// renew makes each client renew one certificate again and again, instead of requesting new names.
 	renew bool
-	// rate of certificates a second to ask for; 0 for as many as the clients get.
+	// rate is the number of certificates to request a second; 0 for as many as possible.
 	rate float64
 }
 
 var serial atomic.Int64
 
-// worker is a client and the certificate that it has last got.
+// worker is a client and its last certificate.
 type worker struct {
 	*acmeclient.Client
 	names []string
 	der   []byte
 }
 
-// issue gets the next certificate.
+// issue requests the next certificate.
 func (w *worker) issue(ctx context.Context, key *ecdsa.PrivateKey, t task) (err error) {
 	if t.renew && w.der != nil {
 		w.der, err = w.Renew(ctx, key, w.der, w.names...)
@@ -74,7 +74,7 @@ func (w *worker) issue(ctx context.Context, key *ecdsa.PrivateKey, t task) (err 
 	return err
 }
 
-// session is a load that runs in one stretch or in several.
+// session is a load that runs in one or several stretches.
 type session struct {
 	task     task
 	replicas int
@@ -88,7 +88,7 @@ type session struct {
 	requests int
 }
 
-// begin makes a load's clients, and has each get a certificate that doesn't count.
+// begin creates the clients of a load. Each client gets one certificate that is not counted.
 func (t target) begin(ctx context.Context, do task, measure func() (stop func() (usage, error))) (*session, error) {
 	s := &session{task: do, replicas: len(t.addresses), measure: measure}
 	var err error
@@ -98,7 +98,7 @@ func (t target) begin(ctx context.Context, do task, measure func() (stop func() 
 	return s, err
 }
 
-// drive has the clients issue for a while.
+// drive makes the clients issue for a duration.
 func (s *session) drive(ctx context.Context, length time.Duration) error {
 	before, stop, start := requests(s.workers), s.measure(), time.Now()
 	s.task.drive(ctx, s.workers, s.key, start, length, &s.outcome)
@@ -109,7 +109,7 @@ func (s *session) drive(ctx context.Context, length time.Duration) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// load sums up.
+// load returns the sum of all stretches.
 func (s *session) load() (Load, error) {
 	do, done := s.task, &s.outcome
 	load := Load{
@@ -148,7 +148,7 @@ func (t target) workers(ctx context.Context, do task, key *ecdsa.PrivateKey) ([]
 	warm.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return nil, err // the others failed in the same way
+			return nil, err // the other workers failed in the same way
 		}
 	}
 	return workers, nil
@@ -161,7 +161,7 @@ func requests(workers []*worker) (sum int) {
 	return sum
 }
 
-// outcome of a load.
+// outcome is the result of one stretch.
 type outcome struct {
 	mu        sync.Mutex
 	latencies []time.Duration
@@ -183,8 +183,8 @@ func (o *outcome) add(latency time.Duration, err error) {
 	}
 }
 
-// drive has the workers issue until the time is over. In an open loop, a certificate's latency counts from when it was to be
-// asked for, also where no client was free then.
+// drive makes the workers issue until the end of the duration. In an open loop, the latency of a certificate counts
+// from its scheduled start, even if no client was free at that time.
 func (t task) drive(ctx context.Context, workers []*worker, key *ecdsa.PrivateKey, start time.Time, length time.Duration, o *outcome) {
 	var work sync.WaitGroup
 	var next atomic.Int64
@@ -215,7 +215,7 @@ func freshNames(count int) []string {
 	return names
 }
 
-// percentile is the nearest-rank one, in milliseconds.
+// percentile returns the nearest-rank percentile, in milliseconds.
 func percentile(sorted []time.Duration, p int) float64 {
 	rank := int(math.Ceil(float64(len(sorted)) * float64(p) / 100))
 	return float64(sorted[max(rank, 1)-1]) / float64(time.Millisecond)

@@ -32,22 +32,22 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.directory, "directory", "", "`URL` of another server's directory; without it an acmeca of its own is started")
+	flag.StringVar(&o.directory, "directory", "", "`URL` of another server's directory; by default bench starts an acmeca")
 	flag.StringVar(&o.ca, "ca", "", "PEM `file` with the roots of that server's TLS certificate")
 	flag.IntVar(&o.http01, "http01-port", 5002, "`port` on which that server tries http-01")
-	flag.IntVar(&o.dns, "dns-port", 5053, "`port` of loopback on which names under .test are answered for that server")
-	flag.IntVar(&o.pid, "pid", 0, "`process` of that server, for the processor time that it takes; 0 leaves that out")
-	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` that each load runs")
-	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before a client's second look at what isn't finished; it doubles with each")
-	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 leaves it out")
-	flag.IntVar(&o.revoked, "revoked", 10_000, "`number` of them that are revoked, in one shard of the CRL")
+	flag.IntVar(&o.dns, "dns-port", 5053, "`port` of loopback of a DNS server for names under .test")
+	flag.IntVar(&o.pid, "pid", 0, "`process` of that server, whose processor time is counted; 0 for none")
+	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` of each load")
+	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before the first retry of a poll; doubles with each retry")
+	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 skips that part")
+	flag.IntVar(&o.revoked, "revoked", 10_000, "`number` of revoked ones among them, in one shard of the CRL")
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
-	flag.StringVar(&o.chart, "chart", "", "SVG `file` to draw the figures in")
-	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show, instead of a run")
-	flag.StringVar(&o.document, "document", "", "Markdown `file` to put the tables in")
-	flag.Var(&o.beside, "beside", "another server's `name=file`, the JSON file of its run in the same session, to compare with; may be given again")
+	flag.StringVar(&o.chart, "chart", "", "SVG `file` for a chart of the figures")
+	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show instead of a new run")
+	flag.StringVar(&o.document, "document", "", "Markdown `file` to write the tables into")
+	flag.Var(&o.beside, "beside", "another server's `name=file`, the JSON file of its run in the same session, for comparison; may be repeated")
 	flag.Parse()
-	ctrl.SetLogger(logr.Discard()) // what the libraries have to say is for those who debug them
+	ctrl.SetLogger(logr.Discard()) // the libraries' logs are for debugging only
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -111,7 +111,7 @@ type bench struct {
 	report  Report
 }
 
-// The loads by which servers are compared.
+// These loads compare servers.
 var (
 	one       = task{of: "new names", clients: 1, names: 1}
 	some      = task{of: "new names", clients: 16, names: 1}
@@ -123,7 +123,7 @@ func newBench(o options, out io.Writer) *bench {
 	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}}
 }
 
-// start starts an acmeca of our own, and answers its challenges.
+// start starts an acmeca and a responder for its challenges.
 func (b *bench) start(ctx context.Context) (stop func(), err error) {
 	fmt.Fprintln(b.out, "starting a control plane and acmeca")
 	p, stopPlane, err := startPlane(ctx)
@@ -161,7 +161,7 @@ func (b *bench) measureOurs(ctx context.Context) error {
 	}
 	if err := b.loads(ctx,
 		task{of: "renewals", clients: 16, names: 1, renew: true},
-		task{of: "half of that rate, whatever is served", clients: 64, names: 1, rate: b.report.of(some).Rate / 2},
+		task{of: "half of that rate, open loop", clients: 64, names: 1, rate: b.report.of(some).Rate / 2},
 	); err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (b *bench) loads(ctx context.Context, tasks ...task) error {
 	return nil
 }
 
-// begin begins a load on what is measured.
+// begin begins a load on the measured server.
 func (b *bench) begin(ctx context.Context, do task) (*session, error) {
 	if b.plane != nil {
 		b.target.addresses = b.plane.addresses()
@@ -201,7 +201,7 @@ func (b *bench) begin(ctx context.Context, do task) (*session, error) {
 	return b.target.begin(ctx, do, func() func() (usage, error) { return b.used(ctx) })
 }
 
-// add puts a load into the report.
+// add adds a load to the report.
 func (b *bench) add(s *session) error {
 	load, err := s.load()
 	if err != nil {

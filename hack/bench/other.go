@@ -11,13 +11,13 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// measureOther runs the loads by which servers are compared on another server.
+// measureOther runs the loads for comparison on another server.
 func (b *bench) measureOther(ctx context.Context) error {
 	var err error
 	if b.target.roots, err = readRoots(b.options.ca); err != nil {
 		return err
 	}
-	b.target.responder.Keep = true // some fetch an answer several times
+	b.target.responder.Keep = true // some servers fetch an answer several times
 	stopDNS, err := local.StartDNS(b.options.dns)
 	if err != nil {
 		return err
@@ -29,18 +29,18 @@ func (b *bench) measureOther(ctx context.Context) error {
 	}
 	defer server.Close()
 	for _, do := range []task{one, some, most, manyNames} {
-		// What it did before a load that it doesn't stand still counts.
+		// The loads before a failed load still count.
 		if err := b.loads(ctx, do); err != nil {
 			fmt.Fprintln(b.out, err)
 		}
 	}
 	if len(b.report.Loads) == 0 {
-		return errors.New("no load ran to its end")
+		return errors.New("no load was completed")
 	}
 	return ctx.Err()
 }
 
-// used counts what is used from now on, by whatever is measured; the result counts up to when it is called.
+// used starts counting usage. The returned function returns the usage until its call.
 func (b *bench) used(ctx context.Context) func() (usage, error) {
 	if b.plane != nil {
 		return b.plane.measure(ctx)
@@ -52,7 +52,7 @@ func (b *bench) used(ctx context.Context) func() (usage, error) {
 	}
 }
 
-// otherTotal is the processor time of another server and of the clients.
+// otherTotal returns the processor time of another server and of the clients.
 func (b *bench) otherTotal() (u usage, err error) {
 	if b.options.pid != 0 {
 		if u.operator, err = processorTime(b.options.pid); err != nil {
@@ -63,7 +63,7 @@ func (b *bench) otherTotal() (u usage, err error) {
 	return u, err
 }
 
-// besides are reports of other servers, by name, as flags name them.
+// besides are the reports of other servers, by name, as the flags name them.
 type besides []string
 
 func (s *besides) String() string { return strings.Join(*s, " ") }
@@ -71,13 +71,13 @@ func (s *besides) String() string { return strings.Join(*s, " ") }
 // Set implements flag.Value.
 func (s *besides) Set(text string) error {
 	if name, file, ok := strings.Cut(text, "="); !ok || name == "" || file == "" {
-		return errors.New("it has to be name=file")
+		return errors.New("the value must be name=file")
 	}
 	*s = append(*s, text)
 	return nil
 }
 
-// into puts the loads of other servers into a report.
+// into adds the loads of other servers to a report.
 func (s besides) into(r *Report) error {
 	for _, text := range s {
 		name, file, _ := strings.Cut(text, "=")

@@ -26,21 +26,21 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// plane is an acmeca of our own: a control plane, the controllers, and replicas of the ACME server, each a process.
+// plane is an acmeca with a process each for the control plane, the controllers and the replicas of the ACME server.
 type plane struct {
 	local    *local.Local
 	client   *kubernetes.Clientset
 	objects  client.Client // with every right
 	replicas []*local.Replica
-	shards   []*process.Process // controllers, in place of the operator's own
-	// pprof addresses of the controllers and of the first replica.
+	shards   []*process.Process // controllers that replace the operator's own
+	// These are the pprof addresses of the controllers and of the first replica.
 	controllers, server string
 }
 
-// usage is what was used since a moment.
+// usage is the usage during a measurement.
 type usage struct {
 	writes, reads         float64
-	operator, plane, self time.Duration // of the processors
+	operator, plane, self time.Duration // processor time
 }
 
 func (u *usage) add(more usage) {
@@ -51,7 +51,7 @@ func (u *usage) add(more usage) {
 	u.self += more.self
 }
 
-// startPlane starts one with a replica of the ACME server.
+// startPlane starts a plane with one replica of the ACME server.
 func startPlane(ctx context.Context) (*plane, func(), error) {
 	var ports [2]int
 	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {
@@ -86,7 +86,7 @@ func (p *plane) connect(ctx context.Context) error {
 	return p.startReplicas(ctx, 1)
 }
 
-// startReplicas has so many replicas serve. The first one can be asked for its memory.
+// startReplicas starts replicas until there are count. The first replica serves pprof for its memory.
 func (p *plane) startReplicas(ctx context.Context, count int) error {
 	for len(p.replicas) < count {
 		var args []string
@@ -119,7 +119,7 @@ func (p *plane) addresses() []string {
 
 var heapAlloc = regexp.MustCompile(`(?m)^# HeapAlloc = (\d+)$`)
 
-// heapOf is what a process with a pprof address holds on its heap, in bytes, once garbage is collected.
+// heapOf returns the bytes on the heap of a process with a pprof address, after garbage collection.
 func heapOf(ctx context.Context, address string) (float64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/debug/pprof/heap?gc=1&debug=1", nil)
 	if err != nil {
@@ -136,12 +136,13 @@ func heapOf(ctx context.Context, address string) (float64, error) {
 	}
 	match := heapAlloc.FindSubmatch(text)
 	if match == nil {
-		return 0, fmt.Errorf("http://%s tells nothing of the heap", address)
+		return 0, fmt.Errorf("http://%s reports no heap size", address)
 	}
 	return strconv.ParseFloat(string(match[1]), 64)
 }
 
-// measure begins to count; the result counts up to when it is called. What it takes to ask the API server isn't counted.
+// measure starts counting. The returned function returns the usage until its call, without the reads of the counters
+// themselves.
 func (p *plane) measure(ctx context.Context) func() (usage, error) {
 	asked, err1 := p.requests(ctx)
 	spent, err2 := p.processors()
@@ -155,7 +156,7 @@ func (p *plane) measure(ctx context.Context) func() (usage, error) {
 	}
 }
 
-// requests are the API server's own counters of requests for our kinds.
+// requests returns the API server's counters of writes and reads of our kinds.
 func (p *plane) requests(ctx context.Context) (u usage, err error) {
 	text, err := p.client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
@@ -180,7 +181,7 @@ func (p *plane) requests(ctx context.Context) (u usage, err error) {
 	return u, nil
 }
 
-// processors is the processor time of all processes.
+// processors returns the processor time of all processes.
 func (p *plane) processors() (u usage, err error) {
 	operator := []int{p.local.OperatorPID()}
 	if len(p.shards) > 0 {
@@ -211,7 +212,7 @@ func (p *plane) processors() (u usage, err error) {
 	return u, nil
 }
 
-// clockTick is what /proc counts in (sysconf(_SC_CLK_TCK), 100 on every Linux that Go runs on).
+// clockTick is the unit of /proc (sysconf(_SC_CLK_TCK), 100 on every Linux that Go runs on).
 const clockTick = 10 * time.Millisecond
 
 func processorTime(pid int) (time.Duration, error) {
@@ -228,8 +229,9 @@ func processorTime(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, err
 }
 
-// rawWrites are authorizations that so many writers store, and do nothing else: what bounds all. They are an account's, and have
-// no response, so that the controllers look at each in their cache and leave it alone.
+// rawWrites stores authorizations from concurrent writers and does nothing else. Its rate is an upper bound for all
+// loads. The authorizations belong to an account and have no response, so the controllers only read them from their
+// cache.
 type rawWrites struct {
 	plane   *plane
 	account string
@@ -265,5 +267,5 @@ func (r *rawWrites) drive(ctx context.Context, length time.Duration) error {
 	return err
 }
 
-// rate of writes a second.
+// rate returns the writes a second.
 func (r *rawWrites) rate() float64 { return float64(r.written.Load()) / r.took.Seconds() }

@@ -7,27 +7,28 @@ import (
 	"time"
 )
 
-// Report is what a run measured.
+// Report is the result of a run.
 type Report struct {
 	Time  time.Time `json:"time"`
 	Loads []Load    `json:"loads"`
-	// RawWrites is how many authorizations the control plane stored a second for 64 writers, before and after the load of 64 clients.
+	// RawWrites is the control plane's rate of stored authorizations a second for 64 writers, measured before and
+	// after the load of 64 clients.
 	RawWrites float64 `json:"rawWritesPerSecond,omitempty"`
 	Scale     *Scale  `json:"scale,omitempty"`
-	// Beside is what other servers did in the same session.
+	// Beside lists the results of other servers in the same session.
 	Beside []Beside `json:"beside,omitempty"`
 }
 
-// Beside is what another server did under the same loads, on the same machine.
+// Beside is the result of another server under the same loads, on the same machine.
 type Beside struct {
 	Name  string `json:"name"`
 	Loads []Load `json:"loads"`
 }
 
-// find gives a load with one replica; a zero one where it wasn't run.
+// find returns the load with one replica, or a zero Load if there is none.
 func (r Report) find(of string, clients, names int) Load { return find(r.Loads, of, clients, names) }
 
-// of gives a task's load.
+// of returns a task's load.
 func (r Report) of(t task) Load { return r.find(t.of, t.clients, t.names) }
 
 func find(loads []Load, of string, clients, names int) Load {
@@ -39,7 +40,7 @@ func find(loads []Load, of string, clients, names int) Load {
 	return Load{}
 }
 
-// share is what part of the rate of raw writes a load's writes are.
+// share returns the ratio of a load's writes to the rate of raw writes.
 func (r Report) share(l Load) float64 {
 	if r.RawWrites == 0 {
 		return 0

@@ -20,23 +20,24 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// Scale is what so many stored orders change.
+// Scale is the effect of many stored orders.
 type Scale struct {
 	Orders int `json:"orders"`
-	// StoredBytes of one in etcd.
+	// StoredBytes is the size of one order in etcd.
 	StoredBytes int `json:"storedBytesPerOrder"`
-	// StartSeconds from starting the controllers and the ACME server until both are ready and the issuer is.
+	// StartSeconds is the time from the start of the controllers and the ACME server until both and the issuer are
+	// ready.
 	StartSeconds float64 `json:"startToReadySeconds"`
-	// Memory on the heap for each stored order, in bytes.
+	// These are the bytes on the heap for each stored order.
 	ControllerBytes float64 `json:"controllerBytesPerOrder"`
 	ServerBytes     float64 `json:"serverBytesPerOrder"`
-	// Revoked certificates in the shard into which one more was revoked, and the time until its CRL, fetched over HTTP,
-	// listed it.
+	// Revoked is the number of revoked certificates in a shard before one more is revoked. RevocationSeconds is the
+	// time until the CRL lists it over HTTP.
 	Revoked           int     `json:"revokedInShard"`
 	RevocationSeconds float64 `json:"revocationToCRLSeconds"`
 }
 
-// measureScale measures an acmeca with many orders stored, beside one with none.
+// measureScale measures an acmeca with many orders stored, beside an acmeca with none.
 func (b *bench) measureScale(ctx context.Context) error {
 	full, empty := newBench(b.options, b.out), newBench(b.options, b.out)
 	stopFull, err := full.start(ctx)
@@ -44,7 +45,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 		return err
 	}
 	defer stopFull()
-	if _, err := full.begin(ctx, one); err != nil { // which has an order stored to make others like it
+	if _, err := full.begin(ctx, one); err != nil { // stores an order as a template for the others
 		return err
 	}
 	if b.report.Scale, err = full.plane.scale(ctx, full.target, b.options.orders, b.options.revoked, b.out); err != nil {
@@ -58,7 +59,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 	return b.besideAnEmptyStore(ctx, full, empty)
 }
 
-// scale stops an operator that was just started, stores orders, starts it again, and measures.
+// scale stops a fresh operator, stores orders, starts the operator again, and measures.
 func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io.Writer) (*Scale, error) {
 	like, err := p.issued(ctx)
 	if err != nil {
@@ -95,7 +96,7 @@ func (p *plane) scale(ctx context.Context, t target, orders, revoked int, out io
 		return nil, err
 	}
 	s.RevocationSeconds = took.Seconds()
-	// By now, what only the start took is given back.
+	// The memory that only the start needed is freed by now.
 	controllers, server, err := heap()
 	s.ControllerBytes, s.ServerBytes = (controllers-controllersBefore)/float64(orders), (server-serverBefore)/float64(orders)
 	return s, err
@@ -109,10 +110,10 @@ func (p *plane) start(ctx context.Context) error {
 	return both.Wait()
 }
 
-// mostTries bounds how many certificates are issued to find one in a shard.
+// mostTries bounds the certificates that are issued to find one in a shard.
 const mostTries = 64
 
-// revocation revokes a certificate of a shard and waits until its CRL over HTTP lists it.
+// revocation revokes a certificate of a shard and waits until its CRL lists it over HTTP.
 func (p *plane) revocation(ctx context.Context, t target, shard string) (time.Duration, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -160,12 +161,12 @@ func (p *plane) revoke(ctx context.Context, c *acmeclient.Client, certificate *x
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return 0, errors.New("the CRL doesn't list a revoked certificate")
+			return 0, errors.New("the CRL does not list a revoked certificate")
 		}
 	}
 }
 
-// lists reports whether the CRL that a certificate names lists it.
+// lists reports whether the CRL of a certificate lists the certificate.
 func (p *plane) lists(ctx context.Context, certificate *x509.Certificate) (bool, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], nil)
 	if err != nil {

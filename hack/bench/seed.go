@@ -17,10 +17,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// seeded orders have an account of each hundredth of them.
+// ordersAnAccount is the number of seeded orders that belong to one account.
 const ordersAnAccount = 100
 
-// seed stores copies of an order that was issued, as if so many others had been issued before. Those in a shard are revoked.
+// seed stores copies of an issued order. The copies in the shard are revoked.
 func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, shard string) error {
 	now := time.Now()
 	authorityKey, _, _ := strings.Cut(like.Status.CertificateID, ".")
@@ -45,7 +45,7 @@ func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revok
 			}
 			value, err := json.Marshal(order)
 			if err != nil || !yield("acmeca.dev/acmeorders/"+order.Namespace+"/"+order.Name, value) {
-				return // our own type marshals
+				return // our own type always marshals
 			}
 		}
 	}); err != nil {
@@ -54,7 +54,7 @@ func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revok
 	return p.caughtUp(ctx)
 }
 
-// caughtUp waits until the API server has taken up what was stored behind its back.
+// caughtUp waits until the API server has seen the objects that were stored directly in etcd.
 func (p *plane) caughtUp(ctx context.Context) error {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.objects.List(ctx, &orders, client.Limit(1)); err != nil {
@@ -71,7 +71,7 @@ func (p *plane) caughtUp(ctx context.Context) error {
 	}
 }
 
-// issued gives an order with a certificate.
+// issued returns an order with a certificate.
 func (p *plane) issued(ctx context.Context) (*v1alpha1.AcmeOrder, error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.objects.List(ctx, &orders, client.MatchingFields{"status.state": string(acme.StateValid)}, client.Limit(1)); err != nil {

@@ -20,13 +20,13 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// shardNamespaces have an issuer each, beside the default one in the operator's namespace.
+// shardNamespaces each have an issuer, in addition to the default issuer in the operator's namespace.
 var shardNamespaces = []string{"shard-a", "shard-b"}
 
 const shardIssuer = "ca"
 
-// runShards has controllers run, each for its namespaces, in place of those that there are, and gives the directories of the
-// shards' issuers. The first of them also has the operator's namespace.
+// runShards replaces the running controllers by one process for each group of namespaces, and returns the directories
+// of the shards' issuers. The first process also watches the operator's namespace.
 func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (directories []string, stop func(), err error) {
 	p.local.StopOperator()
 	var running []*process.Process
@@ -49,7 +49,7 @@ func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (director
 		args := p.local.ControllerArgs(p.local.Path("controller.kubeconfig"), health)
 		if i == 0 {
 			args = append(args, "--watch-namespaces", strings.Join(append([]string{local.Namespace}, watched...), ","))
-		} else { // every process has a default issuer among its own, of which these make no certificate for the ACME server
+		} else { // every process needs a default issuer in its namespaces; these write no certificate for the ACME server
 			args = append(args, "--watch-namespaces", strings.Join(watched, ","), "--default-issuer", watched[0]+"/"+shardIssuer, "--server-tls-secret", "")
 		}
 		controllers, err := process.Start(process.Spec{Name: name, Path: p.local.Program(), Args: args, Log: filepath.Join(p.local.Path("log"), name+".log")})
@@ -69,7 +69,8 @@ func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (director
 	return directories, stop, nil
 }
 
-// shardDirectory makes a namespace's issuer like the default one, waits until it can issue, and gives its directory.
+// shardDirectory creates an issuer in a namespace like the default one, waits until it is ready, and returns its
+// directory.
 func (p *plane) shardDirectory(ctx context.Context, namespace string) (string, error) {
 	like := &v1alpha1.AcmeIssuer{}
 	if err := p.objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
@@ -100,7 +101,7 @@ func (p *plane) shardDirectory(ctx context.Context, namespace string) (string, e
 	}
 }
 
-// sharded measures the shards' issuers with one process of controllers for both, and with one for each.
+// sharded measures the shards' issuers with one process of controllers for both, and with one process for each.
 func (b *bench) sharded(ctx context.Context) error {
 	for _, namespaces := range [][][]string{{shardNamespaces}, {shardNamespaces[:1], shardNamespaces[1:]}} {
 		directories, stop, err := b.plane.runShards(ctx, namespaces...)

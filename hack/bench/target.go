@@ -15,19 +15,20 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// target is the server that is measured.
+// target is the measured server.
 type target struct {
 	directory string
-	// directories that clients use in turn; none for that one.
+	// directories are used by the clients in turn; empty for the directory above.
 	directories []string
 	roots       *x509.CertPool
 	responder   *acmeclient.Responder
 	poll        time.Duration
-	// addresses of the replicas that requests go to in turn, wherever URLs point to; none for where URLs point to.
+	// addresses are the replicas that get requests in turn, regardless of the URLs' hosts; empty to use the URLs'
+	// hosts.
 	addresses []string
 }
 
-// directoryOf is what the client with a number uses.
+// directoryOf returns the directory of the client with a number.
 func (t target) directoryOf(number int) string {
 	if len(t.directories) == 0 {
 		return t.directory
@@ -35,14 +36,14 @@ func (t target) directoryOf(number int) string {
 	return t.directories[number%len(t.directories)]
 }
 
-// register makes an account for the client with a number.
+// register registers an account for the client with a number.
 func (t target) register(ctx context.Context, number int) (*acmeclient.Client, error) {
 	return acmeclient.New(ctx, t.httpClient(), t.directoryOf(number), t.responder, t.poll)
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil // the system's
+		return nil, nil // the system's roots
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -55,7 +56,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// httpClient is a client's way to the server: a connection of its own to each replica.
+// httpClient returns a client with one connection to each replica.
 func (t target) httpClient() *http.Client {
 	transport := func(address string) http.RoundTripper {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: t.roots}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 4}
@@ -76,7 +77,7 @@ func (t target) httpClient() *http.Client {
 	return &http.Client{Timeout: time.Minute, Transport: turns}
 }
 
-// inTurn sends each request the next way.
+// inTurn sends each request over the next transport.
 type inTurn struct {
 	all  []http.RoundTripper
 	next atomic.Uint64
@@ -84,7 +85,7 @@ type inTurn struct {
 
 func (t *inTurn) RoundTrip(request *http.Request) (*http.Response, error) {
 	if len(t.all) == 0 {
-		return nil, errors.New("there is no way to the server")
+		return nil, errors.New("there is no transport to the server")
 	}
 	return t.all[t.next.Add(1)%uint64(len(t.all))].RoundTrip(request)
 }

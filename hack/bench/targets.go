@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// goal is a figure that is aimed at, and what came of it.
+// goal is a target figure and the measured one.
 type goal struct {
 	what, want string
 	measured   float64
@@ -22,8 +22,8 @@ func (g goal) verdict() string {
 	return "missed"
 }
 
-// stepCA is what the rates are to beat: step-ca with Badger. Without a run of it beside this one, the rates are what v0.30.2 did
-// under the same kind of load on a machine of the same kind.
+// stepCA is the server whose rates are the target: step-ca with Badger. Without a run of step-ca in this session, the
+// target is the rate of v0.30.2 under the same kind of load on a machine of the same kind.
 const stepCA = "step-ca"
 
 func (r Report) toBeat(clients int, otherwise float64) float64 {
@@ -35,7 +35,7 @@ func (r Report) toBeat(clients int, otherwise float64) float64 {
 	return otherwise
 }
 
-// targets compares a run with what is aimed at.
+// targets compares a run with the targets.
 func (r Report) targets() []goal {
 	one, some, many, hundred := r.of(one), r.of(some), r.of(most), r.of(manyNames)
 	below := func(what, want string, measured, limit float64, format string) goal {

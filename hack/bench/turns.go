@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// turns is how many stretches what is compared runs in.
+// turns is the number of stretches of a compared load.
 const turns = 4
 
-// inTurns runs what is to be compared in turns, each for so long in all: the speed of a machine that isn't one's own changes
+// inTurns runs the compared loads in turns, each for length in total, because the speed of a shared machine changes
 // from minute to minute.
 func inTurns(ctx context.Context, length time.Duration, each ...func(context.Context, time.Duration) error) error {
 	for range turns {
@@ -24,10 +24,10 @@ func inTurns(ctx context.Context, length time.Duration, each ...func(context.Con
 	return nil
 }
 
-// What loads are called where many orders are stored, and on an empty store beside it.
+// These name the loads with many orders stored, and with an empty store beside them.
 const fullStore, emptyStore = "many stored", "none stored"
 
-// besideRawWrites runs a load, and raw writes before it and after it.
+// besideRawWrites runs a load, and raw writes before and after it.
 func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 	s, err := b.begin(ctx, do)
 	if err != nil {
@@ -46,8 +46,8 @@ func (b *bench) besideRawWrites(ctx context.Context, do task) error {
 	return b.add(s)
 }
 
-// besideAnEmptyStore runs the same loads, in turns, where many orders are stored and where none are. Both live all the while, so
-// what the one does of itself slows the other too.
+// besideAnEmptyStore runs the same loads in turns with many orders stored and with none. Both planes run all the
+// time, so the background work of one also slows the other.
 func (b *bench) besideAnEmptyStore(ctx context.Context, full, empty *bench) error {
 	for _, do := range []task{one, some} {
 		without, with := do, do
@@ -59,7 +59,7 @@ func (b *bench) besideAnEmptyStore(ctx context.Context, full, empty *bench) erro
 	return nil
 }
 
-// side is a load to compare with another, and on what it is run.
+// side is a load to compare and the bench that runs it.
 type side struct {
 	on *bench
 	do task

@@ -1,5 +1,5 @@
-// Command build provides programs in bin/: `go run ./hack/binaries/build [name ...]`. Without names it provides those that
-// a control plane needs.
+// Command build provides programs in bin/: `go run ./hack/build [name ...]`. Without names it provides the programs
+// of a control plane.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command cert-manager runs the controllers of cert-manager that have to do with ACME, as cert-manager's own program does,
-// against the cluster of a kubeconfig. Cert-manager's program itself is in no module that can be named in a go.mod.
+// Command cert-manager runs cert-manager's controllers for ACME against the cluster of a kubeconfig, as
+// cert-manager's own program does. A go.mod cannot name that program, because it is in no published module.
 package main
 
 import (
@@ -36,18 +36,18 @@ import (
 	_ "github.com/cert-manager/cert-manager/pkg/issuer/acme"
 )
 
-// The flags are those of cert-manager's own that tests need.
+// These flags of cert-manager's program are used by tests.
 var (
 	kubeconfig     = flag.String("kubeconfig", "", "`file` with the cluster's address and credentials")
-	namespace      = flag.String("cluster-resource-namespace", "cert-manager", "where ClusterIssuers' Secrets are")
-	dnsServers     = flag.String("dns01-recursive-nameservers", "", "DNS servers for dns-01, with ports and commas between them")
-	dnsRetry       = flag.Duration("dns01-check-retry-period", 10*time.Second, "between looks for a dns-01 record")
-	minimumBackoff = flag.Duration("certificate-request-minimum-backoff-duration", time.Hour, "after a request that failed")
-	featureGates   = flag.String("feature-gates", "", "such as ACMEUseARI=true")
+	namespace      = flag.String("cluster-resource-namespace", "cert-manager", "`namespace` of ClusterIssuers' Secrets")
+	dnsServers     = flag.String("dns01-recursive-nameservers", "", "comma-separated `servers` for dns-01, with ports")
+	dnsRetry       = flag.Duration("dns01-check-retry-period", 10*time.Second, "`interval` between checks of a dns-01 record")
+	minimumBackoff = flag.Duration("certificate-request-minimum-backoff-duration", time.Hour, "`delay` after a failed request")
+	featureGates   = flag.String("feature-gates", "", "`gates`, such as ACMEUseARI=true")
 	gatewayAPI     = flag.Bool("enable-gateway-api", false, "use Gateways and HTTPRoutes")
 )
 
-// Defaults of cert-manager's.
+// These are cert-manager's defaults.
 const (
 	workers        = 5 // of each controller
 	maxChallenges  = 60
@@ -122,7 +122,7 @@ func options() controller.ContextOptions {
 	}
 }
 
-// list splits at commas.
+// list splits a text at commas.
 func list(text string) []string {
 	if text == "" {
 		return nil

@@ -1,6 +1,6 @@
-// Command chaos has acmeca's processes die, its connections break and its writes fail while clients use it, and then checks
-// what a CA promises: nothing that a client was told of is lost, nothing is issued twice, nothing is issued without a proof,
-// and what was revoked stays revoked. docs/guides/chaos.md says how to read what it prints.
+// Command chaos kills acmeca's processes, cuts its connections and fails its writes while clients use acmeca. Then it
+// checks the promises of a CA: nothing that a client was told is lost, nothing is issued twice, nothing is issued
+// without a proof, and revoked certificates stay revoked. docs/guides/chaos.md explains the output.
 //
 // `make chaos` runs it.
 package main

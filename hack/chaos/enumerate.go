@@ -25,20 +25,20 @@ import (
 	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
-// The enumeration has each single write of what a CA does fail once in each way, and has a client go on as clients do until
-// it has what it wants.
+// The enumeration fails each write of a CA's life cycle once in each mode. A client retries, as clients do, until it
+// has its certificate.
 
-// workers run scripts side by side, each against an operator of its own.
+// workers is the number of scripts that run in parallel, each against its own operator.
 const workers = 6
 
-// worker is an operator, and the history of all that was run on it.
+// worker is an operator, and the history of all scripts that ran on it.
 type worker struct {
 	*inprocess.Operator
 	world    *inprocess.World
 	injector *inject.Injector
 	history  *history.History
 	clients  int
-	// rotations of its CA: there can't be any number of CAs that were replaced.
+	// rotations counts the rotations of the operator's CA. The number of replaced CAs is bounded.
 	rotations int
 	unwatch   func()
 	crashes   sync.WaitGroup
@@ -62,7 +62,7 @@ func newWorker(ctx context.Context, world *inprocess.World) (*worker, error) {
 	return w, nil
 }
 
-// shortLived is an issuer whose certificates and orders are soon over.
+// shortLived sets short lifetimes of the issuer's certificates and orders.
 func shortLived(spec *v1alpha1.AcmeIssuerSpec) {
 	hour := metav1.Duration{Duration: time.Hour}
 	spec.Profiles = []v1alpha1.Profile{{Name: "default", Lifetime: hour}}
@@ -70,7 +70,7 @@ func shortLived(spec *v1alpha1.AcmeIssuerSpec) {
 	spec.Retention.Orders = metav1.Duration{Duration: time.Minute}
 }
 
-// crash ends a half as kill -9 does, and starts it again.
+// crash ends a half as kill -9 does, and restarts it.
 func (w *worker) crash(half string) {
 	w.crashes.Add(1)
 	defer w.crashes.Done()
@@ -83,11 +83,11 @@ func (w *worker) crash(half string) {
 	}
 }
 
-// finish has the operator come to rest, and checks.
+// finish waits until the operator is idle, and checks the history.
 func (w *worker) finish(ctx context.Context) []history.Violation {
 	w.injector.Arm(inject.Point{}, "")
 	w.crashes.Wait()
-	err := w.Await(ctx, "all to come to rest", func(ctx context.Context) (bool, error) { return w.history.Settled(ctx, w.world.Admin, w.Namespace) })
+	err := w.Await(ctx, "the operator to be idle", func(ctx context.Context) (bool, error) { return w.history.Settled(ctx, w.world.Admin, w.Namespace) })
 	violations := w.history.Check()
 	if err != nil && len(violations) == 0 {
 		violations = append(violations, history.Violation{Fault: history.Broken, What: err.Error()})
@@ -97,16 +97,16 @@ func (w *worker) finish(ctx context.Context) []history.Violation {
 	return violations
 }
 
-// client is one that goes on until it has what it wants.
+// client returns a client that retries until it has its certificate.
 func (w *worker) client() *acmeclient.Client {
 	w.clients++
 	transport := w.Transport()
-	transport.DisableKeepAlives = true // a request on a connection that the server has just ended is no fault of interest
+	transport.DisableKeepAlives = true // requests on a connection that the server has closed are no fault of interest
 	h := &http.Client{Timeout: 20 * time.Second, Transport: w.history.Listen(fmt.Sprintf("%s/client-%d", w.Namespace, w.clients), transport)}
 	return acmeclient.NewPersistent(h, w.world.Responder, 5*time.Millisecond)
 }
 
-// A script is something that a CA is for, from its beginning to its end.
+// A script is a use of a CA from beginning to end.
 type script struct {
 	name string
 	run  func(context.Context, *worker) error
@@ -126,7 +126,7 @@ func freshName() string {
 	return fmt.Sprintf("n%d.chaos.test", names.last)
 }
 
-// lifeOfAnAccount is all that a client can do.
+// lifeOfAnAccount does everything that a client can do.
 func lifeOfAnAccount(ctx context.Context, w *worker) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -154,10 +154,10 @@ func lifeOfAnAccount(ctx context.Context, w *worker) error {
 	return nil
 }
 
-// afterAll is when all that was issued is over and may be removed.
+// afterAll is the time after which all certificates and orders have expired and may be removed.
 const afterAll = 3 * time.Hour
 
-// rotationAndRetention has the CA's key replaced between two certificates, and what is over removed.
+// rotationAndRetention rotates the CA's key between two certificates, and then removes expired objects.
 func rotationAndRetention(ctx context.Context, w *worker) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -189,12 +189,13 @@ func rotationAndRetention(ctx context.Context, w *worker) error {
 	w.Clock.Jump(afterAll)
 	defer w.Clock.Jump(-afterAll)
 	for {
-		// The clearing away begins with the process. One that is cut short is taken up after ten minutes, or by the next.
+		// The sweep starts with the process. An interrupted sweep is resumed after ten minutes, or by the next
+		// process.
 		if err := w.Controllers.Restart(); err != nil {
 			return err
 		}
 		sweep, cancel := context.WithTimeout(ctx, sweepTimeout)
-		err := w.Await(sweep, "what is over to be removed", w.cleared)
+		err := w.Await(sweep, "expired objects to be removed", w.cleared)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return err
@@ -204,7 +205,7 @@ func rotationAndRetention(ctx context.Context, w *worker) error {
 
 const sweepTimeout = 5 * time.Second
 
-// cleared reports whether nothing is left of what clients made.
+// cleared reports whether all objects of clients are removed.
 func (w *worker) cleared(ctx context.Context) (bool, error) {
 	for _, list := range []client.ObjectList{&v1alpha1.AcmeOrderList{}, &v1alpha1.AcmeAuthorizationList{}} {
 		if err := w.world.Admin.List(ctx, list, client.InNamespace(w.Namespace)); err != nil {
@@ -217,7 +218,7 @@ func (w *worker) cleared(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// listed waits for the CRLs to have what was revoked: once it is expired, it needs no CRL any more.
+// listed waits until the CRLs list the revoked certificates. An expired certificate no longer needs a CRL.
 func (w *worker) listed(ctx context.Context) error {
 	return w.Await(ctx, "the CRL", func(context.Context) (bool, error) { return w.history.Listed(), nil })
 }
@@ -244,21 +245,20 @@ func (w *worker) rotate(ctx context.Context) error {
 	})
 }
 
-// job is a fault to be tried.
+// job is a fault to try.
 type job struct {
 	script script
 	at     inject.Point
 	mode   inject.Mode
-	// lagging is the half whose watches lag meanwhile, if any.
+	// lagging is the half whose watches lag during the fault, if any.
 	lagging string
 	tries   int
 }
 
-// lag is by how much.
+// lag is the delay of lagging watches.
 const lag = 150 * time.Millisecond
 
-// enumerate has every write fail in every mode. Where there isn't the time for all, it is a choice of them that the seed
-// makes.
+// enumerate fails every write in every mode. If the time does not suffice for all, the seed selects some.
 func enumerate(ctx context.Context, world *inprocess.World, o options, random *mathrand.Rand, r *report, out io.Writer) error {
 	jobs, err := plan(ctx, world, r)
 	if err != nil {
@@ -291,17 +291,18 @@ func enumerate(ctx context.Context, world *inprocess.World, o options, random *m
 
 const progressEvery = 30 * time.Second
 
-// maxTries is how often a fault is tried. Its write may not come: which ones there are depends on who is quicker.
+// maxTries is the number of tries of a fault. The write may not happen, because concurrent work decides which writes
+// there are.
 const maxTries = 4
 
-// backlog is what is to be tried.
+// backlog holds the jobs to try.
 type backlog struct {
 	mu   sync.Mutex
 	jobs []job
 	end  time.Time
 }
 
-// next gives a job, or none where there is none left, or no time.
+// next returns a job, or false if there is none left or no time.
 func (b *backlog) next() (job, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -314,7 +315,7 @@ func (b *backlog) next() (job, bool) {
 	return j, true
 }
 
-// again puts back a job whose write didn't come, to be tried after all others.
+// again puts a job whose write did not happen back at the end.
 func (b *backlog) again(j job) {
 	if j.tries == maxTries {
 		return
@@ -324,7 +325,7 @@ func (b *backlog) again(j job) {
 	b.jobs = append(b.jobs, j)
 }
 
-// plan runs each script once without a fault, each on an operator of its own, and notes the writes.
+// plan runs each script once without a fault, each on its own operator, and records the writes.
 func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error) {
 	var jobs []job
 	for _, s := range scripts {
@@ -346,7 +347,7 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 					jobs = append(jobs, job{script: s, at: point, mode: mode})
 				}
 			}
-			// Who starts again, and then learns late of what it wrote before.
+			// A restarted half learns late about its own earlier writes.
 			for _, half := range []string{w.Controllers.Name, w.Server.Name} {
 				jobs = append(jobs, job{script: s, at: point, mode: inject.CrashAfter, lagging: half})
 			}
@@ -355,7 +356,7 @@ func plan(ctx context.Context, world *inprocess.World, r *report) ([]job, error)
 	return jobs, nil
 }
 
-// patience bounds a script under one fault.
+// patience bounds a script with one fault.
 const patience = 2 * time.Minute
 
 func (j job) late() string {
@@ -365,10 +366,11 @@ func (j job) late() string {
 	return ", and the watches of the " + j.lagging + " lag"
 }
 
-// maxRotations is how often an operator's CA is replaced; it is replaced no more once 16 old ones are kept.
+// maxRotations is the number of rotations of an operator's CA. The controllers refuse further rotations once 16 old
+// CAs are kept.
 const maxRotations = 12
 
-// work runs jobs on an operator of its own, and checks at the end.
+// work runs jobs on its own operator, and checks the history at the end.
 func work(ctx context.Context, world *inprocess.World, b *backlog, r *report) error {
 	w, err := newWorker(ctx, world)
 	if err != nil {
@@ -379,7 +381,7 @@ func work(ctx context.Context, world *inprocess.World, b *backlog, r *report) er
 		if !ok {
 			break
 		}
-		// Some writes come in the first life of an operator alone, such as that of the first CRL.
+		// Some writes happen only in the first life of an operator, such as that of the first CRL.
 		if w.rotations >= maxRotations || j.tries > 1 {
 			r.add(w, w.finish(ctx))
 			if w, err = newWorker(ctx, world); err != nil {

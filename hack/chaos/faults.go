@@ -16,7 +16,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// A fault is something that happens to a site. It is over when do returns.
+// A fault affects a site. The fault ends when do returns.
 type fault struct {
 	kind string
 	do   func(context.Context, *site) error
@@ -44,7 +44,8 @@ var kinds = []fault{
 	{"the clock of a replica of the ACME server jumps", jump("server")},
 }
 
-// faults happen one after the other until the time is over, each kind as often as the others. Then all is as it was.
+// faults causes faults one after the other until the end of the duration, each kind equally often. Afterwards the
+// site is as before.
 func (s *site) faults(ctx context.Context, length time.Duration) error {
 	end := time.Now().Add(length)
 	var errs []error
@@ -85,7 +86,7 @@ func (s *site) sleep(ctx context.Context, from, to time.Duration) {
 	}
 }
 
-// of are a half's processes.
+// of returns a half's processes.
 func (s *site) of(half string) []*member {
 	var some []*member
 	for _, m := range s.members {
@@ -96,7 +97,7 @@ func (s *site) of(half string) []*member {
 	return some
 }
 
-// choose is one of a half's processes.
+// choose returns a random process of a half.
 func (s *site) choose(half string) *member {
 	some := s.of(half)
 	return some[s.random.IntN(len(some))]
@@ -133,7 +134,7 @@ func stopPlane(name string) func(context.Context, *site) error {
 				return syscall.Kill(pid, syscall.SIGCONT)
 			}
 		}
-		return errors.New("it doesn't run")
+		return errors.New("the process does not run")
 	}
 }
 
@@ -152,7 +153,7 @@ func killAll(half string) func(context.Context, *site) error {
 	}
 }
 
-// replaceMember ends a process as an update does.
+// replaceMember replaces a process as an update does.
 func replaceMember(half string) func(context.Context, *site) error {
 	return func(_ context.Context, s *site) error {
 		m := s.choose(half)
@@ -161,7 +162,7 @@ func replaceMember(half string) func(context.Context, *site) error {
 	}
 }
 
-// proxyOf is the one of a half's proxies that is chosen.
+// proxyOf returns a random proxy of a half.
 func (s *site) proxyOf(half string) *proxy { return s.proxies[s.choose(half).proxy] }
 
 func cut(half string) func(context.Context, *site) error {
@@ -185,14 +186,14 @@ func slow(half string) func(context.Context, *site) error {
 	}
 }
 
-// Clocks jump by a little, which nothing may come of, or by much, by which orders may fail. All stays below the life of
-// what is issued, so that nothing ends early but for that.
+// Clocks jump by a small time, which must have no effect, or by a large time, which may fail orders. Both are shorter
+// than the lifetime of certificates, so nothing expires early for another reason.
 const (
 	littleJump = 20 * time.Second
 	largeJump  = 2 * time.Hour
 )
 
-// jump sets the clock of one process forward or back, and right again after a while.
+// jump sets the clock of one process forward or back, and resets it after a while.
 func jump(half string) func(context.Context, *site) error {
 	return func(ctx context.Context, s *site) error {
 		m := s.choose(half)
@@ -211,7 +212,7 @@ func jump(half string) func(context.Context, *site) error {
 	}
 }
 
-// contend writes annotations into all that is unfinished, so that the controllers' writes conflict.
+// contend annotates all unfinished objects, so that the controllers' writes conflict.
 func contend(ctx context.Context, s *site) error {
 	end := time.Now().Add(time.Second + time.Duration(s.random.Int64N(int64(time.Second))))
 	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
@@ -247,12 +248,12 @@ func contend(ctx context.Context, s *site) error {
 	return nil
 }
 
-// flip takes the lead from the controller that has it. It works on until it finds that out, and then ends; the other one
-// begins in the meantime.
+// flip takes the lease from the leading controller. That controller works on until it notices and then ends, while
+// the other one begins.
 func flip(ctx context.Context, s *site) error {
 	lease := &coordinationv1.Lease{}
 	lease.Namespace, lease.Name = local.Namespace, "controller.acmeca.dev"
-	// Without a version: who leads renews it all the time.
+	// The patch has no resourceVersion, because the leader renews the lease all the time.
 	taken := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"holderIdentity":"nobody","renewTime":null,"leaseDurationSeconds":1}}`))
 	if err := s.admin.Patch(ctx, lease, taken); err != nil {
 		return client.IgnoreNotFound(err)
@@ -261,7 +262,7 @@ func flip(ctx context.Context, s *site) error {
 	return nil
 }
 
-// two has one more controller work for a while, which asks nobody whether it may.
+// two runs one more controller for a while, without leader election.
 func two(ctx context.Context, s *site) error {
 	s.unasked++
 	m := &member{name: fmt.Sprintf("controller-unasked-%d", s.unasked), half: "controller", proxy: "controller"}

@@ -11,13 +11,12 @@ import (
 )
 
 const (
-	// leakWait is for what ends by itself after a while, such as connections that are kept for the next request.
+	// leakWait is for goroutines that end by themselves, such as those of idle connections.
 	leakWait = 2 * time.Minute
 	leakLook = 50 * time.Millisecond
 )
 
-// checkLeaks holds that operators which have ended leave nothing behind: there are no more goroutines than after the one
-// that was there first.
+// checkLeaks checks that ended operators leave no goroutines behind: there are no more than after the first operator.
 func checkLeaks(before int, r *report) {
 	for end := time.Now().Add(leakWait); ; time.Sleep(leakLook) {
 		left := runtime.NumGoroutine() - before

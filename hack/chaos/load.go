@@ -19,8 +19,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// load has clients work until end is closed, and then end their accounts. Each of them goes on through faults until it has
-// what it wants; what it is refused is a violation.
+// load runs clients until end is closed, and then deactivates their accounts. Each client retries through faults
+// until it has its certificate. A refusal is a violation.
 func (s *site) load(ctx context.Context, name string, clients int, end <-chan struct{}) (done <-chan struct{}) {
 	finished := make(chan struct{})
 	var all sync.WaitGroup
@@ -37,7 +37,7 @@ func (s *site) load(ctx context.Context, name string, clients int, end <-chan st
 	return finished
 }
 
-// pause keeps the load steady rather than as much as there can be.
+// pause bounds the load, so that it is steady.
 const pause = 20 * time.Millisecond
 
 func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, end <-chan struct{}) error {
@@ -47,7 +47,8 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 		return err
 	}
 	roots.AppendCertsFromPEM(text)
-	// One client in two goes to another replica with each request, the others once their connection has ended.
+	// One client in two uses another replica for each request, the others change the replica when their connection
+	// ends.
 	transport := &http.Transport{
 		DialContext: s.service.dial, DisableKeepAlives: random.IntN(2) == 0,
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: random.IntN(2) == 0,
@@ -72,9 +73,9 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 		}
 		clocks := s.clocks.Load()
 		certificate, err := c.Issue(ctx, key, freshNames(1+random.IntN(2))...)
-		failed := errors.Is(err, acmeclient.ErrInvalid) || acmeclient.Is(err, "orderNotReady") // at the first or a later look
+		failed := errors.Is(err, acmeclient.ErrInvalid) || acmeclient.Is(err, "orderNotReady") // at the first or a later poll
 		if failed && (clocks%2 == 1 || s.clocks.Load() != clocks) {
-			s.spoilt.Add(1)
+			s.clockFailures.Add(1)
 			continue
 		}
 		if err != nil {

@@ -27,10 +27,10 @@ type options struct {
 
 func main() {
 	var o options
-	flag.DurationVar(&o.enumerate, "enumerate", 5*time.Minute, "`time` at most for faults at each single write")
-	flag.DurationVar(&o.processes, "processes", 2*time.Minute, "`time` for killing and stopping processes, and cutting connections")
-	flag.IntVar(&o.clients, "clients", 8, "`number` of clients while that is done")
-	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "`number` that makes a run's choices; the one that a run printed repeats them")
+	flag.DurationVar(&o.enumerate, "enumerate", 5*time.Minute, "maximum `time` for faults at each single write")
+	flag.DurationVar(&o.processes, "processes", 2*time.Minute, "`time` for killed and stopped processes and cut connections")
+	flag.IntVar(&o.clients, "clients", 8, "`number` of clients during that time")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "`number` that seeds a run's random choices; a run prints its seed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o, os.Stdout)
@@ -41,7 +41,8 @@ func main() {
 	}
 }
 
-// run does all that the options give time for. The error says that a promise wasn't kept, or that it couldn't be seen.
+// run runs both parts within the times of the options. The error reports a broken promise, or a check that could not
+// run.
 func run(ctx context.Context, o options, out io.Writer) error {
 	ctrl.SetLogger(logr.Discard())
 	r := newReport(o.seed)
@@ -57,7 +58,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	return errors.Join(err, r.err())
 }
 
-// inProcess is what needs both halves in this process.
+// inProcess runs the part that needs both halves in this process.
 func inProcess(ctx context.Context, o options, random *rand.Rand, r *report, out io.Writer) error {
 	fmt.Fprintln(out, "every write of both halves fails once in each way")
 	world, err := inprocess.NewWorld(ctx)

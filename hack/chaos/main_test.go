@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestBounded is a short run; `make chaos` is a long one.
+// TestBounded is a short run. `make chaos` is a long one.
 func TestBounded(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()

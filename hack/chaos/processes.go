@@ -27,8 +27,9 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// site is a whole acmeca in processes: etcd, kube-apiserver, two controllers of which one leads, and two replicas of the
-// endpoint, with a proxy between the controllers and the API server, and between each replica and it.
+// site is an acmeca in separate processes: etcd, kube-apiserver, two controllers with leader election, and two
+// replicas of the ACME server. A proxy is between the controllers and the API server, and between each replica and
+// the API server.
 type site struct {
 	local    *local.Local
 	admin    client.WithWatch
@@ -42,23 +43,23 @@ type site struct {
 	stop     func()
 	report   *report
 	random   *mathrand.Rand
-	unasked  int // controllers that worked beside the one that leads
-	// clocks counts each time that a clock is set far from right, and right again: one is wrong while it is odd.
+	unasked  int // controllers that ran without leader election
+	// clocks counts each large change of a clock and each reset: while the count is odd, a clock is wrong.
 	clocks atomic.Int64
-	// spoilt are the orders that failed by one.
-	spoilt atomic.Int64
+	// clockFailures counts the orders that failed because of a wrong clock.
+	clockFailures atomic.Int64
 }
 
-// replicas of the ACME server.
+// replicas is the number of replicas of the ACME server.
 const replicas = 2
 
-// clockTag builds an operator whose clock can be set, and clockFile is the variable with the file for that.
+// clockTag builds an operator with a settable clock, and clockFile is the variable that names the clock's file.
 const (
 	clockTag  = "acmeca_clock"
 	clockFile = "ACMECA_CLOCK_FILE"
 )
 
-// A member is a process of the operator's, which is started again when it has ended.
+// A member is a process of the operator, which is restarted when it ends.
 type member struct {
 	name, half string
 	proxy      string // the name of its proxy
@@ -72,11 +73,11 @@ type member struct {
 
 const (
 	stopGrace = 30 * time.Second
-	// settleTimeout is how long clients and controllers may take to come to rest after the last fault.
+	// settleTimeout bounds the time until clients and controllers are idle after the last fault.
 	settleTimeout = 3 * time.Minute
 )
 
-// processes kills, stops and cuts off the processes under a load, for a while.
+// processes kills, stops and cuts off the processes under a load, for a duration.
 func processes(ctx context.Context, o options, random *mathrand.Rand, r *report, out io.Writer) error {
 	fmt.Fprintln(out, "processes are killed and stopped, connections cut and held up")
 	s, err := newSite(ctx, random, r)
@@ -104,7 +105,7 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 		violations = append(violations, history.Violation{Fault: history.Broken, What: settled.Error()})
 	}
 	r.count(s.history, violations)
-	r.connections, r.spoilt = s.service.connections(), int(s.spoilt.Load())
+	r.connections, r.clockFailures = s.service.connections(), int(s.clockFailures.Load())
 	return errors.Join(faultErr, auditErr)
 }
 
@@ -151,7 +152,7 @@ func (s *site) start(ctx context.Context) error {
 		return err
 	}
 	s.stopHTTP = func() { _ = server.Close() }
-	// From here on each half is a process of its own.
+	// Each half is a separate process from here on.
 	s.local.StopOperator()
 	if err := s.addProxy(ctx, "controller", local.ControllerAccount); err != nil {
 		return err
@@ -179,7 +180,7 @@ func (s *site) start(ctx context.Context) error {
 	return nil
 }
 
-// addProxy puts a proxy before the API server, and writes the kubeconfig that leads there.
+// addProxy starts a proxy for the API server, and writes a kubeconfig that leads to the proxy.
 func (s *site) addProxy(ctx context.Context, name, account string) error {
 	p, err := newProxy(func() string { return strings.TrimPrefix(s.local.Plane().URL(), "https://") })
 	if err != nil {
@@ -202,7 +203,7 @@ func (s *site) kubeconfig(proxy string) string {
 	return s.local.Path("proxied-" + proxy + ".kubeconfig")
 }
 
-// addMember starts a process for good. The arguments come after its own.
+// addMember starts a process and keeps it running. The arguments follow its own.
 func (s *site) addMember(m *member, args ...string) error {
 	ports, err := local.FreePorts()
 	if err != nil {
@@ -233,12 +234,12 @@ func (m *member) start() error {
 
 func (m *member) clock() string { return m.site.local.Path(m.name + ".clock") }
 
-// setClock sets its clock ahead of the system's.
+// setClock sets the member's clock ahead of the system's.
 func (m *member) setClock(ahead time.Duration) error {
 	return os.WriteFile(m.clock(), []byte(ahead.String()), 0o600)
 }
 
-// revive starts it again where it has ended: a controller that lost the lead ends by itself.
+// revive restarts an ended member. A controller that lost the lease ends by itself.
 func (m *member) revive() error {
 	select {
 	case <-m.process.Done():
@@ -266,8 +267,8 @@ func (s *site) endMembers() {
 	}
 }
 
-// awaitAlive waits as await does, and starts again what has ended: a controller finds out that it doesn't lead any more, and
-// ends, up to ten seconds after that has been taken from it.
+// awaitAlive waits as await does, and restarts ended members. A controller notices up to ten seconds late that it has
+// lost the lease, and then ends.
 func (s *site) awaitAlive(ctx context.Context, patience time.Duration, condition func() (bool, error)) error {
 	return s.await(ctx, patience, func() (bool, error) {
 		if err := s.revive(); err != nil {
@@ -310,7 +311,7 @@ func get(ctx context.Context, url string) (string, error) {
 	return string(text), err
 }
 
-// readAudit takes the audit log from the controllers' logs. The last line of one that was killed may be half a line.
+// readAudit reads the audit log from the controllers' logs. The last line of a killed controller may be incomplete.
 func (s *site) readAudit() error {
 	logs, err := filepath.Glob(s.local.Path("log", "controller-*.log"))
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// A proxy stands between a half and the API server. It can cut the connections, and hold up what is sent on them.
+// A proxy forwards connections of a half to the API server. It can cut and delay them.
 type proxy struct {
 	listener net.Listener
 	target   func() string
-	delay    atomic.Int64 // for each piece that is sent, in either direction
+	delay    atomic.Int64 // for each chunk, in either direction
 	closed   atomic.Bool  // whether new connections are refused
 
 	mu   sync.Mutex
@@ -34,7 +34,7 @@ func (p *proxy) serve() {
 	for {
 		conn, err := p.listener.Accept()
 		if err != nil {
-			return // it was stopped
+			return // the proxy was stopped
 		}
 		go p.connect(conn)
 	}
@@ -83,7 +83,7 @@ func (p *proxy) pass(from, to net.Conn) {
 	}
 }
 
-// cut ends all connections, in the middle of what is being sent.
+// cut closes all connections, even in the middle of a message.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

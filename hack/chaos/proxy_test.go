@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestProxy cuts, refuses and holds up what an echo server is sent.
+// TestProxy cuts, refuses and delays connections to an echo server.
 func TestProxy(t *testing.T) {
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,16 +52,16 @@ func TestProxy(t *testing.T) {
 	p.delay.Store(int64(delay))
 	began := time.Now()
 	if err := say(conn); err != nil || time.Since(began) < 2*delay {
-		t.Errorf("held up for %s, %v", time.Since(began), err)
+		t.Errorf("delayed for %s, %v", time.Since(began), err)
 	}
 	p.delay.Store(0)
 	p.cut()
 	if say(conn) == nil {
-		t.Error("a connection that was cut goes on")
+		t.Error("a cut connection still works")
 	}
 	p.closed.Store(true)
 	if say(dial()) == nil {
-		t.Error("a new connection gets through while none may")
+		t.Error("a new connection is accepted while all are refused")
 	}
 	p.closed.Store(false)
 	if err := say(dial()); err != nil {

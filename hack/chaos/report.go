@@ -13,19 +13,21 @@ import (
 	"github.com/acmeca/acmeca/hack/chaos/history"
 )
 
-// report is what a run came to.
+// report is the result of a run.
 type report struct {
 	mu     sync.Mutex
 	seed   uint64
 	faults map[string]int // by kind
-	// points are the writes of the scripts, enumerable the faults at them, enumerated those that happened.
+	// points counts the writes of the scripts, enumerable the possible faults at them, enumerated the faults that
+	// happened.
 	points, enumerable, enumerated int
-	// absent are those whose write didn't come, however often they were tried.
+	// absent lists the faults whose write never happened, despite retries.
 	absent   []string
 	requests int
-	// connections that each replica of the ACME server had, and spoilt the orders that failed by a clock that was far from right.
+	// connections counts those of each replica of the ACME server. clockFailures counts the orders that failed
+	// because of a wrong clock.
 	connections               []string
-	spoilt                    int
+	clockFailures             int
 	certificates, revocations int
 	violations                []history.Violation
 }
@@ -39,7 +41,7 @@ func (r *report) fault(kind string) {
 	r.faults[kind]++
 }
 
-// tried counts a fault that was to happen at a chosen write.
+// tried records a planned fault at a chosen write.
 func (r *report) tried(j job, happened bool) {
 	if !happened {
 		r.mu.Lock()
@@ -55,7 +57,7 @@ func (r *report) tried(j job, happened bool) {
 	r.enumerated++
 }
 
-// happened is how many of the chosen faults have.
+// happened returns the number of planned faults that happened.
 func (r *report) happened() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +70,7 @@ func (r *report) violated(v history.Violation) {
 	r.violations = append(r.violations, v)
 }
 
-// add takes over what a worker did.
+// add adds the results of a worker.
 func (r *report) add(w *worker, violations []history.Violation) {
 	r.count(w.history, violations)
 }
@@ -83,7 +85,7 @@ func (r *report) count(h *history.History, violations []history.Violation) {
 	r.violations = append(r.violations, violations...)
 }
 
-// err says which promises weren't kept.
+// err lists the broken promises.
 func (r *report) err() error {
 	var errs []error
 	for _, v := range r.violations {
@@ -110,7 +112,7 @@ func (r *report) print(out io.Writer) {
 	fmt.Fprintf(w, "requests answered\t%d\n", r.requests)
 	if len(r.connections) > 0 {
 		fmt.Fprintf(w, "connections to each replica of the ACME server\t%s\n", strings.Join(r.connections, ", "))
-		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.spoilt)
+		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.clockFailures)
 	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)
 	fmt.Fprintf(w, "revocations\t%d\n", r.revocations)
@@ -118,5 +120,5 @@ func (r *report) print(out io.Writer) {
 	fmt.Fprintf(w, "duplicated\t%d\n", counts[history.Duplicated])
 	fmt.Fprintf(w, "other invariant violations\t%d\n", counts[history.Broken])
 	fmt.Fprintf(w, "seed to replay\t%d\n", r.seed)
-	_ = w.Flush() // out is the terminal's, or a test's
+	_ = w.Flush() // out is a terminal or a test's buffer
 }

@@ -17,15 +17,16 @@ import (
 	"github.com/acmeca/acmeca/hack/chaos/history"
 )
 
-// held is what processes hold while nobody wants anything of them.
+// held is the set of resources that idle processes hold.
 type held struct {
-	// goroutines of the controllers, the one that leads first, and of each replica of the ACME server.
+	// controllers and servers are the goroutines of the controllers, the leader first, and of each replica of the
+	// ACME server.
 	controllers, servers []goroutines
-	// watches of the API server, by resource.
+	// watches counts the open watches of the API server, by resource.
 	watches map[string]int
 }
 
-// goroutines of a process, counted by the function that started them.
+// goroutines counts a process's goroutines by the function that started them.
 type goroutines map[string]int
 
 func (g goroutines) total() int {
@@ -48,7 +49,7 @@ func goroutinesIn(profile string) goroutines {
 	return g
 }
 
-// more says of which goroutines there are more than before; nothing where there are none.
+// more describes the goroutines that grew in number, or returns "".
 func (g goroutines) more(before goroutines) string {
 	if g.total() <= before.total() {
 		return ""
@@ -59,21 +60,21 @@ func (g goroutines) more(before goroutines) string {
 			what = append(what, fmt.Sprintf("%d started by %s and not %d", n, creator, before[creator]))
 		}
 	}
-	return fmt.Sprintf("has %d goroutines at rest, and had %d: %s", g.total(), before.total(), strings.Join(what, ", "))
+	return fmt.Sprintf("has %d idle goroutines, and had %d: %s", g.total(), before.total(), strings.Join(what, ", "))
 }
 
 const (
-	// restFor is for how long nothing changes at rest.
+	// restFor is the time without a change after which the processes count as idle.
 	restFor  = 3 * time.Second
 	restLook = 250 * time.Millisecond
-	// restWait is for connections that are kept for the next request.
+	// restWait exceeds the lifetime of idle connections.
 	restWait = 3 * time.Minute
 )
 
-// warmUp is how long clients work before it is counted what processes hold.
+// warmUp is the time that clients work before the first count.
 const warmUp = 2 * time.Second
 
-// atRest has clients do all that there is, waits until that has no more effect, and says what is held then.
+// atRest runs clients of every kind, waits until the processes are idle, and returns the held resources.
 func (s *site) atRest(ctx context.Context) (held, error) {
 	end := make(chan struct{})
 	time.AfterFunc(warmUp, func() { close(end) })
@@ -87,10 +88,10 @@ func (s *site) atRest(ctx context.Context) (held, error) {
 		}
 		if !last.equal(now) {
 			last, since = now, time.Now()
-			return false, fmt.Errorf("what is held changes: %v", now)
+			return false, fmt.Errorf("held resources change: %v", now)
 		}
 		time.Sleep(restLook)
-		return time.Since(since) > restFor, errors.New("it isn't at rest for long enough")
+		return time.Since(since) > restFor, errors.New("not idle for long enough")
 	})
 	return last, err
 }
@@ -100,7 +101,7 @@ func (h held) equal(o held) bool {
 	return slices.EqualFunc(h.controllers, o.controllers, same) && slices.EqualFunc(h.servers, o.servers, same) && maps.Equal(h.watches, o.watches)
 }
 
-// more says what is held more than before; nothing where there is none.
+// more describes the resources that grew in number, or returns "".
 func (h held) more(before held) string {
 	var what []string
 	note := func(process string, now, before []goroutines) {
@@ -133,13 +134,13 @@ func (s *site) holds(ctx context.Context) (held, error) {
 			h.controllers = append(h.controllers, goroutinesIn(text))
 		}
 	}
-	slices.SortFunc(h.controllers, func(a, b goroutines) int { return b.total() - a.total() }) // the one that leads does more
+	slices.SortFunc(h.controllers, func(a, b goroutines) int { return b.total() - a.total() }) // the leader has more goroutines
 	var err error
 	h.watches, err = s.watches(ctx)
 	return h, err
 }
 
-// watches are those that the API server has open, by resource.
+// watches returns the open watches of the API server, by resource.
 func (s *site) watches(ctx context.Context) (map[string]int, error) {
 	config := s.local.Plane().Config()
 	h, err := rest.HTTPClientFor(config)
@@ -159,7 +160,7 @@ func (s *site) watches(ctx context.Context) (map[string]int, error) {
 	return watchesIn(response.Body)
 }
 
-// watchesIn reads the API server's metrics: acmeca's kinds and those of core that it watches.
+// watchesIn reads the API server's metrics: the watches of acmeca's kinds, and of the core kinds that acmeca watches.
 func watchesIn(metrics io.Reader) (map[string]int, error) {
 	open := map[string]int{}
 	lines := bufio.NewScanner(metrics)
@@ -187,7 +188,7 @@ func label(labels, name string) string {
 	return value
 }
 
-// checkLeaks holds that after all that happened no more is held than before.
+// checkLeaks checks that no more resources are held after the faults than before.
 func (s *site) checkLeaks(ctx context.Context, before held) {
 	var more string
 	err := s.awaitAlive(ctx, restWait, func() (bool, error) {

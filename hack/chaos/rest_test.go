@@ -51,8 +51,8 @@ func TestWhatIsHeldMore(t *testing.T) {
 		t.Error(more)
 	}
 	for what, now := range map[string]held{
-		"controller, by size, 1 has 51 goroutines at rest, and had 50: 51 started by a and not 50":     {[]goroutines{{"a": 100}, {"a": 51}}, nil, nil},
-		"replica of the ACME server 1 has 82 goroutines at rest, and had 81: 2 started by b and not 1": {nil, []goroutines{{"a": 80}, {"a": 80, "b": 2}}, nil},
+		"controller, by size, 1 has 51 idle goroutines, and had 50: 51 started by a and not 50":     {[]goroutines{{"a": 100}, {"a": 51}}, nil, nil},
+		"replica of the ACME server 1 has 82 idle goroutines, and had 81: 2 started by b and not 1": {nil, []goroutines{{"a": 80}, {"a": 80, "b": 2}}, nil},
 		"5 watches": {nil, nil, map[string]int{"acmeorders": 5}},
 	} {
 		if more := now.more(before); !strings.Contains(more, what) {

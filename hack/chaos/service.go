@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// service is the way to the replicas of the ACME server: each connection goes to another one than the one before, and past those
-// that refuse it, as those of a Service do once its endpoints have been updated.
+// service balances between the replicas of the ACME server, as a Service does: each connection goes to the next
+// replica, and skips replicas that refuse it.
 type service struct {
 	mu       sync.Mutex
 	replicas []string // addresses
 	next     int
-	taken    map[string]int // connections, by address
+	taken    map[string]int // number of connections, by address
 }
 
-// turn gives all replicas, the one whose turn it is first.
+// turn returns all replicas, the next one first.
 func (s *service) turn() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,7 +29,7 @@ func (s *service) turn() []string {
 	return all
 }
 
-// dial is http.Transport's DialContext, for whatever address.
+// dial implements http.Transport's DialContext and ignores the address.
 func (s *service) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	err := errors.New("there are no replicas")
 	for _, address := range s.turn() {
@@ -44,7 +44,7 @@ func (s *service) dial(ctx context.Context, network, _ string) (net.Conn, error)
 	return nil, err
 }
 
-// connections says how many each replica has had.
+// connections returns the number of connections of each replica.
 func (s *service) connections() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

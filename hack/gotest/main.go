@@ -1,6 +1,7 @@
-// Command gotest runs `go test` with the given arguments and tells at the end how many tests ran.
+// Command gotest runs `go test` with the given arguments and reports the number of tests at the end.
 //
-// Of packages that pass it shows one line, of others everything. It lists what was skipped and why, and closes with a line
+// It prints one line for a passing package, and the whole output of a failing one. It lists skipped tests with
+// reasons, and ends with a line such as "120 passed, 0 failed, 2 skipped". A Ginkgo suite counts by its specs.
 // such as "120 passed, 0 failed, 2 skipped". A Ginkgo suite counts by its specs.
 package main
 
@@ -24,7 +25,7 @@ func main() {
 	}
 }
 
-// run says whether all went well: every package was built and passed, and there was a test.
+// run reports whether every package was built and passed, and at least one test ran.
 func run(args []string, out io.Writer) (bool, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
@@ -46,7 +47,7 @@ func run(args []string, out io.Writer) (bool, error) {
 	return err == nil && r.passed > 0, readErr
 }
 
-// An event is what `go test -json` tells, one a line (go doc test2json).
+// An event is a line of `go test -json` (go doc test2json).
 type event struct {
 	Action, Package, ImportPath, Test, Output string
 	Elapsed                                   float64
@@ -61,7 +62,7 @@ func (r *report) read(events io.Reader) error {
 	for scanner.Scan() {
 		var e event
 		if err := json.Unmarshal(scanner.Bytes(), &e); err != nil {
-			fmt.Fprintln(r.out, scanner.Text()) // the go command's own words, not a test's
+			fmt.Fprintln(r.out, scanner.Text()) // output of the go command, not of a test
 			continue
 		}
 		r.add(e)

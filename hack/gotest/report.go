@@ -13,8 +13,8 @@ type report struct {
 	out                     io.Writer
 	passed, failed, skipped int
 	skips                   []string
-	output                  map[string]*strings.Builder // of packages that haven't ended, all of it
-	tests                   map[string]*strings.Builder // of tests that haven't ended
+	output                  map[string]*strings.Builder // all output of running packages
+	tests                   map[string]*strings.Builder // of running tests
 	failures                map[string]int              // by package
 }
 
@@ -84,7 +84,7 @@ func (r *report) fail(pkg string, n int) {
 	r.failures[pkg] += n
 }
 
-// specs is the last line of a Ginkgo suite.
+// specs matches the last line of a Ginkgo suite.
 var specs = regexp.MustCompile(`(\d+) Passed.*? \| .*?(\d+) Failed.*? \| .*?(\d+) Pending.*? \| .*?(\d+) Skipped`)
 
 // addSpecs counts a Ginkgo suite, which is one Go test, by its specs.
@@ -95,7 +95,7 @@ func (r *report) addSpecs(e event, output string) bool {
 	}
 	counts := make([]int, 5)
 	for i, text := range match[1:] {
-		counts[i+1], _ = strconv.Atoi(text) // the pattern has digits there
+		counts[i+1], _ = strconv.Atoi(text) // the pattern guarantees digits
 	}
 	skipped := counts[3] + counts[4]
 	r.passed += counts[1]
@@ -109,7 +109,7 @@ func (r *report) addSpecs(e event, output string) bool {
 
 var skippedSpec = regexp.MustCompile(`\[SKIPPED\] (.+)`)
 
-// specReasons are the different reasons that a suite gives for skipping.
+// specReasons returns the distinct reasons of skipped specs.
 func specReasons(output string) string {
 	var text string
 	for _, match := range skippedSpec.FindAllStringSubmatch(output, -1) {
@@ -120,10 +120,10 @@ func specReasons(output string) string {
 	return text
 }
 
-// logPlace is how the testing package begins a line that a test has logged.
+// logPlace matches the source position that the testing package puts before a logged line.
 var logPlace = regexp.MustCompile(`^\s+\S+\.go:\d+: `)
 
-// reason is what a test has said when it skipped itself.
+// reason returns the message of a test that skipped itself.
 func reason(output string) string {
 	for line := range strings.Lines(output) {
 		if place := logPlace.FindString(line); place != "" {
@@ -147,8 +147,8 @@ func (r *report) endPackage(e event) {
 	delete(r.output, e.Package)
 }
 
-// failUnfinished counts the tests that never ended, since a panic or a time-out ends the whole package. A package that
-// failed without any test, because it wasn't built or its set-up failed, counts as one.
+// failUnfinished counts the tests that never ended, because a panic or a time-out ends the whole package. A package
+// that failed without a test, because it was not built or its set-up failed, counts as one.
 func (r *report) failUnfinished(pkg string) {
 	for key := range r.tests {
 		if test, ok := strings.CutPrefix(key, pkg+" "); ok {

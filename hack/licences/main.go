@@ -1,5 +1,5 @@
-// Command licences checks the licences of all modules that a package is built from, by the words of the licences' texts: a
-// module whose licence isn't one of those that ask for nothing but their notice is named, and fails the check.
+// Command licences checks the licences of all modules that a package is built from, by phrases of the licences'
+// texts. A module whose licence requires more than its notice is named and fails the check.
 //
 //	go run ./hack/licences ./cmd/...
 package main
@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// accepted are distinctive words of the licences that a dependency may have.
+// accepted maps licences that a dependency may have to distinctive phrases.
 var accepted = map[string]string{
 	"Apache-2.0": "apache license version 2.0",
 	"MIT":        "permission is hereby granted, free of charge, to any person obtaining a copy",
@@ -25,7 +25,7 @@ var accepted = map[string]string{
 	"ISC":        "permission to use, copy, modify, and/or distribute this software for any purpose",
 }
 
-// refused are words of licences that ask for more, whatever stands beside them.
+// refused lists phrases of licences with further requirements. One of them is enough to refuse a licence.
 var refused = []string{
 	"gnu general public license", "gnu lesser general public license", "gnu affero", "server side public license",
 	"business source license", "mozilla public license", "eclipse public license", "commons clause", "non-commercial",
@@ -56,7 +56,7 @@ func main() {
 	}
 }
 
-// modulesOf lists the modules that packages are built from, but for this one, with their directories.
+// modulesOf lists the modules that packages are built from, except this one, with their directories.
 func modulesOf(packages []string) (map[string]string, error) {
 	list := exec.Command("go", append([]string{"list", "-deps", "-f", `{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}`}, packages...)...)
 	list.Stderr = os.Stderr
@@ -71,7 +71,7 @@ func modulesOf(packages []string) (map[string]string, error) {
 		}
 	}
 	if len(modules) == 0 {
-		return nil, errors.New("there are no modules")
+		return nil, errors.New("no modules found")
 	}
 	return modules, nil
 }
@@ -80,7 +80,7 @@ func modulesOf(packages []string) (map[string]string, error) {
 func licenceOf(dir string) (string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "[LC][IO][CP][EY]*")) // LICENSE, LICENCE, LICENSE.md, COPYING
 	if err != nil || len(files) == 0 {
-		return "", errors.New("it has no licence file")
+		return "", errors.New("no licence file")
 	}
 	var text strings.Builder
 	for _, file := range files {
@@ -100,7 +100,7 @@ func classify(text string) (string, error) {
 	text = strings.ReplaceAll(text, "apache license, version", "apache license version")
 	for _, words := range refused {
 		if strings.Contains(text, words) {
-			return "", fmt.Errorf("its licence speaks of the %q", words)
+			return "", fmt.Errorf("its licence contains %q", words)
 		}
 	}
 	var found []string
@@ -110,7 +110,7 @@ func classify(text string) (string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return "", errors.New("its licence is none of those that are known")
+		return "", errors.New("its licence is not a known one")
 	}
 	slices.Sort(found)
 	return strings.Join(found, " and "), nil

@@ -8,19 +8,19 @@ import (
 	"unicode/utf8"
 )
 
-// prompt stands before what a person types.
+// prompt precedes a typed command.
 const prompt = "$ "
 
 const (
 	columns    = 132
 	fontSize   = 13.0
-	charWidth  = fontSize * 0.602 // of the common monospaced fonts
+	charWidth  = fontSize * 0.602 // of common monospaced fonts
 	lineHeight = 18.0
 	margin     = 16.0
 	titleBar   = 34.0
 )
 
-// draw writes lines as the picture of a terminal. Lines that are too long are broken.
+// draw draws lines as the picture of a terminal. Long lines are wrapped.
 func draw(w io.Writer, title string, lines []string) {
 	var broken []string
 	for _, line := range lines {
@@ -43,7 +43,7 @@ text { font: %.0fpx ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 	fmt.Fprintln(w, "</svg>")
 }
 
-// fold breaks a line at the width of the terminal.
+// fold wraps a line at the width of the terminal.
 func fold(line string) []string {
 	var out []string
 	for utf8.RuneCountInString(line) > columns {
@@ -53,7 +53,7 @@ func fold(line string) []string {
 	return append(out, line)
 }
 
-// styled tells what was typed from what was said, and points out the states.
+// styled distinguishes typed from printed lines, and highlights states.
 func styled(line string) string {
 	if command, typed := strings.CutPrefix(line, prompt); typed {
 		return fmt.Sprintf(`<tspan class="p">%s</tspan><tspan class="c">%s</tspan>`, prompt, escaped(command))
@@ -71,6 +71,6 @@ func styled(line string) string {
 
 func escaped(text string) string {
 	var out strings.Builder
-	_ = xml.EscapeText(&out, []byte(text)) // a Builder takes everything
+	_ = xml.EscapeText(&out, []byte(text)) // a Builder never fails
 	return out.String()
 }

@@ -31,7 +31,7 @@ func TestThePictureIsXMLWithEveryLine(t *testing.T) {
 		}
 	}
 	if !strings.Contains(out.String(), `<tspan class="g"> valid</tspan>`) {
-		t.Errorf("states aren't pointed out:\n%s", out.String())
+		t.Errorf("states are not highlighted:\n%s", out.String())
 	}
 }
 

@@ -1,8 +1,9 @@
-// Command recording makes the terminal picture of the quickstart: it runs `make run` with an empty state, has lego obtain a
-// certificate, shows the resources, and draws what was said as an SVG: `go run ./hack/recording docs/images/quickstart.svg`.
+// Command recording draws the terminal picture of the quickstart. It runs `make run` with an empty state, obtains a
+// certificate with lego, shows the resources, and draws the output as an SVG: `go run ./hack/recording
+// docs/images/quickstart.svg`.
 //
-// Nothing in the picture is made up. What is too long is left out, and "..." stands in its place; the temporary
-// directory of the state is shown as .local, where `make run` has it.
+// All text in the picture is real output. Long output is cut and ends with "...". The temporary directory of the
+// state is shown as .local, the directory of `make run`.
 package main
 
 import (
@@ -24,7 +25,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// timeout is for what is recorded, once everything is built.
+// timeout bounds the recorded commands, once everything is built.
 const timeout = 5 * time.Minute
 
 func main() {
@@ -40,7 +41,7 @@ func main() {
 	}
 }
 
-// recording is what a terminal has shown.
+// recording holds the lines of a terminal.
 type recording struct {
 	root, dir string
 	lines     []string
@@ -60,7 +61,7 @@ func record(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // what stays is the system's to clean
+	defer func() { _ = os.RemoveAll(dir) }() // errors are ignored
 	r := &recording{root: root, dir: dir}
 	if err := r.quickstart(ctx); err != nil {
 		return err
@@ -70,7 +71,7 @@ func record(ctx context.Context, file string) error {
 	return os.WriteFile(file, picture.Bytes(), 0o644)
 }
 
-// quickstart does what a new user would.
+// quickstart types the commands of a new user.
 func (r *recording) quickstart(ctx context.Context) error {
 	running, stop, err := r.start(ctx)
 	if err != nil {
@@ -105,10 +106,10 @@ func (r *recording) quickstart(ctx context.Context) error {
 	return nil
 }
 
-// ready is what `make run` says last.
+// ready is the last line of a started `make run`.
 const ready = "Ctrl-C stops everything"
 
-// start runs what `make run` runs, and gives what it says until it is ready.
+// start starts `make run`, and returns its output until it is ready.
 func (r *recording) start(ctx context.Context) (said string, stop func(), err error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(r.root, "bin", "acmeca-local"), "-stop-with-parent", "-dir", r.dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -121,17 +122,17 @@ func (r *recording) start(ctx context.Context) (said string, stop func(), err er
 		return "", nil, err
 	}
 	stop = func() {
-		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
+		_ = cmd.Process.Signal(os.Interrupt) // fails if the program has ended
 		_ = cmd.Wait()
 	}
 	lines := bufio.NewScanner(output)
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "building ") {
-			continue // of programs that were there
+			continue // skips lines about existing programs
 		}
 		said += lines.Text() + "\n"
 		if strings.Contains(lines.Text(), ready) {
-			go func() { _, _ = io.Copy(io.Discard, output) }() // its last words, and not to block it
+			go func() { _, _ = io.Copy(io.Discard, output) }() // drains the output, so that the program does not block
 			return said, stop, nil
 		}
 	}
@@ -139,7 +140,7 @@ func (r *recording) start(ctx context.Context) (said string, stop func(), err er
 	return "", nil, errors.Join(lines.Err(), fmt.Errorf("make run ended early:\n%s", said))
 }
 
-// run runs a program with those in bin/ on the PATH.
+// run runs a program with the programs of bin/ on the PATH.
 func (r *recording) run(ctx context.Context, environment []string, name string, args ...string) (string, error) {
 	if _, err := os.Stat(filepath.Join(r.root, "bin", name)); err == nil {
 		name = filepath.Join(r.root, "bin", name)
@@ -153,7 +154,7 @@ func (r *recording) run(ctx context.Context, environment []string, name string, 
 	return string(output), nil
 }
 
-// informed leaves out what lego says of keys and e-mail between what it does.
+// informed removes lego's lines about keys and e-mail addresses.
 func informed(said string) string {
 	var kept []string
 	for line := range strings.Lines(said) {
@@ -171,7 +172,7 @@ func (r *recording) prompt(command string) {
 	r.lines = append(r.lines, prompt+command)
 }
 
-// show adds what a program said, the first lines of it.
+// show adds the first lines of a program's output.
 func (r *recording) show(said string, most int) {
 	lines := strings.Split(strings.Trim(strings.ReplaceAll(said, r.dir, ".local"), "\n"), "\n")
 	if len(lines) > most {

@@ -1,7 +1,8 @@
-// Command run runs acmeca on loopback with a control plane of its own, obtains a first certificate from it as a
-// self-check, and serves until it is interrupted: `make run`.
+// Command run runs acmeca on loopback with its own control plane, obtains a first certificate as a self-check, and
+// serves until it is interrupted: `make run`.
 //
-// ISSUER names a file with the AcmeIssuer to serve; SELFCHECK=0 skips the first certificate. State is kept in .local/.
+// ISSUER names a file with the AcmeIssuer to serve; SELFCHECK=0 skips the first certificate. State is kept in
+// .local/.
 package main
 
 import (
@@ -26,7 +27,7 @@ import (
 
 func main() {
 	dir := flag.String("dir", "", "the `directory` of the state (default .local in the source tree)")
-	freePorts := flag.Bool("free-ports", false, "listen on ports that nobody uses instead of those in the documentation")
+	freePorts := flag.Bool("free-ports", false, "listen on free ports instead of the documented ones")
 	withParent := flag.Bool("stop-with-parent", false, "stop when the parent process ends")
 	flag.Parse()
 	// A second Ctrl-C ends the program at once, and with it its children.
@@ -35,9 +36,9 @@ func main() {
 	if *withParent {
 		stopWithParent()
 	}
-	log.SetLogger(logr.Discard()) // what the libraries have to say is for the operator's log
+	log.SetLogger(logr.Discard()) // the operator's log has the libraries' messages
 	if err := run(ctx, *dir, *freePorts); err != nil {
-		fmt.Fprintln(os.Stderr, "\nacmeca isn't running:", err)
+		fmt.Fprintln(os.Stderr, "\nacmeca is not running:", err)
 		os.Exit(1)
 	}
 }
@@ -87,12 +88,12 @@ func run(ctx context.Context, dir string, freePorts bool) error {
 	showObjects(ctx, l)
 	showUse(l, dir)
 	<-ctx.Done()
-	fmt.Println("\nstopping; once more Ctrl-C stops at once")
+	fmt.Println("\nstopping; a second Ctrl-C stops at once")
 	return interrupted(ctx, nil)
 }
 
-// interrupted turns an error that comes from the end of the context into its cause: none when a person has interrupted,
-// or what became of a child.
+// interrupted replaces an error by the cause of the context's end: none after an interrupt, or the failure of a
+// child.
 func interrupted(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case cause == nil:
@@ -104,16 +105,16 @@ func interrupted(ctx context.Context, err error) error {
 	}
 }
 
-// showObjects shows what the run has made, as `kubectl get` does.
+// showObjects prints the created objects, as `kubectl get` does.
 func showObjects(ctx context.Context, l *local.Local) {
 	dir, err := binaries.Find("kubectl")
 	if err != nil {
-		return // a KUBEBUILDER_ASSETS without it
+		return // KUBEBUILDER_ASSETS may lack kubectl
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "kubectl"), "--kubeconfig", l.Kubeconfig(), "get", "acme", "-A")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	fmt.Println("\n$ kubectl get acme -A")
-	_ = cmd.Run() // it has said itself what went wrong
+	_ = cmd.Run() // kubectl prints its own errors
 }
 
 func showUse(l *local.Local, dir string) {

@@ -2,5 +2,5 @@
 
 package main
 
-// stopWithParent does nothing here: only Linux tells a process of its parent's end.
+// stopWithParent does nothing here: only Linux signals the end of a parent.
 func stopWithParent() {}

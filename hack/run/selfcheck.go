@@ -30,7 +30,7 @@ const (
 	selfCheckTimeout = time.Minute
 )
 
-// selfCheck obtains a certificate as a client of the network would: over TLS, and by a real http-01 challenge. It keeps
+// selfCheck obtains a certificate as a client on the network does: over TLS, with a real http-01 challenge. It keeps
 // the account's key, the certificate's key and the certificate in dir.
 func selfCheck(ctx context.Context, l *local.Local, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, selfCheckTimeout)
@@ -90,7 +90,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// register registers the account of the key in a file, or finds the one that it has already.
+// register registers an account for the key in a file, or finds the existing account.
 func register(ctx context.Context, l *local.Local, roots *x509.CertPool, keyFile string) (*acme.Client, error) {
 	key, err := keepKey(keyFile)
 	if err != nil {
@@ -111,7 +111,7 @@ func register(ctx context.Context, l *local.Local, roots *x509.CertPool, keyFile
 	return client, err
 }
 
-// authorize answers the http-01 challenges of an order, on the port where the issuer tries them.
+// authorize answers the http-01 challenges of an order, on the port that the issuer connects to.
 func authorize(ctx context.Context, client *acme.Client, order *acme.Order, port int) error {
 	for _, url := range order.AuthzURLs {
 		authorization, err := client.GetAuthorization(ctx, url)
@@ -144,7 +144,7 @@ func answer(ctx context.Context, client *acme.Client, authorization *acme.Author
 		_, err = client.WaitAuthorization(ctx, authorization.URI)
 		return err
 	}
-	return errors.New("it isn't offered")
+	return errors.New("the challenge is not offered")
 }
 
 // serveChallenge serves the response to one challenge (RFC 8555 section 8.3).
@@ -162,7 +162,7 @@ func serveChallenge(client *acme.Client, challenge *acme.Challenge, port int) (s
 		return nil, err
 	}
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(listener) }() // ends by stop
+	go func() { _ = server.Serve(listener) }() // ended by stop
 	return func() { _ = server.Close() }, nil
 }
 
@@ -203,7 +203,7 @@ The first certificate, by http-01, in %.1f s:
 		leaf.NotBefore.UTC().Format(layout), leaf.NotAfter.UTC().Format(layout), path)
 }
 
-// keepKey loads a key or, when there is none, makes one.
+// keepKey loads a key. If there is none, keepKey creates one.
 func keepKey(file string) (crypto.Signer, error) {
 	text, err := os.ReadFile(file)
 	if err == nil {

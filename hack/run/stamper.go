@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A stamper puts the elapsed time before each line. What is written to it is whole lines.
+// A stamper puts the elapsed time before each line. Writes must consist of whole lines.
 type stamper struct {
 	out   io.Writer
 	start time.Time

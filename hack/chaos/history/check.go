@@ -13,17 +13,17 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Fault says how bad a violation is.
+// Fault is the severity of a violation.
 type Fault string
 
-// Faults.
+// These are the faults.
 const (
-	Lost       Fault = "lost"       // a client was told of it, and it isn't there
-	Duplicated Fault = "duplicated" // there are two where there is to be one
+	Lost       Fault = "lost"       // a client was told about it, but it is not stored
+	Duplicated Fault = "duplicated" // there are two where one is allowed
 	Broken     Fault = "broken"     // anything else
 )
 
-// A Violation is a promise that wasn't kept.
+// A Violation is a broken promise.
 type Violation struct {
 	Fault Fault
 	What  string
@@ -35,22 +35,21 @@ func (v Violation) String() string { return fmt.Sprintf("%s: %s", v.Fault, v.Wha
 type checker struct {
 	*History
 	found []Violation
-	// final is each object's last version.
+	// final holds each object's last version.
 	orders map[string]Version[*v1alpha1.AcmeOrder]
-	// certificates are those that orders had, by order.
+	// certificates holds the certificates of orders, by order.
 	certificates map[string]*x509.Certificate
 	revocations  []revocation
 }
 
-// revocation is one as it was decided.
+// revocation is a revocation as the controllers decided it.
 type revocation struct {
 	revision             uint64
 	order, shard, serial string
 	notAfter             time.Time
 }
 
-// Check says which promises weren't kept. The history is to be complete, and the operator to have had the time to finish
-// what it was at.
+// Check returns the broken promises. The history must be complete, and the operator must be idle.
 func (h *History) Check() []Violation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -85,7 +84,7 @@ func (c *checker) report(fault Fault, format string, args ...any) {
 
 func finished(state acme.State) bool { return state == acme.StateValid || state == acme.StateInvalid }
 
-// checkOrders holds that an order ends, once, with one certificate whose names were authorized at that moment.
+// checkOrders checks that each order ends once, with one certificate whose names were authorized at that moment.
 func (c *checker) checkOrders() {
 	for _, version := range c.Orders {
 		order := version.Object
@@ -101,7 +100,7 @@ func (c *checker) checkOrders() {
 			c.report(Broken, "order %s was %s and is %q at %d", order.Name, before.Object.Status.State, order.Status.State, version.Revision)
 		}
 		if known && before.Object.Status.RevokedAt != nil && order.Status.RevokedAt == nil {
-			c.report(Lost, "the revocation of order %s is gone at %d", order.Name, version.Revision)
+			c.report(Lost, "the revocation of order %s is lost at %d", order.Name, version.Revision)
 		}
 		if order.Status.RevokedAt != nil && (!known || before.Object.Status.RevokedAt == nil) {
 			r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
@@ -122,7 +121,7 @@ func (c *checker) checkOrders() {
 	}
 }
 
-// checkIssued looks at an order that has a certificate.
+// checkIssued checks an order that has a certificate.
 func (c *checker) checkIssued(version Version[*v1alpha1.AcmeOrder]) {
 	order := version.Object
 	block, _ := pem.Decode([]byte(order.Status.Certificate))
@@ -143,7 +142,7 @@ func (c *checker) checkIssued(version Version[*v1alpha1.AcmeOrder]) {
 	}
 	c.certificates[order.Name] = certificate
 	if serialOf(certificate.SerialNumber) != order.Status.Serial {
-		c.report(Broken, "order %s says that its serial number is %s; the certificate has %s", order.Name, order.Status.Serial, serialOf(certificate.SerialNumber))
+		c.report(Broken, "order %s has serial number %s in its status, and %s in its certificate", order.Name, order.Status.Serial, serialOf(certificate.SerialNumber))
 	}
 	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) || len(certificate.DNSNames) != len(order.Spec.Identifiers) {
 		c.report(Broken, "order %s has %d identifiers, %d authorizations and %d names in its certificate", order.Name,
@@ -160,7 +159,8 @@ func (c *checker) checkIssued(version Version[*v1alpha1.AcmeOrder]) {
 	}
 }
 
-// authorizationFault says why an authorization, as it stood when an order was issued, was no ground for that.
+// authorizationFault returns why an authorization, in its version when an order was issued, does not authorize that
+// issuance.
 func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id v1alpha1.Identifier, at uint64) string {
 	var now *v1alpha1.AcmeAuthorization
 	for _, version := range c.Authorizations {
@@ -174,7 +174,7 @@ func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id 
 	case now.Status.State != acme.StateValid:
 		return fmt.Sprintf("is %q", now.Status.State)
 	case now.Spec.AccountRef != order.Spec.AccountRef || now.Spec.IssuerRef != order.Spec.IssuerRef:
-		return "is of another account or issuer"
+		return "belongs to another account or issuer"
 	case !now.Covers(id.ACME()):
 		return "is for " + now.Authorized().Value
 	case now.Status.Expires == nil || now.Status.Expires.Before(&order.Spec.Finalization.Time):
@@ -183,7 +183,7 @@ func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id 
 	return ""
 }
 
-// checkCertificates holds that a serial number is that of one certificate.
+// checkCertificates checks that serial numbers are unique.
 func (c *checker) checkCertificates() {
 	orders := map[string]string{}
 	for name, certificate := range c.certificates {
@@ -195,25 +195,25 @@ func (c *checker) checkCertificates() {
 	}
 }
 
-// checkAudit holds that the audit log tells of a certificate at most once, and of no other than the order's.
+// checkAudit checks that the audit log names a certificate at most once, and no other certificate than the order's.
 func (c *checker) checkAudit() {
 	told := map[string]bool{}
 	for _, line := range c.Issued {
 		if told[line.Order] {
-			c.report(Duplicated, "the audit log tells twice that order %s was issued", line.Order)
+			c.report(Duplicated, "the audit log records the issuance of order %s twice", line.Order)
 		}
 		told[line.Order] = true
 		certificate := c.certificates[line.Order]
 		if certificate == nil || serialOf(certificate.SerialNumber) != line.Serial {
-			c.report(Broken, "the audit log has certificate %s of order %s, which isn't stored", line.Serial, line.Order)
+			c.report(Broken, "the audit log has certificate %s of order %s, which is not stored", line.Serial, line.Order)
 		}
 	}
 }
 
-// checkLists holds that the numbers of CRLs rise, and that a revocation is in every CRL, from the first one that was made
-// after it until one showed it past the certificate's expiry. A CRL may have been made when the newest revocations weren't
-// known to the controllers yet; but they hear of them in the order in which they were stored, so one that has a later
-// revocation lacks no earlier one.
+// checkLists checks that CRL numbers rise, and that a revocation is in every CRL: from the first CRL after the
+// revocation until one CRL listed it past the certificate's expiry. A CRL may lack the newest revocations if the
+// controllers did not know them yet. But the controllers see revocations in the order of storage, so a CRL with a
+// later revocation lacks no earlier one.
 func (c *checker) checkLists() {
 	last := map[string]*CRL{}
 	listed, done := map[string]bool{}, map[string]bool{} // by shard and serial
@@ -273,8 +273,8 @@ func sameSerials(a, b map[string]bool) bool {
 	return true
 }
 
-// ranks say how far a resource is: a client never sees a lower rank after a higher one, and those of the highest rank of a
-// kind are final.
+// ranks orders the states of a resource. A client never sees a lower rank after a higher one, and the highest rank of
+// a kind is final.
 var ranks = map[Kind]map[string]int{
 	Order:         {"pending": 1, "ready": 2, "processing": 3, "valid": 4, "invalid": 4},
 	Authorization: {"pending": 1, "valid": 2, "invalid": 3, "deactivated": 3, "expired": 3, "revoked": 3},
@@ -282,14 +282,14 @@ var ranks = map[Kind]map[string]int{
 	Account:       {"valid": 1, "deactivated": 2, "revoked": 2},
 }
 
-// checkAnswers holds that a client never sees undone what it was told, and that what it was told is stored.
+// checkAnswers checks that answers to a client are stored and never undone.
 func (c *checker) checkAnswers() {
 	type resource struct {
 		client string
 		kind   Kind
 		id     string
 	}
-	// last is what was told last; shown is what each client has to be shown from then on.
+	// last is the last answer to any client; shown is the least state that each client must see from then on.
 	last, shown := map[resource]string{}, map[resource]string{}
 	revoked := map[string]bool{}
 	for _, r := range c.revocations {
@@ -308,50 +308,50 @@ func (c *checker) checkAnswers() {
 			}
 		case answer.State == "":
 			if known && !c.removed(answer) {
-				c.report(Lost, "%s was told that there is no %s %s, after it was %q", answer.Client, answer.Kind, answer.ID, before)
+				c.report(Lost, "%s got the answer that there is no %s %s, after it was %q", answer.Client, answer.Kind, answer.ID, before)
 			}
 		case answer.Kind == Revocation:
 			if !revoked[answer.ID] {
-				c.report(Lost, "%s was told that %s is revoked, and it isn't", answer.Client, answer.ID)
+				c.report(Lost, "%s got the answer that %s is revoked, but it is not", answer.Client, answer.ID)
 			}
 		case answer.Kind == Certificate:
 			certificate := c.certificates[answer.ID]
 			if certificate == nil || !bytes.Equal(certificate.Raw, []byte(answer.State)) {
-				c.report(Lost, "%s got a certificate for order %s that isn't the order's", answer.Client, answer.ID)
+				c.report(Lost, "%s got a certificate for order %s that is not the order's", answer.Client, answer.ID)
 			}
 		default:
 			c.checkStep(answer, before, known)
 		}
 		if answer.Kind == Order && answer.State != "" {
 			if _, stored := c.orders[answer.ID]; !stored {
-				c.report(Lost, "%s was told of order %s, which isn't stored", answer.Client, answer.ID)
+				c.report(Lost, "%s got an answer about order %s, which is not stored", answer.Client, answer.ID)
 			}
 		}
 	}
 	for key, state := range last {
 		if version, stored := c.orders[key.id]; key.kind == Order && stored && finished(acme.State(state)) && acme.State(state) != version.Object.Status.State {
-			c.report(Lost, "%s was told that order %s is %s; it is stored as %q", key.client, key.id, state, version.Object.Status.State)
+			c.report(Lost, "%s got the answer that order %s is %s, but it is stored as %q", key.client, key.id, state, version.Object.Status.State)
 		}
 	}
 }
 
-// checkStep looks at two answers about a resource, one after the other.
+// checkStep compares two consecutive answers about a resource.
 func (c *checker) checkStep(answer Answer, before string, known bool) {
 	ranks := ranks[answer.Kind]
 	rank, ok := ranks[answer.State]
 	if !ok {
-		c.report(Broken, "%s was told that %s %s is %q", answer.Client, answer.Kind, answer.ID, answer.State)
+		c.report(Broken, "%s got the answer that %s %s is %q", answer.Client, answer.Kind, answer.ID, answer.State)
 		return
 	}
 	if !known {
 		return
 	}
 	if rank < ranks[before] || rank == ranks[before] && answer.State != before {
-		c.report(Broken, "%s was told that %s %s is %s after it was %s", answer.Client, answer.Kind, answer.ID, answer.State, before)
+		c.report(Broken, "%s got the answer that %s %s is %s after it was %s", answer.Client, answer.Kind, answer.ID, answer.State, before)
 	}
 }
 
-// removed reports whether a resource was removed by retention.
+// removed reports whether retention has removed a resource.
 func (c *checker) removed(answer Answer) bool {
 	if answer.Kind == Order || answer.Kind == Certificate {
 		return c.orders[answer.ID].Deleted
@@ -364,7 +364,7 @@ func (c *checker) removed(answer Answer) bool {
 	return false
 }
 
-// Count is how much of something a history has.
+// Count is the size of a part of a history.
 func (h *History) Count() (certificates, revocations int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

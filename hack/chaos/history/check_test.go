@@ -33,7 +33,7 @@ func certificate(t *testing.T, serial int64, name string) (der []byte, text stri
 	return der, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// world is a history in which all went well: two orders, of which the first one's certificate is revoked.
+// world is a history without a violation: two orders, and the certificate of the first one is revoked.
 func world(t *testing.T) *History {
 	t.Helper()
 	h := &History{}
@@ -94,7 +94,7 @@ func TestAWorldInWhichAllWentWellHasNoViolations(t *testing.T) {
 	}
 }
 
-// Every promise can be broken, and the checker has to see it.
+// The checker finds every broken promise.
 func TestViolationsAreFound(t *testing.T) {
 	last := func(h *History, name string) *v1alpha1.AcmeOrder {
 		var found *v1alpha1.AcmeOrder
@@ -125,26 +125,26 @@ func TestViolationsAreFound(t *testing.T) {
 			order.Name = "c"
 			h.Orders = append(h.Orders, Version[*v1alpha1.AcmeOrder]{300, true, order})
 		}, Lost, "removed"},
-		"an order that a client knows and nobody else": {func(_ *testing.T, h *History) {
+		"an order that only a client knows": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Order, "x", "pending"})
-		}, Lost, "isn't stored"},
-		"an end that is taken back": {func(_ *testing.T, h *History) {
+		}, Lost, "is not stored"},
+		"a final state that is undone": {func(_ *testing.T, h *History) {
 			again(h, "b", func(o *v1alpha1.AcmeOrder) { o.Status.State = acme.StateInvalid })
 		}, Broken, "was valid and is"},
 		"a second certificate": {func(t *testing.T, h *History) {
 			_, other := certificate(t, 0x99, "b.test")
 			again(h, "b", func(o *v1alpha1.AcmeOrder) { o.Status.Certificate = other })
 		}, Duplicated, "second certificate"},
-		"a serial number of two": {func(t *testing.T, h *History) {
+		"a shared serial number": {func(t *testing.T, h *History) {
 			_, same := certificate(t, 0x80, "b.test")
 			order := last(h, "b")
 			order.Status.Certificate, order.Status.Serial = same, "80"
 			h.Issued = h.Issued[:1]
 		}, Duplicated, "serial number"},
-		"a certificate that is gone": {func(_ *testing.T, h *History) {
+		"a lost certificate": {func(_ *testing.T, h *History) {
 			last(h, "b").Status.Certificate = ""
 		}, Lost, "without a certificate"},
-		"a name that wasn't asked for": {func(t *testing.T, h *History) {
+		"a name that was not ordered": {func(t *testing.T, h *History) {
 			_, other := certificate(t, 0x81, "evil.test")
 			last(h, "b").Status.Certificate = other
 		}, Broken, "lacks"},
@@ -154,12 +154,12 @@ func TestViolationsAreFound(t *testing.T) {
 		"an authorization that was valid only later": {func(_ *testing.T, h *History) {
 			h.Authorizations[3].Revision = 900
 		}, Broken, `is "pending"`},
-		"an authorization that had been deactivated": {func(_ *testing.T, h *History) {
+		"a deactivated authorization": {func(_ *testing.T, h *History) {
 			ended := h.Authorizations[3].Object.DeepCopy()
 			ended.Status.State = acme.StateDeactivated
 			h.Authorizations = append(h.Authorizations, Version[*v1alpha1.AcmeAuthorization]{202, false, ended})
 		}, Broken, `is "deactivated"`},
-		"an authorization that had expired": {func(_ *testing.T, h *History) {
+		"an expired authorization": {func(_ *testing.T, h *History) {
 			past := metav1.NewTime(start.Add(-time.Second))
 			h.Authorizations[3].Object.Status.Expires = &past
 		}, Broken, "had expired"},
@@ -172,19 +172,19 @@ func TestViolationsAreFound(t *testing.T) {
 		"an authorization that doesn't exist": {func(_ *testing.T, h *History) {
 			last(h, "b").Spec.Authorizations = []string{"none"}
 		}, Broken, "doesn't exist"},
-		"an issuance that is told of twice": {func(_ *testing.T, h *History) {
+		"an issuance in two audit lines": {func(_ *testing.T, h *History) {
 			h.Issued = append(h.Issued, h.Issued[0])
-		}, Duplicated, "tells twice"},
-		"an issuance that isn't stored": {func(_ *testing.T, h *History) {
+		}, Duplicated, "twice"},
+		"an issuance that is not stored": {func(_ *testing.T, h *History) {
 			h.Issued = append(h.Issued, Issued{"c", "77"})
-		}, Broken, "isn't stored"},
-		"a revocation that is taken back": {func(_ *testing.T, h *History) {
+		}, Broken, "is not stored"},
+		"a revocation that is undone": {func(_ *testing.T, h *History) {
 			again(h, "a", func(o *v1alpha1.AcmeOrder) { o.Status.RevokedAt = nil })
-		}, Lost, "is gone"},
-		"a revocation that was only promised": {func(_ *testing.T, h *History) {
+		}, Lost, "is lost"},
+		"a revocation that was only answered": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Revocation, "81", "revoked"})
-		}, Lost, "it isn't"},
-		"a revocation that no CRL has": {func(_ *testing.T, h *History) {
+		}, Lost, "but it is not"},
+		"a revocation in no CRL": {func(_ *testing.T, h *History) {
 			for i := range h.CRLs {
 				delete(h.CRLs[i].Serials, "80")
 			}
@@ -192,10 +192,10 @@ func TestViolationsAreFound(t *testing.T) {
 		"a revocation that a later CRL lacks": {func(_ *testing.T, h *History) {
 			delete(h.CRLs[2].Serials, "80")
 		}, Lost, "lacks 80"},
-		"a revocation that goes with the certificate's expiry, before a CRL has shown it past that": {func(_ *testing.T, h *History) {
+		"a revocation that is dropped at the certificate's expiry, before a CRL has listed it past the expiry": {func(_ *testing.T, h *History) {
 			delete(h.CRLs[3].Serials, "80")
 		}, Lost, "lacks 80"},
-		"a revocation that is overtaken by a later one": {func(_ *testing.T, h *History) {
+		"a revocation that a later one overtakes": {func(_ *testing.T, h *History) {
 			at := metav1.NewTime(start)
 			again(h, "b", func(o *v1alpha1.AcmeOrder) { o.Status.RevokedAt = &at })
 			h.Orders[len(h.Orders)-1].Revision = 206
@@ -203,13 +203,13 @@ func TestViolationsAreFound(t *testing.T) {
 			delete(h.CRLs[2].Serials, "80")
 			h.CRLs[2].Serials["81"], h.CRLs[3].Serials["81"] = true, true
 		}, Lost, "lacks 80"},
-		"a certificate in a CRL that wasn't revoked": {func(_ *testing.T, h *History) {
+		"an unrevoked certificate in a CRL": {func(_ *testing.T, h *History) {
 			h.CRLs[1].Revision = 104
 		}, Broken, "before it was revoked"},
-		"a number that falls": {func(_ *testing.T, h *History) {
+		"a falling CRL number": {func(_ *testing.T, h *History) {
 			h.CRLs[3].Number = big.NewInt(2)
 		}, Broken, "after 3"},
-		"a number of two CRLs": {func(_ *testing.T, h *History) {
+		"a CRL number used twice": {func(_ *testing.T, h *History) {
 			h.CRLs[4].Number = big.NewInt(4)
 		}, Duplicated, "twice"},
 		"a state that goes back": {func(_ *testing.T, h *History) {
@@ -218,7 +218,7 @@ func TestViolationsAreFound(t *testing.T) {
 		"another end": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Order, "a", "invalid"})
 		}, Broken, "is invalid after it was valid"},
-		"an end that isn't stored": {func(_ *testing.T, h *History) {
+		"a final state that is not stored": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"d", Order, "b", "invalid"})
 		}, Lost, "is stored as"},
 		"an authorization that goes back": {func(_ *testing.T, h *History) {
@@ -227,18 +227,18 @@ func TestViolationsAreFound(t *testing.T) {
 		"a challenge that goes back": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Challenge, "za.http-01", "pending"})
 		}, Broken, "is pending after it was processing"},
-		"a state that there isn't": {func(_ *testing.T, h *History) {
+		"an unknown state": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Account, "k", "confused"})
 		}, Broken, "confused"},
 		"an account that is valid again": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Account, "k", "deactivated"}, Answer{"c", Account, "k", "valid"})
 		}, Broken, "is valid after it was deactivated"},
-		"a resource that is gone": {func(_ *testing.T, h *History) {
+		"a lost resource": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Order, "a", ""})
 		}, Lost, "there is no order"},
-		"a certificate that isn't the order's": {func(_ *testing.T, h *History) {
+		"a certificate of another order": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Certificate, "a", "other"})
-		}, Lost, "isn't the order's"},
+		}, Lost, "is not the order's"},
 		"a gap": {func(_ *testing.T, h *History) { h.Gap("it") }, Broken, "gap"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -249,12 +249,12 @@ func TestViolationsAreFound(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("not found; found is %v", h.Check())
+			t.Errorf("not found; found: %v", h.Check())
 		})
 	}
 }
 
-// Who goes on at another replica without the nonce of the last answer may be shown less.
+// A client that continues at another replica without the nonce of the last answer may see an older state.
 func TestALossBreaksTheThreadWhereThereAreSeveralReplicas(t *testing.T) {
 	for _, several := range []bool{false, true} {
 		h := world(t)
@@ -266,7 +266,7 @@ func TestALossBreaksTheThreadWhereThereAreSeveralReplicas(t *testing.T) {
 		}
 		h.Answers = append(h.Answers, Answer{"d", Challenge, "za.http-01", "pending"})
 		if len(h.Check()) == 0 {
-			t.Error("what was shown after the loss is undone")
+			t.Error("an answer after the loss is undone")
 		}
 	}
 }

@@ -1,3 +1,3 @@
-// Package history records what an acmeca did, as the API server stored it, as its clients were told, and as its audit log
-// has it, and checks what a CA promises, whatever died meanwhile.
+// Package history records an acmeca's run, as stored by the API server, as answered to clients, and as in the audit
+// log. It checks the promises of a CA after any failure.
 package history

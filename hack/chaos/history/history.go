@@ -8,7 +8,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// A History is what is known of a run. It may be added to by several goroutines.
+// A History is the record of a run. It is safe for concurrent use.
 type History struct {
 	mu sync.Mutex
 
@@ -18,50 +18,51 @@ type History struct {
 	Answers        []Answer
 	// Issued are the lines "certificate issued" of the audit log.
 	Issued []Issued
-	// Several says that the ACME server has several replicas. A client that lost an answer lost the nonce in it too, which says
-	// what it was shown before, and may be shown less by the next replica for a moment (docs/decisions/0091).
+	// Several reports that the ACME server has several replicas. A client that lost an answer also lost its nonce,
+	// which carries the state that the client has seen. The next replica may then show an older state for a moment
+	// (docs/decisions/0091).
 	Several bool
-	// Gaps are what could not be recorded; with any of them a check says nothing.
+	// Gaps lists failures to record. A history with gaps cannot be checked.
 	Gaps []string
 
 	requests int
 }
 
-// A Version is an object as it was stored. Revisions are the store's, which count all writes of all kinds.
+// A Version is an object as stored. Revisions count all writes to the store.
 type Version[T any] struct {
 	Revision uint64
 	Deleted  bool
 	Object   T
 }
 
-// A CRL is one as it was published.
+// A CRL is a published CRL.
 type CRL struct {
 	Revision   uint64
-	Shard      string // with namespace and issuer: what the next one replaces
+	Shard      string // with namespace and issuer; the next CRL of the shard replaces this one
 	Number     *big.Int
 	ThisUpdate time.Time
-	// Serials of its entries, in lower-case hexadecimal.
+	// Serials are the serial numbers of the entries, in lower-case hexadecimal.
 	Serials map[string]bool
 }
 
 // Issued is a line of the audit log.
 type Issued struct{ Order, Serial string }
 
-// An Answer is what a client was told of one resource. Those of one client are in the order in which it got them, each
-// before it asked again.
+// An Answer is an answer to a client about one resource. The answers to one client are in the order of receipt, each
+// before the client's next request.
 type Answer struct {
 	Client string
 	Kind   Kind
-	// ID is the resource's, of a revocation the certificate's serial number.
+	// ID is the resource's, or the certificate's serial number for a revocation.
 	ID string
-	// State in RFC 8555's words; of a certificate, its DER. "" for a resource that isn't there.
+	// State is a state of RFC 8555, or the DER of a certificate. "" if there is no such resource.
 	State string
 }
 
-// Kind of a resource.
+// Kind is the kind of a resource.
 type Kind string
 
-// Kinds of resources.
+// These are the kinds of resources.
 const (
 	Order         Kind = "order"
 	Authorization Kind = "authorization"
@@ -69,7 +70,7 @@ const (
 	Account       Kind = "account"
 	Certificate   Kind = "certificate"
 	Revocation    Kind = "revocation"
-	// Loss is no resource: an answer didn't reach the client.
+	// Loss is no resource: an answer did not reach the client.
 	Loss Kind = "loss"
 )
 
@@ -79,15 +80,15 @@ func (h *History) add(change func()) {
 	change()
 }
 
-// Gap notes that something could not be recorded.
+// Gap records that recording failed.
 func (h *History) Gap(what string) { h.add(func() { h.Gaps = append(h.Gaps, what) }) }
 
-// Audited notes a line "certificate issued" of the audit log.
+// Audited records a line "certificate issued" of the audit log.
 func (h *History) Audited(order, serial string) {
 	h.add(func() { h.Issued = append(h.Issued, Issued{order, serial}) })
 }
 
-// Requests is how many answers clients got.
+// Requests returns the number of answers to clients.
 func (h *History) Requests() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

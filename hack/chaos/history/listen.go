@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Listen gives a client's way to the server, on which all that the client is told is recorded.
+// Listen returns a client's transport that records all answers.
 func (h *History) Listen(name string, inner http.RoundTripper) http.RoundTripper {
 	return &listener{history: h, client: name, inner: inner}
 }
@@ -59,13 +59,13 @@ func (l *listener) lost() {
 	l.history.add(func() { l.history.Answers = append(l.history.Answers, Answer{Client: l.client, Kind: Loss}) })
 }
 
-// document is what of all documents is of interest.
+// document is the recorded part of all resources.
 type document struct {
 	Status     string
 	Challenges []struct{ URL, Status string }
 }
 
-// answers are what a response says.
+// answers returns the answers in a response.
 func (l *listener) answers(request *http.Request, sent []byte, response *http.Response, body []byte) []Answer {
 	answer := func(kind Kind, id, state string) Answer { return Answer{l.client, kind, id, state} }
 	where := request.URL.Path
@@ -107,7 +107,7 @@ func (l *listener) answers(request *http.Request, sent []byte, response *http.Re
 	return found
 }
 
-// kindOf says what a path below acme/ is of.
+// kindOf returns the kind and id of a path below acme/.
 func kindOf(where string) (kind Kind, id string) {
 	parts := strings.Split(where, "/")
 	if where == acme.RevokeCertPath[len("acme/"):] {
@@ -131,7 +131,7 @@ func kindOf(where string) (kind Kind, id string) {
 	return "", ""
 }
 
-// serialIn is the serial number of the certificate that a request revokes.
+// serialIn returns the serial number of the certificate that a request revokes.
 func serialIn(message []byte) string {
 	var flattened struct{ Payload string }
 	var payload struct{ Certificate string }

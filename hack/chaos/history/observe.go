@@ -23,8 +23,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Observe records what is stored in a namespace from now on, until stop is called. A watch that breaks goes on where it
-// was.
+// Observe records all writes in a namespace until stop is called. A broken watch is resumed.
 func (h *History) Observe(ctx context.Context, c client.WithWatch, namespace string) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -39,7 +38,7 @@ func (h *History) Observe(ctx context.Context, c client.WithWatch, namespace str
 	return stop, nil
 }
 
-// rewatch is the pause before a broken watch is taken up again.
+// rewatch is the pause before a broken watch is resumed.
 const rewatch = 50 * time.Millisecond
 
 func (h *History) follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace string) {
@@ -61,9 +60,9 @@ func (h *History) follow(ctx context.Context, c client.WithWatch, list client.Ob
 	}
 }
 
-// replay records what was stored meanwhile, where a watch can't go on: an API server that was killed doesn't know what
-// happened before its own start, but can still list what there was at each revision. It gives where to go on, which is where
-// it was if that can't be had: the watch fails again then.
+// replay records the writes that a watch missed. A restarted API server has no events from before its start, but
+// still lists the objects at each revision. replay returns the revision for the next watch, or the old one if a list
+// fails, so that the watch fails again.
 func (h *History) replay(ctx context.Context, c client.WithWatch, kind client.ObjectList, namespace, after string) (from string) {
 	now, err := listAt(ctx, c, kind, namespace, "")
 	if err != nil {
@@ -80,7 +79,7 @@ func (h *History) replay(ctx context.Context, c client.WithWatch, kind client.Ob
 		text := strconv.FormatUint(revision, 10)
 		then, err := listAt(ctx, c, kind, namespace, text)
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
-			h.Gap("what was stored has been compacted: " + err.Error())
+			h.Gap("stored versions are compacted: " + err.Error())
 			return now.GetResourceVersion()
 		}
 		if err != nil {
@@ -92,7 +91,7 @@ func (h *History) replay(ctx context.Context, c client.WithWatch, kind client.Ob
 	return now.GetResourceVersion()
 }
 
-// listAt lists what there was at a revision, or at "" what there is.
+// listAt lists the objects at a revision, or the current ones for "".
 func listAt(ctx context.Context, c client.Client, kind client.ObjectList, namespace, revision string) (client.ObjectList, error) {
 	list := kind.DeepCopyObject().(client.ObjectList)
 	raw := &metav1.ListOptions{}
@@ -102,7 +101,7 @@ func listAt(ctx context.Context, c client.Client, kind client.ObjectList, namesp
 	return list, c.List(ctx, list, client.InNamespace(namespace), &client.ListOptions{Raw: raw})
 }
 
-// difference records what a revision changed, and gives what there was then, by name.
+// difference records the changes of a revision, and returns the objects at that revision by name.
 func (h *History) difference(before map[string]client.Object, then client.ObjectList, revision string, record bool) map[string]client.Object {
 	now := map[string]client.Object{}
 	err := meta.EachListItem(then, func(item runtime.Object) error {
@@ -116,7 +115,7 @@ func (h *History) difference(before map[string]client.Object, then client.Object
 	for name, object := range before {
 		if now[name] == nil {
 			object = object.DeepCopyObject().(client.Object)
-			object.SetResourceVersion(revision) // as a watch tells of it
+			object.SetResourceVersion(revision) // as in a watch event
 			err = errors.Join(err, h.store(object, true))
 		}
 	}
@@ -126,7 +125,7 @@ func (h *History) difference(before map[string]client.Object, then client.Object
 	return now
 }
 
-// drain records what a watch tells, and gives up to where; goesOn is whether another watch can be had from there.
+// drain records the events of a watch, and returns the last revision and whether a watch can resume there.
 func (h *History) drain(ctx context.Context, events watch.Interface, from string) (to string, goesOn bool) {
 	for {
 		select {
@@ -173,7 +172,7 @@ func (h *History) store(object client.Object, deleted bool) error {
 		}
 		h.add(func() { h.CRLs = append(h.CRLs, crlFrom(revision, object.Namespace+"/"+object.Name, crl)) })
 	default:
-		return errors.New("an object of a kind that isn't recorded")
+		return errors.New("an object of an unrecorded kind")
 	}
 	return nil
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// An API server that was killed knows no versions from before its start, but lists what there was at each revision.
+// A restarted API server knows no versions from before its start, but lists the objects at each revision.
 func TestWhatAWatchCannotTellIsReplayed(t *testing.T) {
 	order := func(name string, revision int) v1alpha1.AcmeOrder {
 		return v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: strconv.Itoa(revision)}}
 	}
-	// What there was at revisions 10 to 14.
+	// These are the objects at revisions 10 to 14.
 	stored := [][]v1alpha1.AcmeOrder{
 		{order("a", 9), order("b", 10)},
 		{order("a", 11), order("b", 10)},

@@ -11,8 +11,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Settled reports whether the operator has come to rest: every order has ended, every revocation is in a CRL, and all that
-// is in this history. The error says what is missing.
+// Settled reports whether the operator is idle: every order has ended, every revocation is in a CRL, and all of this
+// is in the history. The error names the missing part.
 func (h *History) Settled(ctx context.Context, c client.Client, namespace string) (bool, error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := c.List(ctx, &orders, client.InNamespace(namespace)); err != nil {

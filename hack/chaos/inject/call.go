@@ -8,13 +8,14 @@ import (
 // A Call is a kind of write.
 type Call struct {
 	Half, Method string
-	// Resource with its subresource, such as "acmeorders/status".
+	// Resource includes the subresource, such as "acmeorders/status".
 	Resource string
 }
 
 func (c Call) String() string { return c.Half + " " + c.Method + " " + c.Resource }
 
-// callOf says what a request writes; false for one that doesn't write what counts: reads, leases, Events.
+// callOf returns the write of a request. It returns false for reads, and for writes of leases and Events, which are
+// not counted.
 func callOf(half string, r *http.Request) (Call, bool) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return Call{}, false
@@ -35,26 +36,26 @@ func callOf(half string, r *http.Request) (Call, bool) {
 	return Call{half, r.Method, resource}, true
 }
 
-// A Point is one write of those that a script leads to: the nth of its kind, counted from 1.
+// A Point is one write of a script: the nth of its kind, counted from 1.
 type Point struct {
 	Call
 	Nth int
 }
 
-// A Mode is what happens at a point.
+// A Mode is a kind of failure at a point.
 type Mode string
 
-// Modes.
+// These are the modes.
 const (
 	FailBefore  Mode = "fails before it is sent"
 	FailAfter   Mode = "is carried out, and its answer is lost"
 	Conflict    Mode = "is answered with a conflict"
-	CrashBefore Mode = "is where the process dies, before it is sent"
-	CrashAfter  Mode = "is where the process dies, after it was carried out"
+	CrashBefore Mode = "ends the process before it is sent"
+	CrashAfter  Mode = "ends the process after it was carried out"
 )
 
-// Modes of all kinds.
+// Modes lists all modes.
 var Modes = []Mode{FailBefore, FailAfter, Conflict, CrashBefore, CrashAfter}
 
-// Applies reports whether a mode can happen to a call.
+// Applies reports whether a mode applies to a call.
 func (m Mode) Applies(c Call) bool { return m != Conflict || c.Method != http.MethodPost }

@@ -1,4 +1,4 @@
-// Package inject makes the requests of a half of acmeca to the API server fail: a chosen write, before it is sent or after
-// it was carried out, as an error, as a conflict, or as the end of the process. It is put together in tests alone; the
-// operator's program has no way to it.
+// Package inject fails requests of a half of acmeca to the API server. It fails a chosen write, before it is sent or
+// after it was carried out, by an error, a conflict, or the end of the process. Only tests use the package; the
+// operator's program does not.
 package inject

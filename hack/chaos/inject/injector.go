@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Errors that an injector makes.
+// These are the injected errors.
 var (
 	errBefore = errors.New("injected: the connection was refused")
 	errAfter  = errors.New("injected: the connection broke before the answer")
 )
 
-// An Injector decides over the writes of both halves. It notes them, and makes one fail if it is to.
+// An Injector decides about the writes of both halves. It records the writes and fails the armed one.
 type Injector struct {
-	// Crash ends a half; it isn't waited for.
+	// Crash ends a half. The injector does not wait for the end.
 	Crash func(half string)
 
 	mu    sync.Mutex
@@ -29,21 +29,21 @@ type Injector struct {
 	done  bool
 }
 
-// Arm forgets the writes noted so far, and has one fail from now on; the zero Point none.
+// Arm forgets the recorded writes and arms a point; the zero Point is none.
 func (i *Injector) Arm(at Point, mode Mode) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.seen, i.count, i.at, i.mode, i.done = nil, map[Call]int{}, at, mode, false
 }
 
-// Seen are the writes since Arm, and whether the fault happened.
+// Seen returns the writes since Arm, and whether the fault happened.
 func (i *Injector) Seen() (points []Point, happened bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return append([]Point(nil), i.seen...), i.done
 }
 
-// note counts a write, and gives what is to happen to it.
+// note counts a write, and returns the mode of its failure, if any.
 func (i *Injector) note(call Call) Mode {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -60,7 +60,7 @@ func (i *Injector) note(call Call) Mode {
 	return i.mode
 }
 
-// Lag has a half learn of changes only after a while, from now on, however often it starts again; it reads an old state from
+// Lag delays the events of all watches of a half from now on, even after restarts. The half reads an old state from
 // its cache until then.
 func (i *Injector) Lag(half string, lag time.Duration) {
 	i.mu.Lock()
@@ -77,7 +77,7 @@ func (i *Injector) lagOf(half string) time.Duration {
 	return i.lag[half]
 }
 
-// laggingBody holds up what a watch tells.
+// laggingBody delays the events of a watch.
 type laggingBody struct {
 	io.ReadCloser
 	lag func() time.Duration
@@ -92,7 +92,7 @@ func (b laggingBody) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// Intercept is for the requests of a half.
+// Intercept returns the function that decides about the requests of a half.
 func (i *Injector) Intercept(half string) func(*http.Request, func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	return func(request *http.Request, next func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 		if request.URL.Query().Get("watch") != "" {
@@ -113,7 +113,7 @@ func (i *Injector) Intercept(half string) func(*http.Request, func(*http.Request
 			return conflict(request), nil
 		case CrashBefore:
 			go i.Crash(half)
-			<-request.Context().Done() // nothing comes of it
+			<-request.Context().Done() // the request never gets an answer
 			return nil, errBefore
 		case FailAfter:
 			lose(next(request))
@@ -129,7 +129,7 @@ func (i *Injector) Intercept(half string) func(*http.Request, func(*http.Request
 
 func lose(response *http.Response, err error) {
 	if err == nil {
-		_, _ = io.Copy(io.Discard, response.Body) // until the API server has said all
+		_, _ = io.Copy(io.Discard, response.Body) // until the answer is complete
 		_ = response.Body.Close()
 	}
 }
