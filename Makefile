@@ -1,18 +1,18 @@
-# `make` or `make help` lists what there is.
+# `make` or `make help` lists the targets.
 
 GO ?= go
 BIN := bin
 KUBECTL ?= $(BIN)/kubectl
-# The image that `make docker-build` makes and `make deploy` runs.
+# The image that `make docker-build` builds and `make deploy` runs.
 IMG ?= acmeca:dev
-# What `make docker-buildx` builds for.
+# The platforms of `make docker-buildx`.
 PLATFORMS ?= linux/amd64,linux/arm64
-# How long `make fuzz` spends on each target.
+# The time that `make fuzz` spends on each target.
 FUZZTIME ?= 10s
-# More arguments for `go test`.
+# Additional arguments of `go test`.
 TESTFLAGS ?=
-# RACE=1 has `make test` build the tests, and the operators that they start, with the race detector; a race ends a program. It
-# takes several times as long, and minutes more to compile, once.
+# RACE=1 builds the tests of `make test`, and the operators that they start, with the race detector. A race ends a program.
+# The tests take several times as long, and the first build takes minutes longer.
 RACE ?=
 RACING := $(if $(filter 1,$(RACE)),GOFLAGS="$(GOFLAGS) -race" GORACE=halt_on_error=1)
 
@@ -25,12 +25,12 @@ help: ## Show this help.
 ##@ Use
 
 .PHONY: run
-run: ## Run acmeca with a control plane of its own, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
+run: ## Run acmeca with its own control plane, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
 	@$(GO) run ./hack/build etcd kubectl kube-apiserver acmeca-local
 	@exec $(BIN)/acmeca-local -stop-with-parent
 
 .PHONY: clean-local
-clean-local: ## Forget the state of `make run`.
+clean-local: ## Remove the state of `make run`.
 	rm -rf .local
 
 .PHONY: build
@@ -43,11 +43,11 @@ kubectl-acme: ## Build the kubectl plugin, with a link for completion, into bin/
 	@ln -sf kubectl-acme $(BIN)/kubectl_complete-acme
 
 .PHONY: kubectl-acme-release
-kubectl-acme-release: ## Build the plugin's archives for VERSION, and the krew manifest for them, into dist/.
+kubectl-acme-release: ## Build the plugin's archives for VERSION, and their krew manifest, into dist/.
 	hack/release-plugin.sh "$(VERSION)"
 
 .PHONY: release-manifests
-release-manifests: ## Render what VERSION installs into dist/, as files for kubectl. It has to stand in chart and bundle.
+release-manifests: ## Render the manifests of VERSION into dist/, for kubectl. Chart and bundle must have this version.
 	hack/release-manifests.sh "$(VERSION)"
 
 .PHONY: docker-build
@@ -55,31 +55,31 @@ docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .
 
 .PHONY: docker-buildx
-docker-buildx: ## Build the image IMG for each of PLATFORMS, with an SBOM and its provenance, and push it.
+docker-buildx: ## Build and push the image IMG for PLATFORMS, with an SBOM and provenance.
 	docker buildx build --platform $(PLATFORMS) --sbom=true --provenance=mode=max --push -t $(IMG) .
 
 .PHONY: release-binary
-release-binary: ## Build the operator as the image has it, into bin/acmeca-linux-GOARCH.
+release-binary: ## Build the operator of the image into bin/acmeca-linux-GOARCH.
 	hack/release-binary.sh $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: sbom
-sbom: release-binary $(BIN)/cyclonedx-gomod ## List what the operator is made of, for VERSION, in bin/acmeca.cdx.json (CycloneDX).
+sbom: release-binary $(BIN)/cyclonedx-gomod ## Write the operator's SBOM for VERSION to bin/acmeca.cdx.json (CycloneDX).
 	$(BIN)/cyclonedx-gomod bin -json -std -noserial -notimestamp $(if $(VERSION),-version $(VERSION)) -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: reproducible
-reproducible: ## Build the operator and the plugin in two places, in one without a cache, and compare. Takes minutes.
+reproducible: ## Build the operator and the plugin twice, once without a cache, and compare. Takes minutes.
 	hack/reproducible.sh
 
 ##@ Use in the cluster of your kubeconfig
 
-# A definition that was just made has no conditions to wait for, which kubectl takes for an error.
+# A new definition has no conditions yet, and kubectl fails to wait for them.
 .PHONY: install
 install: $(BIN)/kubectl ## Install the CustomResourceDefinitions.
 	$(KUBECTL) apply --server-side -k config/crd
 	@for try in 1 2 3 4 5; do $(KUBECTL) wait --for=condition=Established --timeout=1m -f config/crd/bases && exit 0; sleep 1; done; exit 1
 
 .PHONY: uninstall
-uninstall: $(BIN)/kubectl ## Remove the CustomResourceDefinitions, and with them every issuer, account, order and authorization.
+uninstall: $(BIN)/kubectl ## Remove the CustomResourceDefinitions with all issuers, accounts, orders and authorizations.
 	KUBECTL="$(KUBECTL)" hack/uninstall.sh config/crd
 
 .PHONY: deploy
@@ -88,7 +88,7 @@ deploy: $(BIN)/kubectl ## Deploy the operator with the image IMG.
 	$(KUBECTL) apply --server-side -k .local/deploy
 
 .PHONY: undeploy
-undeploy: $(BIN)/kubectl ## Remove the operator, the CustomResourceDefinitions and its namespace, with the CA keys in it.
+undeploy: $(BIN)/kubectl ## Remove the operator, the CustomResourceDefinitions, and the namespace with the CA keys.
 	hack/overlay.sh "$(IMG)"
 	KUBECTL="$(KUBECTL)" hack/uninstall.sh .local/deploy
 
@@ -99,7 +99,7 @@ generate: $(BIN)/controller-gen ## Generate Go code from the kinds.
 	$(BIN)/controller-gen object paths=./api/v1alpha1
 
 .PHONY: manifests
-manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions and the two roles, and from config the Helm chart's files and the OLM bundle.
+manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions, the two roles, the Helm chart's files and the OLM bundle.
 	$(BIN)/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 	$(BIN)/controller-gen rbac:roleName=acmeca-controller paths=./controllers/... output:rbac:dir=config/rbac/controller
 	$(BIN)/controller-gen rbac:roleName=acmeca-server paths=./acmeserver/... output:rbac:dir=config/rbac/server
@@ -113,23 +113,23 @@ api-reference: $(BIN)/crd-ref-docs ## Generate docs/reference/api.md from the ki
 bundle: manifests ## Generate the OLM bundle.
 
 .PHONY: verify
-verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Check that what is generated is up to date.
+verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Check that generated files are up to date.
 	hack/verify.sh
 
 .PHONY: lint
-lint: $(BIN)/golangci-lint $(BIN)/actionlint ## Check style, likely mistakes, the directions of imports, and the workflows.
+lint: $(BIN)/golangci-lint $(BIN)/actionlint ## Check style, likely mistakes, import directions and the workflows.
 	$(BIN)/golangci-lint run --allow-parallel-runners ./...
 	$(BIN)/actionlint
 
 .PHONY: supply-chain
-supply-chain: ## Check the modules that are built in, their licences, and known vulnerabilities where their database can be reached.
+supply-chain: ## Check the built-in modules, their licences, and known vulnerabilities if the database is reachable.
 	hack/supply-chain.sh
 
 ##@ Test
 
 .PHONY: test
-test: control-plane kube-controller-manager cert-manager build ## Run all tests, those of suites with a control plane and real clients too.
-	$(GO) -C test/rules test -count=1 ./... # what these two read is outside of their modules, where the cache doesn't look
+test: control-plane kube-controller-manager cert-manager build ## Run all tests, including suites with a control plane and real clients.
+	$(GO) -C test/rules test -count=1 ./... # these modules read files outside their directories, which go's test cache does not track
 	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
 	$(RACING) $(GO) run ./hack/gotest -timeout $(if $(RACING),60m,20m) $(TESTFLAGS) ./...
@@ -140,11 +140,11 @@ test-unit: ## Run the tests that need no control plane.
 		| grep -v -e acmeca/internal/test/controlplane -e acmeca/hack/run -e acmeca/test/ -e 'acmeca/hack/chaos ' | cut -d' ' -f1)
 
 .PHONY: test-pure
-test-pure: ## Run the tests of the pure packages under the race detector, and hold their coverage to 90%.
+test-pure: ## Test the pure packages under the race detector. Fails below 90% coverage.
 	hack/pure.sh
 
 .PHONY: test-race
-test-race: control-plane ## Run under the race detector what has both halves at work side by side. `make test RACE=1` does so with all suites.
+test-race: control-plane ## Test both halves together under the race detector. `make test RACE=1` does so for all suites.
 	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./test/model \
 		$$($(GO) list ./controllers/... | grep -v -e /controllers/ca -e /controllers/validation) # those are in test-pure
 
@@ -153,33 +153,33 @@ fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz.sh "$(FUZZTIME)"
 
 .PHONY: fuzz-short
-fuzz-short: ## Run each fuzz target for two seconds, without the minutes that it takes to compile them for coverage.
+fuzz-short: ## Run each fuzz target for two seconds, compiled without coverage.
 	hack/fuzz.sh 2s plain
 
 .PHONY: bench
-bench: control-plane ## Measure certificates a second, latency, and what each costs, with a control plane of its own. BENCHFLAGS=-h lists the choices.
+bench: control-plane ## Measure rate, latency and cost of certificates, with its own control plane. BENCHFLAGS=-h lists the flags.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/bench $(BENCHFLAGS)
 
 .PHONY: chaos
-chaos: control-plane ## Have processes die, connections break and writes fail under a load, and check what a CA promises. CHAOSFLAGS=-h lists the choices.
+chaos: control-plane ## Kill processes, cut connections and fail writes under a load, and check a CA's promises. CHAOSFLAGS=-h lists the flags.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/chaos $(CHAOSFLAGS)
 
 .PHONY: quickstart-picture
-quickstart-picture: control-plane ## Make docs/images/quickstart.svg of a real run (with lego, and the ports of make run free).
+quickstart-picture: control-plane ## Draw docs/images/quickstart.svg from a real run. Needs lego, and the free ports of make run.
 	$(GO) run ./hack/recording docs/images/quickstart.svg
 
 ##@ Tools
 
 .PHONY: control-plane
-control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes), unless KUBEBUILDER_ASSETS has them.
+control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes), unless KUBEBUILDER_ASSETS is set.
 	@$(GO) run ./hack/build
 
 .PHONY: cert-manager
-cert-manager: ## Build cert-manager's controllers, once (about 3 minutes), for tests.
+cert-manager: ## Build cert-manager's controllers for tests, once (about 3 minutes).
 	@$(GO) run ./hack/build cert-manager
 
 .PHONY: kube-controller-manager
-kube-controller-manager: ## Build kube-controller-manager, once (about two minutes), for tests of garbage collection.
+kube-controller-manager: ## Build kube-controller-manager for tests of garbage collection, once (about 2 minutes).
 	@$(GO) run ./hack/build kube-controller-manager
 
 $(BIN)/kubectl:
