@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs each fuzz target for the given time, one after the other, since go test fuzzes one target at a time. With "plain" as the
-# second argument the tests are compiled as they are for every other run, which costs next to nothing, and inputs are mutated
-# without looking at what they reach; else with coverage, which takes minutes the first time.
+# Runs each fuzz target for the given time, one after the other, because go test fuzzes one target at a time. With
+# "plain" as second argument the tests are compiled without coverage, which is fast, and inputs are mutated blindly.
+# Otherwise they are compiled with coverage, which takes minutes the first time.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What fuzzing finds that reaches more code goes where `go test -fuzz` keeps it too.
+# Inputs that reach new code are kept in the same cache as `go test -fuzz` uses.
 cache=$(go env GOCACHE)/fuzz
 
 for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do
@@ -22,7 +22,8 @@ for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirna
 		if ! (cd "$package" && "$work/test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$time" \
 			-test.fuzzcachedir "$cache/$(go list -f '{{.ImportPath}}' .)") </dev/null >"$work/output" 2>&1; then
 			cat "$work/output"
-			# A busy machine has Go take the end of the time for a failure (https://go.dev/issue/75804): without an input there is none.
+			# On a busy machine Go may report the end of the time as a failure (https://go.dev/issue/75804). Such a
+			# failure has no input.
 			grep -q 'context deadline exceeded' "$work/output" && ! grep -q 'Failing input written' "$work/output"
 		fi
 		tail -n 2 "$work/output" | grep execs || true

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the kustomization .local/deploy: config/default with the image that the argument names. The tree's own files stay
-# as they are.
+# Writes the kustomization .local/deploy: config/default with the image of the argument. The source tree does not
+# change.
 set -eu
 cd "$(dirname "$0")/.."
 

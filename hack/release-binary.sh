@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the operator into the file that the argument names, the same bytes wherever and whenever it is built with the same
-# version of Go: static, without paths, symbols or the state of a working copy. GOARCH chooses for what.
+# Builds the operator into the file of the argument. The bytes depend only on the source and the version of Go: the
+# binary is static, without paths, symbols and the state of the working copy. GOARCH selects the architecture.
 set -eu
 out=$(realpath -m "$1")
 cd "$(dirname "$0")/.."

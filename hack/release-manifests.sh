@@ -1,11 +1,11 @@
 #!/bin/sh
-# Renders what a release installs, for those without kustomize, into dist/:
-#   hack/release-manifests.sh v1.2.3
-# DIST chooses another directory, IMG another image. It refuses a version that isn't everywhere yet.
+# Renders the manifests of a release into dist/, for use without kustomize:
+#  hack/release-manifests.sh v1.2.3
+# DIST sets another directory, IMG another image. Fails unless chart and bundle have the same version.
 set -eu
 cd "$(dirname "$0")/.."
 
-version=${1:?"say the version, such as v1.2.3"}
+version=${1:?"usage: VERSION, such as v1.2.3"}
 dist=${DIST:-dist}
 number=${version#v}
 image=${IMG:-ghcr.io/acmeca/acmeca:$number} # as chart and bundle name it

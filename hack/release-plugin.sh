@@ -1,12 +1,13 @@
 #!/bin/bash
-# Builds the kubectl plugin for each platform into dist/, as archives that krew installs, and the krew manifest for them:
-#   hack/release-plugin.sh v1.2.3
-# PLATFORMS and DIST choose others, BUILDFLAGS and CGO_ENABLED another way to build, which the test uses to be quick. As they
-# are, the archives are the same wherever they are built from the same tree by the same Go.
+# Builds the kubectl plugin for each platform into dist/, as archives that krew installs, and the krew manifest for
+# them:
+#  hack/release-plugin.sh v1.2.3
+# PLATFORMS and DIST set other values. The test sets BUILDFLAGS and CGO_ENABLED for a faster build. Without them the
+# archives depend only on the source tree and the version of Go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=${1:?"say the version, such as v1.2.3"}
+version=${1:?"usage: VERSION, such as v1.2.3"}
 platforms=${PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64}
 dist=${DIST:-dist}
 url=https://github.com/acmeca/acmeca/releases/download/$version

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Builds the operator and the plugin's archive for linux in two copies of the tree, in one with what the build cache has, in
-# the other with an empty cache, and compares. What the cache has was compiled at another time and mostly in another place,
-# so compiling all of it twice would show nothing more.
+# Builds the operator and the plugin's archive for linux in two copies of the tree, and compares the results. One
+# build uses the build cache, the other an empty cache. The cache was filled at another time and mostly in another
+# place, so a second full build would show nothing more.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-build() { # in a directory
+build() { # DIRECTORY
 	mkdir -p "$1"
 	git ls-files -z | tar --null -T - -cf - | tar -C "$1" -xf -
 	"$1/hack/release-binary.sh" "$1/release/acmeca"
@@ -19,4 +19,4 @@ export GOCACHE="$work/cache"
 build "$work/another/place"
 (cd "$work/one/release" && sha256sum -- *)
 diff -r "$work/one/release" "$work/another/place/release"
-echo "reproducible: the two are the same"
+echo "reproducible: the two builds are identical"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks what is built in: that the modules are those of go.sum, their licences, and, where the database of Go's known
-# vulnerabilities can be reached, that none is called.
+# Checks the modules that are built in: they match go.sum, their licences are accepted, and no known vulnerability is
+# called if the database of Go's vulnerabilities is reachable.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,5 +15,5 @@ esac
 if [ "$reachable" = true ]; then
 	go -C hack/tools tool govulncheck -db "$database" -C "$PWD" ./cmd/...
 else
-	echo "supply-chain: known vulnerabilities were NOT looked for: $database can't be reached"
+	echo "supply-chain: known vulnerabilities were NOT checked: $database is unreachable"
 fi

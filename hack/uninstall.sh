@@ -1,14 +1,14 @@
 #!/bin/sh
-# Removes from the cluster the objects of acmeca's kinds, and then what the kustomization that the argument names has in it.
+# Removes the objects of acmeca's kinds from the cluster, and then the kustomization of the argument.
 #
-# The objects go first, while the controllers run that let go of revoked orders. It is also what keeps the removal of the
-# CustomResourceDefinitions from hanging: kube-apiserver sets up a kind's storage when the kind is first used, and where
-# that is its own removal of the kind's objects, it finds the storage not ready, and may lose the next try to a conflict
-# with its own note of that, until it looks at everything again after five minutes (crd_finalizer.go).
+# The objects are removed first, while the controllers run, because the controllers remove the finalizer of revoked
+# orders. Without objects, the removal of the CustomResourceDefinitions also does not hang: kube-apiserver sets up the
+# storage of a kind at its first use. If the first use is the removal of the kind's own objects, the storage is not
+# ready. A conflict may fail the next try, and kube-apiserver retries after five minutes (crd_finalizer.go).
 set -eu
 kubectl=${KUBECTL:-kubectl} # may have arguments, so it isn't quoted below
 
-# A kind that has just been installed is served a moment later.
+# A new kind is served with a short delay.
 delete_all() {
 	for try in 1 2 3 4 5 6 7 8 9; do
 		$kubectl delete "$1" --all --all-namespaces && return
