@@ -27,7 +27,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// problem is what a request was refused with.
+// problem returns the problem document of a refusal.
 func problem(err error) *acmeclient.Problem {
 	GinkgoHelper()
 	p, ok := errors.AsType[*acmeclient.Problem](err)
@@ -35,7 +35,7 @@ func problem(err error) *acmeclient.Problem {
 	return p
 }
 
-// otherIssuer is like the default one, but for what a spec changes.
+// otherIssuer creates an issuer like the default one, with a changed spec.
 func otherIssuer(ctx context.Context, name string, change func(*v1alpha1.AcmeIssuerSpec)) (directory string) {
 	GinkgoHelper()
 	issuer := &v1alpha1.AcmeIssuer{}
@@ -56,7 +56,8 @@ func otherIssuer(ctx context.Context, name string, change func(*v1alpha1.AcmeIss
 	return other.Status.DirectoryURL
 }
 
-// The bounds of an issuer that doesn't set them are tried with ACMECA_LONG=1, smaller ones else.
+// pendingBounds returns the bounds to test. ACMECA_LONG=1 selects the defaults of an issuer, otherwise they are
+// smaller.
 func pendingBounds() (orders, authorizations int) {
 	if os.Getenv("ACMECA_LONG") == "1" {
 		return 1000, 5000
@@ -64,8 +65,8 @@ func pendingBounds() (orders, authorizations int) {
 	return 100, 500
 }
 
-var _ = Describe("An account that leaves everything unfinished", func() {
-	It("may have so many pending orders, is told to try again, and can go on when some are finished", func(ctx SpecContext) {
+var _ = Describe("An account with many pending orders", func() {
+	It("may have a bounded number of pending orders, is asked to retry, and may continue when some are finished", func(ctx SpecContext) {
 		bound, _ := pendingBounds()
 		directory := otherIssuer(ctx, "few-orders", func(s *v1alpha1.AcmeIssuerSpec) { s.Account.MaxPendingOrders = bound })
 		c := accountAt(ctx, attacker, directory)
@@ -88,13 +89,13 @@ var _ = Describe("An account that leaves everything unfinished", func() {
 		Expect(p.RetryAfter).NotTo(BeEmpty())
 		Expect(p.Detail).To(ContainSubstring("%d pending orders", bound))
 
-		accountAt(ctx, "127.0.0.1", directory) // others aren't held up
+		accountAt(ctx, "127.0.0.1", directory) // other accounts are not limited
 		Expect(c.Prove(ctx, orders[0])).To(Succeed())
 		Expect(c.Finalize(ctx, orders[0], newKey(), names[0])).To(Succeed())
 		Eventually(ctx, func() error { _, err := c.NewOrder(ctx, freshName()); return err }).WithTimeout(20 * time.Second).Should(Succeed())
 	}, SpecTimeout(5*time.Minute))
 
-	It("may have so many pending authorizations, however few orders they are of", func(ctx SpecContext) {
+	It("may have a bounded number of pending authorizations, also with few orders", func(ctx SpecContext) {
 		_, bound := pendingBounds()
 		directory := otherIssuer(ctx, "few-authorizations", func(s *v1alpha1.AcmeIssuerSpec) { s.Account.MaxPendingAuthorizations = bound })
 		c := accountAt(ctx, attacker, directory)
@@ -120,7 +121,7 @@ var _ = Describe("An account that leaves everything unfinished", func() {
 	}, SpecTimeout(5*time.Minute))
 })
 
-// rsaRequest is a newAccount request that is signed with an RSA key, whose public part can be spoiled.
+// rsaRequest is a newAccount request signed with an RSA key, whose public part can be changed.
 func rsaRequest(key *rsa.PrivateKey, n, e []byte, nonce, url string) string {
 	GinkgoHelper()
 	encode := base64.RawURLEncoding.EncodeToString
@@ -138,8 +139,8 @@ func rsaRequest(key *rsa.PrivateKey, n, e []byte, nonce, url string) string {
 	return fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, h, p, encode(signature))
 }
 
-var _ = Describe("A key that is expensive to verify with", func() {
-	DescribeTable("is refused before it is", func(ctx SpecContext, bits, exponentBytes int) {
+var _ = Describe("A key whose signatures are expensive to verify", func() {
+	DescribeTable("is refused before verification", func(ctx SpecContext, bits, exponentBytes int) {
 		h := &http.Client{Transport: from(attacker), Timeout: 30 * time.Second}
 		url := acmeca.BaseURL() + "/acme/new-account"
 		n := make([]byte, bits/8)
@@ -175,7 +176,7 @@ var _ = Describe("A key that is expensive to verify with", func() {
 	)
 })
 
-var _ = Describe("What belongs to another account", func() {
+var _ = Describe("A resource of another account", func() {
 	It("is refused with 403 unauthorized, read or write (RFC 8555 section 7.1 and 10.5)", func(ctx SpecContext) {
 		victim, thief := account(ctx, "127.0.0.1"), account(ctx, attacker)
 		name := freshName()
@@ -208,8 +209,8 @@ var _ = Describe("What belongs to another account", func() {
 	}, SpecTimeout(2*time.Minute))
 })
 
-var _ = Describe("Whether an account exists", func() {
-	It("is all that is told to who has its URL and not its key, whatever its state (RFC 8555 section 6.2)", func(ctx SpecContext) {
+var _ = Describe("The existence of an account", func() {
+	It("is all that a client with its URL, but without its key, learns, in every state (RFC 8555 section 6.2)", func(ctx SpecContext) {
 		victim, ended, stranger := account(ctx, "127.0.0.1"), account(ctx, "127.0.0.1"), account(ctx, attacker)
 		Expect(victim.Update(ctx, map[string]any{"contact": []string{"mailto:victim@abuse.test"}})).To(Succeed())
 		Expect(ended.Deactivate(ctx)).To(Succeed())
@@ -227,11 +228,11 @@ var _ = Describe("Whether an account exists", func() {
 		known, knownTime := ask(victim.URL())
 		deactivated, _ := ask(ended.URL())
 		unknown, unknownTime := ask(absent)
-		AddReportEntry("median answers", fmt.Sprintf("an account that exists: %s (%s); one that doesn't: %s (%s)", knownTime, known, unknownTime, unknown))
+		AddReportEntry("median answers", fmt.Sprintf("existing account: %s (%s); absent account: %s (%s)", knownTime, known, unknownTime, unknown))
 		Expect(deactivated).To(Equal(known))
 		Expect(known).NotTo(ContainSubstring("mailto:"))
-		// That there is none is told, as RFC 8555 section 6.2 wants it, so the time that the two answers take is nobody's secret:
-		// a URL is a hash of the account's key. It is only reported.
+		// RFC 8555 section 6.2 requires an answer that tells whether the account exists. So the times of the two
+		// answers may differ, and are only reported. A URL is a hash of the account's key.
 		Expect(unknown).To(ContainSubstring("accountDoesNotExist"))
 	}, SpecTimeout(2*time.Minute))
 })

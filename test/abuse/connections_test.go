@@ -23,7 +23,7 @@ func dialFrom(address string, port int) (net.Conn, error) {
 	return dialer.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 }
 
-// clientHello is the first message of a TLS connection that asks for protocols.
+// clientHello returns the first message of a TLS connection that offers protocols.
 func clientHello(protocols ...string) []byte {
 	GinkgoHelper()
 	ours, theirs := net.Pipe()
@@ -31,14 +31,14 @@ func clientHello(protocols ...string) []byte {
 	defer theirs.Close()
 	go func() {
 		_ = tls.Client(theirs, &tls.Config{ServerName: "127.0.0.1", RootCAs: roots, NextProtos: protocols}).Handshake()
-	}() // it gets no answer
+	}() // the handshake gets no answer
 	hello := make([]byte, 16<<10)
 	n, err := ours.Read(hello)
 	Expect(err).NotTo(HaveOccurred())
 	return hello[:n]
 }
 
-// endsByItself reports whether the other side ends a connection before its deadline.
+// endsByItself reports whether the peer ends a connection before its deadline.
 func endsByItself(conn net.Conn) bool {
 	_, err := io.Copy(io.Discard, conn)
 	var timeout net.Error
@@ -48,7 +48,7 @@ func endsByItself(conn net.Conn) bool {
 var _ = Describe("Connections", func() {
 	BeforeEach(leaveNothing)
 
-	It("that are idle, ten thousand of them, keep nobody out", func(ctx SpecContext) {
+	It("that are idle, ten thousand of them, do not lock out other clients", func(ctx SpecContext) {
 		var limit unix.Rlimit
 		Expect(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)).To(Succeed())
 		limit.Cur = limit.Max
@@ -57,7 +57,7 @@ var _ = Describe("Connections", func() {
 		meanwhile(ctx, func() {
 			var conns []net.Conn
 			for i := range count {
-				// From many addresses, so that the bound of each isn't what helps.
+				// Many addresses are used, so that the bound of each address does not matter.
 				conn, err := dialFrom(fmt.Sprintf("127.0.1.%d", 1+i%20), acmeca.Ports().HTTPS)
 				if err == nil {
 					conns = append(conns, conn)
@@ -71,7 +71,7 @@ var _ = Describe("Connections", func() {
 		})
 	}, SpecTimeout(3*time.Minute))
 
-	It("that stand still in the handshake, or send a header, or a body, byte by byte keep nobody out, and are ended (slowloris)", func(ctx SpecContext) {
+	It("that stall in the handshake, or send a header or a body byte by byte, do not lock out other clients, and are closed (slowloris)", func(ctx SpecContext) {
 		const slow = 300
 		hello := clientHello("acme-tls/1", "h2")
 		meanwhile(ctx, func() {
@@ -162,7 +162,7 @@ var _ = Describe("Floods", func() {
 	}
 	const length = 3 * time.Second
 
-	DescribeTable("of requests are answered, and leave room for others", func(ctx SpecContext, send func(*http.Client, string) (int, error), allowed ...int) {
+	DescribeTable("of requests are answered, and leave room for other clients", func(ctx SpecContext, send func(*http.Client, string) (int, error), allowed ...int) {
 		meanwhile(ctx, func() {
 			answers := flood(ctx, length, func(h *http.Client, _ int) (int, error) { return send(h, acmeca.BaseURL()+"/acme/") })
 			AddReportEntry("answers by status", fmt.Sprint(answers))
@@ -188,7 +188,7 @@ var _ = Describe("Floods", func() {
 		}, 400),
 	)
 
-	It("of nonces take no memory", func(ctx SpecContext) {
+	It("of nonces need no memory", func(ctx SpecContext) {
 		before := residentKiB()
 		meanwhile(ctx, func() {
 			answers := flood(ctx, length, func(h *http.Client, _ int) (int, error) {

@@ -23,7 +23,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// evil is text that does something where it is written out as it is: in a header, a log, a terminal, a manifest.
+// evil lists texts with an effect if they are written unescaped into a header, a log, a terminal or a manifest.
 var evil = []string{
 	"a.test\r\nX-Evil: 1", "a.test\nlevel=error msg=forged", `a.test","level":"error","msg":"forged`,
 	"\x1b[2J\x1b[31mforged.test", "\x1b]0;forged\x07.test", "a.test\u202etset.b", "a.test\u0000", "../../secrets/x", "${jndi:ldap://a.test}", "{{.}}",
@@ -40,7 +40,7 @@ func kubectl(ctx context.Context, args ...string) string {
 	return string(output)
 }
 
-// harmless looks for what must not get out of text.
+// harmless fails if a text contains control characters.
 func harmless(where, text string) {
 	GinkgoHelper()
 	for _, r := range text {
@@ -51,7 +51,7 @@ func harmless(where, text string) {
 }
 
 var _ = Describe("Text that a client chooses", func() {
-	It("gets into no header, log line, or column of kubectl as something else than text", func(ctx SpecContext) {
+	It("stays text in headers, log lines and columns of kubectl", func(ctx SpecContext) {
 		logBefore, err := os.ReadFile(acmeca.OperatorLog())
 		Expect(err).NotTo(HaveOccurred())
 		c := account(ctx, attacker)
@@ -68,7 +68,7 @@ var _ = Describe("Text that a client chooses", func() {
 				Expect(header).To(BeNil())
 				harmless("a problem document", p.Detail)
 			}
-			// Contacts are shown to people.
+			// kubectl shows contacts.
 			_ = c.Update(ctx, map[string]any{"contact": []string{"mailto:" + text}})
 			_ = c.Update(ctx, map[string]any{"contact": []string{text}})
 			_ = c.Impersonate(ctx, c.URL()+text)
@@ -90,7 +90,7 @@ var _ = Describe("Text that a client chooses", func() {
 		}
 	}, SpecTimeout(3*time.Minute))
 
-	It("in a Host, a path or a header isn't given back", func(ctx SpecContext) {
+	It("in a Host, a path or a header is not echoed", func(ctx SpecContext) {
 		h := &http.Client{Transport: from(attacker), Timeout: 10 * time.Second}
 		for _, change := range []func(*http.Request){
 			func(r *http.Request) { r.Host = "evil.example" },
@@ -116,7 +116,7 @@ var _ = Describe("Text that a client chooses", func() {
 })
 
 var _ = Describe("An external account key", func() {
-	It("can't be found by trying: each try is refused, and leaves no account", func(ctx SpecContext) {
+	It("cannot be guessed: each try is refused, and leaves no account", func(ctx SpecContext) {
 		directory := otherIssuer(ctx, "bound", func(s *v1alpha1.AcmeIssuerSpec) { s.Account.ExternalAccountBinding.Required = true })
 		hmacKey := []byte("0123456789abcdef0123456789abcdef")
 		secret := &corev1.Secret{Type: "acmeca.dev/external-account-key", StringData: map[string]string{"hmac-key": base64.RawURLEncoding.EncodeToString(hmacKey)}}
@@ -136,7 +136,7 @@ var _ = Describe("An external account key", func() {
 				answers[p.Type+" "+p.Detail]++
 			}
 			AddReportEntry("answers", answers)
-			// Who tries isn't told whether it is the id or the key that is wrong.
+			// The answer does not tell whether the id or the key is wrong.
 			Expect(answers).To(HaveLen(1))
 		})
 		var accounts v1alpha1.AcmeAccountList
@@ -150,6 +150,6 @@ var _ = Describe("An external account key", func() {
 			}
 			return left
 		}).WithTimeout(30 * time.Second).Should(BeZero())
-		Expect(acmeclient.RegisterBound(ctx, h, directory, "team-a", hmacKey)).To(Succeed(), "the right key is still good")
+		Expect(acmeclient.RegisterBound(ctx, h, directory, "team-a", hmacKey)).To(Succeed(), "the correct key is still valid")
 	}, SpecTimeout(3*time.Minute))
 })

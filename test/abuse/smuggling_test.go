@@ -20,7 +20,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// startProxy runs an nginx in front of the ACME server, with TLS to it and none before it, and connections to it that are kept.
+// startProxy runs an nginx in front of the ACME server, with TLS only to the server, and with persistent connections.
 func startProxy() (port int) {
 	GinkgoHelper()
 	path, err := exec.LookPath("nginx")
@@ -60,8 +60,8 @@ http {
 	return ports.HTTP01
 }
 
-// smuggled are requests that two servers could see different ends of. Behind each comes one for a path that nothing else
-// asks for: if that is answered, somebody has seen a request that wasn't one for the other.
+// smuggled lists requests whose end two servers could determine differently. Each is followed by a request for a path
+// that nothing else requests. An answer for that path shows that the two servers disagreed.
 var smuggled = map[string]string{
 	"both lengths":                "POST /acme/new-order HTTP/1.1\r\nHost: h\r\nContent-Type: application/jose+json\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
 	"two lengths":                 "POST /acme/new-order HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n",
@@ -73,8 +73,8 @@ var smuggled = map[string]string{
 	"a newline in the path":       "GET /acme/directory%0d%0aX:%20y HTTP/1.1\r\nHost: h\r\n\r\n",
 }
 
-var _ = Describe("A request that two servers could understand differently", func() {
-	// ask sends a smuggled request with one for a canary behind it, and counts the answers.
+var _ = Describe("A request that two servers could parse differently", func() {
+	// ask sends a smuggled request followed by one for a canary, and counts the answers.
 	ask := func(conn net.Conn, first string) (statuses []int) {
 		GinkgoHelper()
 		defer conn.Close()
@@ -95,7 +95,7 @@ var _ = Describe("A request that two servers could understand differently", func
 		}
 	}
 
-	It("isn't taken apart in two ways, by the ACME server or through a proxy", func() {
+	It("is parsed in one way by the ACME server, also through a proxy", func() {
 		proxy := startProxy()
 		for what, request := range smuggled {
 			By(what)
@@ -112,7 +112,7 @@ var _ = Describe("A request that two servers could understand differently", func
 			statuses = ask(proxied, request)
 			AddReportEntry(what, fmt.Sprint("through nginx: ", statuses))
 			Expect(len(statuses)).To(BeNumerically("<=", 2), "more answers than requests")
-			// Who comes next on the connections that the proxy keeps gets its own answer.
+			// The next client on the proxy's persistent connections gets its own answer.
 			for range 4 {
 				response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/acme/directory", proxy))
 				Expect(err).NotTo(HaveOccurred())

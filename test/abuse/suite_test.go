@@ -1,6 +1,6 @@
-// Package abuse attacks the running ACME server as those do who want it to fall, or to let them in, while a client that does
-// nothing wrong gets its certificates. How long that takes meanwhile is a report entry of each spec; it isn't asserted on,
-// since it is the machine's that the tests run on.
+// Package abuse attacks the running ACME server while a well-behaved client gets its certificates: the attacks try to
+// stop the server or to bypass its checks. Each spec reports the latency of the well-behaved client. The latency is
+// not asserted, because it depends on the machine.
 package abuse
 
 import (
@@ -43,7 +43,7 @@ var (
 	responder = &acmeclient.Responder{Keep: true}
 	roots     = x509.NewCertPool()
 	names     atomic.Int64
-	// pprofAddress is where the operator tells what it is at.
+	// pprofAddress is the operator's pprof address.
 	pprofAddress string
 )
 
@@ -58,10 +58,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
 	kube = acmeca.Client()
-	meanwhile(ctx, func() {}) // what the first certificates start is there from now on
+	meanwhile(ctx, func() {}) // goroutines started by the first certificates stay
 })
 
-// goroutines of the operator.
+// goroutines returns the number of the operator's goroutines.
 func goroutines() int {
 	GinkgoHelper()
 	response, err := http.Get("http://" + pprofAddress + "/debug/pprof/goroutine?debug=1")
@@ -73,19 +73,20 @@ func goroutines() int {
 	return count
 }
 
-// leaveNothing has a spec leave the operator with no more goroutines than it had, once the spec's own connections are closed.
+// leaveNothing checks that the operator has no more goroutines after a spec than before, once the spec's connections
+// are closed.
 func leaveNothing() {
 	GinkgoHelper()
 	http.DefaultClient.CloseIdleConnections()
 	before := goroutines()
 	DeferCleanup(func() {
-		Eventually(goroutines).WithTimeout(2*time.Minute).WithPolling(100*time.Millisecond).Should(BeNumerically("<=", before), "goroutines that are left of a spec")
+		Eventually(goroutines).WithTimeout(2*time.Minute).WithPolling(100*time.Millisecond).Should(BeNumerically("<=", before), "goroutines left by a spec")
 	})
 }
 
 var _ = suite.ShowLog(&acmeca)
 
-// Whatever is done to it, the operator is the same process at the end.
+// The operator survives every spec.
 var _ = AfterEach(func() {
 	Expect(processExists(acmeca.OperatorPID())).To(BeTrue(), "the operator has ended")
 	text, err := os.ReadFile(acmeca.OperatorLog())
@@ -107,7 +108,7 @@ func newKey() *ecdsa.PrivateKey {
 
 func freshName() string { return fmt.Sprintf("n%d.abuse.test", names.Add(1)) }
 
-// from is a client's way to the ACME server from an address of loopback, 127.0.0.1 being the one of those who behave.
+// from returns a transport to the ACME server from an address of loopback. Well-behaved clients use 127.0.0.1.
 func from(address string) *http.Transport {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
@@ -115,10 +116,10 @@ func from(address string) *http.Transport {
 	return transport
 }
 
-// Attackers have addresses of their own, as they would have elsewhere.
+// attacker is the address of attackers, who have other addresses than well-behaved clients.
 const attacker = "127.0.0.66"
 
-// account is one that was registered from an address.
+// account registers an account from an address.
 func account(ctx context.Context, address string) *acmeclient.Client {
 	GinkgoHelper()
 	return accountAt(ctx, address, acmeca.DirectoryURL())
@@ -131,8 +132,8 @@ func accountAt(ctx context.Context, address, directory string) *acmeclient.Clien
 	return c
 }
 
-// meanwhile has a client that behaves get certificates until the attack is over, at least a few, and reports how long each
-// took.
+// meanwhile runs a well-behaved client during the attack, for at least a few certificates, and reports the time of
+// each.
 func meanwhile(ctx context.Context, attack func()) {
 	GinkgoHelper()
 	behaved := acmeclient.NewPersistent(&http.Client{Transport: from("127.0.0.1"), Timeout: 30 * time.Second}, responder, 10*time.Millisecond)
@@ -149,7 +150,7 @@ func meanwhile(ctx context.Context, attack func()) {
 	for going := true; going || len(took) < 3; {
 		began := time.Now()
 		_, err := behaved.Issue(ctx, key, freshName())
-		Expect(err).NotTo(HaveOccurred(), "a client that behaves, during the attack")
+		Expect(err).NotTo(HaveOccurred(), "a well-behaved client, during the attack")
 		took = append(took, time.Since(began).Round(time.Millisecond))
 		select {
 		case <-over:
@@ -159,10 +160,10 @@ func meanwhile(ctx context.Context, attack func()) {
 	}
 	attacking.Wait()
 	slices.Sort(took)
-	AddReportEntry("issuance meanwhile", fmt.Sprintf("%d certificates, median %s, slowest %s", len(took), took[len(took)/2], took[len(took)-1]))
+	AddReportEntry("issuance during the attack", fmt.Sprintf("%d certificates, median %s, slowest %s", len(took), took[len(took)/2], took[len(took)-1]))
 }
 
-// residentKiB is the operator's memory.
+// residentKiB returns the operator's resident memory.
 func residentKiB() int {
 	GinkgoHelper()
 	text, err := exec.Command("ps", "-o", "rss=", "-p", fmt.Sprint(acmeca.OperatorPID())).Output()

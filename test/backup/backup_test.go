@@ -1,5 +1,5 @@
-// Package backup runs the commands of docs/guides/backup-and-restore.md, and looks whether what they restore is the CA that
-// was backed up.
+// Package backup runs the commands of docs/guides/backup-and-restore.md, and checks that the restored CA equals the
+// one in the backup.
 package backup
 
 import (
@@ -45,13 +45,13 @@ func TestBackup(t *testing.T) {
 	RunSpecs(t, "Backup")
 }
 
-// commands are the shell commands of a section of the guide.
+// commands returns the shell commands of a section of the guide.
 func commands(section string) string {
 	GinkgoHelper()
 	return guide.Commands(guide.Section("backup-and-restore.md", section))
 }
 
-// run runs a script as a person does who has a kubeconfig.
+// run runs a script as a person with a kubeconfig does.
 func run(ctx context.Context, dir, kubeconfig, script string) {
 	GinkgoHelper()
 	root, err := project.Root()
@@ -71,7 +71,7 @@ func start(ctx context.Context, dir, operator string, ports local.Ports) *local.
 	return acmeca
 }
 
-// statuses are those of all that clients have made, but for generations, which belong to a cluster.
+// statuses returns the status of all objects of clients, without observed generations, which belong to a cluster.
 func statuses(ctx context.Context, cluster client.Client) map[string]string {
 	GinkgoHelper()
 	found := map[string]string{}
@@ -98,7 +98,7 @@ func statuses(ctx context.Context, cluster client.Client) map[string]string {
 	return found
 }
 
-// secrets are the keys of the CA, as they are stored.
+// secrets returns the keys of the CA as stored.
 func secrets(ctx context.Context, cluster client.Client) map[string]map[string][]byte {
 	GinkgoHelper()
 	var list corev1.SecretList
@@ -110,7 +110,7 @@ func secrets(ctx context.Context, cluster client.Client) map[string]map[string][
 	return found
 }
 
-// A user is an ACME client that knows nothing of the CA's troubles.
+// A user is an ACME client that does not notice the CA's failure.
 type user struct {
 	acmez.Client
 	account acme.Account
@@ -134,7 +134,7 @@ func newUser(acmeca *local.Local, solver acmez.Solver) *user {
 	}}
 }
 
-// obtain gets a certificate, which replaces another one if that is given.
+// obtain obtains a certificate, which replaces the given one, if any.
 func (u *user) obtain(ctx context.Context, name string, replaces *x509.Certificate) *x509.Certificate {
 	GinkgoHelper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -165,7 +165,7 @@ func (u *user) obtain(ctx context.Context, name string, replaces *x509.Certifica
 	return certificates[0]
 }
 
-// revoked gives the serial numbers in the CRL that a certificate names, and the CRL's number.
+// revoked returns the serial numbers in the CRL of a certificate, and the CRL's number.
 func revoked(ctx context.Context, certificate *x509.Certificate) (serials []string, number string) {
 	GinkgoHelper()
 	serials, number, err := listed(ctx, certificate)
@@ -213,7 +213,7 @@ var _ = Describe("A backup", func() {
 		DeferCleanup(responder.Stop)
 		backup := GinkgoT().TempDir()
 
-		By("issuing, revoking, and deleting an order that was revoked")
+		By("issuing, revoking, and deleting a revoked order")
 		before := start(ctx, GinkgoT().TempDir(), operator, ports)
 		cluster := before.Client()
 		u := newUser(before, responder)
@@ -247,7 +247,7 @@ var _ = Describe("A backup", func() {
 		run(ctx, backup, kubeconfig, commands("Restore"))
 		plane.Stop()
 
-		By("going on there")
+		By("continuing in the new cluster")
 		after := start(ctx, dir, operator, ports)
 		cluster = after.Client()
 		Expect(os.ReadFile(after.CAFile())).To(Equal(authority))
@@ -269,7 +269,7 @@ var _ = Describe("A backup", func() {
 		Expect(renewed.AuthorityKeyId).To(Equal(kept.AuthorityKeyId))
 		Expect(renewed.SerialNumber).NotTo(Equal(kept.SerialNumber))
 
-		By("revoking what was issued before")
+		By("revoking a certificate from before the backup")
 		Expect(u.RevokeCertificate(ctx, u.account, kept, nil, acme.ReasonSuperseded)).To(Succeed())
 		Eventually(ctx, func() []string { serials, _ := revoked(ctx, kept); return serials }).WithTimeout(20 * time.Second).
 			Should(ContainElement(serial(kept.SerialNumber.Bytes())))

@@ -21,16 +21,16 @@ import (
 	"github.com/acmeca/acmeca/test/internal/guide"
 )
 
-// patience is how long something may take on a machine with much else to do.
+// patience bounds a wait on a busy machine.
 const patience = time.Minute
 
-// elsewhere are rows of the guide that other specs replay.
+// elsewhere lists rows of the guide that other specs replay.
 var elsewhere = map[string]string{
 	"the whole cluster":       "the spec on backup and restore",
 	"a key, to somebody else": "test/docs and test/kubectl, on a compromised CA",
 }
 
-// lostThings are the first cells of the guide's table.
+// lostThings returns the first cells of the guide's table.
 func lostThings() []string {
 	GinkgoHelper()
 	_, table, found := strings.Cut(guide.Text("disaster-recovery.md"), "## Recovery by lost item\n")
@@ -49,13 +49,13 @@ func lostThings() []string {
 	return lost
 }
 
-// A site is an acmeca that things are lost of, with a client that has certificates.
+// A site is an acmeca that loses parts, with a client that has certificates.
 type site struct {
 	acmeca  *local.Local
 	cluster client.Client
 	user    *user
 	bundle  string
-	// kept is a certificate that is good; revoked and gone are revoked.
+	// kept is a valid certificate; revoked and gone are revoked.
 	kept, revoked, gone *x509.Certificate
 	names               int
 }
@@ -82,7 +82,7 @@ var _ = Describe("The guide to disaster recovery", Ordered, func() {
 		It("is right about "+r.lost, func(ctx SpecContext) { r.replay(s, ctx) }, SpecTimeout(3*time.Minute))
 	}
 
-	It("says nothing that isn't replayed", func() {
+	It("has a spec for each row", func() {
 		for _, lost := range lostThings() {
 			known := elsewhere[lost] != ""
 			for _, r := range replays {
@@ -116,7 +116,7 @@ func newSite(ctx context.Context) *site {
 	return s
 }
 
-// obtain gets a certificate for a new name, below the root of the beginning.
+// obtain obtains a certificate for a new name, under the original root.
 func (s *site) obtain(ctx context.Context) *x509.Certificate {
 	GinkgoHelper()
 	s.names++
@@ -136,7 +136,7 @@ func (s *site) issuer(ctx context.Context) *v1alpha1.AcmeIssuer {
 	return issuer
 }
 
-// says waits until the issuer's Ready condition has a reason and a text, as it is looked at again.
+// says waits until the issuer's Ready condition has a reason and a text after another reconciliation.
 func (s *site) says(ctx context.Context, reason, text string) {
 	GinkgoHelper()
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"test":%q}}}`, time.Now())
@@ -149,7 +149,7 @@ func (s *site) says(ctx context.Context, reason, text string) {
 	}).WithTimeout(2 * time.Minute).Should(Succeed())
 }
 
-// lose deletes a Secret, and gives it as it is to be created again.
+// lose deletes a Secret, and returns a copy to create again.
 func (s *site) lose(ctx context.Context, name string) *corev1.Secret {
 	GinkgoHelper()
 	secret := &corev1.Secret{}
@@ -192,7 +192,7 @@ func (s *site) loseIssuer(ctx context.Context) {
 	s.says(ctx, v1alpha1.ReasonReady, "")
 	Expect(s.issuer(ctx).Status.CABundle).To(Equal(s.bundle))
 	s.isListed(ctx, s.revoked)
-	s.obtain(ctx) // by the same account
+	s.obtain(ctx) // with the same account
 }
 
 func (s *site) loseOrders(ctx context.Context) {
@@ -204,7 +204,7 @@ func (s *site) loseOrders(ctx context.Context) {
 }
 
 func (s *site) loseCRLs(ctx context.Context) {
-	for _, list := range []*corev1.ConfigMap{s.crlOf(ctx, s.revoked), s.crlOf(ctx, s.gone)} { // perhaps one and the same
+	for _, list := range []*corev1.ConfigMap{s.crlOf(ctx, s.revoked), s.crlOf(ctx, s.gone)} { // possibly the same list
 		Expect(client.IgnoreNotFound(s.cluster.Delete(ctx, list))).To(Succeed())
 	}
 	s.restart(ctx)
@@ -252,7 +252,7 @@ func (s *site) loseRoot(ctx context.Context) {
 
 func (s *site) loseAccounts(ctx context.Context) {
 	Expect(s.cluster.DeleteAllOf(ctx, &v1alpha1.AcmeAccount{}, client.InNamespace(local.Namespace))).To(Succeed())
-	// The ACME server knows it as soon as its watch has told it.
+	// The ACME server sees the issuer with a short delay.
 	Eventually(ctx, func() error { _, err := s.user.GetAccount(ctx, s.user.account); return err }).WithTimeout(patience).Should(HaveOccurred())
 	before, again := s.user.account.Location, s.user.account
 	again.Location, again.Status = "", ""
@@ -261,7 +261,7 @@ func (s *site) loseAccounts(ctx context.Context) {
 	s.obtain(ctx)
 }
 
-// crlOf is the ConfigMap with the CRL that a certificate is listed in.
+// crlOf returns the ConfigMap of the CRL that lists a certificate.
 func (s *site) crlOf(ctx context.Context, certificate *x509.Certificate) *corev1.ConfigMap {
 	GinkgoHelper()
 	var all corev1.ConfigMapList

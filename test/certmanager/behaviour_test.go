@@ -17,8 +17,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// What cert-manager needs of an ACME server, beyond what the guide shows: each of these is a thing that it doesn't get over
-// by itself where a server does it another way.
+// These specs test requirements of cert-manager beyond the guide. cert-manager does not recover by itself from a
+// server that behaves otherwise.
 var _ = Describe("cert-manager", Ordered, func() {
 	const clusterIssuer = "behaviour"
 	BeforeAll(func(ctx SpecContext) {
@@ -26,7 +26,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		applyClusterIssuer(ctx, clusterIssuer, "ops+certs@corp.example")
 	})
 
-	It("finds its contact as it sent it, registers once, and changes the contact at the same account", func(ctx SpecContext) {
+	It("finds its contact unchanged, registers once, and changes the contact of the same account", func(ctx SpecContext) {
 		issuer := get(ctx, "cert-manager.io/v1", "ClusterIssuer", "", clusterIssuer)
 		Expect(field(issuer, "status", "acme", "lastRegisteredEmail")).To(Equal("ops+certs@corp.example"))
 		accounts := accountsWith(ctx, "mailto:ops+certs@corp.example")
@@ -38,7 +38,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 			issuer = get(ctx, "cert-manager.io/v1", "ClusterIssuer", "", clusterIssuer)
 			g.Expect(field(issuer, "status", "acme", "lastRegisteredEmail")).To(Equal("new@corp.example"))
 		}, "30s", "100ms").Should(Succeed())
-		// The answer to the update has a Location: without one the URL would be empty now.
+		// The answer to the update has a Location. Without it the URL would be empty now.
 		Expect(field(issuer, "status", "acme", "uri")).To(Equal(uri))
 		parsed, err := url.Parse(uri)
 		Expect(err).NotTo(HaveOccurred())
@@ -48,10 +48,10 @@ var _ = Describe("cert-manager", Ordered, func() {
 		Expect(changed[0].Name).To(Equal(accounts[0].Name))
 	}, SpecTimeout(time.Minute))
 
-	It("waits while the AcmeIssuer is suspended, and goes on by itself", func(ctx SpecContext) {
+	It("waits while the AcmeIssuer is suspended, and continues by itself", func(ctx SpecContext) {
 		changeIssuer(ctx, clusterIssuer, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true })
 		want(ctx, clusterIssuer, "suspended", "suspended.corp.example")
-		// It has asked, and been told 503: that is an error that it tries again, not the order's end.
+		// The 503 is an error that cert-manager retries, and does not end the order.
 		Eventually(func(g Gomega) {
 			g.Expect(certManagerOrders(ctx, "suspended")).NotTo(BeEmpty())
 			text, err := os.ReadFile(certManagerLog())
@@ -63,7 +63,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		waitForCertificates(ctx, "suspended")
 	}, SpecTimeout(3*time.Minute))
 
-	It("goes on with its account when the AcmeIssuer is deleted and made again", func(ctx SpecContext) {
+	It("keeps its account when the AcmeIssuer is deleted and created again", func(ctx SpecContext) {
 		accounts := accountsWith(ctx, "mailto:new@corp.example")
 		Expect(accounts).To(HaveLen(1))
 		Expect(cluster.Delete(ctx, acmeIssuer(ctx, clusterIssuer))).To(Succeed())
@@ -79,7 +79,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		Expect(now[0].UID).To(Equal(accounts[0].UID))
 	}, SpecTimeout(3*time.Minute))
 
-	It("proves nothing again where authorizations are reused", func(ctx SpecContext) {
+	It("needs no second proof if authorizations are reused", func(ctx SpecContext) {
 		changeIssuer(ctx, clusterIssuer, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Lifetimes.ReuseAuthorizations = true })
 		want(ctx, clusterIssuer, "reuse-1", "reuse.corp.example")
 		waitForCertificates(ctx, "reuse-1")
@@ -91,7 +91,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		Expect(second.Spec.Authorizations).To(Equal(first.Spec.Authorizations))
 	}, SpecTimeout(2*time.Minute))
 
-	It("renews when asked to, as by cmctl", func(ctx SpecContext) {
+	It("renews on request, as by cmctl", func(ctx SpecContext) {
 		before := secretChain(ctx, "reuse-1-tls")[0]
 		now := time.Now().UTC().Format(time.RFC3339)
 		shell.Run(ctx, fmt.Sprintf(`kubectl -n %s patch certificate reuse-1 --subresource=status --type=json -p '[{"op":"add","path":"/status/conditions/-","value":{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by a test","lastTransitionTime":%q}}]'`, team, now))
@@ -100,7 +100,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		}, "60s", "100ms").Should(Succeed())
 	}, SpecTimeout(2*time.Minute))
 
-	It("renews when renewBefore says so, where it doesn't ask when to", func(ctx SpecContext) {
+	It("renews at renewBefore without ACME renewal information", func(ctx SpecContext) {
 		certManager.Stop(certManagerGrace)
 		startCertManager("ACMEUseARI=false")
 		DeferCleanup(func() {
@@ -115,16 +115,16 @@ var _ = Describe("cert-manager", Ordered, func() {
 		Eventually(func(g Gomega) {
 			g.Expect(secretChain(ctx, "before-tls")[0].SerialNumber).NotTo(Equal(first.SerialNumber))
 		}, "60s", "100ms").Should(Succeed())
-		deleteCertificate(ctx, "before") // which it would renew again and again
+		deleteCertificate(ctx, "before") // otherwise cert-manager renews it again and again
 	}, SpecTimeout(2*time.Minute))
 
-	// cert-manager may order one of them twice, and gets both certificates. From the source of v1.21.2, not from having seen
-	// which of the two it is: it decides by caches, of which that of Secrets may lag behind that of Certificates. Where the
-	// trigger controller doesn't see the Secret yet that was just written, it has the Certificate issued anew. And with
-	// ACMEUseARI the name of an Order is a hash of, among others, the certificate in the Secret, which it is to replace: a
-	// CertificateRequest that is looked at once more before it is seen to be ready, but after the Secret was written, gets an
-	// Order of another name. What acmeca has to do with it is to issue for each of these Orders once.
-	It("gets a hundred certificates at once, across a restart of acmeca", func(ctx SpecContext) {
+	// cert-manager may order a certificate twice and obtain both. According to the source of v1.21.2 there are two
+	// causes; the test has not observed which one occurs. First, the cache of Secrets may lag behind the cache of
+	// Certificates: if the trigger controller does not see the new Secret, it triggers another issuance. Second, with
+	// ACMEUseARI the name of an Order is a hash that includes the certificate to replace. A CertificateRequest that
+	// is reconciled after the Secret is written, but before it is seen as ready, gets an Order with another name.
+	// acmeca must issue once for each of these Orders.
+	It("gets a hundred certificates concurrently, across a restart of acmeca", func(ctx SpecContext) {
 		const count = 100
 		var names []string
 		for i := range count {
@@ -140,10 +140,10 @@ var _ = Describe("cert-manager", Ordered, func() {
 		for _, name := range names {
 			orders := certManagerOrders(ctx, name)
 			for _, order := range orders {
-				Expect(field(&order, "status", "state")).To(Equal("valid"), "none failed and was made again")
+				Expect(field(&order, "status", "state")).To(Equal("valid"), "no order failed and was retried")
 			}
-			Expect(valid[name+".corp.example"]).To(Equal(len(orders)), "each was issued for once")
-			if len(orders) > 1 { // the owner tells whether it is the same CertificateRequest's
+			Expect(valid[name+".corp.example"]).To(Equal(len(orders)), "one certificate for each order")
+			if len(orders) > 1 { // the owner shows whether both have the same CertificateRequest
 				text, err := json.MarshalIndent(orders, "", "  ")
 				Expect(err).NotTo(HaveOccurred())
 				AddReportEntry("cert-manager ordered "+name+" again", string(text))
@@ -152,7 +152,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 	}, SpecTimeout(8*time.Minute))
 })
 
-// makeAcmeIssuer makes an AcmeIssuer that is reached in the cluster.
+// makeAcmeIssuer creates an AcmeIssuer that is reachable in the cluster.
 func makeAcmeIssuer(ctx SpecContext, name string) {
 	GinkgoHelper()
 	issuer := &v1alpha1.AcmeIssuer{}
@@ -163,7 +163,7 @@ func makeAcmeIssuer(ctx SpecContext, name string) {
 	serveInCluster(ctx, name)
 }
 
-// applyClusterIssuer makes the ClusterIssuer of an AcmeIssuer, and waits until it has an account.
+// applyClusterIssuer creates the ClusterIssuer of an AcmeIssuer, and waits until it has an account.
 func applyClusterIssuer(ctx SpecContext, name, email string) {
 	GinkgoHelper()
 	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"acme": map[string]any{
@@ -183,7 +183,7 @@ func applyClusterIssuer(ctx SpecContext, name, email string) {
 	shell.Run(ctx, "kubectl wait --for=condition=Ready clusterissuer/"+name+" --timeout=60s")
 }
 
-// want asks cert-manager for a certificate.
+// want requests a certificate from cert-manager.
 func want(ctx context.Context, clusterIssuer, name, dnsName string) {
 	GinkgoHelper()
 	applyCertificate(ctx, certificate{name: name, kind: "ClusterIssuer", issuer: clusterIssuer, dnsNames: []string{dnsName}})
@@ -195,7 +195,7 @@ func waitForCertificates(ctx context.Context, names ...string) {
 		Should(Equal(len(names)))
 }
 
-// issued counts which of the Certificates are ready.
+// issued counts the ready Certificates.
 func issued(ctx context.Context, names []string) int {
 	GinkgoHelper()
 	list := &unstructured.UnstructuredList{}

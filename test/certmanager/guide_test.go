@@ -18,7 +18,7 @@ import (
 
 const guideFile = "cert-manager.md"
 
-// buildPlugin puts this tree's kubectl-acme where the shell's kubectl finds it.
+// buildPlugin builds this tree's kubectl-acme where the shell's kubectl finds it.
 func buildPlugin(ctx SpecContext) {
 	GinkgoHelper()
 	dir := GinkgoT().TempDir()
@@ -26,7 +26,7 @@ func buildPlugin(ctx SpecContext) {
 	shell.Environment = append(shell.Environment, "PATH="+dir+":"+kubectlPath())
 }
 
-// kubectlPath is a PATH with the control plane's kubectl.
+// kubectlPath returns a PATH with the control plane's kubectl.
 func kubectlPath() string {
 	GinkgoHelper()
 	programs, err := binaries.Find("kubectl")
@@ -34,7 +34,7 @@ func kubectlPath() string {
 	return programs + ":" + os.Getenv("PATH")
 }
 
-// newShell is one whose kubectl is the control plane's.
+// newShell returns a shell with the control plane's kubectl.
 func newShell() *guide.Shell {
 	GinkgoHelper()
 	return &guide.Shell{Environment: []string{
@@ -44,7 +44,7 @@ func newShell() *guide.Shell {
 	}}
 }
 
-// follow runs the commands of a section of the guide, or a block of them.
+// follow runs the commands of a section of the guide, or of one block.
 func follow(ctx SpecContext, heading string, blocks ...int) string {
 	GinkgoHelper()
 	all := guide.Section(guideFile, heading)
@@ -62,21 +62,21 @@ var _ = Describe("The guide", Ordered, func() {
 	It("makes a ClusterIssuer that trusts the ACME server", func(ctx SpecContext) {
 		follow(ctx, "The issuer")
 		issuer := get(ctx, "cert-manager.io/v1", "ClusterIssuer", "", "acmeca")
-		// It registers once, and is content with the account URL from then on: that has the directory's host.
+		// cert-manager registers once and keeps the account URL, because its host is the directory's.
 		Expect(field(issuer, "status", "acme", "uri")).To(HavePrefix("https://" + serviceHost + "/acme/acct/"))
 		Expect(accountsWith(ctx, "mailto:ops@corp.example")).To(HaveLen(1))
 	}, SpecTimeout(2*time.Minute))
 
-	It("has the plugin make one, whichever AcmeIssuer is served", func(ctx SpecContext) {
+	It("creates one with the plugin, for any AcmeIssuer", func(ctx SpecContext) {
 		buildPlugin(ctx)
 		follow(ctx, "The issuer, by the plugin")
-		// The ACME server's certificate is signed by the CA of "default" for the clients of others too.
+		// The CA of "default" signs the ACME server's certificate, also for clients of other issuers.
 		makeAcmeIssuer(ctx, "other")
 		shell.Run(ctx, "kubectl acme --namespace acmeca-system cert-manager-issuer other | kubectl apply -f - && kubectl wait --for=condition=Ready clusterissuer/acmeca-other --timeout=60s")
 	}, SpecTimeout(2*time.Minute))
 
-	It("gets certificates by http-01: of a Certificate, and of an Ingress", func(ctx SpecContext) {
-		shell.Run(ctx, "kubectl apply -f docs/guides/cert-manager/ingress.yaml") // while the first is waited for
+	It("gets certificates by http-01 for a Certificate and for an Ingress", func(ctx SpecContext) {
+		shell.Run(ctx, "kubectl apply -f docs/guides/cert-manager/ingress.yaml") // in parallel with the first one
 		roots := follow(ctx, "A certificate")
 		Expect(roots).To(ContainSubstring("BEGIN CERTIFICATE"))
 		chain := secretChain(ctx, "app-tls")
@@ -94,7 +94,7 @@ var _ = Describe("The guide", Ordered, func() {
 
 	It("gets a wildcard by dns-01", func(ctx SpecContext) {
 		follow(ctx, "dns-01", 0)
-		// The one thing of the manifests that is another here.
+		// Only this value of the manifests differs in the test.
 		shell.Run(ctx, fmt.Sprintf(`kubectl patch clusterissuer acmeca-dns --type=json -p '[{"op":"replace","path":"/spec/acme/solvers/0/dns01/rfc2136/nameserver","value":%q}]'`, zone.Address()))
 		shell.Run(ctx, "kubectl wait --for=condition=Ready clusterissuer/acmeca-dns --timeout=60s")
 		follow(ctx, "dns-01", 1)
@@ -125,11 +125,11 @@ var _ = Describe("The guide", Ordered, func() {
 		waitUntilObserved(ctx, "default")
 		follow(ctx, "Profiles", 1)
 		leaf := secretChain(ctx, "short-tls")[0]
-		Expect(leaf.NotAfter).To(BeTemporally("~", time.Now().Add(143*time.Hour), 2*time.Hour)) // an hour of it lies in the past
+		Expect(leaf.NotAfter).To(BeTemporally("~", time.Now().Add(143*time.Hour), 2*time.Hour)) // one hour of the lifetime is in the past
 		Expect(orderOf(ctx, leaf).Spec.Profile).To(Equal("short"))
 	}, SpecTimeout(2*time.Minute))
 
-	It("renews by ACME renewal information what was revoked, and says what it replaces", func(ctx SpecContext) {
+	It("renews a revoked certificate by ACME renewal information, and names the replaced one", func(ctx SpecContext) {
 		before := secretChain(ctx, "app-tls")[0]
 		Eventually(func(g Gomega) {
 			app := get(ctx, "cert-manager.io/v1", "Certificate", team, "app")
@@ -137,7 +137,7 @@ var _ = Describe("The guide", Ordered, func() {
 			g.Expect(field(app, "status", "acme", "ari", "lastError")).To(BeEmpty())
 		}, "60s", "100ms").Should(Succeed())
 		follow(ctx, "Renewal")
-		// cert-manager has been told to ask again in some hours: have them pass.
+		// cert-manager waits some hours before it asks again. This skips the wait.
 		shell.Run(ctx, `kubectl -n team-a patch certificate app --subresource=status --type=merge -p '{"status":{"acme":{"ari":{"nextCheck":"2020-01-01T00:00:00Z"}}}}'`)
 		var after *x509.Certificate
 		Eventually(func(g Gomega) {
@@ -147,13 +147,13 @@ var _ = Describe("The guide", Ordered, func() {
 		Expect(orderOf(ctx, after).Spec.Replaces).To(Equal(acme.NewCertID(before.AuthorityKeyId, before.SerialNumber).String()))
 	}, SpecTimeout(3*time.Minute))
 
-	It("shows where to look", func(ctx SpecContext) {
+	It("shows how to troubleshoot", func(ctx SpecContext) {
 		output := follow(ctx, "Troubleshooting")
 		Expect(output).To(ContainSubstring("app.corp.example"))
 		Expect(output).To(ContainSubstring("Kind:         AcmeOrder"))
 	}, SpecTimeout(time.Minute))
 
-	It("runs all that it shows", func() {
+	It("has a spec for each command", func() {
 		followed := map[string]bool{}
 		for _, heading := range []string{
 			"The issuer", "The issuer, by the plugin", "A certificate", "Ingress", "Gateway API", "dns-01", "An external account key for each team", "Profiles", "Renewal", "Troubleshooting",

@@ -14,8 +14,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
-// solverPods answers for the Pods that cert-manager makes for http-01: there is no kubelet here that would run them, nor an
-// ingress that leads to them.
+// solverPods answers for the Pods that cert-manager creates for http-01, because there is no kubelet to run them and
+// no ingress.
 type solverPods struct {
 	responder *http01.Responder
 
@@ -44,7 +44,7 @@ func startSolverPods() *solverPods {
 	return k
 }
 
-// run does what the Pod's program would, by its arguments.
+// run does the work of the Pod's program, configured by its arguments.
 func (k *solverPods) run(object any) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok || pod.Labels["acme.cert-manager.io/http01-solver"] != "true" {
@@ -61,7 +61,7 @@ func (k *solverPods) run(object any) {
 	k.seen++
 }
 
-// count is how many Pods there have been.
+// count returns the number of Pods so far.
 func (k *solverPods) count() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

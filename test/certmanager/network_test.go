@@ -16,8 +16,8 @@ import (
 // serviceHost is the name of acmeca's Service.
 const serviceHost = "acmeca.acmeca-system.svc"
 
-// clusterNetwork is what takes cert-manager to acmeca's Service, and its self-checks to where names are served: an HTTP
-// proxy, since there is neither cluster DNS nor kube-proxy here.
+// clusterNetwork is an HTTP proxy that connects cert-manager to acmeca's Service, and its self-checks to the solvers.
+// There is neither cluster DNS nor kube-proxy here.
 type clusterNetwork struct {
 	listener net.Listener
 	solvers  *httputil.ReverseProxy
@@ -38,7 +38,7 @@ func startNetwork() *clusterNetwork {
 	return n
 }
 
-// environment has a program use it. Loopback, where the API server is, is never reached through a proxy.
+// environment makes a program use the proxy. Go never uses a proxy for loopback, where the API server is.
 func (n *clusterNetwork) environment() []string {
 	url := "http://" + n.listener.Addr().String()
 	return []string{"HTTP_PROXY=" + url, "HTTPS_PROXY=" + url, "NO_PROXY="}
@@ -51,11 +51,11 @@ func (n *clusterNetwork) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Hostname(), "."+zone.Zone):
 		n.solvers.ServeHTTP(w, r)
 	default:
-		http.Error(w, "nothing is there", http.StatusBadGateway)
+		http.Error(w, "no such host", http.StatusBadGateway)
 	}
 }
 
-// tunnel connects a client with the Service.
+// tunnel connects a client to the Service.
 func (n *clusterNetwork) tunnel(w http.ResponseWriter) {
 	service, err := net.Dial("tcp", strings.TrimPrefix(acmeca.BaseURL(), "https://"))
 	if err != nil {

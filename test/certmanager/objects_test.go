@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// cert-manager's types aren't in this module, so its objects are unstructured here.
+// This module does not depend on cert-manager's types, so its objects are unstructured here.
 
 func get(ctx context.Context, version, kind, namespace, name string) *unstructured.Unstructured {
 	GinkgoHelper()
@@ -30,13 +30,13 @@ func get(ctx context.Context, version, kind, namespace, name string) *unstructur
 	return object
 }
 
-// field reads a text of an object; "" when it isn't there.
+// field returns a string of an object, or "" if there is none.
 func field(object *unstructured.Unstructured, path ...string) string {
 	text, _, _ := unstructured.NestedString(object.Object, path...)
 	return text
 }
 
-// conditionIsTrue says whether an object has a condition, and that it is true.
+// conditionIsTrue reports whether an object has a condition that is true.
 func conditionIsTrue(object *unstructured.Unstructured, name string) bool {
 	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
 	return slices.ContainsFunc(conditions, func(condition any) bool {
@@ -45,7 +45,7 @@ func conditionIsTrue(object *unstructured.Unstructured, name string) bool {
 	})
 }
 
-// certificate is what a spec wants of cert-manager.
+// certificate is a request of a spec to cert-manager.
 type certificate struct {
 	name, kind, issuer string
 	dnsNames           []string
@@ -76,7 +76,7 @@ func deleteCertificate(ctx context.Context, name string) {
 	Expect(cluster.Delete(ctx, get(ctx, "cert-manager.io/v1", "Certificate", team, name))).To(Succeed())
 }
 
-// certManagerOrders are cert-manager's Orders for a Certificate.
+// certManagerOrders returns cert-manager's Orders for a Certificate.
 func certManagerOrders(ctx context.Context, name string) []unstructured.Unstructured {
 	GinkgoHelper()
 	list := &unstructured.UnstructuredList{}
@@ -88,7 +88,7 @@ func certManagerOrders(ctx context.Context, name string) []unstructured.Unstruct
 	})
 }
 
-// secretChain is the chain that a Secret of the team has.
+// secretChain returns the chain in a Secret of the team.
 func secretChain(ctx context.Context, name string) []*x509.Certificate {
 	GinkgoHelper()
 	secret := &corev1.Secret{}
@@ -108,7 +108,7 @@ func parseChain(text []byte) []*x509.Certificate {
 	return chain
 }
 
-// trustedBy is what those trust who trust an AcmeIssuer.
+// trustedBy returns the roots of an AcmeIssuer.
 func trustedBy(ctx context.Context, issuer string) *x509.CertPool {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
@@ -134,7 +134,7 @@ func acmeIssuer(ctx context.Context, name string) *v1alpha1.AcmeIssuer {
 	return issuer
 }
 
-// changeIssuer edits an AcmeIssuer's spec, and waits until that counts.
+// changeIssuer edits an AcmeIssuer's spec, and waits until the change is observed.
 func changeIssuer(ctx context.Context, name string, edit func(*v1alpha1.AcmeIssuerSpec)) {
 	GinkgoHelper()
 	issuer := acmeIssuer(ctx, name)
@@ -144,7 +144,7 @@ func changeIssuer(ctx context.Context, name string, edit func(*v1alpha1.AcmeIssu
 	waitUntilObserved(ctx, name)
 }
 
-// waitUntilObserved waits until the controllers have seen an AcmeIssuer as it is now.
+// waitUntilObserved waits until the controllers have observed the current generation of an AcmeIssuer.
 func waitUntilObserved(ctx context.Context, name string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -160,7 +160,7 @@ func waitUntilObserved(ctx context.Context, name string) {
 	}, "60s", "50ms").Should(Succeed())
 }
 
-// accountsWith are the AcmeAccounts that have exactly one contact, this one.
+// accountsWith returns the AcmeAccounts whose only contact is this one.
 func accountsWith(ctx context.Context, contact string) []v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	var list v1alpha1.AcmeAccountList
@@ -170,7 +170,7 @@ func accountsWith(ctx context.Context, contact string) []v1alpha1.AcmeAccount {
 	})
 }
 
-// validOrders counts the AcmeOrders that a certificate was issued for, by their first name.
+// validOrders counts the valid AcmeOrders by their first name.
 func validOrders(ctx context.Context) map[string]int {
 	GinkgoHelper()
 	var list v1alpha1.AcmeOrderList
@@ -184,7 +184,7 @@ func validOrders(ctx context.Context) map[string]int {
 	return count
 }
 
-// orderOf is the AcmeOrder that a certificate was issued for.
+// orderOf returns the AcmeOrder of a certificate.
 func orderOf(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	var list v1alpha1.AcmeOrderList

@@ -1,6 +1,6 @@
-// Package certmanager tests acmeca with the real controllers of cert-manager, on one control plane. What there is of a
-// cluster beside that is played: the network by a proxy (network_test.go), the kubelet by what answers for cert-manager's
-// solver Pods (kubelet_test.go). Its manifests and commands are those of docs/guides/cert-manager.md.
+// Package certmanager tests acmeca with the real controllers of cert-manager, on one control plane. Stand-ins replace
+// the rest of a cluster: a proxy is the network (network_test.go), and solverPods is the kubelet for solver Pods
+// (kubelet_test.go). Manifests and commands come from docs/guides/cert-manager.md.
 package certmanager
 
 import (
@@ -34,13 +34,13 @@ func TestCertManager(t *testing.T) {
 	RunSpecs(t, "cert-manager")
 }
 
-// team is the namespace that wants certificates.
+// team is the namespace of the certificates.
 const team = "team-a"
 
 var (
 	acmeca      *local.Local
 	cluster     client.Client // with every right
-	zone        *named.Server // corp.example, all of whose names are at 127.0.0.1
+	zone        *named.Server // corp.example, with all names at 127.0.0.1
 	network     *clusterNetwork
 	kubelet     *solverPods
 	certManager *process.Process
@@ -68,7 +68,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = suite.ShowLog(&acmeca)
 
-// When something failed, cert-manager's last words help too.
+// This prints cert-manager's log after a failure.
 var _ = ReportAfterEach(func(report SpecReport) {
 	if !report.Failed() || acmeca == nil {
 		return
@@ -81,7 +81,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 	}
 })
 
-// makeNamespace makes a namespace and the ServiceAccount that Pods in it have, which a cluster's controllers would make.
+// makeNamespace creates a namespace and its default ServiceAccount, which a cluster's controllers would create.
 func makeNamespace(ctx SpecContext, name string) {
 	GinkgoHelper()
 	meta := metav1.ObjectMeta{Name: name}
@@ -90,7 +90,7 @@ func makeNamespace(ctx SpecContext, name string) {
 	Expect(client.IgnoreAlreadyExists(cluster.Create(ctx, account))).To(Succeed())
 }
 
-// serveInCluster has an issuer served under the Service's name, and has it validate names of the zone.
+// serveInCluster serves an issuer under the Service's name, and lets it validate names of the zone.
 func serveInCluster(ctx SpecContext, name string) {
 	GinkgoHelper()
 	changeIssuer(ctx, name, func(spec *v1alpha1.AcmeIssuerSpec) {
@@ -101,7 +101,7 @@ func serveInCluster(ctx SpecContext, name string) {
 	})
 }
 
-// applyDefinitions applies the CustomResourceDefinitions of the very versions that cert-manager's controllers are built from.
+// applyDefinitions applies the CustomResourceDefinitions of the cert-manager version that runs here.
 func applyDefinitions(ctx SpecContext) {
 	GinkgoHelper()
 	gateways := filepath.Join(moduleDir(ctx, "sigs.k8s.io/gateway-api"), "config", "crd", "standard")
@@ -117,7 +117,7 @@ func applyDefinitions(ctx SpecContext) {
 	Expect(acmeca.Plane().Apply(ctx, objects...)).To(Succeed())
 }
 
-// moduleDir is where a module is that the nested module hack/certmanager needs.
+// moduleDir returns the directory of a module that the nested module hack/certmanager requires.
 func moduleDir(ctx SpecContext, module string) string {
 	GinkgoHelper()
 	root, err := project.Root()

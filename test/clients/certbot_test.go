@@ -70,7 +70,7 @@ var _ = Describe("certbot", Ordered, func() {
 		Expect(account.Status.Contact).To(ConsistOf("mailto:other@hello.test"))
 	}, SpecTimeout(time.Minute))
 
-	It("revokes with the account's key, and leaves the others alone", func(ctx SpecContext) {
+	It("revokes with the account's key, and keeps other certificates valid", func(ctx SpecContext) {
 		revoked := readCertificate(filepath.Join(dir, "live", "several", "cert.pem"))
 		certbot(ctx, "revoke", "--cert-name", "several", "--reason", "superseded", "--no-delete-after-revoke")
 		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
@@ -87,7 +87,7 @@ var _ = Describe("certbot", Ordered, func() {
 		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(1))
 	}, SpecTimeout(time.Minute))
 
-	It("unregisters: the account's record stays, deactivated", func(ctx SpecContext) {
+	It("unregisters: the account stays, deactivated", func(ctx SpecContext) {
 		order := orderWith(ctx, readCertificate(live("cert.pem")))
 		certbot(ctx, "unregister")
 		Expect(accountOf(ctx, order).Status.State).To(Equal(acme.StateDeactivated))

@@ -14,9 +14,9 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// certmagic is what Caddy gets its certificates with.
+// This tests certmagic, the library that Caddy uses for certificates.
 var _ = Describe("github.com/caddyserver/certmagic", func() {
-	// magicFor is certmagic from an empty state, with one kind of challenge.
+	// magicFor returns certmagic with an empty state and one challenge type.
 	magicFor := func(challenge acme.ChallengeType) *certmagic.Config {
 		GinkgoHelper()
 		var config *certmagic.Config
@@ -33,7 +33,7 @@ var _ = Describe("github.com/caddyserver/certmagic", func() {
 		return config
 	}
 
-	DescribeTable("obtains a certificate, serves it, renews it saying what it replaces, and revokes it",
+	DescribeTable("obtains a certificate, serves it, renews it, names the replaced one, and revokes it",
 		func(ctx SpecContext, challenge acme.ChallengeType) {
 			magic, name := magicFor(challenge), fmt.Sprintf("%s.magic.test", challenge)
 			served := func() *x509.Certificate {
@@ -72,7 +72,7 @@ var _ = Describe("github.com/caddyserver/certmagic", func() {
 			for _, o := range ordersFor(ctx, name) {
 				if o.Status.RevokedAt != nil {
 					revoked++
-					Expect(o.Spec.Replaces).NotTo(BeEmpty(), "the renewed one")
+					Expect(o.Spec.Replaces).NotTo(BeEmpty(), "the renewed certificate")
 					Expect(o.Spec.Revocation.Reason).To(Equal(4))
 				}
 			}

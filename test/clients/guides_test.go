@@ -29,25 +29,25 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// site is what a guide's reader has, for a spec: a directory that stands for the machine's, and a name.
+// site is the machine of a guide's reader: a directory in place of the root directory, and a name.
 type site struct {
 	dir, name string
 	shell     *guide.Shell
 }
 
-// newSite makes one. What guides say of their reader's site is replaced in commands and files: the directory's URL, the CA's
-// file, the name, and more pairs of a spec's own. Directories come to lie in the spec's.
+// newSite creates a site. In commands and files it replaces the guide's values of the directory's URL, the CA's file,
+// the name, and additional pairs. Directories are moved below the spec's.
 func newSite(name string, pairs ...string) *site {
 	GinkgoHelper()
 	s := &site{dir: GinkgoT().TempDir(), name: name}
-	// Servers that are started by root serve as another user.
+	// Servers started by root serve as another user.
 	for dir := s.dir; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		Expect(os.Chmod(dir, 0o755)).To(Succeed())
 	}
 	for _, dir := range []string{"etc/letsencrypt", "etc/haproxy", "etc/dehydrated", "var/www", "var/lib", "bin", "tmp"} {
 		Expect(os.MkdirAll(s.path(dir), 0o755)).To(Succeed())
 	}
-	// certbot's directories and the port of --standalone, which its command line in the guides doesn't have.
+	// The file sets certbot's directories and the port of --standalone, which the guides' command lines do not set.
 	s.write("etc/letsencrypt/cli.ini", fmt.Sprintf("config-dir = %[1]s/etc/letsencrypt\nwork-dir = %[1]s/var/lib/letsencrypt\nlogs-dir = %[1]s/var/log\nhttp-01-port = %[2]d\n",
 		s.dir, acmeca.Ports().HTTP01))
 	pairs = append(pairs,
@@ -61,7 +61,7 @@ func newSite(name string, pairs ...string) *site {
 	)
 	s.shell = &guide.Shell{Here: strings.NewReplacer(pairs...), Environment: []string{
 		"PATH=" + s.path("bin") + ":" + os.Getenv("PATH") + ":/usr/sbin",
-		"XDG_CONFIG_HOME=" + s.path("etc"), // where certbot finds letsencrypt/cli.ini
+		"XDG_CONFIG_HOME=" + s.path("etc"), // certbot finds letsencrypt/cli.ini here
 	}}
 	return s
 }
@@ -74,19 +74,19 @@ func (s *site) write(path, text string) string {
 	return s.path(path)
 }
 
-// file is the configuration file that a guide shows under a heading, as it is for this site.
+// file writes the configuration file under a heading of a guide, adapted to this site.
 func (s *site) file(guideFile, heading, language string) string {
 	GinkgoHelper()
 	return s.shell.Here.Replace(guide.File(guide.Section(guideFile, heading), language))
 }
 
-// follow runs the commands that a guide shows under a heading.
+// follow runs the commands under a heading of a guide.
 func (s *site) follow(ctx SpecContext, guideFile, heading string) string {
 	GinkgoHelper()
 	return s.shell.Run(ctx, guide.Commands(guide.Section(guideFile, heading)))
 }
 
-// served is the chain that a server shows for the site's name.
+// served returns the chain that a server shows for the site's name.
 func (s *site) served(port int) ([]*x509.Certificate, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	conn, err := tls.DialWithDialer(dialer, "tcp", loopback(port), &tls.Config{ServerName: s.name, RootCAs: issuerRoots()})
@@ -97,7 +97,7 @@ func (s *site) served(port int) ([]*x509.Certificate, error) {
 	return conn.ConnectionState().PeerCertificates, nil
 }
 
-// eventuallyServes waits until a server shows a certificate of acmeca's for the name, and finds its order.
+// eventuallyServes waits until a server shows a certificate of acmeca for the name, and finds its order.
 func (s *site) eventuallyServes(ctx SpecContext, port int) {
 	GinkgoHelper()
 	var chain []*x509.Certificate
@@ -112,7 +112,7 @@ func (s *site) eventuallyServes(ctx SpecContext, port int) {
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 var _ = Describe("The guide of clients outside the cluster", func() {
-	It("exposes the ACME server under a name of its own, and has its CA's certificates", func(ctx SpecContext) {
+	It("exposes the ACME server under its own name, and publishes its CA's certificates", func(ctx SpecContext) {
 		kubectl, err := binaries.Find("kubectl")
 		Expect(err).NotTo(HaveOccurred())
 		s := newSite("outside.test", "https://acme.corp.example", acmeca.BaseURL())
@@ -149,7 +149,7 @@ var _ = Describe("The guide of certbot", Ordered, func() {
 var _ = Describe("The guide of Caddy", func() {
 	programs.Need("caddy", "caddy")
 
-	It("has Caddy get a certificate by itself", func(ctx SpecContext) {
+	It("makes Caddy get a certificate by itself", func(ctx SpecContext) {
 		ports := acmeca.Ports()
 		s := newSite("caddy.test", "{\n\temail", fmt.Sprintf("{\n\tadmin off\n\thttp_port %d\n\thttps_port %d\n\temail", ports.HTTP01, ports.TLSALPN01))
 		config := s.write("etc/Caddyfile", s.file("caddy.md", "Caddyfile", "caddyfile"))
@@ -162,7 +162,7 @@ var _ = Describe("The guide of Caddy", func() {
 var _ = Describe("The guide of HAProxy", func() {
 	programs.Need("haproxy", "haproxy", "certbot", "certbot", "openssl", "openssl")
 
-	It("has certbot answer behind HAProxy, which takes up the certificate", func(ctx SpecContext) {
+	It("runs certbot behind HAProxy, which loads the certificate", func(ctx SpecContext) {
 		https, behind := programs.FreePort(), strconv.Itoa(programs.FreePort())
 		s := newSite("haproxy.test", "bind :80\n", "bind "+loopback(acmeca.Ports().HTTP01)+"\n", "bind :443 ", "bind "+loopback(https)+" ", "8402", behind)
 		config := s.write("etc/haproxy/haproxy.cfg", s.file("haproxy.md", "haproxy.cfg", "haproxy"))
@@ -170,7 +170,7 @@ var _ = Describe("The guide of HAProxy", func() {
 		s.shell.Run(ctx, guide.Commands(blocks[:1]))
 		pid := s.path("haproxy.pid")
 		programs.Start(programs.Accepts(loopback(https)), nil, programs.Path("haproxy"), "-W", "-db", "-p", pid, "-f", config)
-		// What systemd does for a reload.
+		// systemd does this on a reload.
 		s.write("bin/systemctl", fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'reload haproxy' ] && kill -USR2 $(head -n1 %s)\n", pid))
 		s.shell.Run(ctx, guide.Commands(blocks[1:]))
 		s.eventuallyServes(ctx, https)
@@ -180,14 +180,14 @@ var _ = Describe("The guide of HAProxy", func() {
 var _ = Describe("The guide of NGINX", func() {
 	programs.Need("nginx", "nginx-light", "certbot", "certbot")
 
-	It("has certbot answer from a directory of NGINX's, which takes up the certificate", func(ctx SpecContext) {
+	It("runs certbot in a directory that NGINX serves, and NGINX loads the certificate", func(ctx SpecContext) {
 		https := programs.FreePort()
 		s := newSite("nginx.test", "listen 80;", "listen "+loopback(acmeca.Ports().HTTP01)+";", "listen 443 ssl;", "listen "+loopback(https)+" ssl;")
 		frame := fmt.Sprintf("daemon off;\npid %[1]s/nginx.pid;\nerror_log stderr;\nevents { }\nhttp {\naccess_log off;\n%[2]s\ninclude %[1]s/etc/https.conf*;\n}\n", s.dir, temporaryPaths(s.dir))
 		frame = strings.Replace(frame, "include", s.file("nginx.md", "Challenges", "nginx")+"include", 1)
 		config := s.write("etc/nginx.conf", frame)
 		programs.Start(programs.Accepts(loopback(acmeca.Ports().HTTP01)), nil, programs.Path("nginx"), "-c", config, "-e", "stderr")
-		s.write("bin/nginx", fmt.Sprintf("#!/bin/sh\nexec %s -c %s -e stderr \"$@\"\n", programs.Path("nginx"), config)) // whose files aren't in /etc here
+		s.write("bin/nginx", fmt.Sprintf("#!/bin/sh\nexec %s -c %s -e stderr \"$@\"\n", programs.Path("nginx"), config)) // NGINX's files are not in /etc here
 		s.follow(ctx, "nginx.md", "Challenges")
 		s.write("etc/https.conf", s.file("nginx.md", "Certificate", "nginx"))
 		s.shell.Run(ctx, "nginx -s reload")
@@ -206,7 +206,7 @@ func temporaryPaths(dir string) string {
 var _ = Describe("The guide of Apache", func() {
 	programs.Need("apache2", "apache2")
 
-	It("has mod_md get a certificate, which is served after a graceful restart", func(ctx SpecContext) {
+	It("makes mod_md get a certificate, which is served after a graceful restart", func(ctx SpecContext) {
 		ports := acmeca.Ports()
 		s := newSite("apache.test", "*:443", loopback(ports.TLSALPN01))
 		frame := fmt.Sprintf("ServerRoot %[1]s\nServerName %[2]s\nPidFile %[1]s/apache.pid\nErrorLog /dev/stderr\nLogLevel info\nListen %[3]s\nListen %[4]s\nMDPortMap http:%[5]d https:%[6]d\nMDStoreDir %[1]s/var/lib/md\n",
@@ -256,7 +256,7 @@ func read(file string) string {
 	return string(text)
 }
 
-// bindingKey makes an AcmeIssuer that asks for external account keys, and one such key.
+// bindingKey creates an AcmeIssuer that requires external account keys, and one such key.
 func bindingKey(ctx context.Context, name, id string) string {
 	GinkgoHelper()
 	issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: name}}
@@ -281,7 +281,7 @@ func bindingKey(ctx context.Context, name, id string) string {
 	return key
 }
 
-// accountsOf are the accounts at an issuer.
+// accountsOf returns the accounts of an issuer.
 func accountsOf(ctx context.Context, issuer string) []v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	var list v1alpha1.AcmeAccountList
@@ -289,12 +289,12 @@ func accountsOf(ctx context.Context, issuer string) []v1alpha1.AcmeAccount {
 	return slices.DeleteFunc(list.Items, func(account v1alpha1.AcmeAccount) bool { return account.Spec.IssuerRef.Name != issuer })
 }
 
-// serveDirectory serves a directory where http-01 is tried.
+// serveDirectory serves a directory on the port for http-01.
 func serveDirectory(dir string) {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", loopback(acmeca.Ports().HTTP01))
 	Expect(err).NotTo(HaveOccurred())
 	server := &http.Server{Handler: http.StripPrefix("/.well-known/acme-challenge", http.FileServer(http.Dir(dir))), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(listener) }() // ends by Close
+	go func() { _ = server.Serve(listener) }() // ended by Close
 	DeferCleanup(server.Close)
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
-// The kinds of keys, each made once.
+// keys generates keys, by kind.
 var keys = map[string]func() crypto.Signer{
 	"RSA-2048": func() crypto.Signer { return generated(rsa.GenerateKey(rand.Reader, 2048)) },
 	"P-256":    func() crypto.Signer { return generated(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) },
@@ -41,7 +41,7 @@ func generated[K crypto.Signer](key K, err error) crypto.Signer {
 	return key
 }
 
-// trusting is an HTTP client that trusts the issuer's CA alone.
+// trusting returns an HTTP client that trusts only the issuer's CA.
 func trusting() *http.Client {
 	return &http.Client{
 		Timeout:   30 * time.Second,
@@ -104,7 +104,7 @@ var _ = Describe("golang.org/x/crypto/acme", func() {
 	}, SpecTimeout(time.Minute))
 })
 
-// acceptHTTP01 has an authorization's http-01 challenge validated.
+// acceptHTTP01 completes an authorization's http-01 challenge.
 func acceptHTTP01(ctx context.Context, c *xacme.Client, responder *http01.Responder, url string) {
 	GinkgoHelper()
 	authorization, err := c.GetAuthorization(ctx, url)
@@ -122,7 +122,7 @@ func acceptHTTP01(ctx context.Context, c *xacme.Client, responder *http01.Respon
 		Expect(err).NotTo(HaveOccurred())
 		return
 	}
-	Fail("http-01 isn't offered")
+	Fail("http-01 is not offered")
 }
 
 var _ = Describe("github.com/mholt/acmez", func() {
@@ -150,7 +150,7 @@ var _ = Describe("github.com/mholt/acmez", func() {
 		Entry("account RSA, certificate P-256", SpecTimeout(time.Minute), "RSA-2048", "P-256"),
 	)
 
-	It("asks when to renew, and renews with an order that says what it replaces (RFC 9773)", func(ctx SpecContext) {
+	It("reads renewal information, and renews with an order that names the replaced certificate (RFC 9773)", func(ctx SpecContext) {
 		c := acmez.Client{
 			Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: trusting()},
 			ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: respond()},
@@ -180,6 +180,6 @@ var _ = Describe("github.com/mholt/acmez", func() {
 		Expect(c.RevokeCertificate(ctx, account, second, account.PrivateKey, acmezacme.ReasonSuperseded)).To(Succeed())
 		info, err = c.GetRenewalInfo(ctx, second)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(info.SuggestedWindow.End).To(BeTemporally("<=", time.Now()), "at once")
+		Expect(info.SuggestedWindow.End).To(BeTemporally("<=", time.Now()), "immediately")
 	}, SpecTimeout(time.Minute))
 })

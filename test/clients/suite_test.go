@@ -1,5 +1,5 @@
-// Package clients tests acmeca with the clients that people use, from outside: over the network, with a real control
-// plane. It looks at what the client gets, and at the resources that kubectl shows.
+// Package clients tests acmeca with the clients that people use: over the network, with a real control plane. The
+// specs check the client's certificate and the resources that kubectl shows.
 package clients
 
 import (
@@ -40,7 +40,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = suite.ShowLog(&acmeca)
 
-// opensslVerify has openssl verify a chain, as a stranger to Go's own verification.
+// opensslVerify verifies a chain with openssl, which is independent of Go's verification.
 func opensslVerify(ctx context.Context, chainFile, name string) {
 	GinkgoHelper()
 	programs.Run(ctx, nil, "openssl", "verify", "-CAfile", acmeca.CAFile(), "-untrusted", chainFile,
@@ -90,7 +90,7 @@ func verifyChain(chain []*x509.Certificate, names ...string) {
 	Expect(chain[0].DNSNames).To(ConsistOf(names))
 }
 
-// listed are the serial numbers in the CRL that a certificate names, as it is served.
+// listed returns the serial numbers in the CRL of a certificate, as served.
 func listed(ctx context.Context, certificate *x509.Certificate) []*big.Int {
 	GinkgoHelper()
 	Expect(certificate.CRLDistributionPoints).To(HaveLen(1))
@@ -110,7 +110,7 @@ func listed(ctx context.Context, certificate *x509.Certificate) []*big.Int {
 	return serials
 }
 
-// ordersFor are the orders for exactly that name.
+// ordersFor returns the orders for exactly that name.
 func ordersFor(ctx context.Context, name string) []v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	var all v1alpha1.AcmeOrderList
@@ -125,7 +125,7 @@ func ordersFor(ctx context.Context, name string) []v1alpha1.AcmeOrder {
 	return orders
 }
 
-// orderWith is the order that a certificate was issued for.
+// orderWith returns the order of a certificate.
 func orderWith(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	for _, order := range ordersFor(ctx, certificate.DNSNames[0]) {

@@ -46,8 +46,8 @@ var (
 	// person has every right, as who looks after the cluster has; ACME server and controller have those of their
 	// ServiceAccounts.
 	person, server, controller client.Client
-	responder                    *http01.Responder
-	kubectlPath                  string
+	responder                  *http01.Responder
+	kubectlPath                string
 
 	// thief is the key of every certificate that must not come to be.
 	thief = newKey()
