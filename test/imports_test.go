@@ -9,7 +9,7 @@ import (
 
 const module = "github.com/acmeca/acmeca/"
 
-// TestImportDirections looks at all dependencies, indirect ones too, which a linter doesn't.
+// TestImportDirections checks all dependencies. A linter checks only direct imports.
 func TestImportDirections(t *testing.T) {
 	kubernetes := []string{"k8s.io/", "sigs.k8s.io/"}
 	tests := []struct {
@@ -31,7 +31,7 @@ func TestImportDirections(t *testing.T) {
 			t.Run(pkg, func(t *testing.T) {
 				for _, dependency := range dependencies(t, pkg) {
 					if strings.HasPrefix(dependency, module+strings.TrimSuffix(pkg, "/...")) {
-						continue // itself
+						continue // the package itself
 					}
 					for _, prefix := range test.never {
 						if strings.HasPrefix(dependency, prefix) {

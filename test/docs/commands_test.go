@@ -51,7 +51,7 @@ func TestTargetsOfMakeExist(t *testing.T) {
 		}
 	}
 	if len(named) < 15 {
-		t.Errorf("only these targets were found: %v", slices.Sorted(maps.Keys(named)))
+		t.Errorf("found only these targets: %v", slices.Sorted(maps.Keys(named)))
 	}
 }
 
@@ -71,15 +71,15 @@ func TestCommandsOfThePluginExist(t *testing.T) {
 		}
 	}
 	if checked < 60 {
-		t.Errorf("only %d commands were found", checked)
+		t.Errorf("found only %d commands", checked)
 	}
 }
 
-// parsePlugin says what is wrong with arguments of the plugin.
+// parsePlugin returns the error in arguments of the plugin, or "".
 func parsePlugin(args []string) string {
 	args = slices.DeleteFunc(args, func(arg string) bool { return arg == "--help" || arg == "..." || arg == `\` })
 	if len(args) == 0 || args[0] == strings.ToUpper(args[0]) && !strings.HasPrefix(args[0], "-") {
-		return "" // COMMAND stands for any
+		return "" // COMMAND stands for any command
 	}
 	root := pluginCommand()
 	cmd, rest, err := root.Find(args)
@@ -99,7 +99,7 @@ func pluginCommand() *cobra.Command {
 	return plugin.NewCommand(genericiooptions.NewTestIOStreamsDiscard())
 }
 
-// flagsOfOthers are those of other programs that the documents name, with the program.
+// flagsOfOthers maps flags in the documents to the programs that have them.
 var flagsOfOthers = map[string]string{
 	"accept-tos": "lego", "agree-tos": "certbot", "standalone": "certbot", "webroot": "certbot", "set": "helm",
 	"http": "lego", "tls": "lego", "dns": "lego", "eab": "lego", "days": "lego",
@@ -149,14 +149,14 @@ func TestFlagsExist(t *testing.T) {
 		}
 	}
 	if checked < 40 {
-		t.Errorf("only %d flags were found", checked)
+		t.Errorf("found only %d flags", checked)
 	}
 }
 
-// flagsOfAcmeca are the flags of each command of the operator, by what it says of them.
+// flagsOfAcmeca returns the flags of each command of the operator, read from its usage text.
 func flagsOfAcmeca(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // on a machine that builds it first
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // includes the build on a slow machine
 	defer cancel()
 	program := filepath.Join(t.TempDir(), "acmeca")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/acmeca")

@@ -1,5 +1,6 @@
-// Package docs holds the documents to what is there: links and anchors, targets of make, commands and flags, manifests,
-// error types. And it runs the commands of the README, the quickstart, and guides that no other suite runs.
+// Package docs checks the documents against the source tree: links and anchors, targets of make, commands and flags,
+// manifests, error types. It also runs the commands of the README, the quickstart, and guides that no other suite
+// runs.
 package docs
 
 import (
@@ -17,10 +18,10 @@ import (
 type document struct {
 	path   string // below the root
 	blocks []block
-	prose  string // without the blocks
+	prose  string // without the fenced blocks
 }
 
-// block is a fenced block, without the indentation that it has in a list.
+// block is a fenced block, without its indentation in a list.
 type block struct {
 	language, text string
 }
@@ -34,10 +35,10 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// notOurs are directories that are made, or others' formats.
+// notOurs are directories with generated files or other formats.
 var notOurs = map[string]bool{".git": true, ".local": true, "bin": true, "dist": true, "testdata": true}
 
-// documents are all Markdown files of the tree.
+// documents returns all Markdown files of the tree.
 func documents(t *testing.T) []document {
 	t.Helper()
 	var all []document
@@ -64,14 +65,14 @@ func documents(t *testing.T) []document {
 		t.Fatal(err)
 	}
 	if len(all) < 80 {
-		t.Fatalf("there are only %d documents", len(all))
+		t.Fatalf("found only %d documents", len(all))
 	}
 	return all
 }
 
 var comment = regexp.MustCompile(`(?s)<!--.*?-->`)
 
-// parse takes the fenced blocks out of a text.
+// parse separates a text into prose and fenced blocks.
 func parse(path, text string) document {
 	d := document{path: path}
 	var open *block
@@ -96,7 +97,7 @@ func parse(path, text string) document {
 
 var span = regexp.MustCompile("`([^`]+)`")
 
-// code is what stands between backticks in a document's prose.
+// code returns the code spans in a document's prose.
 func (d document) code() []string {
 	var code []string
 	for _, match := range span.FindAllStringSubmatch(d.prose, -1) {
@@ -105,8 +106,8 @@ func (d document) code() []string {
 	return code
 }
 
-// commands are the lines that a reader may type: those of blocks of sh, those with a prompt in blocks of console, and what
-// stands between backticks.
+// commands returns the lines that a reader may type: those of sh blocks, those with a prompt in console blocks, and
+// code spans.
 func (d document) commands() []string {
 	commands := d.code()
 	for _, b := range d.blocks {

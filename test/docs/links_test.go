@@ -34,7 +34,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 		for _, match := range reference.FindAllStringSubmatch(prose, -1) {
 			if !defined[match[1]] {
-				t.Errorf("%s: [%s] isn't defined", d.path, match[1])
+				t.Errorf("%s: [%s] is not defined", d.path, match[1])
 			}
 		}
 		for _, match := range inlineLink.FindAllStringSubmatch(prose, -1) {
@@ -51,11 +51,11 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 	if checked < 200 {
-		t.Errorf("only %d links were found", checked)
+		t.Errorf("found only %d links", checked)
 	}
 }
 
-// follow says what is wrong with a relative link.
+// follow returns the error in a relative link, or "".
 func follow(t *testing.T, from, target string, anchors map[string]map[string]bool) string {
 	t.Helper()
 	path, anchor, _ := strings.Cut(target, "#")
@@ -64,15 +64,15 @@ func follow(t *testing.T, from, target string, anchors map[string]map[string]boo
 		to = filepath.Join(filepath.Dir(from), path)
 	}
 	if _, err := os.Stat(filepath.Join(root(t), to)); err != nil {
-		return "there is no such file"
+		return "no such file"
 	}
 	if anchor != "" && !anchors[to][anchor] {
-		return "there is no such heading"
+		return "no such heading"
 	}
 	return ""
 }
 
-// anchorsOf are those that GitHub makes of headings, and those that stand in the text.
+// anchorsOf returns the anchors that GitHub derives from headings, and those written in the text.
 func anchorsOf(prose string) map[string]bool {
 	anchors := map[string]bool{}
 	for _, match := range headingLine.FindAllStringSubmatch(prose, -1) {

@@ -39,12 +39,12 @@ func TestManifestsAreOnes(t *testing.T) {
 		}
 	}
 	if checked < 10 {
-		t.Errorf("only %d manifests were found", checked)
+		t.Errorf("found only %d manifests", checked)
 	}
 }
 
-// checkManifests reads those objects in a text that are of acmeca's kinds, strictly, and says how many there were. Where a
-// text is no YAML, as with "...", it is no manifest either.
+// checkManifests strictly decodes the objects of acmeca's kinds in a text, and returns their number. A text that is
+// not YAML, such as one with "...", is no manifest.
 func checkManifests(t *testing.T, where, text string) int {
 	t.Helper()
 	checked := 0
@@ -70,10 +70,10 @@ func checkManifests(t *testing.T, where, text string) int {
 	}
 }
 
-// read reads an object strictly: no field that there isn't, none twice.
+// read decodes an object strictly: unknown and repeated fields are errors.
 func read(apiVersion, kind string, document []byte) error {
 	if apiVersion != v1alpha1.GroupVersion.String() {
-		return errors.New("there is no " + apiVersion)
+		return errors.New("unknown version " + apiVersion)
 	}
 	var into any
 	switch kind {
@@ -86,7 +86,7 @@ func read(apiVersion, kind string, document []byte) error {
 	case "AcmeAuthorization":
 		into = &v1alpha1.AcmeAuthorization{}
 	default:
-		return errors.New("there is no kind " + kind)
+		return errors.New("unknown kind " + kind)
 	}
 	return yaml.UnmarshalStrict(document, into)
 }
@@ -121,7 +121,7 @@ func TestTroubleshootingHasEveryErrorType(t *testing.T) {
 	}
 	for _, kind := range acme.ProblemTypes() {
 		if !strings.Contains(string(text), "\n| "+string(kind)+" | ") {
-			t.Errorf("there is nothing on %s", kind)
+			t.Errorf("error type %s is not described", kind)
 		}
 	}
 }

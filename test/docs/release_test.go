@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/binaries"
 )
 
-// TestManifestsOfARelease makes those of docs/release.md for the version that the chart has, and for one that it hasn't.
+// TestManifestsOfARelease renders the manifests of docs/release.md for the chart's version, and for another version.
 func TestManifestsOfARelease(t *testing.T) {
 	assets, err := binaries.Find("kubectl")
 	if err != nil {

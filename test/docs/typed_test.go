@@ -27,8 +27,8 @@ func TestWhatIsTyped(t *testing.T) {
 }
 
 const (
-	startTime = 3 * time.Minute // with the building of two programs
-	readTime  = 2 * time.Minute // for a page
+	startTime = 3 * time.Minute // includes the build of two programs
+	readTime  = 2 * time.Minute // for one page
 )
 
 var _ = Describe("What a reader types", Ordered, func() {
@@ -36,15 +36,15 @@ var _ = Describe("What a reader types", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) { reader = atATerminal(ctx) }, NodeTimeout(startTime))
 	programs.Need("lego", "lego", "certbot", "certbot", "openssl", "openssl")
 
-	It("of the README gets certificates, and shows what came of it", func(ctx SpecContext) {
+	It("of the README gets certificates, and shows the results", func(ctx SpecContext) {
 		for _, block := range guide.Section("../../README.md", "Try it") {
-			if !strings.Contains(block.Text, "make run") { // which has been done
+			if !strings.Contains(block.Text, "make run") { // already runs
 				reader.Run(ctx, guide.Commands([]guide.Block{block}))
 			}
 		}
 	}, SpecTimeout(readTime))
 
-	It("of the quickstart does what it says, one after the other", func(ctx SpecContext) {
+	It("of the quickstart works in order", func(ctx SpecContext) {
 		commands := ""
 		for _, heading := range []string{"A certificate", "The order and its objects", "A failed order", "Revoke"} {
 			commands += guide.Commands(guide.Section("../quickstart.md", heading))
@@ -57,7 +57,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(ContainSubstring("revoked"))
 	}, SpecTimeout(readTime))
 
-	It("of the guide to lego gets a certificate, keeps it, and revokes it", func(ctx SpecContext) {
+	It("of the guide to lego gets a certificate, renews and revokes it", func(ctx SpecContext) {
 		commands := func(heading string) string { return guide.Commands(guide.Section("lego.md", heading)) }
 		reader.Run(ctx, commands("A certificate"))
 		Expect(reader.Run(ctx, commands("Renewal"))).To(ContainSubstring("no renewal"))
@@ -65,7 +65,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(reader.Run(ctx, "kubectl acme -n acmeca-system why www.test")).To(ContainSubstring("revoked"))
 	}, SpecTimeout(readTime))
 
-	It("of the guide to external accounts makes keys that clients can use, and takes them back", func(ctx SpecContext) {
+	It("of the guide to external accounts creates usable keys, and revokes them", func(ctx SpecContext) {
 		issuer := guide.File(guide.Section("external-accounts.md", "An issuer that requires keys"), "yaml")
 		reader.Run(ctx, "kubectl apply -f - <<'YAML'\n"+issuer+"YAML\nkubectl wait --for=condition=Ready acmeissuer/teams --timeout=60s\n")
 		said := reader.Run(ctx, guide.Commands(guide.Section("external-accounts.md", "Create a key")))
@@ -74,7 +74,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(ContainSubstring("team-b"))
 	}, SpecTimeout(readTime))
 
-	It("of the guide to a CA of one's own has the issuer sign with it", func(ctx SpecContext) {
+	It("of the guide to an existing CA lets the issuer sign with it", func(ctx SpecContext) {
 		said := reader.Run(ctx, guide.Commands(guide.Section("bring-your-own-ca.md", "An intermediate"))+
 			guide.Commands(guide.Section("bring-your-own-ca.md", "The Secret and the issuer")))
 		root, err := os.ReadFile(filepath.Join(reader.Dir, "root.crt"))
@@ -82,7 +82,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(ContainSubstring(strings.TrimSpace(string(root))), "kubectl acme trust prints the root")
 	}, SpecTimeout(readTime))
 
-	It("of the guide to the certificate authority takes the root away, and has everything renewed", func(ctx SpecContext) {
+	It("of the guide to the certificate authority removes the root, and lets all certificates be renewed", func(ctx SpecContext) {
 		reader.Run(ctx, guide.Commands(guide.Section("certificate-authority.md", "Keys")))
 		reader.Run(ctx, "openssl genpkey -algorithm ed25519 | openssl pkey -pubout -out key.pub\n"+guide.Commands(guide.Section("certificate-authority.md", "A compromised CA")))
 		said := reader.Run(ctx, "kubectl get acmeissuer default -o jsonpath='{.spec.renewalInfo.renewIssuedBefore} {.status.conditions[?(@.type==\"Ready\")].reason}'\n"+
@@ -90,7 +90,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said).To(MatchRegexp(`^\d{4}-\d\d-\d\dT[0-9:]+Z Ready$`))
 	}, SpecTimeout(readTime))
 
-	It("of the runbooks finds what each says", func(ctx SpecContext) {
+	It("of the runbooks prints the described output", func(ctx SpecContext) {
 		reader.Run(ctx, "kubectl apply --server-side -f config/controller/deployment.yaml -f config/server/deployment.yaml")
 		failed := func(kind string) string {
 			return strings.TrimSpace(reader.Run(ctx, "kubectl get "+kind+" -n acmeca-system --field-selector status.state=invalid -o jsonpath='{.items[0].metadata.name}'"))
@@ -112,7 +112,7 @@ var _ = Describe("What a reader types", Ordered, func() {
 		Expect(said["AcmecaValidationsFailing.md"]).To(And(ContainSubstring("nobody.invalid"), ContainSubstring("NXDOMAIN")))
 	}, SpecTimeout(readTime))
 
-	It("of the guide to installing applies what there is, and makes the first issuer, as the README's does", func(ctx SpecContext) {
+	It("of the guide to installing and of the README applies the manifests and creates the first issuer", func(ctx SpecContext) {
 		said := ""
 		for _, heading := range []string{"kubectl and kustomize", "Helm", "Operator Lifecycle Manager", "The first issuer"} {
 			said += reader.Run(ctx, withKubectl(guide.Commands(guide.Section("install.md", heading))))
@@ -124,8 +124,8 @@ var _ = Describe("What a reader types", Ordered, func() {
 	}, SpecTimeout(readTime))
 })
 
-// withKubectl are the commands that need no Makefile, no Docker and no Helm. What they install isn't put in the place of what
-// runs here, which is for other accounts: test/run has `make deploy` for good.
+// withKubectl returns the commands that use only kubectl, as dry runs of their installation. The operator that runs
+// here belongs to other accounts; test/run runs `make deploy` for real.
 func withKubectl(commands string) string {
 	kept := ""
 	for line := range strings.Lines(commands) {
@@ -136,11 +136,11 @@ func withKubectl(commands string) string {
 	return strings.NewReplacer("apply --server-side -k", "apply --server-side --force-conflicts --dry-run=server -k", "apply -k", "apply --dry-run=server -k").Replace(kept)
 }
 
-// logsOfNoPod stands in for `kubectl logs`, which takes a node: it gives the log of the operator that runs here.
+// logsOfNoPod replaces `kubectl logs`, which needs a node, by the log of the running operator.
 const logsOfNoPod = `kubectl() { case " $* " in *" logs "*) cat .local/log/acmeca.log;; *) command kubectl "$@";; esac; }
 `
 
-// runbooks are the pages of alerts, below docs/guides.
+// runbooks returns the pages of alerts, relative to docs/guides.
 func runbooks() []string {
 	GinkgoHelper()
 	pages, err := filepath.Glob("../../docs/runbooks/Acmeca*.md")
@@ -151,8 +151,8 @@ func runbooks() []string {
 	return pages
 }
 
-// atATerminal is a shell as a reader has it: in the source tree, with acmeca running by `make run`. It is another acmeca, with
-// ports and a state of its own, in a directory that looks like the tree.
+// atATerminal returns a shell as a reader has it: in the source tree, with acmeca started by `make run`. The tree is
+// a directory with links, and acmeca has its own ports and state.
 func atATerminal(ctx context.Context) *guide.Shell {
 	GinkgoHelper()
 	root, err := project.Root()
@@ -181,7 +181,7 @@ func atATerminal(ctx context.Context) *guide.Shell {
 			fmt.Sprintf("127.0.0.1:%d", usual.HTTPS), fmt.Sprintf("127.0.0.1:%d", ports.HTTPS),
 			fmt.Sprintf(":%d", usual.HTTP01), fmt.Sprintf(":%d", ports.HTTP01),
 			fmt.Sprintf("--http-01-port %d", usual.HTTP01), fmt.Sprintf("--http-01-port %d", ports.HTTP01),
-			"make kubectl-acme\n", "", // which is there
+			"make kubectl-acme\n", "", // already built
 			"https://acme.corp.example", acmeca.BaseURL(), "www.corp.example", "www.test",
 			"/etc/acmeca/ca.crt", acmeca.CAFile(), "/var/lib/lego", ".local/guide", ":80 ", fmt.Sprintf(":%d ", ports.HTTP01),
 		),

@@ -1,4 +1,4 @@
-// Package gitops runs what docs/guides/gitops.md says to Argo CD and Flux, as they run it, on issuers in each of their states.
+// Package gitops runs the health checks of docs/guides/gitops.md as Argo CD and Flux do, on issuers in each state.
 package gitops
 
 import (
@@ -22,18 +22,18 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// states are those that an issuer can be in, with what Argo CD and Flux are to make of each.
+// states lists the states of an issuer, with the health that Argo CD and Flux must report.
 var states = []struct {
 	name         string
 	ready        *metav1.Condition
 	observed     int64
 	argoCD, flux string
 }{
-	{"nobody has looked at it", nil, 0, "Progressing", "Unknown"},
-	{"it was changed since", condition(metav1.ConditionTrue, v1alpha1.ReasonReady, 1), 1, "Progressing", "InProgress"},
+	{"it was never reconciled", nil, 0, "Progressing", "Unknown"},
+	{"it was changed", condition(metav1.ConditionTrue, v1alpha1.ReasonReady, 1), 1, "Progressing", "InProgress"},
 	{"it failed before it was changed", condition(metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, 1), 1, "Progressing", "InProgress"},
 	{"it is ready", condition(metav1.ConditionTrue, v1alpha1.ReasonReady, 2), 2, "Healthy", "Current"},
-	{"it issues, and something isn't well", condition(metav1.ConditionTrue, v1alpha1.ReasonDegraded, 2), 2, "Healthy", "Current"},
+	{"it issues in a degraded state", condition(metav1.ConditionTrue, v1alpha1.ReasonDegraded, 2), 2, "Healthy", "Current"},
 	{"a person has suspended it", condition(metav1.ConditionFalse, v1alpha1.ReasonSuspended, 2), 2, "Suspended", "Current"},
 	{"its spec is wrong", condition(metav1.ConditionFalse, v1alpha1.ReasonInvalidSpec, 2), 2, "Degraded", "Failed"},
 	{"a Secret is missing", condition(metav1.ConditionFalse, v1alpha1.ReasonSecretUnavailable, 2), 2, "Degraded", "Failed"},
@@ -45,7 +45,7 @@ func condition(status metav1.ConditionStatus, reason string, generation int64) *
 	return &metav1.Condition{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: "Why: " + reason, ObservedGeneration: generation}
 }
 
-// issuer is one of generation 2, as the API server gives it.
+// issuer returns an issuer of generation 2, in the form of the API server.
 func issuer(t *testing.T, ready *metav1.Condition, observed int64) map[string]any {
 	t.Helper()
 	object := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: "acmeca-system", Generation: 2}}
@@ -59,7 +59,7 @@ func issuer(t *testing.T, ready *metav1.Condition, observed int64) map[string]an
 		t.Fatal(err)
 	}
 	if ready == nil {
-		delete(content, "status") // as it is when it was just made
+		delete(content, "status") // a new object has no status
 	}
 	return content
 }
@@ -89,8 +89,8 @@ func TestFlux(t *testing.T) {
 	}
 }
 
-// flux evaluates a health check as Flux does (its RFC 0009): one expression after the other, in its dialect of CEL. An
-// expression that can't be evaluated makes the status Unknown, for which Flux waits as it does for InProgress.
+// flux evaluates a health check as Flux does (its RFC 0009): one expression after the other, in its dialect of CEL.
+// If an expression cannot be evaluated, the status is Unknown, and Flux waits as for InProgress.
 func flux(t *testing.T, check kustomize.HealthCheckExpressions, object map[string]any) string {
 	t.Helper()
 	environment, err := cel.NewEnv(cel.HomogeneousAggregateLiterals(), cel.EagerlyValidateDeclarations(true), cel.DefaultUTCTimeZone(true),
@@ -118,7 +118,7 @@ func flux(t *testing.T, check kustomize.HealthCheckExpressions, object map[strin
 	return "InProgress"
 }
 
-// argoCD runs a health check with the libraries that Argo CD gives to one: no strings, no input, no output.
+// argoCD runs a health check with the libraries of Argo CD's sandbox: no strings, no input, no output.
 func argoCD(t *testing.T, script string, object map[string]any) (status, message string) {
 	t.Helper()
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
@@ -165,7 +165,7 @@ func luaValue(state *lua.LState, value any) lua.LValue {
 	return lua.LNil
 }
 
-// manifests are the documents in the guide's blocks of YAML.
+// manifests returns the documents in the guide's YAML blocks.
 func manifests(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/guides/gitops.md")
@@ -211,7 +211,7 @@ func healthExpressions(t *testing.T) kustomize.HealthCheckExpressions {
 	return kustomize.HealthCheckExpressions{}
 }
 
-// kustomizations are Flux's, read strictly.
+// kustomizations returns the guide's Kustomizations of Flux, decoded strictly.
 func kustomizations(t *testing.T) []kustomizev1.Kustomization {
 	t.Helper()
 	var all []kustomizev1.Kustomization
@@ -241,18 +241,18 @@ func TestKustomizationsOfFlux(t *testing.T) {
 		names = append(names, k.Name)
 		for _, other := range k.Spec.DependsOn {
 			if !slices.Contains(names, other.Name) {
-				t.Errorf("%s depends on %s, which isn't there", k.Name, other.Name)
+				t.Errorf("%s depends on %s, which does not exist", k.Name, other.Name)
 			}
 		}
 		for _, check := range k.Spec.HealthChecks {
 			if !isController(t, check.Kind, check.Name) {
-				t.Errorf("%s waits for %s %s, which isn't what config has", k.Name, check.Kind, check.Name)
+				t.Errorf("%s waits for %s %s, which is not in config", k.Name, check.Kind, check.Name)
 			}
 		}
 	}
 }
 
-// isController says whether it is the controllers' Deployment.
+// isController reports whether an object is the controllers' Deployment.
 func isController(t *testing.T, kind, name string) bool {
 	t.Helper()
 	found, err := os.ReadFile("../../config/controller/deployment.yaml")

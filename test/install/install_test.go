@@ -28,16 +28,16 @@ import (
 
 var loopback = []net.IP{net.IPv4(127, 0, 0, 1)}
 
-// renamed puts everything into another namespace, under other names.
+// renamed moves everything into another namespace, under other names.
 const renamed = `
 namespace: pki
 namePrefix: corp-
 resources: [ROOT/config/default]
 `
 
-// In this order, since the first one finds a cluster without anything.
+// The order matters: the first installation starts on an empty cluster.
 var _ = Describe("kubectl apply", Ordered, func() {
-	Describe("of an installation under names of its own", renamedInstallation)
+	Describe("of an installation under other names", renamedInstallation)
 	Describe("of an installation for some namespaces", watchingInstallation)
 })
 
@@ -53,7 +53,7 @@ func renamedInstallation() {
 		responder, err = http01.Start(i.ports.HTTP01)
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(responder.Stop)
-		// Its policies would hold for the other installation's controllers, too.
+		// These policies would also apply to the other installation's controllers.
 		DeferCleanup(func(ctx SpecContext) {
 			kubectl(ctx, "delete", "validatingadmissionpolicybindings", "corp-controllers.acmeca.dev", "corp-server.acmeca.dev", "corp-status.acmeca.dev")
 		})
@@ -62,12 +62,12 @@ func renamedInstallation() {
 	AfterEach(func() {
 		if CurrentSpecReport().Failed() {
 			for _, running := range i.running {
-				AddReportEntry("the end of "+running.LogFile(), running.LogTail(40))
+				AddReportEntry("last lines of "+running.LogFile(), running.LogTail(40))
 			}
 		}
 	})
 
-	It("says its namespace everywhere", func() {
+	It("uses its namespace everywhere", func() {
 		for _, object := range i.objects {
 			text, err := object.MarshalJSON()
 			Expect(err).NotTo(HaveOccurred())
@@ -75,8 +75,8 @@ func renamedInstallation() {
 		}
 	})
 
-	It("is taken by the API server, tried and in earnest, without a warning", func(ctx SpecContext) {
-		// A dry run doesn't make the namespace that the rest is to be in.
+	It("is accepted by the API server without a warning, as a dry run too", func(ctx SpecContext) {
+		// A dry run does not create the namespace of the other objects.
 		kubectl(ctx, "apply", "-k", root+"/config/namespace")
 		Expect(kubectl(ctx, "apply", "--dry-run=server", "-k", root+"/config/default")).NotTo(ContainSubstring("Warning: "))
 		chart := filepath.Join(i.dir, "chart.yaml")
@@ -89,7 +89,7 @@ func renamedInstallation() {
 		}
 	}, SpecTimeout(5*time.Minute))
 
-	It("has Pods that a restricted namespace takes", func(ctx SpecContext) {
+	It("has Pods that a restricted namespace accepts", func(ctx SpecContext) {
 		for _, component := range []string{"controller", "server"} {
 			template := i.deployment(component).Spec.Template
 			pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
@@ -102,11 +102,11 @@ func renamedInstallation() {
 		}
 	}, SpecTimeout(time.Minute))
 
-	It("issues, revokes and replaces its CA's key with the rights of its ServiceAccounts", func(ctx SpecContext) {
+	It("issues, revokes and rotates its CA's key with the rights of its ServiceAccounts", func(ctx SpecContext) {
 		leader = i.startControllers(ctx, "leader", i.ports.ControllerHealth)
 		i.applyIssuer(ctx, i.issuer, map[string]any{"trust": map[string]any{"clusterTrustBundle": true}})
 		i.awaitIssuer(ctx, i.issuer)
-		// What starts from here on lists what there is, as where the API server doesn't stream it to who watches.
+		// Processes from here on list objects, as with an API server that does not stream lists to watches.
 		i.env = append(os.Environ(), "KUBE_FEATURE_WatchListClient=false")
 		i.startServer(ctx)
 		c := i.client(ctx, i.issuer)
@@ -129,7 +129,7 @@ func renamedInstallation() {
 		Expect(c.DeactivateReg(ctx)).To(Succeed())
 	}, SpecTimeout(5*time.Minute))
 
-	It("keeps the ACME server within bounds by the admission policy", func(ctx SpecContext) {
+	It("limits the ACME server by the admission policy", func(ctx SpecContext) {
 		config, err := plane.ServiceAccountConfig(ctx, i.namespace, i.serviceAccount("server"))
 		Expect(err).NotTo(HaveOccurred())
 		server, err := client.New(config, client.Options{Scheme: person.Scheme()})
@@ -138,12 +138,12 @@ func renamedInstallation() {
 		Expect(person.List(ctx, &orders, client.InNamespace(i.namespace))).To(Succeed())
 		Expect(orders.Items).NotTo(BeEmpty())
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["acmeca.dev/mine"]}}`))
-		// A dry run, since the audit log is to show nothing that was refused.
+		// A dry run keeps refusals out of the audit log.
 		err = server.Patch(ctx, &orders.Items[0], patch, client.DryRunAll)
 		Expect(err).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(time.Minute))
 
-	It("knows nothing of what isn't there, and lets a revoked order go that somebody deletes", func(ctx SpecContext) {
+	It("answers 404 for unknown objects, and removes the finalizer of a deleted revoked order", func(ctx SpecContext) {
 		c := i.client(ctx, i.issuer)
 		base := strings.TrimSuffix(i.directory(i.issuer), acme.DirectoryPath)
 		_, err := c.GetOrder(ctx, base+acme.OrderPath("another"))
@@ -156,7 +156,7 @@ func renamedInstallation() {
 		kubectl(ctx, "delete", "acmeorders", "-n", i.namespace, "--all")
 	}, SpecTimeout(time.Minute))
 
-	It("answers what was made by hand and makes no sense with a problem", func(ctx SpecContext) {
+	It("answers invalid objects made by hand with a problem", func(ctx SpecContext) {
 		issuer, nobody := v1alpha1.ObjectRef{Name: i.issuer.Name}, v1alpha1.ObjectRef{Name: "nobody"}
 		byHand := metav1.ObjectMeta{Namespace: i.namespace, Name: "by-hand"}
 		Expect(person.Create(ctx, &v1alpha1.AcmeAuthorization{ObjectMeta: byHand, Spec: v1alpha1.AcmeAuthorizationSpec{
@@ -182,12 +182,12 @@ func renamedInstallation() {
 		}).Should(BeTrue())
 	}, SpecTimeout(time.Minute))
 
-	It("has one Event of what it tells again and again, since its verdict can't be written", func(ctx SpecContext) {
+	It("has one Event for a repeated refusal whose status cannot be written", func(ctx SpecContext) {
 		policy := filepath.Join(i.dir, "policy.yaml")
 		Expect(os.WriteFile(policy, []byte(noVerdicts), 0o600)).To(Succeed())
 		kubectl(ctx, "apply", "-f", policy)
 		Eventually(ctx, func() map[right]bool {
-			// It is refused and removed as above until the API server minds the policy.
+			// The account is refused and removed as above until the API server enforces the policy.
 			Expect(client.IgnoreAlreadyExists(person.Create(ctx, i.unsignedAccount()))).To(Succeed())
 			return used(requestsOf(i.user("controller")))
 		}).Should(HaveKey(right{"events.k8s.io", "events", "patch"}))
@@ -198,7 +198,7 @@ func renamedInstallation() {
 		}).Should(BeTrue())
 	}, SpecTimeout(time.Minute))
 
-	It("goes on when the leader of its controllers is killed, and removes what is over", func(ctx SpecContext) {
+	It("continues when the leading controller is killed, and removes expired objects", func(ctx SpecContext) {
 		follower := i.startControllers(ctx, "follower", i.ports.DNS)
 		Eventually(ctx, func() error {
 			response, err := http.Get("http://" + i.address(i.ports.DNS) + "/healthz")
@@ -220,12 +220,12 @@ func renamedInstallation() {
 		Expect(follower.Done()).NotTo(BeClosed())
 	}, SpecTimeout(3*time.Minute))
 
-	It("has no right that nothing needs, and was refused nothing", func() {
+	It("has no unused right, and was refused nothing", func() {
 		Expect(append(i.excesses("server"), i.excesses("controller")...)).To(BeEmpty())
 	})
 }
 
-// noVerdicts lets nobody write the status of an account.
+// noVerdicts forbids everyone to write the status of an account.
 const noVerdicts = `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -242,7 +242,7 @@ metadata: {name: no-verdicts}
 spec: {policyName: no-verdicts, validationActions: [Deny]}
 `
 
-// unsignedAccount has a registration that nobody has signed, so that it would only be in the way of who has the key.
+// unsignedAccount has a registration without a valid signature, so it would block the owner of the key.
 func (i *installation) unsignedAccount() *v1alpha1.AcmeAccount {
 	return &v1alpha1.AcmeAccount{
 		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "by-hand"},
@@ -266,7 +266,7 @@ func (i *installation) crl(url string) (string, error) {
 	return response.Header.Get("Content-Type"), nil
 }
 
-// renderChart gives the Helm chart's objects.
+// renderChart returns the Helm chart's objects.
 func renderChart(ctx SpecContext, namespace string) []byte {
 	GinkgoHelper()
 	cmd := exec.CommandContext(ctx, "go", "-C", "hack/packaging", "run", "./template", namespace)
@@ -277,7 +277,7 @@ func renderChart(ctx SpecContext, namespace string) []byte {
 	return output
 }
 
-// setStatus writes a status as somebody does who restores a backup.
+// setStatus writes a status as a person does who restores a backup.
 func (i *installation) setStatus(ctx SpecContext, object client.Object, name, status string) {
 	GinkgoHelper()
 	object.SetNamespace(i.namespace)

@@ -30,14 +30,14 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// An installation is what an overlay of config/default has brought into the cluster, and the programs that run by it.
+// An installation is an applied overlay of config/default, and the programs that run by its manifests.
 type installation struct {
-	dir       string // of the overlay
+	dir       string // the overlay's directory
 	namespace string
 	objects   []*unstructured.Unstructured
 	ports     local.Ports
 	issuer    client.ObjectKey
-	env       []string // of the programs: nil is the suite's
+	env       []string // of the programs; nil for the suite's
 	running   []*process.Process
 }
 
@@ -61,7 +61,7 @@ func newInstallation(ctx SpecContext, dir, namespace, overlay string) *installat
 	return i
 }
 
-// deployment is that of a component.
+// deployment returns the Deployment of a component.
 func (i *installation) deployment(component string) *appsv1.Deployment {
 	GinkgoHelper()
 	var found []*appsv1.Deployment
@@ -80,12 +80,12 @@ func (i *installation) serviceAccount(component string) string {
 	return i.deployment(component).Spec.Template.Spec.ServiceAccountName
 }
 
-// user is a component's name in the API server's eyes.
+// user returns a component's user name at the API server.
 func (i *installation) user(component string) string {
 	return "system:serviceaccount:" + i.namespace + ":" + i.serviceAccount(component)
 }
 
-// start runs a component as its Deployment says, but for where it listens.
+// start runs a component as its Deployment specifies, but on other addresses.
 func (i *installation) start(ctx SpecContext, component, name string, args ...string) *process.Process {
 	GinkgoHelper()
 	deployment := i.deployment(component)
@@ -131,7 +131,7 @@ func (i *installation) startServer(ctx SpecContext) {
 	}).Should(Equal(http.StatusOK))
 }
 
-// mount writes the files of a Secret once it is there, as a kubelet does.
+// mount writes the files of a Secret once the Secret exists, as a kubelet does.
 func (i *installation) mount(ctx SpecContext, name, dir string) {
 	GinkgoHelper()
 	secret := &corev1.Secret{}
@@ -144,7 +144,7 @@ func (i *installation) mount(ctx SpecContext, name, dir string) {
 
 func (i *installation) address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// applyIssuer makes an issuer that certifies loopback, with more in its spec.
+// applyIssuer creates an issuer that certifies loopback, with additional spec fields.
 func (i *installation) applyIssuer(ctx SpecContext, name client.ObjectKey, more map[string]any) {
 	GinkgoHelper()
 	spec := map[string]any{
@@ -172,12 +172,13 @@ func (i *installation) client(ctx SpecContext, issuer client.ObjectKey) *xacme.C
 	GinkgoHelper()
 	c := &xacme.Client{Key: newKey(), HTTPClient: i.httpClient(ctx), DirectoryURL: i.directory(issuer)}
 	_, err := c.Register(ctx, &xacme.Account{Contact: []string{"mailto:someone@client.test"}}, xacme.AcceptTOS)
-	// Where no controllers lead for a while, the client is told to come back, and finds the account that it has asked for.
+	// Without a leading controller, the server asks the client to retry. The client then finds the account of its
+	// first request.
 	Expect(err).To(Or(Not(HaveOccurred()), MatchError(xacme.ErrAccountAlreadyExists)))
 	return c
 }
 
-// httpClient trusts the ACME server, whose certificate is the default issuer's.
+// httpClient trusts the ACME server, whose certificate the default issuer signs.
 func (i *installation) httpClient(ctx SpecContext) *http.Client {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
@@ -192,7 +193,7 @@ func (i *installation) directory(issuer client.ObjectKey) string {
 	return "https://" + i.address(i.ports.HTTPS) + "/" + issuer.String() + "/acme/directory"
 }
 
-// directoryStatus is the HTTP status with which an issuer's directory is answered.
+// directoryStatus returns the HTTP status of an issuer's directory.
 func (i *installation) directoryStatus(ctx SpecContext, issuer client.ObjectKey) int {
 	GinkgoHelper()
 	response, err := i.httpClient(ctx).Get(i.directory(issuer))
@@ -229,7 +230,7 @@ func obtain(ctx SpecContext, c *xacme.Client, responder *http01.Responder) *x509
 	Expect(err).NotTo(HaveOccurred())
 	certificate, err := x509.ParseCertificate(chain[0])
 	Expect(err).NotTo(HaveOccurred())
-	Expect(c.RevokeAuthorization(ctx, order.AuthzURLs[0])).To(Succeed()) // the proof isn't to outlive its use
+	Expect(c.RevokeAuthorization(ctx, order.AuthzURLs[0])).To(Succeed()) // no later order may reuse the proof
 	return certificate
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
-// watching has rights in two namespaces alone.
+// watching has rights in two namespaces only.
 const watching = `
 resources: [ROOT/config/default, watched/acmeca-system, watched/team-a]
 components: [ROOT/config/watch-namespaces]
@@ -37,7 +37,7 @@ patches:
 `
 
 func watchingInstallation() {
-	It("serves issuers there, and needs no right elsewhere", func(ctx SpecContext) {
+	It("serves issuers in these namespaces, and needs no right elsewhere", func(ctx SpecContext) {
 		dir := GinkgoT().TempDir()
 		for _, namespace := range []string{"acmeca-system", "team-a"} {
 			watched := filepath.Join(dir, "watched", namespace)

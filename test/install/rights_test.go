@@ -16,10 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// A right is what a ServiceAccount may do.
+// A right is a permission of a ServiceAccount.
 type right struct{ group, resource, verb string }
 
-// granted are the rights that the installation gives a ServiceAccount.
+// granted returns the rights that the installation gives a ServiceAccount.
 func (i *installation) granted(component string) map[right]bool {
 	GinkgoHelper()
 	account := i.serviceAccount(component)
@@ -55,7 +55,7 @@ func (i *installation) rules(ref rbacv1.RoleRef) []rbacv1.PolicyRule {
 			return role.Rules
 		}
 	}
-	Fail("there is no " + ref.Kind + " " + ref.Name)
+	Fail("no " + ref.Kind + " " + ref.Name)
 	return nil
 }
 
@@ -64,7 +64,7 @@ func convert(object *unstructured.Unstructured, into any) {
 	Expect(runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)).To(Succeed())
 }
 
-// auditEvent is what counts here of a line of kube-apiserver's audit log.
+// auditEvent holds the relevant fields of a line of kube-apiserver's audit log.
 type auditEvent struct {
 	Verb      string `json:"verb"`
 	User      struct{ Username string }
@@ -77,7 +77,7 @@ type auditEvent struct {
 	} `json:"responseStatus"`
 }
 
-// requestsOf are those that a user has sent.
+// requestsOf returns the requests of a user.
 func requestsOf(user string) []auditEvent {
 	GinkgoHelper()
 	log, err := os.ReadFile(auditLog)
@@ -85,7 +85,7 @@ func requestsOf(user string) []auditEvent {
 	var events []auditEvent
 	for line := range bytes.Lines(log) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // it is being written
+			break // an incomplete last line
 		}
 		var event auditEvent
 		Expect(json.Unmarshal(line, &event)).To(Succeed())
@@ -96,7 +96,7 @@ func requestsOf(user string) []auditEvent {
 	return events
 }
 
-// used are the rights that a user needed for what it has sent.
+// used returns the rights that a user needed for its requests.
 func used(events []auditEvent) map[right]bool {
 	rights := map[right]bool{}
 	for _, event := range events {
@@ -105,11 +105,11 @@ func used(events []auditEvent) map[right]bool {
 			resource += "/" + event.ObjectRef.Subresource
 		}
 		rights[right{event.ObjectRef.APIGroup, resource, event.Verb}] = true
-		// Server-side apply of what isn't there yet needs both.
+		// Server-side apply of a new object needs both rights.
 		if event.Verb == "patch" && event.ResponseStatus.Code == 201 {
 			rights[right{event.ObjectRef.APIGroup, resource, "create"}] = true
 		}
-		// The right to vouch for a signer is asked for when its ClusterTrustBundle is written.
+		// The right to attest for a signer is checked when its ClusterTrustBundle is written.
 		if resource == "clustertrustbundles" && event.Verb == "patch" && event.ResponseStatus.Code < 300 {
 			rights[right{event.ObjectRef.APIGroup, "signers", "attest"}] = true
 		}
@@ -117,7 +117,7 @@ func used(events []auditEvent) map[right]bool {
 	return rights
 }
 
-// excesses says what a component was refused, and which of its rights it has needed for nothing.
+// excesses lists refused requests of a component, and its unused rights.
 func (i *installation) excesses(component string) []string {
 	GinkgoHelper()
 	events := requestsOf(i.user(component))
@@ -125,7 +125,7 @@ func (i *installation) excesses(component string) []string {
 	found := map[string]bool{}
 	for _, event := range events {
 		if event.ResponseStatus.Code == http.StatusForbidden {
-			found[fmt.Sprintf("the %s was refused to %s %+v: %s", component, event.Verb, *event.ObjectRef, event.ResponseStatus.Message)] = true
+			found[fmt.Sprintf("the %s was not allowed to %s %+v: %s", component, event.Verb, *event.ObjectRef, event.ResponseStatus.Message)] = true
 		}
 	}
 	needed := used(events)

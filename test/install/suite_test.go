@@ -1,5 +1,5 @@
-// Package install installs acmeca as a person does, from what kustomize renders, and runs both halves with nothing but the
-// rights that this gave their ServiceAccounts.
+// Package install installs acmeca as a person does, from kustomize's output, and runs both halves with only the
+// rights of their ServiceAccounts.
 package install
 
 import (
@@ -27,15 +27,15 @@ func TestInstall(t *testing.T) {
 
 var (
 	plane *controlplane.Plane
-	// person has every right, as who looks after the cluster has.
+	// person has every right, like a cluster administrator.
 	person     client.Client
 	kubeconfig string
 	root       string // of the source tree
-	program    string // the operator's
+	program    string // the operator's program
 	auditLog   string
 )
 
-// auditPolicy has every request noted, but for what everybody may do.
+// auditPolicy logs every request, except those that everyone may send.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -74,7 +74,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(plane.WriteKubeconfig(kubeconfig)).To(Succeed())
 })
 
-// kubectl is its output; it is to succeed.
+// kubectl runs a command that must succeed, and returns its output.
 func kubectl(ctx SpecContext, args ...string) string {
 	GinkgoHelper()
 	assets, err := binaries.Find("kubectl")

@@ -29,7 +29,7 @@ import (
 
 var made atomic.Int32
 
-// fresh is a name that no other spec uses.
+// fresh returns a name that no other spec uses.
 func fresh(prefix string) string { return fmt.Sprintf("%s-%d", prefix, made.Add(1)) }
 
 // get fetches an object of the operator's namespace.
@@ -48,8 +48,7 @@ func defaultIssuer(ctx context.Context) *v1alpha1.AcmeIssuer {
 	return get[v1alpha1.AcmeIssuer](ctx, "default")
 }
 
-// newIssuer makes an issuer in a namespace of its own, which is like the default one but for what change does, and waits
-// until it is ready.
+// newIssuer creates an issuer in a new namespace, like the default one with changes, and waits until it is ready.
 func newIssuer(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
 	return issuerNamed(ctx, "ca", change)
@@ -75,7 +74,7 @@ func newNamespace(ctx context.Context) string {
 	return name
 }
 
-// newClient is an ACME client of an issuer, which trusts the ACME server, before it registers.
+// newClient returns an unregistered ACME client of an issuer, which trusts the ACME server.
 func newClient(issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	GinkgoHelper()
 	text, err := os.ReadFile(acmeca.CAFile())
@@ -85,7 +84,7 @@ func newClient(issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	return &acme.Client{
 		Key: newKey(), DirectoryURL: issuer.Status.DirectoryURL,
 		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
-		RetryBackoff: func(int, *http.Request, *http.Response) time.Duration { return -1 }, // refusals are what is looked for
+		RetryBackoff: func(int, *http.Request, *http.Response) time.Duration { return -1 }, // the specs expect refusals
 	}
 }
 
@@ -96,12 +95,12 @@ func newKey() crypto.Signer {
 	return key
 }
 
-// registered is a client with an account.
+// registered returns a client with an account.
 func registered(ctx context.Context, issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	GinkgoHelper()
 	c := newClient(issuer)
 	var account *acme.Account
-	Eventually(ctx, func() (err error) { // a new issuer's ACME server may not know it yet
+	Eventually(ctx, func() (err error) { // the ACME server may not know a new issuer yet
 		account, err = c.Register(ctx, &acme.Account{Contact: []string{"mailto:admin@client.test"}}, acme.AcceptTOS)
 		return err
 	}).WithTimeout(patience).Should(Succeed())
@@ -109,7 +108,7 @@ func registered(ctx context.Context, issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	return c
 }
 
-// order asks for names.
+// order creates an order for names.
 func order(ctx context.Context, c *acme.Client, names ...string) *acme.Order {
 	GinkgoHelper()
 	order, err := c.AuthorizeOrder(ctx, acme.DomainIDs(names...))
@@ -117,10 +116,10 @@ func order(ctx context.Context, c *acme.Client, names ...string) *acme.Order {
 	return order
 }
 
-// nameOf is the name of the object that a URL is of.
+// nameOf returns the name of the object behind a URL.
 func nameOf(url string) string { return path.Base(url) }
 
-// answer has the http-01 challenges of an order validated, with content in the place of the right one unless it is "".
+// answer accepts the http-01 challenges of an order. content replaces the correct answer unless it is "".
 func answer(ctx context.Context, c *acme.Client, order *acme.Order, content string) {
 	GinkgoHelper()
 	for _, url := range order.AuthzURLs {
@@ -142,7 +141,7 @@ func answer(ctx context.Context, c *acme.Client, order *acme.Order, content stri
 	}
 }
 
-// issue obtains a certificate, and gives the order's name and the chain.
+// issue obtains a certificate, and returns the order's name and the chain.
 func issue(ctx context.Context, c *acme.Client, names ...string) (string, []*x509.Certificate) {
 	GinkgoHelper()
 	o := order(ctx, c, names...)
@@ -162,7 +161,7 @@ func issue(ctx context.Context, c *acme.Client, names ...string) (string, []*x50
 	return nameOf(o.URI), chain
 }
 
-// renewalOf is what clients that speak RFC 9773 are told of a certificate.
+// renewalOf returns the renewal information of a certificate (RFC 9773).
 func renewalOf(ctx context.Context, issuer *v1alpha1.AcmeIssuer, certificate *x509.Certificate) acmez.RenewalInfo {
 	GinkgoHelper()
 	c := acmez.Client{Directory: issuer.Status.DirectoryURL, HTTPClient: newClient(issuer).HTTPClient}

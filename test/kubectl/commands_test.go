@@ -62,7 +62,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(plugin(ctx, "status", "-A")).To(MatchRegexp(`(?m)^team-[0-9]+ +ca `))
 	}, SpecTimeout(2*patience))
 
-	It("orders, the newest first, and those that are asked for", func(ctx SpecContext) {
+	It("orders, the newest first, and selected ones", func(ctx SpecContext) {
 		newer, _ := issue(ctx, user, "shown.test")
 		all := strings.Fields(plugin(ctx, "orders", "--dns-name", "shown.test", "-o", "name"))
 		Expect(strings.Fields(plugin(ctx, "orders", "-A", "--dns-name", "SHOWN.test.", "-o", "name"))).To(Equal(all))
@@ -78,7 +78,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(refused(ctx, "orders", "-o", "xml")).To(ContainSubstring("wide, json, yaml, name"))
 	}, SpecTimeout(2*patience))
 
-	It("an order as a tree, with what was seen", func(ctx SpecContext) {
+	It("an order as a tree, with the observations", func(ctx SpecContext) {
 		tree := plugin(ctx, "order", name)
 		Expect(tree).To(HavePrefix("Order " + name + " valid\n"))
 		Expect(tree).To(And(ContainSubstring("mailto:admin@client.test"), MatchRegexp(`├─ Authorization [\w-]+ for www.shown.test valid\n`), ContainSubstring("Challenge http-01 valid"),
@@ -87,7 +87,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(plugin(ctx, "order", name, "-o", "yaml")).NotTo(ContainSubstring("managedFields"))
 	}, SpecTimeout(patience))
 
-	It("nothing raw of what a client wrote", func(ctx SpecContext) {
+	It("texts of clients only escaped", func(ctx SpecContext) {
 		o := order(ctx, user, "evil.test")
 		patch := `{"status":{"state":"invalid","problem":{"type":"caa","detail":"\u001b[2J\u009b31m\u202eevil"}}}`
 		patchStatus(ctx, nameOf(o.URI), patch)
@@ -116,7 +116,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(refused(ctx, "export-cert", nameOf(pending.URI))).To(ContainSubstring("has no certificate: it is pending"))
 	}, SpecTimeout(patience))
 
-	It("live what happens", func(ctx SpecContext) {
+	It("events live", func(ctx SpecContext) {
 		var out bytes.Buffer
 		cmd := command(ctx, "kubectl", "acme", "watch")
 		pipe, err := cmd.StdoutPipe()
@@ -144,18 +144,18 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 			}
 			return seen
 		}
-		// It begins with the orders that aren't finished: of one that was issued before, it would have nothing to tell.
+		// The watch begins with unfinished orders. An order that is already issued would show nothing.
 		Eventually(ctx, shown).WithTimeout(patience).Should(ContainSubstring("none-yet.test"))
 		begun, _ := issue(ctx, user, "watched.test")
 		Eventually(ctx, shown).WithTimeout(patience).Should(MatchRegexp(`(?m)^20\S+Z acmeca-system/%s valid watched.test$`, begun))
 		Expect(cmd.Process.Signal(syscall.SIGINT)).To(Succeed())
 		for range lines {
-			continue // to its end
+			continue // until it ends
 		}
 		Expect(cmd.Wait()).To(Succeed(), "%s", &out)
 	}, SpecTimeout(2*patience))
 
-	It("colours on a terminal alone, and asks there", func(ctx SpecContext) {
+	It("colours only on a terminal, and asks there", func(ctx SpecContext) {
 		if _, err := exec.LookPath("script"); err != nil {
 			Skip("script isn't installed")
 		}
@@ -178,7 +178,7 @@ var _ = Describe("kubectl acme shows", Ordered, func() {
 		Expect(terminal("y\n", nil, "kubectl acme revoke --dns-name asked.test")).To(ContainSubstring("is revoked"))
 	}, SpecTimeout(2*patience))
 
-	It("what it can't do without a right, as the person that flags name", func(ctx SpecContext) {
+	It("the API server's refusals, as the user of the flags", func(ctx SpecContext) {
 		Expect(refused(ctx, "orders", "--as", "nobody")).To(ContainSubstring(`User "nobody" cannot list resource "acmeorders"`))
 		Expect(refused(ctx, "status", "--context", "elsewhere")).To(ContainSubstring(`context "elsewhere" does not exist`))
 		Expect(plugin(ctx, "directory", "--kubeconfig", acmeca.Kubeconfig(), "--namespace", local.Namespace)).To(ContainSubstring("https://"))
@@ -197,7 +197,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 	var user *acme.Client
 	BeforeAll(func(ctx SpecContext) { user = registered(ctx, defaultIssuer(ctx)) })
 
-	// inCRL is the entry for an order's certificate in the CRL that is published.
+	// inCRL returns the entry for an order's certificate in the published CRL.
 	inCRL := func(ctx context.Context, name string) *x509.RevocationListEntry {
 		GinkgoHelper()
 		o := get[v1alpha1.AcmeOrder](ctx, name)
@@ -211,7 +211,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 		return nil
 	}
 
-	It("revokes by name, and notes who did", func(ctx SpecContext) {
+	It("revokes by name, and records the user", func(ctx SpecContext) {
 		name, _ := issue(ctx, user, "revoked-1.test")
 		said := plugin(ctx, "revoke", name, "--reason", "keyCompromise", "--as", "jane", "--as-group", "system:masters")
 		Expect(said).To(And(ContainSubstring("is revoked (keyCompromise)"), MatchRegexp(`CRL [\w-]+, number \d+, lists it`)))
@@ -232,7 +232,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 		Expect(inCRL(ctx, other).ReasonCode).To(Equal(4))
 	}, SpecTimeout(2*patience))
 
-	It("revokes all for a DNS name, but asks", func(ctx SpecContext) {
+	It("revokes all for a DNS name, after asking", func(ctx SpecContext) {
 		one, _ := issue(ctx, user, "revoked-4.test")
 		other, _ := issue(ctx, user, "revoked-4.test", "more.test")
 		third, _ := issue(ctx, user, "unrelated.test")
@@ -246,7 +246,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 		Expect(refused(ctx, "revoke", "--dns-name", "revoked-4.test", "--yes")).To(ContainSubstring("no valid certificate for revoked-4.test"))
 	}, SpecTimeout(2*patience))
 
-	It("refuses what makes no sense", func(ctx SpecContext) {
+	It("refuses invalid arguments", func(ctx SpecContext) {
 		Expect(refused(ctx, "revoke")).To(ContainSubstring("name an order, a serial number or a certificate file to revoke"))
 		Expect(refused(ctx, "revoke", "x", "--reason", "becauseIWant")).To(ContainSubstring("keyCompromise"))
 		Expect(refused(ctx, "revoke", nameOf(order(ctx, user, "unfinished.test").URI))).To(ContainSubstring("has no certificate"))
@@ -254,7 +254,7 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 })
 
 var _ = Describe("kubectl acme rotate", func() {
-	It("gives an issuer a new intermediate, and a new root to trust", func(ctx SpecContext) {
+	It("creates a new intermediate for an issuer, and a new root to trust", func(ctx SpecContext) {
 		issuer := newIssuer(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		user := registered(ctx, issuer)
 		_, before := issue(ctx, user, "before.test")
@@ -267,7 +267,7 @@ var _ = Describe("kubectl acme rotate", func() {
 		Expect(refused(ctx, "rotate", "leaf", "-n", issuer.Namespace, "--yes")).To(ContainSubstring("use intermediate or root"))
 	}, SpecTimeout(5*patience))
 
-	It("has clients renew what the old intermediate issued, where that is wanted", func(ctx SpecContext) {
+	It("makes clients renew certificates of the old intermediate, with --renew", func(ctx SpecContext) {
 		issuer := newIssuer(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		user := registered(ctx, issuer)
 		_, lost := issue(ctx, user, "lost.test")
@@ -292,7 +292,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 		issuer = newIssuer(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.ExternalAccountBinding.Required = true })
 	})
 
-	It("makes a key that lego registers with, and that restricts it", func(ctx SpecContext) {
+	It("creates a key that lego registers with, and that restricts its names", func(ctx SpecContext) {
 		if _, err := exec.LookPath("lego"); err != nil {
 			if os.Getenv("ACMECA_REQUIRE_CLIENTS") == "1" {
 				Fail("lego isn't installed")
@@ -308,7 +308,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 			cmd.Env = append(os.Environ(), "LEGO_CA_CERTIFICATES="+acmeca.CAFile())
 			return cmd.CombinedOutput()
 		}
-		responder.Stop() // lego answers by itself
+		responder.Stop() // lego answers challenges itself
 		DeferCleanup(startResponder)
 		output, err := lego("shop.team-a.test")
 		Expect(err).NotTo(HaveOccurred(), "%s", output)
@@ -318,7 +318,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 		Expect(string(output)).To(ContainSubstring("rejectedIdentifier"))
 	}, SpecTimeout(2*patience))
 
-	It("removes a key, and ends its accounts where that is wanted", func(ctx SpecContext) {
+	It("removes a key, and ends its accounts with --accounts", func(ctx SpecContext) {
 		binding := externalAccount(ctx, issuer, "--reusable")
 		user := newClient(issuer)
 		account, err := user.Register(ctx, &acme.Account{ExternalAccountBinding: binding}, acme.AcceptTOS)
@@ -331,7 +331,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 		Expect(refused(ctx, in("eab", "revoke", binding.KID, "--yes")...)).To(ContainSubstring("no external account key"))
 	}, SpecTimeout(2*patience))
 
-	It("prints a Secret for cert-manager that can be applied, and never the same key again", func(ctx SpecContext) {
+	It("prints a Secret for cert-manager that can be applied, with a new key each time", func(ctx SpecContext) {
 		manifest := plugin(ctx, in("eab", "create", "--id", "team-c", "-o", "yaml")...)
 		runWith(ctx, manifest, "kubectl", "apply", "-n", issuer.Namespace, "-f", "-")
 		made := &corev1.Secret{}
@@ -344,7 +344,7 @@ var _ = Describe("kubectl acme eab", Ordered, func() {
 })
 
 var _ = Describe("kubectl acme", func() {
-	It("writes the CA bundle into a ConfigMap, and beside what is in it", func(ctx SpecContext) {
+	It("writes the CA bundle into a ConfigMap, and keeps its other keys", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
 		run(ctx, "kubectl", "create", "configmap", "trust", "-n", namespace, "--from-literal=other=1")
 		plugin(ctx, "trust", "--to-configmap", "trust", "--to-namespace", namespace)
@@ -353,7 +353,7 @@ var _ = Describe("kubectl acme", func() {
 		Expect(configMap.Data).To(And(HaveKeyWithValue("other", "1"), HaveKeyWithValue("ca.crt", defaultIssuer(ctx).Status.CABundle)))
 	}, SpecTimeout(patience))
 
-	It("has this machine trust the CA, by the program that does so, after asking", func(ctx SpecContext) {
+	It("makes this machine trust the CA with the system's program, after asking", func(ctx SpecContext) {
 		tool := filepath.Join(programs, "update-ca-certificates")
 		Expect(os.WriteFile(tool, []byte("#!/bin/sh\necho 1 added\n"), 0o755)).To(Succeed())
 		DeferCleanup(os.Remove, tool)
@@ -390,13 +390,13 @@ var _ = Describe("kubectl acme", func() {
 var _ = Describe("kubectl acme cert-manager-issuer", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		if !haveCertManager(ctx) {
-			Skip("cert-manager's CRDs can't be had")
+			Skip("cert-manager's CRDs are not available")
 		}
 	})
 
-	DescribeTable("prints what cert-manager takes", func(ctx SpecContext, args ...string) {
+	DescribeTable("prints an object that cert-manager accepts", func(ctx SpecContext, args ...string) {
 		manifest := plugin(ctx, append([]string{"cert-manager-issuer"}, args...)...)
-		Eventually(ctx, func() error { // an API server that has just been told of a kind
+		Eventually(ctx, func() error { // the API server may not serve the new kind yet
 			cmd := command(ctx, "kubectl", "apply", "--dry-run=server", "--validate=strict", "-f", "-")
 			cmd.Stdin = strings.NewReader(manifest)
 			output, err := cmd.CombinedOutput()
@@ -414,21 +414,21 @@ var _ = Describe("kubectl acme cert-manager-issuer", Ordered, func() {
 
 const certManagerVersion = "v1.21.2"
 
-// haveCertManager installs cert-manager's CRDs, out of its module, and is false where that can't be had.
+// haveCertManager installs cert-manager's CRDs from its module, and reports whether the module is available.
 func haveCertManager(ctx context.Context) bool {
 	GinkgoHelper()
 	var module struct{ Dir string }
 	output, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", "github.com/cert-manager/cert-manager@"+certManagerVersion).Output()
 	if err != nil {
 		if os.Getenv("ACMECA_REQUIRE_CLIENTS") == "1" {
-			Fail("cert-manager's CRDs can't be had")
+			Fail("cert-manager's CRDs are not available")
 		}
 		return false
 	}
 	Expect(json.Unmarshal(output, &module)).To(Succeed())
 	for _, crd := range []string{"clusterissuers", "issuers"} {
 		run(ctx, "kubectl", "apply", "--server-side", "-f", filepath.Join(module.Dir, "deploy", "crds", "cert-manager.io_"+crd+".yaml"))
-		Eventually(ctx, func() error { // one that is just made has no conditions to wait for
+		Eventually(ctx, func() error { // a new CRD has no conditions to wait for
 			return command(ctx, "kubectl", "wait", "--for", "condition=Established", "--timeout", "60s", "crd/"+crd+".cert-manager.io").Run()
 		}).WithTimeout(patience).Should(Succeed())
 	}

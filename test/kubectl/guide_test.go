@@ -12,7 +12,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// commandsIn are the commands in a guide, in their order: the lines of its blocks of sh.
+// commandsIn returns the commands in a guide in order: the lines of its sh blocks.
 func commandsIn(guide string) []string {
 	GinkgoHelper()
 	text, err := os.ReadFile(guide)
@@ -30,9 +30,9 @@ func commandsIn(guide string) []string {
 }
 
 var _ = Describe("The guide", func() {
-	It("has commands that work, in their order", func(ctx SpecContext) {
+	It("has commands that work in order", func(ctx SpecContext) {
 		if !haveCertManager(ctx) {
-			Skip("cert-manager's CRDs can't be had")
+			Skip("cert-manager's CRDs are not available")
 		}
 		root, err := project.Root()
 		Expect(err).NotTo(HaveOccurred())

@@ -8,7 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// serveNames runs a DNS server with the records of a zone file, which knows of no other name, and gives its address.
+// serveNames runs a DNS server with only the records of a zone file, and returns its address.
 func serveNames(zone ...string) string {
 	GinkgoHelper()
 	records := map[string][]dns.RR{}
@@ -32,9 +32,9 @@ func serveNames(zone ...string) string {
 				answer.Answer = append(answer.Answer, record)
 			}
 		}
-		_ = w.WriteMsg(answer) // the client asks again
+		_ = w.WriteMsg(answer) // the client retries
 	})}
-	go func() { _ = server.ActivateAndServe() }() // ends by its listener
+	go func() { _ = server.ActivateAndServe() }() // ended by its listener
 	DeferCleanup(packets.Close)
 	return packets.LocalAddr().String()
 }

@@ -17,7 +17,7 @@ import (
 )
 
 var _ = Describe("A release of the plugin", func() {
-	It("is archives that krew installs, and the manifest with their digests", func(ctx SpecContext) {
+	It("consists of archives that krew installs, and the manifest with their digests", func(ctx SpecContext) {
 		root, err := project.Root()
 		Expect(err).NotTo(HaveOccurred())
 		dist := GinkgoT().TempDir()
@@ -56,7 +56,7 @@ var _ = Describe("A release of the plugin", func() {
 	}, SpecTimeout(5*patience))
 })
 
-// dropped takes fields of a manifest's spec out, which a strict reader needn't know.
+// dropped removes fields of a manifest's spec that a strict decoder does not know.
 func dropped(text []byte, fields ...string) []byte {
 	GinkgoHelper()
 	var object map[string]any

@@ -27,7 +27,7 @@ func TestKubectl(t *testing.T) {
 	RunSpecs(t, "kubectl acme")
 }
 
-// patience is how long something may take on a machine with much else to do.
+// patience bounds a wait on a busy machine.
 const patience = time.Minute
 
 var (
@@ -65,7 +65,7 @@ func startResponder() {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// buildPlugin builds this tree's plugin, with the link that kubectl looks for to complete its arguments.
+// buildPlugin builds this tree's plugin, with the link that kubectl uses to complete its arguments.
 func buildPlugin(ctx context.Context) {
 	GinkgoHelper()
 	root, err := project.Root()
@@ -79,7 +79,7 @@ func buildPlugin(ctx context.Context) {
 
 var _ = suite.ShowLog(&acmeca)
 
-// command is a program in a person's shell: the plugin is on the PATH, and KUBECONFIG is set.
+// command returns a command in a person's shell: the plugin is on the PATH, and KUBECONFIG is set.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	path := name
 	if !strings.Contains(name, "/") {
@@ -92,13 +92,13 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a program, which has to succeed, and gives what it writes to standard output.
+// run runs a program that must succeed, and returns its standard output.
 func run(ctx context.Context, name string, args ...string) string {
 	GinkgoHelper()
 	return runWith(ctx, "", name, args...)
 }
 
-// patchStatus changes an order's status, as none but the controllers and who restores a backup may.
+// patchStatus changes an order's status. Only the controllers and people who restore a backup may do so.
 func patchStatus(ctx context.Context, order, patch string) {
 	GinkgoHelper()
 	run(ctx, "kubectl", "--as", "restorer", "--as-group", "system:masters", "--as-group", "acmeca.dev:restore",
@@ -121,7 +121,7 @@ func plugin(ctx context.Context, args ...string) string {
 	return run(ctx, "kubectl", append([]string{"acme"}, args...)...)
 }
 
-// refused runs `kubectl acme`, which has to fail, and gives what it says.
+// refused runs `kubectl acme`, which must fail, and returns its output.
 func refused(ctx context.Context, args ...string) string {
 	GinkgoHelper()
 	output, err := command(ctx, "kubectl", append([]string{"acme"}, args...)...).CombinedOutput()

@@ -20,10 +20,10 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// failure is a way in which something fails: it gives the namespace and the name to ask about.
+// failure causes a failure, and returns the namespace and the name to ask about.
 type failure func(ctx context.Context) (namespace, name string)
 
-// failedChallenge has a name validated by a new issuer, in vain.
+// failedChallenge starts a validation at a new issuer that fails.
 func failedChallenge(ctx context.Context, name, content string, change func(*v1alpha1.AcmeIssuerSpec)) (namespace, ordered string) {
 	GinkgoHelper()
 	issuer := newIssuer(ctx, change)
@@ -62,12 +62,12 @@ var _ = Describe("kubectl acme why", func() {
 			})
 		}), "forbid issuance: no record permits this CA", `issue "this-ca.test"`),
 
-		Entry("of an address that isn't connected to", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
+		Entry("of a forbidden address", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			resolver := serveNames("metadata.test. 60 IN A 169.254.169.254")
 			return failedChallenge(ctx, "metadata.test", "", func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{resolver} })
 		}), "169.254.169.254", "spec.validation.allowedCIDRs"),
 
-		Entry("of a name that the policy denies, and of which no order tells", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
+		Entry("of a name that the policy denies, which has no order", SpecTimeout(2*patience), failure(func(ctx context.Context) (string, string) {
 			issuer := newIssuer(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Policy.DNS.Allow = []string{"corp.test"} })
 			_, err := registered(ctx, issuer).AuthorizeOrder(ctx, acme.DomainIDs("shop.elsewhere.test"))
 			Expect(err).To(MatchError(ContainSubstring("rejectedIdentifier")))
@@ -137,7 +137,7 @@ var _ = Describe("kubectl acme why", func() {
 		}), "the client has not finalized yet", "A refused CSR (badCSR)"),
 	)
 
-	It("knows authorizations, serial numbers and the names of certificates that are well", func(ctx SpecContext) {
+	It("explains authorizations, serial numbers and names of valid certificates", func(ctx SpecContext) {
 		name, chain := issue(ctx, registered(ctx, defaultIssuer(ctx)), "well.test")
 		serial := get[v1alpha1.AcmeOrder](ctx, name).Status.Serial
 		for _, what := range []string{name, "order/" + name, "well.test", serial} {
@@ -153,7 +153,7 @@ var _ = Describe("kubectl acme why", func() {
 	}, SpecTimeout(2*patience))
 })
 
-// closedPort is a port that nobody listens on.
+// closedPort returns a port without a listener.
 func closedPort() int32 {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -169,10 +169,10 @@ func weakKey() *rsa.PrivateKey {
 	return key
 }
 
-// shown finds what `eab create` shows.
+// shown matches the output of `eab create`.
 var shown = regexp.MustCompile(`key id: +(\S+)\n +HMAC key: +(\S+)\n`)
 
-// externalAccount makes an external account key as a person does, and reads what is shown to them.
+// externalAccount creates an external account key as a person does, and reads the printed values.
 func externalAccount(ctx context.Context, issuer *v1alpha1.AcmeIssuer, flags ...string) *acme.ExternalAccountBinding {
 	GinkgoHelper()
 	said := plugin(ctx, append([]string{"eab", "create", issuer.Name, "-n", issuer.Namespace}, flags...)...)

@@ -1,5 +1,5 @@
-// Package model holds the running server to a model of RFC 8555's state machines (section 7.1.6): random sequences of
-// requests are sent to both, and a difference is shrunk to the shortest sequence that shows it.
+// Package model checks the running server against a model of RFC 8555's state machines (section 7.1.6). Random
+// sequences of requests are sent to both. A difference is shrunk to the shortest sequence that shows it.
 package model
 
 import (
@@ -8,7 +8,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// account is an account as the model has it, with all that belongs to it.
+// account is the model of an account and its resources.
 type account struct {
 	state          acme.State
 	contact        []string
@@ -19,7 +19,7 @@ type account struct {
 type authorization struct {
 	name  string
 	state acme.State
-	// responded is whether the client has chosen a challenge.
+	// responded reports whether the client has accepted the challenge.
 	responded bool
 
 	url, challenge, token string
@@ -28,7 +28,7 @@ type authorization struct {
 type order struct {
 	names          []string
 	authorizations []*authorization
-	// csr that was accepted; issued once it is.
+	// csr is the accepted CSR; issued is set once it is certified.
 	csr      string
 	finished acme.State
 	revoked  bool
@@ -37,7 +37,7 @@ type order struct {
 	der                        []byte
 }
 
-// state of an order follows from its authorizations until it is finished.
+// state returns the state of an order, which follows from its authorizations until the order is finished.
 func (o *order) state() acme.State {
 	if o.finished != "" {
 		return o.finished
@@ -58,7 +58,7 @@ func (o *order) state() acme.State {
 	return acme.StatePending
 }
 
-// settle makes final what can't change any more.
+// settle fixes states that can no longer change.
 func (a *account) settle() {
 	for _, o := range a.orders {
 		if o.state() == acme.StateInvalid {
@@ -67,7 +67,7 @@ func (a *account) settle() {
 	}
 }
 
-// usable is an authorization that an order for a name has to use; nil where a new one is made.
+// usable returns the authorization that an order for a name must reuse, or nil if a new one is created.
 func (a *account) usable(name string) *authorization {
 	i := slices.IndexFunc(a.authorizations, func(z *authorization) bool { return z.name == name && z.state == acme.StateValid })
 	if i < 0 {
@@ -76,7 +76,7 @@ func (a *account) usable(name string) *authorization {
 	return a.authorizations[i]
 }
 
-// end is what comes of an authorization's deactivation; ok is whether the client is let do that.
+// end models the deactivation of an authorization; ok reports whether the client is allowed to.
 func (z *authorization) end() (ok bool) {
 	switch z.state {
 	case acme.StatePending, acme.StateValid, acme.StateDeactivated:
@@ -86,7 +86,7 @@ func (z *authorization) end() (ok bool) {
 	return false
 }
 
-// deactivate ends an account and what is unfinished of it (RFC 8555 section 7.3.6).
+// deactivate ends an account and its unfinished resources (RFC 8555 section 7.3.6).
 func (a *account) deactivate() {
 	a.state = acme.StateDeactivated
 	for _, z := range a.authorizations {
@@ -100,7 +100,7 @@ func (a *account) deactivate() {
 	a.settle()
 }
 
-// expire is the end of everybody's time.
+// expire models the expiry of all resources.
 func (a *account) expire() {
 	for _, z := range a.authorizations {
 		switch z.state {

@@ -31,7 +31,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
-// bounded is how many sequences are tried unless -rapid.checks says another number.
+// bounded is the number of sequences unless -rapid.checks sets another.
 const bounded = "12"
 
 func TestMain(m *testing.M) {
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 
 const (
 	lifetime = time.Hour
-	// patience is for what the controllers do by themselves.
+	// patience bounds the wait for work of the controllers.
 	patience = 30 * time.Second
 	look     = 5 * time.Millisecond
 )
@@ -86,7 +86,7 @@ func TestTheServerBehavesAsTheModel(t *testing.T) {
 			"deactivate authorization": s.deactivateAuthorization,
 			"update the account":       s.update,
 			"change the key":           s.changeKey,
-			"be somebody else":         s.stranger,
+			"act as another account":   s.stranger,
 			"deactivate the account":   s.deactivate,
 			"expire":                   s.expire,
 		})
@@ -127,13 +127,13 @@ func newSession(t *rapid.T, operator *inprocess.Operator, responder *acmeclient.
 func (s *session) end() {
 	if s.jumped {
 		s.operator.Clock.Jump(-2 * lifetime)
-		_ = s.operator.Controllers.Restart() // the next session finds out
+		_ = s.operator.Controllers.Restart() // the next session reports the error
 	}
 	s.client.HTTP.CloseIdleConnections()
 	s.cancel()
 }
 
-// post sends a request and holds the answer to the status that is wanted, and an error to its type.
+// post sends a request, and checks the answer's status and the error's type.
 func (s *session) post(t *rapid.T, c *acmeclient.Client, url string, payload any, status int, kind acme.ProblemType) []byte {
 	t.Helper()
 	if s.model.state != acme.StateValid && c == s.client {
@@ -152,7 +152,7 @@ func (s *session) post(t *rapid.T, c *acmeclient.Client, url string, payload any
 	return body
 }
 
-// ok sends a request that is to be done.
+// ok sends a request that must succeed.
 func (s *session) ok(t *rapid.T, url string, payload, into any) {
 	t.Helper()
 	body := s.post(t, s.client, url, payload, http.StatusOK, "")
@@ -163,8 +163,8 @@ func (s *session) ok(t *rapid.T, url string, payload, into any) {
 	}
 }
 
-// check compares all states. What a client was shown is never followed by less; so a state that is on its way is waited for,
-// and may be no other than the one before it.
+// check compares all states. A client never sees an older state after a newer one. So check waits for a state in
+// transition, which may show only its predecessor.
 func (s *session) check(t *rapid.T) {
 	if s.model.state != acme.StateValid {
 		s.ok(t, s.client.URL(), nil, nil)
@@ -186,8 +186,8 @@ func (s *session) check(t *rapid.T) {
 	}
 }
 
-// await reads a resource until it has a state. Until then it may have those of before, in their order; and never one of
-// before what was shown last.
+// await polls a resource until it has a state. Until then the resource may show earlier states in order, but none
+// before the last one shown.
 func (s *session) await(t *rapid.T, url string, want acme.State, before ...acme.State) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(look) {
@@ -217,7 +217,7 @@ func pick[T any](t *rapid.T, what string, all []T) T {
 
 func (s *session) alive(t *rapid.T) {
 	if s.model.state != acme.StateValid || s.jumped {
-		t.Skip("the account is over, or all is")
+		t.Skip("the account has ended, or everything has expired")
 	}
 }
 
@@ -256,7 +256,7 @@ func (s *session) order(t *rapid.T) {
 	}
 }
 
-// authorizationAt is the authorization that an order got for a name: a valid one where there is one, else a new one.
+// authorizationAt returns the authorization of an order for a name: a valid one if there is one, otherwise a new one.
 func (s *session) authorizationAt(t *rapid.T, url, name string) *authorization {
 	for _, z := range s.model.authorizations {
 		if z.url == url {
@@ -267,7 +267,7 @@ func (s *session) authorizationAt(t *rapid.T, url, name string) *authorization {
 		}
 	}
 	if s.model.usable(name) != nil {
-		t.Fatalf("a new authorization was made for %s, though there is a valid one", name)
+		t.Fatalf("a new authorization was created for %s, despite a valid one", name)
 	}
 	var document struct {
 		Identifier struct{ Value string }
@@ -308,13 +308,13 @@ func (s *session) prove(t *rapid.T) {
 func (s *session) failProof(t *rapid.T) {
 	s.alive(t)
 	z := pick(t, "pending authorization", s.pending())
-	s.ok(t, z.challenge, struct{}{}, nil) // nothing answers
+	s.ok(t, z.challenge, struct{}{}, nil) // no responder answers
 	z.state, z.responded = acme.StateInvalid, true
 	s.await(t, z.url, z.state, acme.StatePending)
 	s.model.settle()
 }
 
-// respondAgain changes nothing, whatever became of the first response.
+// respondAgain changes nothing, regardless of the first response's outcome.
 func (s *session) respondAgain(t *rapid.T) {
 	s.alive(t)
 	z := pick(t, "authorization", s.model.authorizations)
@@ -437,7 +437,7 @@ func (s *session) changeKey(t *rapid.T) {
 	}
 }
 
-// stranger is another account, which may have nothing of this one's.
+// stranger acts as another account, which has no access to this account's resources.
 func (s *session) stranger(t *rapid.T) {
 	var urls []string
 	for _, o := range s.model.orders {
@@ -463,7 +463,7 @@ func (s *session) deactivate(t *rapid.T) {
 	s.model.deactivate()
 }
 
-// rarely skips most of the time what ends all: there is more to see before.
+// rarely skips most actions that end everything, so that sequences get longer.
 func (s *session) rarely(t *rapid.T) {
 	s.alive(t)
 	if rapid.IntRange(0, 3).Draw(t, "rarely") != 3 {
@@ -475,7 +475,7 @@ func (s *session) expire(t *rapid.T) {
 	s.rarely(t)
 	s.jumped = true
 	s.operator.Clock.Jump(2 * lifetime)
-	if err := s.operator.Controllers.Restart(); err != nil { // alarm clocks don't jump
+	if err := s.operator.Controllers.Restart(); err != nil { // timers do not jump with the clock
 		t.Fatal(err)
 	}
 	s.model.expire()

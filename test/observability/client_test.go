@@ -12,7 +12,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// idle is a solver that doesn't solve anything.
+// idle is a solver that solves nothing.
 type idle struct{}
 
 func (idle) Present(context.Context, acme.Challenge) error { return nil }

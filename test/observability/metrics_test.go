@@ -30,7 +30,7 @@ func scrape(ctx context.Context) map[string]*dto.MetricFamily {
 	return families
 }
 
-// sum adds up the series of a metric that have these labels; of a histogram, it counts observations.
+// sum adds the series of a metric that have these labels. For a histogram it counts observations.
 func sum(families map[string]*dto.MetricFamily, name string, labels map[string]string) float64 {
 	total := 0.0
 	for _, metric := range families[name].GetMetric() {
@@ -64,7 +64,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		return labels
 	}
 	BeforeAll(func(ctx SpecContext) {
-		By("having everything that is counted happen")
+		By("causing everything that is counted")
 		c := newClient(ctx)
 		c.obtain(ctx, "metrics.test")
 		Expect(c.RevokeCertificate(ctx, c.account, c.obtain(ctx, "revoked.test"), nil, 0)).To(Succeed())
@@ -84,15 +84,15 @@ var _ = Describe("The metrics", Ordered, func() {
 		Entry("durations", "acmeca_http_request_duration_seconds", map[string]string{"route": "acme/order/{id}/finalize"}, 2),
 		Entry("problems", "acmeca_http_problems_total", map[string]string{"type": "badNonce"}, 1),
 		Entry("nonces", "acmeca_nonces_rejected_total", map[string]string{"reason": "used"}, 1),
-		Entry("validations that succeed", "acmeca_validations_total", map[string]string{"type": "http-01", "result": "valid"}, 2),
-		Entry("validations that fail", "acmeca_validations_total", map[string]string{"type": "http-01", "result": "invalid"}, 1),
+		Entry("successful validations", "acmeca_validations_total", map[string]string{"type": "http-01", "result": "valid"}, 2),
+		Entry("failed validations", "acmeca_validations_total", map[string]string{"type": "http-01", "result": "invalid"}, 1),
 		Entry("their durations", "acmeca_validation_duration_seconds", map[string]string{"type": "http-01"}, 3),
 		Entry("certificates", "acmeca_certificates_issued_total", ours, 2),
-		Entry("the time that issuance takes", "acmeca_issuance_duration_seconds", ours, 2),
-		Entry("the time that linting takes", "acmeca_certificate_lint_duration_seconds", nil, 2),
-		Entry("the time that signing takes", "acmeca_certificate_sign_duration_seconds", nil, 2),
+		Entry("the duration of issuance", "acmeca_issuance_duration_seconds", ours, 2),
+		Entry("the duration of linting", "acmeca_certificate_lint_duration_seconds", nil, 2),
+		Entry("the duration of signing", "acmeca_certificate_sign_duration_seconds", nil, 2),
 		Entry("revocations", "acmeca_certificates_revoked_total", with("reason", "unspecified"), 1),
-		Entry("orders that fail", "acmeca_orders_failed_total", with("type", "unauthorized"), 1),
+		Entry("failed orders", "acmeca_orders_failed_total", with("type", "unauthorized"), 1),
 		Entry("accounts", "acmeca_accounts", with("state", "valid"), 2),
 		Entry("orders", "acmeca_orders", with("state", "valid"), 2),
 		Entry("failed orders", "acmeca_orders", with("state", "invalid"), 1),
@@ -100,10 +100,10 @@ var _ = Describe("The metrics", Ordered, func() {
 		Entry("ready issuers", "acmeca_issuer_ready", ours, 1),
 		Entry("entries of CRLs", "acmeca_crl_entries", ours, 1),
 		Entry("the bytes of CRLs", "acmeca_crl_size_bytes", ours, 100),
-		Entry("work of controllers", "workqueue_depth", map[string]string{"name": "order"}, 0),
+		Entry("the controllers' queues", "workqueue_depth", map[string]string{"name": "order"}, 0),
 	)
 
-	DescribeTable("tell when things happen", func(ctx SpecContext, name string, labels map[string]string, least time.Duration) {
+	DescribeTable("report times", func(ctx SpecContext, name string, labels map[string]string, least time.Duration) {
 		now, found := time.Now(), 0
 		for _, metric := range scrape(ctx)[name].GetMetric() {
 			if matches(metric, labels) {
@@ -120,13 +120,13 @@ var _ = Describe("The metrics", Ordered, func() {
 		Entry("the last CRL", "acmeca_crl_this_update_timestamp_seconds", ours, -time.Hour),
 	)
 
-	It("go back where nothing is under way any more", func(ctx SpecContext) {
+	It("return to zero without work in progress", func(ctx SpecContext) {
 		Eventually(ctx, func() float64 { return sum(scrape(ctx), "acmeca_http_requests_in_flight", nil) }).Should(BeZero())
 		Eventually(ctx, func() float64 { return sum(scrape(ctx), "acmeca_long_polls_in_flight", nil) }).Should(BeZero())
 		Expect(sum(scrape(ctx), "acmeca_validations_running", nil)).To(BeZero())
 	})
 
-	It("have no label that a client chose", func(ctx SpecContext) {
+	It("have no label chosen by a client", func(ctx SpecContext) {
 		get(ctx, "http://"+strings.TrimPrefix(acmeca.BaseURL(), "https://")+"/nobody/knows")
 		for name, family := range scrape(ctx) {
 			for _, metric := range family.GetMetric() {
@@ -137,7 +137,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		}
 	})
 
-	It("are those that docs/metrics.md lists", func(ctx SpecContext) {
+	It("are listed in docs/metrics.md", func(ctx SpecContext) {
 		root, err := project.Root()
 		Expect(err).NotTo(HaveOccurred())
 		file := filepath.Join(root, "docs", "metrics.md")
@@ -154,11 +154,11 @@ var _ = Describe("The metrics", Ordered, func() {
 			Expect(os.WriteFile(file, []byte(updated), 0o644)).To(Succeed())
 			return
 		}
-		Expect(string(text)).To(Equal(updated), "ACMECA_UPDATE=1 go test ./test/observability brings docs/metrics.md up to date")
+		Expect(string(text)).To(Equal(updated), "ACMECA_UPDATE=1 go test ./test/observability updates docs/metrics.md")
 	})
 })
 
-// tableOf describes some of the metrics, a row for each.
+// tableOf describes some of the metrics, one in each row.
 func tableOf(families map[string]*dto.MetricFamily, wanted func(name string) bool) string {
 	var rows strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(families)) {
@@ -182,7 +182,7 @@ func rowOf(family *dto.MetricFamily) string {
 }
 
 var _ = Describe("The probes", func() {
-	It("are good where everything works", func(ctx SpecContext) {
+	It("succeed while everything works", func(ctx SpecContext) {
 		for _, port := range []int{acmeca.Ports().ControllerHealth, acmeca.Ports().ServerHealth} {
 			for _, path := range []string{"healthz", "readyz"} {
 				Eventually(ctx, func() int {

@@ -1,4 +1,4 @@
-// Package observability tests what the running operator tells of itself: its metrics, its probes, its traces.
+// Package observability tests the running operator's metrics, probes and traces.
 package observability
 
 import (
@@ -47,7 +47,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = suite.ShowLog(&acmeca)
 
-// client is an ACME client with an account of its own.
+// client returns an ACME client with its own account.
 type client struct {
 	acmez.Client
 	account acme.Account
@@ -90,7 +90,7 @@ func (c *client) obtain(ctx context.Context, names ...string) *x509.Certificate 
 	return certificate
 }
 
-// get gives the body and status of an answer.
+// get returns the body and status of an answer.
 func get(ctx context.Context, url string) (status int, body string) {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// traces is a collector of traces, as OpenTelemetry's protocol has it over HTTP.
+// traces is a collector of traces by OpenTelemetry's protocol over HTTP.
 type traces struct {
 	mu    sync.Mutex
 	spans []span
@@ -26,7 +26,7 @@ type span struct {
 	service string
 }
 
-// collectTraces starts a collector, and has the operator that is started next send there.
+// collectTraces starts a collector, and configures the next operator to send its traces there.
 func collectTraces() *traces {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,7 +67,7 @@ func (t *traces) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-// of are the parts of the trace that a part about this identifier belongs to.
+// of returns the spans of the trace that contains a span for this identifier.
 func (t *traces) of(identifier string) []span {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,7 +89,7 @@ func (t *traces) of(identifier string) []span {
 }
 
 var _ = Describe("A trace", func() {
-	It("has an order from its beginning to its certificate, through both halves", func(ctx SpecContext) {
+	It("follows an order from its beginning to its certificate, through both halves", func(ctx SpecContext) {
 		newClient(ctx).obtain(ctx, "traced.test")
 		Eventually(ctx, func() map[string]string {
 			services := map[string]string{}
@@ -124,7 +124,7 @@ var _ = Describe("A trace", func() {
 		}
 	}, SpecTimeout(time.Minute))
 
-	It("says what failed", func(ctx SpecContext) {
+	It("names the failure", func(ctx SpecContext) {
 		c := newClient(ctx)
 		c.ChallengeSolvers["http-01"] = idle{}
 		_, err := c.ObtainCertificateForSANs(ctx, c.account, newKey(), []string{"untraceable.test"})
@@ -137,7 +137,7 @@ var _ = Describe("A trace", func() {
 					return
 				}
 			}
-			g.Expect("a span").To(BeEmpty(), "none of the validation")
+			g.Expect("a span").To(BeEmpty(), "no span of the validation")
 		}).WithTimeout(20 * time.Second).Should(Succeed())
 	}, SpecTimeout(time.Minute))
 })

@@ -26,7 +26,7 @@ type browser struct {
 	mu      sync.Mutex
 	next    int
 	waiting map[int]chan message
-	// complaints are what the page's console says, such as what the content security policy forbade.
+	// complaints are the messages on the page's console, such as violations of the content security policy.
 	complaints []string
 	loaded     chan struct{}
 }
@@ -40,13 +40,13 @@ type message struct {
 	Error     *struct{ Message string } `json:"error,omitempty"`
 }
 
-// startChromium skips the spec where there is none, unless clients are required.
+// startChromium starts the browser. Without Chromium the spec is skipped, unless clients are required.
 func startChromium(ctx context.Context) *browser {
 	GinkgoHelper()
 	need("chromium")
 	profile, err := os.MkdirTemp("", "acmeca-chromium-")
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(func() { // once the last of its children has ended
+	DeferCleanup(func() { // after its last child has ended
 		Eventually(func() error { return os.RemoveAll(profile) }).WithTimeout(startTime).Should(Succeed())
 	})
 	cmd := exec.Command(programs.Path("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -104,7 +104,7 @@ func (b *browser) read() {
 	}
 }
 
-// call has a method of the protocol carried out.
+// call calls a method of the protocol.
 func (b *browser) call(ctx context.Context, method string, params, result any) {
 	GinkgoHelper()
 	answer := make(chan message, 1)
@@ -121,7 +121,7 @@ func (b *browser) call(ctx context.Context, method string, params, result any) {
 			Expect(json.Unmarshal(m.Result, result)).To(Succeed())
 		}
 	case <-ctx.Done():
-		Fail(method + " isn't answered")
+		Fail(method + " was not answered")
 	}
 }
 
@@ -134,11 +134,11 @@ func (b *browser) show(ctx context.Context, url string, width int, scheme string
 	select {
 	case <-b.loaded:
 	case <-ctx.Done():
-		Fail(url + " isn't loaded")
+		Fail(url + " was not loaded")
 	}
 }
 
-// evaluate gives the value of an expression in the page, as JSON has it.
+// evaluate returns the value of an expression in the page, in JSON's types.
 func (b *browser) evaluate(ctx context.Context, expression string) any {
 	GinkgoHelper()
 	var answer struct {
@@ -150,7 +150,7 @@ func (b *browser) evaluate(ctx context.Context, expression string) any {
 	return answer.Result.Value
 }
 
-// screenshot keeps a picture of the whole page in the directory that ACMECA_SCREENSHOTS names, for people to look at.
+// screenshot saves a picture of the whole page in the directory that ACMECA_SCREENSHOTS names.
 func (b *browser) screenshot(ctx context.Context, name string) {
 	GinkgoHelper()
 	dir := os.Getenv("ACMECA_SCREENSHOTS")
@@ -164,7 +164,7 @@ func (b *browser) screenshot(ctx context.Context, name string) {
 	Expect(os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s.png", name)), picture, 0o644)).To(Succeed())
 }
 
-// said is what the page complained of so far.
+// said returns the messages of the page's console so far.
 func (b *browser) said() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

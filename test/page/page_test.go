@@ -1,5 +1,5 @@
-// Package page tests the page that the ACME server has for people: what it says, that it works in a browser, and that what it
-// tells people to paste works.
+// Package page tests the ACME server's page for people: its content, its function in a browser, and that its snippets
+// work.
 package page
 
 import (
@@ -44,7 +44,7 @@ const startTime = time.Minute
 
 var (
 	acmeca *local.Local
-	// other is an issuer that has all that a page can show.
+	// other is an issuer with everything that a page can show.
 	other *v1alpha1.AcmeIssuer
 )
 
@@ -58,7 +58,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	other.Spec.Account.TermsOfService = "https://example.com/terms"
 	other.Spec.Account.Website = "https://example.com"
 	other.Spec.Profiles = []v1alpha1.Profile{
-		{Name: "default", Description: "For everything that people look at", Lifetime: metav1.Duration{Duration: 90 * 24 * time.Hour}},
+		{Name: "default", Description: "For public web sites", Lifetime: metav1.Duration{Duration: 90 * 24 * time.Hour}},
 		{Name: "short", Lifetime: metav1.Duration{Duration: 6 * time.Hour}, Usages: []v1alpha1.Usage{v1alpha1.UsageServerAuth, v1alpha1.UsageClientAuth}},
 	}
 	Expect(cluster.Create(ctx, other)).To(Succeed())
@@ -92,7 +92,7 @@ func fetch(ctx context.Context, url string) (*http.Response, []byte) {
 	return response, body
 }
 
-// snippet is the text with an id in the page, as who copies it has it.
+// snippet returns the text with an id in the page, as the clipboard gets it.
 func snippet(page []byte, id string) string {
 	GinkgoHelper()
 	match := regexp.MustCompile(`(?s)<code id="` + id + `">(.*?)</code>`).FindSubmatch(page)
@@ -103,7 +103,7 @@ func snippet(page []byte, id string) string {
 func otherURL() string { return acmeca.BaseURL() + "/" + other.Namespace + "/" + other.Name }
 
 var _ = Describe("The page", func() {
-	It("is that of the default issuer at /, and of each at its base", func(ctx SpecContext) {
+	It("shows the default issuer at /, and each issuer at its base", func(ctx SpecContext) {
 		for url, directory := range map[string]string{
 			acmeca.BaseURL() + "/":                       acmeca.DirectoryURL(),
 			acmeca.BaseURL() + "/acmeca-system/default":  acmeca.BaseURL() + "/acmeca-system/default/acme/directory",
@@ -121,7 +121,7 @@ var _ = Describe("The page", func() {
 		}
 	})
 
-	It("runs and loads nothing but what is in it", func(ctx SpecContext) {
+	It("runs and loads only its own content", func(ctx SpecContext) {
 		response, body := fetch(ctx, otherURL()+"/")
 		policy := response.Header.Get("Content-Security-Policy")
 		Expect(policy).To(HavePrefix("default-src 'none'; "))
@@ -131,7 +131,7 @@ var _ = Describe("The page", func() {
 		Expect(string(body)).NotTo(ContainSubstring("ZgotmplZ"))
 	})
 
-	It("says fingerprints, and has every certificate and list to be downloaded", func(ctx SpecContext) {
+	It("shows fingerprints, and offers every certificate and list for download", func(ctx SpecContext) {
 		_, page := fetch(ctx, otherURL()+"/")
 		links := regexp.MustCompile(`href="(https://127[^"]*)"`).FindAllSubmatch(page, -1)
 		kinds := map[string]int{}
@@ -159,10 +159,10 @@ var _ = Describe("The page", func() {
 		Expect(kinds).To(SatisfyAll(HaveKeyWithValue(".crt", 1), HaveKeyWithValue(".pem", 3), HaveKeyWithValue(".der", 2), HaveKey(".crl")))
 	})
 
-	It("tells profiles, terms and external account binding", func(ctx SpecContext) {
+	It("shows profiles, terms and external account binding", func(ctx SpecContext) {
 		_, body := fetch(ctx, otherURL()+"/")
 		text := string(body)
-		for _, expected := range []string{"For everything that people look at", "6 hours", "90 days", "TLS servers and TLS clients", "https://example.com/terms", "--eab-kid KEY_ID"} {
+		for _, expected := range []string{"For public web sites", "6 hours", "90 days", "TLS servers and TLS clients", "https://example.com/terms", "--eab-kid KEY_ID"} {
 			Expect(text).To(ContainSubstring(expected))
 		}
 		_, body = fetch(ctx, acmeca.BaseURL()+"/")
@@ -187,7 +187,7 @@ var _ = Describe("The page", func() {
 		Expect(yaml.Unmarshal([]byte(snippet(page, "traefik")), &traefik)).To(Succeed())
 	})
 
-	It("has a Caddyfile that Caddy takes", func(ctx SpecContext) {
+	It("has a Caddyfile that Caddy accepts", func(ctx SpecContext) {
 		need("caddy")
 		for _, url := range []string{acmeca.BaseURL() + "/", otherURL() + "/"} {
 			_, page := fetch(ctx, url)
@@ -278,7 +278,7 @@ var _ = Describe("In a browser, the page", Ordered, func() {
 	}, SpecTimeout(startTime))
 })
 
-// contrast is the least contrast of a text to what is behind it, but for the header's gradient.
+// contrast returns the least contrast of a text to its background, except the header's gradient.
 const contrast = `(() => {
   const rgb = c => c.match(/[\d.]+/g).map(Number);
   const luminance = c => rgb(c).slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);

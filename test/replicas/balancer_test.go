@@ -22,18 +22,19 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// balancer is the Service in front of the ACME server at its most unkind: each request goes to another replica than the one
-// before. It ends TLS with the ACME server's own certificate, and takes replicas out that aren't ready, as Kubernetes does.
+// balancer is a Service in front of the ACME server with the worst behaviour: each request goes to another replica
+// than the request before. The balancer ends TLS with the ACME server's own certificate, and removes replicas that
+// are not ready, as Kubernetes does.
 type balancer struct {
 	server    *http.Server
 	transport *http.Transport
 
 	mu       sync.Mutex
-	replicas []*local.Replica // those that are ready
+	replicas []*local.Replica // the ready ones
 	next     int
 	answers  int
 	refusals map[string]int // by status and type of problem
-	posts    [][]byte       // some that were sent
+	posts    [][]byte       // a sample of sent requests
 }
 
 func balance(port int, tlsDir string) (*balancer, error) {
@@ -62,7 +63,7 @@ func balance(port int, tlsDir string) (*balancer, error) {
 			return &pair, err
 		},
 	}}
-	go func() { _ = b.server.ServeTLS(listener, "", "") }() // ends by close
+	go func() { _ = b.server.ServeTLS(listener, "", "") }() // ended by close
 	return b, nil
 }
 
@@ -71,7 +72,7 @@ func (b *balancer) close() {
 	b.transport.CloseIdleConnections()
 }
 
-// add lets a replica have requests while it is ready.
+// add sends requests to a replica while it is ready.
 func (b *balancer) add(ctx context.Context, r *local.Replica) {
 	b.mu.Lock()
 	b.replicas = append(b.replicas, r)
@@ -93,21 +94,21 @@ func (b *balancer) add(ctx context.Context, r *local.Replica) {
 	}()
 }
 
-// serving are the replicas that are ready.
+// serving returns the ready replicas.
 func (b *balancer) serving() []*local.Replica {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.replicas)
 }
 
-// latest are the signed requests that were sent last.
+// latest returns the last signed requests.
 func (b *balancer) latest(n int) [][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.posts[len(b.posts)-n:])
 }
 
-// choose gives the replica after the one before.
+// choose returns the next replica.
 func (b *balancer) choose() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +119,7 @@ func (b *balancer) choose() string {
 	return b.replicas[b.next%len(b.replicas)].Address
 }
 
-// keep has the last signed requests kept, to be sent again.
+// keep stores the last signed requests for a replay.
 func (b *balancer) keep(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
@@ -150,12 +151,12 @@ func (b *balancer) count(response *http.Response) error {
 	}
 	response.Body = io.NopCloser(bytes.NewReader(body))
 	var problem struct{ Type, Detail string }
-	_ = json.Unmarshal(body, &problem) // what is none has no type
+	_ = json.Unmarshal(body, &problem) // other bodies have no type
 	b.note(fmt.Sprintf("%d %s: %s at %s", response.StatusCode, problem.Type, problem.Detail, resource(response.Request.URL)))
 	return nil
 }
 
-// resource is the part of a path that says what is asked for, without names of objects.
+// resource returns the kind of resource in a path, without names of objects.
 func resource(u *url.URL) string {
 	directory, file := filepath.Split(u.Path)
 	if filepath.Base(directory) == "acme" {
@@ -170,14 +171,14 @@ func (b *balancer) note(refusal string) {
 	b.refusals[refusal]++
 }
 
-// forget begins to count anew.
+// forget resets the counts.
 func (b *balancer) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.answers, b.refusals = 0, map[string]int{}
 }
 
-// counted gives how many answers there were, and what was refused.
+// counted returns the number of answers, and the refusals.
 func (b *balancer) counted() (answers int, refusals map[string]int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,7 +189,7 @@ func (b *balancer) counted() (answers int, refusals map[string]int) {
 	return b.answers, copied
 }
 
-// replay sends a request that was sent before to one replica, and gives the answer's status and type of problem.
+// replay sends an earlier request to one replica, and returns the answer's status and type of problem.
 func (b *balancer) replay(ctx context.Context, r *local.Replica, post []byte) (int, string, error) {
 	path, body, found := bytes.Cut(post, []byte("\n"))
 	if !found {

@@ -21,7 +21,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// badNonces of what was refused, and the rest.
+// badNonces counts the badNonce errors among refusals, and returns the other refusals.
 func badNonces(refusals map[string]int) (bad int, rest []string) {
 	for refusal, n := range refusals {
 		if strings.Contains(refusal, ":badNonce:") {
@@ -33,7 +33,7 @@ func badNonces(refusals map[string]int) (bad int, rest []string) {
 	return bad, rest
 }
 
-// inParallel runs work in goroutines and gives their errors.
+// inParallel runs work in goroutines and returns their errors.
 func inParallel(workers int, work func() error) []error {
 	errs := make([]error, workers)
 	var done sync.WaitGroup
@@ -44,7 +44,7 @@ func inParallel(workers int, work func() error) []error {
 	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
 
-// live does all that a client does, each step at another replica, and takes nothing but success for an answer.
+// live performs all operations of a client, each at another replica. Every operation must succeed.
 func live(ctx context.Context) error {
 	c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
 	if err != nil {
@@ -76,7 +76,7 @@ func live(ctx context.Context) error {
 }
 
 var _ = Describe("Three replicas of the ACME server", func() {
-	It("are one to clients, whichever they come to", func(ctx SpecContext) {
+	It("act as one server to clients", func(ctx SpecContext) {
 		service.forget()
 		const clients = 8
 		Expect(inParallel(clients, func() error { return live(ctx) })).To(BeEmpty())
@@ -85,7 +85,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		ended := 0
 		for refusal, n := range refusals {
 			if strings.HasPrefix(refusal, "401 urn:ietf:params:acme:error:unauthorized: the account is deactivated") {
-				ended += n // the last request of each
+				ended += n // the last request of each client
 				delete(refusals, refusal)
 			}
 		}
@@ -93,12 +93,12 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		Expect(ended).To(Equal(clients))
 	}, SpecTimeout(patience))
 
-	It("count together what an issuer limits", func(ctx SpecContext) {
+	It("share the counts of an issuer's rate limits", func(ctx SpecContext) {
 		const count, tries = 5, 24
 		patchIssuer(ctx, fmt.Sprintf(`{"spec":{"rateLimits":{"newOrders":{"count":%d,"period":"1h"},"newAccounts":{"count":%d,"period":"1h"}}}}`, count, count))
 		DeferCleanup(func(ctx SpecContext) {
 			patchIssuer(ctx, `{"spec":{"rateLimits":null}}`)
-			Eventually(ctx, func() error { // at each of them
+			Eventually(ctx, func() error { // at each replica
 				return errors.Join(inParallel(2*len(service.serving()), func() error {
 					_, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
 					return err
@@ -117,9 +117,9 @@ var _ = Describe("Three replicas of the ACME server", func() {
 			_, err := clients[len(clients)-1].NewOrder(ctx, newName())
 			return err
 		}
-		Eventually(ctx, register, time.Minute).Should(MatchError(ContainSubstring("rateLimited")), "until all know of the limit")
+		Eventually(ctx, register, time.Minute).Should(MatchError(ContainSubstring("rateLimited")), "until all replicas know the limit")
 		clients = clients[:1]
-		// What one stores the others see a moment later, so that each may let one more through.
+		// The other replicas see a new object a moment later, so each may accept one more.
 		most := count + len(service.serving()) - 1
 		var made int
 		for range tries {
@@ -137,7 +137,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		}
 	}, SpecTimeout(patience))
 
-	It("take a nonce once among them", func(ctx SpecContext) {
+	It("accept a nonce once in total", func(ctx SpecContext) {
 		c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
 		Expect(err).NotTo(HaveOccurred())
 		for range 3 {
@@ -193,7 +193,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		Expect(rest).To(BeEmpty())
 	}, SpecTimeout(patience))
 
-	It("go on when one of them is lost, for clients that heed badNonce", func(ctx SpecContext) {
+	It("keep serving when one of them is lost, for clients that retry badNonce", func(ctx SpecContext) {
 		c := acmeclient.NewPersistent(httpClient(), responder, 5*time.Millisecond)
 		Expect(c.Register(ctx, acmeca.DirectoryURL())).To(Succeed())
 		_, err := c.Issue(ctx, leafKey, newName())
@@ -206,7 +206,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		startReplica(ctx)
 	}, SpecTimeout(patience))
 
-	It("show all at once that an issuer is suspended, and that it is resumed", func(ctx SpecContext) {
+	It("all show that an issuer is suspended, and that it is resumed", func(ctx SpecContext) {
 		service.forget()
 		c, err := acmeclient.New(ctx, httpClient(), acmeca.DirectoryURL(), responder, 5*time.Millisecond)
 		Expect(err).NotTo(HaveOccurred())
@@ -221,7 +221,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 			_, err := c.NewOrder(ctx, newName())
 			return acmeclient.Is(err, "serverInternal") && strings.Contains(err.Error(), "503") && strings.Contains(err.Error(), "suspended")
 		}
-		// Each in turn, until all have heard of it; and then twice again.
+		// Each replica is asked in turn until all know the change, and then twice more.
 		everywhere := func(want bool) func() bool {
 			return func() bool {
 				for range service.serving() {
@@ -237,7 +237,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 			Expect(refused()).To(BeTrue())
 		}
 		Expect(c.Prove(ctx, running)).To(MatchError(ContainSubstring("503")))
-		Expect(c.Revoke(ctx, certificate)).To(Succeed(), "revocation goes on")
+		Expect(c.Revoke(ctx, certificate)).To(Succeed(), "revocation still works")
 
 		suspend(ctx, false)
 		Eventually(ctx, everywhere(false), time.Minute).Should(BeTrue())

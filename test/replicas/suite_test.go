@@ -28,7 +28,7 @@ func TestReplicas(t *testing.T) {
 	RunSpecs(t, "Replicas")
 }
 
-// patience is for a spec on a machine that has much else to do.
+// patience bounds a spec on a busy machine.
 const patience = 5 * time.Minute
 
 var (
@@ -81,7 +81,7 @@ func roots() *x509.CertPool {
 	return pool
 }
 
-// httpClient is one that trusts the issuer's CA.
+// httpClient returns a client that trusts the issuer's CA.
 func httpClient() *http.Client {
 	GinkgoHelper()
 	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
@@ -89,5 +89,5 @@ func httpClient() *http.Client {
 	}}
 }
 
-// newName is a name that resolves to loopback, and that nobody has asked for.
+// newName returns an unused name that resolves to loopback.
 func newName() string { return fmt.Sprintf("r%d.test", name.Add(1)) }

@@ -1,5 +1,5 @@
-// Package rules reads the alert rules and the dashboard as Prometheus does, and holds them against the metrics that there
-// are: docs/metrics.md lists those, which test/observability holds against a running operator.
+// Package rules parses the alert rules and the dashboard as Prometheus does, and checks them against the metrics in
+// docs/metrics.md. test/observability checks that document against a running operator.
 package rules
 
 import (
@@ -26,10 +26,10 @@ import (
 
 const root = "../../"
 
-// scraped are the labels that Prometheus gives to what it scrapes.
+// scraped are the labels that Prometheus adds to scraped metrics.
 var scraped = []string{"job", "instance", "namespace", "pod"}
 
-// metrics gives the labels of each metric in docs/metrics.md, and whether it is a histogram.
+// metrics returns the labels of each metric in docs/metrics.md, and whether it is a histogram.
 func metrics(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -62,7 +62,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// check parses an expression, and looks for each metric and label in it among those that there are.
+// check parses an expression, and checks that each metric and label in the expression exists.
 func check(t *testing.T, known map[string][]string, expression string) {
 	t.Helper()
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expression)
@@ -77,7 +77,7 @@ func check(t *testing.T, known map[string][]string, expression string) {
 			selectors++
 			allowed, exists := known[selector.Name]
 			if !exists {
-				t.Errorf("%s: there is no metric %q", expression, selector.Name)
+				t.Errorf("%s: no metric %q", expression, selector.Name)
 			}
 			for _, m := range selector.LabelMatchers {
 				if m.Name != labels.MetricName && exists && !slices.Contains(allowed, m.Name) {
@@ -106,7 +106,7 @@ func check(t *testing.T, known map[string][]string, expression string) {
 		return nil
 	})
 	if selectors == 0 {
-		t.Errorf("%s asks for no metric", expression)
+		t.Errorf("%s names no metric", expression)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestRunbooks keeps pages from outliving their alerts, and holds the queries in them.
+// TestRunbooks checks that each page has an alert, and checks the queries in the pages.
 func TestRunbooks(t *testing.T) {
 	known := metrics(t)
 	var names []string
@@ -178,7 +178,7 @@ func TestRunbooks(t *testing.T) {
 	for _, entry := range entries {
 		name, _ := strings.CutSuffix(entry.Name(), ".md")
 		if name != "README" && !slices.Contains(names, name) {
-			t.Errorf("there is no alert for docs/runbooks/%s", entry.Name())
+			t.Errorf("no alert for docs/runbooks/%s", entry.Name())
 		}
 		for _, match := range block.FindAllStringSubmatch(read(t, "docs/runbooks/"+entry.Name()), -1) {
 			for query := range strings.Lines(match[1]) {
@@ -234,7 +234,7 @@ func TestDashboard(t *testing.T) {
 			queries++
 			for _, v := range variables.FindAllStringSubmatch(target.Expr, -1) {
 				if !slices.Contains(defined, strings.Trim(v[1], "{}")) {
-					t.Errorf("panel %q: there is no variable %s", p.Title, v[0])
+					t.Errorf("panel %q: no variable %s", p.Title, v[0])
 				}
 			}
 			expression := strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h").Replace(target.Expr)
@@ -251,8 +251,8 @@ func overlap(p, q panel) bool {
 	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
 }
 
-// TestDashboardIsOne reads the dashboard by Grafana's own types, with those of its panels and queries: no field that there
-// isn't, none missing, and none of another kind.
+// TestDashboardIsOne decodes the dashboard with Grafana's own types for panels and queries: no unknown field, no
+// missing field, and no other kind.
 func TestDashboardIsOne(t *testing.T) {
 	known := cog.NewRuntime()
 	known.RegisterPanelcfgVariant(stat.VariantConfig())
@@ -267,12 +267,13 @@ func TestDashboardIsOne(t *testing.T) {
 		`"decimals": 0`: `"decimals": "none"`, `"timeseries"`: `"stat"`,
 	} {
 		if !strings.Contains(text, right) || whatIsWrong(strings.Replace(text, right, wrong, 1)) == "" {
-			t.Errorf("%s in place of %s isn't seen", wrong, right)
+			t.Errorf("%s in place of %s is not detected", wrong, right)
 		}
 	}
 }
 
-// whatIsWrong with a dashboard; "" where nothing is, for which the library has an error without a text.
+// whatIsWrong returns the error in a dashboard, or "". The library returns an error without a text for a valid
+// dashboard.
 func whatIsWrong(text string) string {
 	var d grafana.Dashboard
 	if err := d.UnmarshalJSONStrict([]byte(text)); err != nil && err.Error() != "" {

@@ -29,7 +29,7 @@ import (
 const (
 	orders      = 50
 	clients     = 5
-	beforeCrash = 10 // certificates, so that the crash finds orders in every state
+	beforeCrash = 10 // certificates, so that the crash affects orders in every state
 )
 
 var _ = Describe("a crash of the operator in the middle of many orders", func() {
@@ -61,7 +61,7 @@ var _ = Describe("a crash of the operator in the middle of many orders", func() 
 		states := statesOf(ctx, acmeca)
 		AddReportEntry("orders when it crashed", fmt.Sprint(states))
 		Expect(states[acme.StateValid]).To(BeNumerically(">=", beforeCrash))
-		Expect(states[acme.StateValid]).To(BeNumerically("<", orders), "the crash came too late to show anything")
+		Expect(states[acme.StateValid]).To(BeNumerically("<", orders), "the crash was too late to test anything")
 
 		Expect(acmeca.StartOperator(ctx)).To(Succeed())
 		all.Wait()
@@ -90,7 +90,7 @@ func statesOf(ctx context.Context, acmeca *local.Local) map[acme.State]int {
 	return states
 }
 
-// A patientClient goes on when its server is away, as a client does that runs from a timer.
+// A patientClient retries while its server is unreachable, as a client that runs from a timer does.
 type patientClient struct {
 	acme      *xacme.Client
 	responder *http01.Responder
@@ -148,7 +148,7 @@ func (c *patientClient) authorize(ctx context.Context, url string) {
 	again(ctx, func() (*xacme.Authorization, error) { return c.acme.WaitAuthorization(ctx, url) })
 }
 
-// again repeats a step for as long as the server can't be reached. What the server refuses is a failure.
+// again retries a step while the server is unreachable. A refusal is a failure.
 func again[T any](ctx context.Context, step func() (T, error)) T {
 	GinkgoHelper()
 	for {

@@ -58,7 +58,7 @@ var _ = Describe("installing into a cluster", Ordered, func() {
 		return cluster.Discovery().ServerResourcesForGroupVersion("acmeca.dev/v1alpha1")
 	}
 
-	It("make install and make uninstall bring and remove the kinds, again and again", func(ctx SpecContext) {
+	It("make install and make uninstall add and remove the kinds, repeatedly", func(ctx SpecContext) {
 		for range 3 {
 			run(ctx, "install")
 			Eventually(ctx, kinds).Should(HaveField("APIResources", Not(BeEmpty())))
@@ -76,7 +76,7 @@ var _ = Describe("installing into a cluster", Ordered, func() {
 		}
 	}, SpecTimeout(5*time.Minute))
 
-	It("make undeploy removes all of that", func(ctx SpecContext) {
+	It("make undeploy removes everything", func(ctx SpecContext) {
 		stop, err := plane.StartControllers(controlplane.GarbageCollector, controlplane.NamespaceController)
 		if err != nil {
 			programs.Lack(err.Error())

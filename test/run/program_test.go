@@ -44,7 +44,7 @@ var _ = Describe("make run", Ordered, func() {
 	})
 	start := func(ctx context.Context) {
 		GinkgoHelper()
-		cmd := exec.Command(program, "-dir", dir, "-free-ports") // it lives longer than the spec that starts it
+		cmd := exec.Command(program, "-dir", dir, "-free-ports") // lives longer than the spec that starts it
 		cmd.Dir = root
 		var err error
 		session, err = gexec.Start(cmd, GinkgoWriter, GinkgoWriter)
@@ -88,7 +88,7 @@ var _ = Describe("make run", Ordered, func() {
 		Eventually(ctx, func() []int { return alive(children) }, stopTime).Should(BeEmpty())
 	}, SpecTimeout(startTime+stopTime))
 
-	It("says which child has crashed, and stops the others", func(ctx SpecContext) {
+	It("names the child that crashed, and stops the others", func(ctx SpecContext) {
 		start(ctx)
 		Expect(os.ReadFile(filepath.Join(dir, "ca.crt"))).To(Equal(authority))
 		children := childrenOf(dir)
@@ -99,7 +99,7 @@ var _ = Describe("make run", Ordered, func() {
 	}, SpecTimeout(startTime+stopTime))
 })
 
-// childrenOf are the process ids of the children that run.
+// childrenOf returns the process ids of the running children.
 func childrenOf(dir string) map[string]int {
 	GinkgoHelper()
 	pids := map[string]int{}
@@ -113,7 +113,7 @@ func childrenOf(dir string) map[string]int {
 	return pids
 }
 
-// alive are those that run still. One that has ended, but that nobody has waited for, doesn't.
+// alive returns the running ones among processes. A zombie does not count.
 func alive(pids map[string]int) []int {
 	var running []int
 	for _, pid := range pids {

@@ -1,4 +1,4 @@
-// Package run tests acmeca as a whole in the face of crashes, and the program behind `make run`.
+// Package run tests acmeca's recovery from crashes, and the program behind `make run`.
 package run
 
 import (
@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 	RunSpecs(t, "Run")
 }
 
-// rootsOf is what a client of the issuer has to trust.
+// rootsOf returns the roots that a client of the issuer must trust.
 func rootsOf(acmeca *local.Local) *x509.CertPool {
 	GinkgoHelper()
 	text, err := os.ReadFile(acmeca.CAFile())

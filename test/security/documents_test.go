@@ -1,5 +1,5 @@
-// Package security holds the documents on security to the tests that they name. The tests themselves are where what they
-// attack is: in test/trust as the ServiceAccounts and tenants, in test/conformance as clients, and beside the code.
+// Package security checks that the tests named by the security documents exist. The tests are in the package that
+// they attack: test/trust for ServiceAccounts and tenants, test/conformance for clients, and beside the code.
 package security
 
 import (

@@ -1,5 +1,5 @@
-// Package claims holds documents to the tests that they name, so that none claims what nothing tests. Such a document has
-// tables whose last column is "Held by", with tests between backticks.
+// Package claims checks that the tests named by documents exist, so that no document claims more than the tests
+// check. Such a document has tables whose last column is "Held by", with tests as code spans.
 package claims
 
 import (
@@ -15,9 +15,9 @@ import (
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// Check reads the document at a path below the tree's root. Each row names at least one test, or begins with "Not
-// applicable: " and a reason; and each of them exists: known says so, or it is found as "directory: TestName", as
-// "directory: TestName/case", or as "directory: text of a spec or an entry". There have to be so many rows at least.
+// Check checks the document at a path below the tree's root. Each row names at least one test, or begins with "Not
+// applicable: " and a reason. Each test must be known, or exist as "directory: TestName", "directory: TestName/case",
+// or "directory: text of a spec or an entry". The document must have at least so many rows.
 func Check(t *testing.T, path string, atLeast int, known func(test string) bool) {
 	t.Helper()
 	root, err := project.Root()
@@ -28,7 +28,7 @@ func Check(t *testing.T, path string, atLeast int, known func(test string) bool)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, columns := 0, 0 // of the table that the line is in, if that has claims
+	rows, columns := 0, 0 // of the current table, if it has claims
 	for number, line := range strings.Split(string(text), "\n") {
 		row, isRow := strings.CutPrefix(line, "| ")
 		if !isRow {
@@ -59,12 +59,12 @@ func Check(t *testing.T, path string, atLeast int, known func(test string) bool)
 		}
 		for _, test := range tests {
 			if (known == nil || !known(test[1])) && !exists(root, test[1]) {
-				t.Errorf("%s:%d: there is no test %q", path, number+1, test[1])
+				t.Errorf("%s:%d: no test %q", path, number+1, test[1])
 			}
 		}
 	}
 	if rows < atLeast {
-		t.Errorf("%s: only %d rows were read", path, rows)
+		t.Errorf("%s: found only %d rows", path, rows)
 	}
 }
 
@@ -85,7 +85,7 @@ func exists(root, test string) bool {
 	return false
 }
 
-// has finds a test in a file: a function, a case in one, or what a spec or entry is called.
+// has reports whether a file has a test: a function, a case of a function, or the text of a spec or entry.
 func has(text, name string) bool {
 	if !strings.HasPrefix(name, "Test") && !strings.HasPrefix(name, "Fuzz") {
 		return strings.Contains(text, fmt.Sprintf("(%q", name))

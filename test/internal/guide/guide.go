@@ -1,4 +1,4 @@
-// Package guide runs the commands of docs/guides, so that what a reader is told to type is what was tried.
+// Package guide runs the commands of docs/guides, so that readers type tested commands.
 package guide
 
 import (
@@ -20,7 +20,7 @@ type Block struct {
 	Language, Text string
 }
 
-// Text is all of a guide.
+// Text returns the text of a guide.
 func Text(file string) string {
 	GinkgoHelper()
 	text, err := os.ReadFile(filepath.Join(root(), "docs", "guides", file))
@@ -28,7 +28,8 @@ func Text(file string) string {
 	return string(text)
 }
 
-// Section returns the blocks of a guide that stand under a heading, up to the next heading of any level. There must be some.
+// Section returns the blocks of a guide under a heading, up to the next heading of any level. At least one block must
+// exist.
 func Section(file, heading string) []Block {
 	GinkgoHelper()
 	blocks := sections(Text(file))[heading]
@@ -36,7 +37,7 @@ func Section(file, heading string) []Block {
 	return blocks
 }
 
-// Headings are those of a guide that commands stand under.
+// Headings returns the headings of a guide that have commands.
 func Headings(file string) []string {
 	GinkgoHelper()
 	var headings []string
@@ -48,10 +49,10 @@ func Headings(file string) []string {
 	return headings
 }
 
-// sections are the blocks of a guide by the heading that they stand under.
+// sections returns the blocks of a guide by heading.
 func sections(text string) map[string][]Block {
 	blocks := map[string][]Block{}
-	var open *Block // the block that a line is in
+	var open *Block // the current block
 	heading := ""
 	for line := range strings.Lines(text) {
 		trimmed := strings.TrimSpace(line)
@@ -82,7 +83,7 @@ func File(blocks []Block, language string) string {
 	return ""
 }
 
-// Commands is what the shell is given in the blocks, without the output that is shown.
+// Commands returns the shell commands in the blocks, without the printed output.
 func Commands(blocks []Block) string {
 	commands := ""
 	for _, block := range blocks {
@@ -102,15 +103,15 @@ func Commands(blocks []Block) string {
 
 // Shell runs commands of guides.
 type Shell struct {
-	// Dir is where; the root of the source tree without it.
+	// Dir is the working directory; by default the root of the source tree.
 	Dir string
-	// Environment is added to the test's own.
+	// Environment is added to the test's own environment.
 	Environment []string
-	// Here replaces what a guide says of the reader's site, such as a host, with what it is in the test.
+	// Here replaces a guide's values of the reader's site, such as a host, by the test's values.
 	Here *strings.Replacer
 }
 
-// Command is a shell that runs a text, and ends at the first command that fails.
+// Command returns a shell that runs a text, and ends at the first command that fails.
 func (s *Shell) Command(text string) *exec.Cmd { return s.command(context.Background(), text) }
 
 func (s *Shell) command(ctx context.Context, text string) *exec.Cmd {
@@ -123,7 +124,7 @@ func (s *Shell) command(ctx context.Context, text string) *exec.Cmd {
 	return cmd
 }
 
-// Run runs a text, fails the test where a command of it fails, and returns its output.
+// Run runs a text and returns its output. A failing command fails the test.
 func (s *Shell) Run(ctx context.Context, text string) string {
 	GinkgoHelper()
 	output, err := s.command(ctx, text).CombinedOutput()

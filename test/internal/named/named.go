@@ -1,4 +1,4 @@
-// Package named runs a bind9 that is the authority for a zone, for suites.
+// Package named runs a bind9 that is the authoritative server of a zone, for suites.
 package named
 
 import (
@@ -18,23 +18,23 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// Server is a bind9 that takes updates by RFC 2136 from who has its key.
+// Server is a bind9 that accepts updates by RFC 2136 with its key.
 type Server struct {
 	Zone string
 	Port int
 	dir  string
 }
 
-// The key for updates, of algorithm hmac-sha256.
+// These name the key for updates, of algorithm hmac-sha256.
 const (
 	TSIGName   = "acme"
 	TSIGSecret = "c2VjcmV0IG9mIGEgdGVzdCB0aGF0IGlzIDMyIGJ5dGVz"
 )
 
-// Need skips a container, or fails it, where bind9 isn't installed.
+// Need skips a container without bind9, or fails it if all programs are required.
 func Need() { programs.Need("named", "bind9", "nsupdate", "dnsutils") }
 
-// Start starts one, until the spec or container ends, for a zone whose every name that isn't there otherwise is at
+// Start starts a server for a zone until the spec or container ends. Every name without records has the address
 // 127.0.0.1.
 func Start(zone string) *Server {
 	GinkgoHelper()
@@ -53,7 +53,7 @@ key %[3]q { algorithm hmac-sha256; secret %[4]q; };
 zone %[5]q { type primary; file "zone"; allow-update { key %[3]q; }; };
 `, s.dir, s.Port, TSIGName, TSIGSecret, zone))
 	config := filepath.Join(s.dir, "named.conf")
-	// A copy: where AppArmor watches over the installed one, that may read its own directories alone.
+	// AppArmor may restrict the installed binary to its own directories, so a copy is run.
 	program := filepath.Join(s.dir, "named")
 	copyFile(programs.Path("named"), program)
 	programs.Start(s.answers, nil, program, "-g", "-n", "1", "-c", config)
@@ -77,7 +77,7 @@ func copyFile(from, to string) {
 	Expect(target.Close()).To(Succeed())
 }
 
-// Address is its host and port.
+// Address returns the server's host and port.
 func (s *Server) Address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
 
 func (s *Server) answers() error {
@@ -88,7 +88,7 @@ func (s *Server) answers() error {
 	return err
 }
 
-// Update changes the zone by nsupdate, with a command a line, such as "add a.zone. 1 TXT x".
+// Update changes the zone by nsupdate, with one command a line, such as "add a.zone. 1 TXT x".
 func (s *Server) Update(ctx context.Context, commands ...string) {
 	GinkgoHelper()
 	cmd := exec.CommandContext(ctx, programs.Path("nsupdate"), "-y", "hmac-sha256:"+TSIGName+":"+TSIGSecret)

@@ -1,4 +1,4 @@
-// Package programs runs other people's programs in suites: clients to their end, servers until the spec ends.
+// Package programs runs external programs in suites: clients to their end, servers until the spec ends.
 package programs
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/freeport"
 )
 
-// Need skips a container when one of its programs isn't installed; with ACMECA_REQUIRE_CLIENTS=1 it fails instead. Each is
-// followed by the Debian package that has it.
+// Need skips a container if one of its programs is missing; with ACMECA_REQUIRE_CLIENTS=1 it fails instead. Each
+// program is followed by its Debian package.
 func Need(programs ...string) {
 	BeforeEach(func() {
 		for i := 0; i < len(programs); i += 2 {
@@ -28,7 +28,7 @@ func Need(programs ...string) {
 	})
 }
 
-// Lack skips a spec for want of something, or fails it where nothing may be wanting.
+// Lack skips a spec because something is missing, or fails it if all programs are required.
 func Lack(what string) {
 	GinkgoHelper()
 	if Required() {
@@ -37,10 +37,10 @@ func Lack(what string) {
 	Skip(what)
 }
 
-// Required is whether all programs have to be there.
+// Required reports whether all programs are required.
 func Required() bool { return os.Getenv("ACMECA_REQUIRE_CLIENTS") == "1" }
 
-// Path finds a program, also one that is for administrators; "" when it isn't there.
+// Path finds a program, also in the directories for administrators; "" if it is missing.
 func Path(program string) string {
 	if path, err := exec.LookPath(program); err == nil {
 		return path
@@ -53,7 +53,7 @@ func Path(program string) string {
 	return ""
 }
 
-// Run runs a program to its end, and fails the test with its output when it fails.
+// Run runs a program to its end. A failure fails the test with the program's output.
 func Run(ctx context.Context, environment []string, program string, args ...string) {
 	GinkgoHelper()
 	cmd := exec.CommandContext(ctx, Path(program), args...)
@@ -62,8 +62,8 @@ func Run(ctx context.Context, environment []string, program string, args ...stri
 	Expect(err).NotTo(HaveOccurred(), "%s %v\n%s", program, args, output)
 }
 
-// Start runs a program until the spec or container ends, and waits until it is up. Its output goes into a file that is
-// shown when it doesn't come up.
+// Start runs a program until the spec or container ends, and waits until it is up. If it does not start, its output
+// is shown.
 func Start(up func() error, environment []string, path string, args ...string) {
 	GinkgoHelper()
 	log, err := os.Create(filepath.Join(GinkgoT().TempDir(), filepath.Base(path)+".log"))
@@ -72,7 +72,7 @@ func Start(up func() error, environment []string, path string, args ...string) {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), environment...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its children, which it may leave behind
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a process group, so that its children are killed too
 	Expect(cmd.Start()).To(Succeed())
 	ended := make(chan struct{})
 	go func() {
@@ -99,7 +99,7 @@ func Start(up func() error, environment []string, path string, args ...string) {
 	}, "30s", "20ms").Should(Succeed())
 }
 
-// Accepts is for Start: up is who takes TCP connections.
+// Accepts returns a check for Start: whether an address accepts TCP connections.
 func Accepts(address string) func() error {
 	return func() error {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
@@ -110,7 +110,7 @@ func Accepts(address string) func() error {
 	}
 }
 
-// FreePort is one of TCP and UDP that nobody uses now.
+// FreePort returns a port that is free for TCP and UDP.
 func FreePort() (port int) {
 	GinkgoHelper()
 	Expect(freeport.Choose(&port)).To(Succeed())

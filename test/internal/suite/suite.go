@@ -1,4 +1,4 @@
-// Package suite is what the suites have in common that test a running acmeca.
+// Package suite holds the common parts of suites that test a running acmeca.
 package suite
 
 import (
@@ -11,8 +11,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// Start starts an acmeca, which stops with the suite or the spec that it is started in. The operator gets the arguments
-// besides its own.
+// Start starts an acmeca with additional arguments of the operator. It stops with the suite or spec that starts it.
 func Start(ctx context.Context, args ...string) *local.Local {
 	GinkgoHelper()
 	acmeca, stop, err := local.StartForTest(ctx, args...)
@@ -21,7 +20,7 @@ func Start(ctx context.Context, args ...string) *local.Local {
 	return acmeca
 }
 
-// ShowLog shows the operator's last words with each spec of the suite that fails. The acmeca may start later.
+// ShowLog shows the operator's last log lines with each failed spec. The acmeca may start later.
 func ShowLog(acmeca **local.Local) bool {
 	return ReportAfterEach(func(report SpecReport) {
 		if report.Failed() && *acmeca != nil {
