@@ -21,7 +21,7 @@ func fetch(ctx SpecContext, url string, into client.Object) {
 }
 
 var _ = Describe("An account", func() {
-	It("keeps what it was registered with, and shows nothing that the server doesn't know (RFC 8555 section 7.3)", func() {
+	It("keeps the members of its registration, and shows no unknown ones (RFC 8555 section 7.3)", func() {
 		a := newAccountKey("ES256")
 		r := a.register(map[string]any{"contact": []string{"mailto:a@b.example"}, "orders": "https://evil.example/", "surprise": 1})
 		Expect(r.StatusCode).To(Equal(http.StatusCreated))
@@ -29,10 +29,10 @@ var _ = Describe("An account", func() {
 		Expect(r.json()).NotTo(HaveKey("surprise"))
 		again := a.register(map[string]any{"contact": []string{"mailto:other@b.example"}})
 		Expect(again.StatusCode).To(Equal(http.StatusOK))
-		Expect(again.json()).To(Equal(r.json()), "what a request for an existing account says is ignored (section 7.3.1)")
+		Expect(again.json()).To(Equal(r.json()), "the members of a request for an existing account are ignored (section 7.3.1)")
 	})
 
-	It("ignores updates of what a client can't change (RFC 8555 section 7.3.2)", func() {
+	It("ignores updates of members that a client may not change (RFC 8555 section 7.3.2)", func() {
 		a := registered("ES256")
 		before := a.post(a.url, nil).json()
 		for _, update := range []map[string]any{
@@ -44,14 +44,14 @@ var _ = Describe("An account", func() {
 		}
 	})
 
-	It("loses its contacts when it says so", func() {
+	It("can remove its contacts", func() {
 		a := newAccountKey("ES256")
 		a.register(map[string]any{"contact": []string{"mailto:a@b.example"}})
 		Expect(a.post(a.url, map[string]any{"contact": nil}).json()).To(HaveKey("contact"))
 		Expect(a.post(a.url, map[string]any{"contact": []string{}}).json()).NotTo(HaveKey("contact"))
 	})
 
-	It("takes its pending orders and authorizations with it when it is deactivated (RFC 8555 section 7.3.6)", func(ctx SpecContext) {
+	It("ends its pending orders and authorizations when it is deactivated (RFC 8555 section 7.3.6)", func(ctx SpecContext) {
 		a := registered("ES256")
 		valid, _, _ := a.issued("kept.test")
 		pending, ready := a.newOrder("pending.test"), a.ready("ready.test")
@@ -79,7 +79,7 @@ var _ = Describe("An account", func() {
 		Expect(order.Status.RevokedAt).To(BeNil(), "deactivation revokes no certificate")
 	})
 
-	It("is revoked, not deactivated, by a person at the CA (RFC 8555 section 7.1.2)", func(ctx SpecContext) {
+	It("is revoked, not deactivated, by an administrator (RFC 8555 section 7.1.2)", func(ctx SpecContext) {
 		a := registered("ES256")
 		o := a.newOrder("theirs.test")
 		account := &v1alpha1.AcmeAccount{}
@@ -104,7 +104,7 @@ var _ = Describe("Terms of service (RFC 8555 section 7.3 and 7.3.3)", func() {
 		Expect(r.json()).To(HaveKeyWithValue("instance", url))
 	}
 
-	It("are named in the directory, and an account that doesn't agree isn't made", func(ctx SpecContext) {
+	It("are named in the directory, and an account that does not agree is not created", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.TermsOfService = terms })
 		a := newAccountAt(issuer)
 		Expect(a.get("directory").json()["meta"]).To(HaveKeyWithValue("termsOfService", terms))
@@ -127,7 +127,7 @@ var _ = Describe("Terms of service (RFC 8555 section 7.3 and 7.3.3)", func() {
 		expectTerms(a.post(a.base+"new-order", map[string]any{"identifiers": names("next.test")}), newTerms)
 		expectTerms(a.newAuthz("dns", "next.test"), newTerms)
 		Expect(a.post(a.url, nil).json()).NotTo(HaveKey("termsOfServiceAgreed"))
-		Expect(a.post(begun.url, nil).json()).To(HaveKeyWithValue("status", "ready"), "an order that was taken is kept to")
+		Expect(a.post(begun.url, nil).json()).To(HaveKeyWithValue("status", "ready"), "an accepted order stays valid")
 
 		r := a.post(a.url, map[string]any{"termsOfServiceAgreed": true})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)

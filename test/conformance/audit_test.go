@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// auditLines are the operator's audit lines so far that a field of is as wanted.
+// auditLines returns the operator's audit lines so far whose field has a value.
 func auditLines(field string, value any) []map[string]any {
 	GinkgoHelper()
 	file, err := os.Open(running.OperatorLog())
@@ -32,7 +32,7 @@ func auditLines(field string, value any) []map[string]any {
 }
 
 var _ = Describe("The audit log", func() {
-	It("says who got what, when, and why it ended, once for each", func() {
+	It("records each issuance and revocation once, with account, time and reason", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("audited.test")
 		serial := hex.EncodeToString(parseDER(der).SerialNumber.Bytes())

@@ -15,7 +15,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// challengeTypes are the types of an authorization's challenges.
+// challengeTypes returns the types of an authorization's challenges.
 func challengeTypes(document map[string]any) (types []string) {
 	for _, c := range document["challenges"].([]any) {
 		types = append(types, c.(map[string]any)["type"].(string))
@@ -24,7 +24,7 @@ func challengeTypes(document map[string]any) (types []string) {
 }
 
 var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
-	It("offer http-01, dns-01 and tls-alpn-01 for a name, with tokens that nobody can guess (section 8.3, 8.4 and 11.3)", func() {
+	It("offer http-01, dns-01 and tls-alpn-01 for a name, with unguessable tokens (section 8.3, 8.4 and 11.3)", func() {
 		a := registered("ES256")
 		o := a.newOrder("offer.test")
 		document := a.post(o.authorize[0], nil).json()
@@ -42,7 +42,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		}
 	})
 
-	It("of a wildcard name its domain, say that they do, and offer DNS alone (section 7.1.3 and 7.1.4)", func() {
+	It("of a wildcard name its domain, are marked as such, and offer only DNS challenges (section 7.1.3 and 7.1.4)", func() {
 		a := registered("ES256")
 		o := a.newOrder("*.wild.test", "wild.test")
 		Expect(o.document["identifiers"]).To(ConsistOf(
@@ -59,7 +59,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		}
 	})
 
-	It("show, once valid, when that ends, and the one challenge that was validated, with the time (section 7.1.4 and 8)", func() {
+	It("show, once valid, their expiry and the validated challenge with its time (section 7.1.4 and 8)", func() {
 		a := registered("ES256")
 		o := a.ready("shown.test")
 		document := a.post(o.authorize[0], nil).json()
@@ -71,7 +71,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Expect(validated).To(BeTemporally("~", time.Now(), time.Minute))
 	})
 
-	It("show, once invalid, the one challenge that failed, and end the order (section 7.1.4 and 7.1.6)", func() {
+	It("show, once invalid, the failed challenge, and end the order (section 7.1.4 and 7.1.6)", func() {
 		a := registered("ES256")
 		o := a.newOrder("fails.test")
 		c := a.challenge(o.authorize[0], "http-01")
@@ -84,7 +84,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Eventually(func() any { return a.post(o.url, nil).json()["status"] }, "10s").Should(Equal("invalid"))
 	})
 
-	It("answer the choice of a challenge with what came of it, in an order with one name alone", func() {
+	It("answer the choice of a challenge with the outcome, only in an order with one name", func() {
 		a := registered("ES256")
 		choose := func(authorization string) map[string]any {
 			c := a.challenge(authorization, "http-01")
@@ -96,14 +96,14 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Expect(valid).To(HaveKeyWithValue("status", "valid"))
 		Expect(valid).To(HaveKey("validated"))
 		for _, authorization := range a.newOrder("first.test", "second.test").authorize {
-			Expect(choose(authorization)).To(HaveKeyWithValue("status", "processing"), "what would be waited for is waited for together")
+			Expect(choose(authorization)).To(HaveKeyWithValue("status", "processing"), "several names are validated in parallel")
 		}
 	})
 
-	It("are tried again while a challenge fails for what may pass, and say so (section 8.2)", func() {
+	It("are retried while a challenge fails temporarily, and show it (section 8.2)", func() {
 		a := registered("ES256")
 		o := a.newOrder("refused.test")
-		c := a.challenge(o.authorize[0], "tls-alpn-01") // nobody listens on that port
+		c := a.challenge(o.authorize[0], "tls-alpn-01") // there is no listener on this port
 		a.post(c["url"].(string), map[string]any{})
 		Eventually(func(g Gomega) {
 			r := a.post(c["url"].(string), nil)
@@ -115,7 +115,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Expect(a.post(o.url, nil).json()).To(HaveKeyWithValue("status", "pending"))
 	})
 
-	It("take a response that is an empty object, whatever else is in it, and no other (section 7.5.1)", func() {
+	It("accept an object with any members as a response, and nothing else (section 7.5.1)", func() {
 		a := registered("ES256")
 		o := a.newOrder("response.test")
 		c := a.challenge(o.authorize[0], "http-01")
@@ -131,7 +131,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Eventually(func() any { return a.post(o.authorize[0], nil).json()["status"] }, "20s").Should(Equal("valid"))
 	})
 
-	It("are of no use any more once deactivated, by their account alone (section 7.5.2)", func() {
+	It("are unusable once deactivated, and only their account can deactivate them (section 7.5.2)", func() {
 		a, other := registered("ES256"), registered("ES256")
 		o := a.ready("given-up.test")
 		deactivate := map[string]any{"status": "deactivated"}
@@ -144,7 +144,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		Eventually(func() any { return a.post(o.url, nil).json()["status"] }, "10s").Should(Equal("invalid"))
 	})
 
-	It("are used again where the issuer says so, and are in each order that they count for (section 7.1.3)", func(ctx SpecContext) {
+	It("are reused if the issuer allows it, and are listed in each order that they count for (section 7.1.3)", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Lifetimes.ReuseAuthorizations = true })
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})
@@ -157,7 +157,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 })
 
 var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
-	It("says what was asked for, in normal form and each name once", func() {
+	It("shows its request in normal form, with each name once", func() {
 		a := registered("ES256")
 		from, to := time.Now().Add(time.Hour).UTC().Truncate(time.Second), time.Now().Add(48*time.Hour).UTC().Truncate(time.Second)
 		r := a.post(a.base+"new-order", map[string]any{
@@ -177,7 +177,7 @@ var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
 		Expect(document).NotTo(HaveKey("certificate"))
 	})
 
-	It("gets a certificate with the very times that it asked for, and is refused times that it can't have", func() {
+	It("gets a certificate with exactly the requested times, and is refused times that are not possible", func() {
 		a := registered("ES256")
 		at := func(d time.Duration) string {
 			return time.Now().Add(d).UTC().Truncate(time.Second).Format(time.RFC3339)
@@ -198,7 +198,7 @@ var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
 		Expect(certificate.NotAfter.Format(time.RFC3339)).To(Equal(until))
 	})
 
-	It("keeps its identifiers and authorizations, whoever tries to change them", func(ctx SpecContext) {
+	It("keeps its identifiers and authorizations against any change", func(ctx SpecContext) {
 		a := registered("ES256")
 		o := a.newOrder("kept.test")
 		stored := &v1alpha1.AcmeOrder{}
@@ -215,7 +215,7 @@ var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
 		Expect(a.post(o.url, nil).json()).To(Equal(o.document))
 	})
 
-	It("is offered on profiles that the directory lists, is on one in any case, and on no other (draft-ietf-acme-profiles)", func(ctx SpecContext) {
+	It("has one of the profiles that the directory lists, and no other (draft-ietf-acme-profiles)", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Profiles = []v1alpha1.Profile{{Name: "long", Description: "for what is hard to renew"}, {Name: "short"}}
 			spec.DefaultProfile = "short"
@@ -238,7 +238,7 @@ var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
 		expectProblem(a.post(o.finalize, request), http.StatusBadRequest, acme.InvalidProfile)
 	})
 
-	It("isn't finalized with the key of an account, be it another's (RFC 8555 section 11.1)", func() {
+	It("is not finalized with the key of any account (RFC 8555 section 11.1)", func() {
 		a, other := registered("ES256"), registered("ES256")
 		o := a.ready("keys.test")
 		expectProblem(a.post(o.finalize, map[string]any{"csr": csr(other.key, "keys.test")}), http.StatusBadRequest, acme.BadCSR)
@@ -247,7 +247,7 @@ var _ = Describe("An order (RFC 8555 section 7.1.3 and 7.4)", func() {
 	})
 })
 
-// finalized is the chain that an order which is ready comes to.
+// finalized returns the chain of a ready order after finalization.
 func (a *account) finalized(o *order, values ...string) []byte {
 	GinkgoHelper()
 	r := a.post(o.finalize, map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), values...)})

@@ -17,8 +17,8 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// An order's own authorizations are stored when their client chooses a challenge (docs/decisions/0141).
-var _ = Describe("An authorization that its client has chosen no challenge of", func() {
+// Virtual authorizations are stored when their client chooses a challenge (docs/decisions/0141).
+var _ = Describe("An authorization without a chosen challenge", func() {
 	isStored := func(ctx SpecContext, url string) bool {
 		GinkgoHelper()
 		err := kube.Get(ctx, client.ObjectKey{Namespace: "acmeca-system", Name: path.Base(url)}, &v1alpha1.AcmeAuthorization{})
@@ -26,7 +26,7 @@ var _ = Describe("An authorization that its client has chosen no challenge of", 
 		return !apierrors.IsNotFound(err)
 	}
 
-	It("isn't stored, and is the same each time that it is looked at, also once it is", func(ctx SpecContext) {
+	It("is not stored, and is the same on each read, also once it is stored", func(ctx SpecContext) {
 		a := registered("ES256")
 		o := a.newOrder("awaited.test", "other.awaited.test")
 		before := a.post(o.authorize[0], nil).json()
@@ -52,7 +52,7 @@ var _ = Describe("An authorization that its client has chosen no challenge of", 
 		Expect(a.post(o.url, nil).json()).To(HaveKeyWithValue("status", "pending"))
 	})
 
-	It("is its account's alone, and is there only for the order's identifiers", func() {
+	It("belongs to its account, and exists only for the order's identifiers", func() {
 		a, other := registered("ES256"), registered("ES256")
 		o := a.newOrder("theirs.awaited.test")
 		expectProblem(other.post(o.authorize[0], nil), http.StatusForbidden, acme.Unauthorized)
@@ -78,7 +78,7 @@ var _ = Describe("An authorization that its client has chosen no challenge of", 
 		Expect(c.json()).To(HaveKeyWithValue("status", "deactivated"))
 	})
 
-	It("takes one of the challenges that are chosen at once, and answers all of them", func() {
+	It("accepts one of several concurrently chosen challenges, and answers all of them", func() {
 		a := registered("ES256")
 		o := a.newOrder("twice.awaited.test")
 		var challenges []string
@@ -100,7 +100,7 @@ var _ = Describe("An authorization that its client has chosen no challenge of", 
 		Eventually(func() []string { return challengeTypes(a.post(o.authorize[0], nil).json()) }, "30s").Should(HaveLen(1))
 	})
 
-	It("can't make the order ready", func() {
+	It("cannot make the order ready", func() {
 		a := registered("ES256")
 		o := a.newOrder("early.awaited.test")
 		expectProblem(a.post(o.finalize, map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), "early.awaited.test")}), http.StatusForbidden, acme.OrderNotReady)

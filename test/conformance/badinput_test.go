@@ -17,8 +17,8 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// state is everything that a request could have made, and the resourceVersions of what belongs to the account. (Those of
-// others may rise meanwhile: that an order is ready is written down a while after it is.)
+// state returns all objects that a request could have created, and the resourceVersions of the account's objects.
+// Other objects may change in the meantime: the ready state of an order is stored with a delay.
 func state(ctx SpecContext, of *account) map[string]string {
 	GinkgoHelper()
 	id := of.url[strings.LastIndex(of.url, "/")+1:]
@@ -60,7 +60,7 @@ var _ = Describe("A bad request", Ordered, func() {
 		It(fmt.Sprintf("%s is answered with %d %s and changes nothing", what, status, kind), func(ctx SpecContext) {
 			before := state(ctx, a)
 			expectProblem(send(), status, kind)
-			Expect(maps.Equal(state(ctx, a), before)).To(BeTrue(), "something was made or changed")
+			Expect(maps.Equal(state(ctx, a), before)).To(BeTrue(), "an object was created or changed")
 		})
 	}
 	body := func(text []byte) *reply { return a.do(http.MethodPost, o.url, "application/jose+json", text) }
@@ -102,8 +102,8 @@ var _ = Describe("A bad request", Ordered, func() {
 	refuses("with an algorithm that isn't its key's", 400, acme.BadSignatureAlgorithm, spoiled(func(h jwstest.Header) { h["alg"] = "RS256" }))
 	refuses("with jwk and kid", 400, acme.Malformed, spoiled(func(h jwstest.Header) { h["jwk"] = jwstest.JWK(GinkgoTB(), a.key) }))
 	refuses("with neither jwk nor kid", 400, acme.Malformed, spoiled(func(h jwstest.Header) { delete(h, "kid") }))
-	refuses("with jwk where kid is wanted", 400, acme.Malformed, func() *reply { return a.postWithKey(o.url, nil) })
-	refuses("with kid where jwk is wanted", 400, acme.Malformed, func() *reply { return a.post(a.base+"new-account", map[string]any{}) })
+	refuses("with jwk instead of kid", 400, acme.Malformed, func() *reply { return a.postWithKey(o.url, nil) })
+	refuses("with kid instead of jwk", 400, acme.Malformed, func() *reply { return a.post(a.base+"new-account", map[string]any{}) })
 	refuses("with an unknown kid", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = a.base + "acct/00000000000000000000" }))
 	refuses("with a kid that names no account", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = o.url }))
 	refuses("with a kid elsewhere", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = "https://elsewhere.example/acme/acct/1" }))
@@ -136,7 +136,7 @@ var _ = Describe("A bad request", Ordered, func() {
 		refuses("for an order "+what, 400, c.kind, func() *reply { return a.post(a.base+"new-order", c.payload) })
 	}
 
-	It("for an order of several refused names has a subproblem for each (RFC 8555 section 6.7.1)", func() {
+	It("for an order with several refused names is answered with a subproblem for each (RFC 8555 section 6.7.1)", func() {
 		document := a.post(a.base+"new-order", map[string]any{"identifiers": names("a_b.test", "ok.test", "-c.test")}).json()
 		Expect(document).NotTo(HaveKey("identifier"))
 		Expect(document["subproblems"]).To(ConsistOf(
@@ -158,7 +158,7 @@ var _ = Describe("A bad request", Ordered, func() {
 		Expect(r.StatusCode).To(Equal(http.StatusCreated))
 	})
 
-	It("lists the algorithms with badSignatureAlgorithm (RFC 8555 section 6.2)", func() {
+	It("with an unsupported algorithm is answered with the supported ones (RFC 8555 section 6.2)", func() {
 		h := a.header(o.url)
 		h["alg"] = "none"
 		Expect(a.send(o.url, h, nil).json()["algorithms"]).To(ContainElements("RS256", "ES256", "ES384", "EdDSA"))
@@ -184,7 +184,7 @@ var _ = Describe("A bad CSR", Ordered, func() {
 	refuses("that isn't base64url", acme.Malformed, func() any { return with("+++") })
 	refuses("that isn't DER", acme.BadCSR, func() any { return with("AAAA") })
 	refuses("with another name", acme.BadCSR, func() any { return with(csr(jwstest.NewKey(GinkgoTB(), "ES256"), "other.test")) })
-	refuses("with one name more", acme.BadCSR, func() any { return with(csr(jwstest.NewKey(GinkgoTB(), "ES256"), "csr.test", "other.test")) })
+	refuses("with an additional name", acme.BadCSR, func() any { return with(csr(jwstest.NewKey(GinkgoTB(), "ES256"), "csr.test", "other.test")) })
 	refuses("without names", acme.BadCSR, func() any { return with(csr(jwstest.NewKey(GinkgoTB(), "ES256"))) })
 	refuses("with the account's key", acme.BadCSR, func() any { return with(csr(a.key, "csr.test")) })
 
@@ -194,12 +194,12 @@ var _ = Describe("A bad CSR", Ordered, func() {
 		expectProblem(r, http.StatusForbidden, acme.OrderNotReady)
 	})
 
-	It("that comes after another one is refused, and the same one again is answered with the order", func() {
+	It("after another one is refused, and the same one again is answered with the order", func() {
 		good := with(csr(jwstest.NewKey(GinkgoTB(), "ES256"), "csr.test"))
 		for range 2 {
 			r := a.post(o.finalize, good)
 			Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
-			Expect(r.Header.Get("Location")).To(Equal(o.url), "where clients go on, mod_md for one")
+			Expect(r.Header.Get("Location")).To(Equal(o.url), "clients such as mod_md continue there")
 		}
 		other := with(csr(jwstest.NewKey(GinkgoTB(), "ES256"), "csr.test"))
 		expectProblem(a.post(o.finalize, other), http.StatusForbidden, acme.OrderNotReady)

@@ -22,7 +22,7 @@ import (
 
 var keysMade atomic.Int32
 
-// externalKey makes a key of an external account, with entries beside the key in its Secret.
+// externalKey creates a key of an external account, with additional entries in its Secret.
 func externalKey(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, entries map[string]string) (id string, hmacKey []byte) {
 	GinkgoHelper()
 	number := keysMade.Add(1)
@@ -36,7 +36,7 @@ func externalKey(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, entries map[strin
 	return id, hmacKey
 }
 
-// bound is what an account registers with, to be bound.
+// bound returns the payload of a registration with an external account binding.
 func (a *account) bound(id string, hmacKey []byte) map[string]any {
 	GinkgoHelper()
 	return map[string]any{"externalAccountBinding": jwstest.ExternalAccountBinding(GinkgoTB(), hmacKey, id, a.base+"new-account", a.key)}
@@ -51,7 +51,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		})
 	})
 
-	It("is required where the directory says so, of those who register", func(ctx SpecContext) {
+	It("is required for new accounts if the directory says so", func(ctx SpecContext) {
 		a := newAccountAt(issuer)
 		Expect(a.get("directory").json()["meta"]).To(HaveKeyWithValue("externalAccountRequired", true))
 		expectProblem(a.register(map[string]any{}), http.StatusForbidden, acme.ExternalAccountRequired)
@@ -59,11 +59,11 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		id, key := externalKey(ctx, issuer, nil)
 		Expect(a.register(a.bound(id, key)).StatusCode).To(Equal(http.StatusCreated))
 		r := a.register(map[string]any{})
-		Expect(r.StatusCode).To(Equal(http.StatusOK), "an account that exists is found without one (section 7.3.1)")
+		Expect(r.StatusCode).To(Equal(http.StatusOK), "an existing account is found without a binding (section 7.3.1)")
 		Expect(a.register(map[string]any{"onlyReturnExisting": true}).StatusCode).To(Equal(http.StatusOK))
 	})
 
-	It("is in the account as it was sent, and names the key for people", func(ctx SpecContext) {
+	It("is stored in the account as sent, and names the key in kubectl", func(ctx SpecContext) {
 		a := newAccountAt(issuer)
 		id, key := externalKey(ctx, issuer, nil)
 		payload := a.bound(id, key)
@@ -88,7 +88,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		})
 	}
 
-	It("is refused where it isn't what the RFC says, and the key stays unused", func(ctx SpecContext) {
+	It("is refused if it violates the RFC, and the key stays unused", func(ctx SpecContext) {
 		a := newAccountAt(issuer)
 		id, key := externalKey(ctx, issuer, nil)
 		url := a.base + "new-account"
@@ -121,7 +121,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		Expect(a.register(a.bound(id, key)).StatusCode).To(Equal(http.StatusCreated))
 	})
 
-	It("uses up its key, unless that is reusable, and heeds its end", func(ctx SpecContext) {
+	It("uses up its key unless the key is reusable, and respects the key's expiry", func(ctx SpecContext) {
 		once, onceKey := externalKey(ctx, issuer, nil)
 		many, manyKey := externalKey(ctx, issuer, map[string]string{"reusable": "true", "expires": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)})
 		over, overKey := externalKey(ctx, issuer, map[string]string{"expires": time.Now().Add(-time.Second).UTC().Format(time.RFC3339)})
@@ -137,14 +137,14 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		}
 	})
 
-	It("is good for its own issuer alone", func(ctx SpecContext) {
+	It("is valid only for its own issuer", func(ctx SpecContext) {
 		elsewhere := newAccountAt(issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {}))
 		id, key := externalKey(ctx, issuer, nil)
 		expectProblem(elsewhere.register(elsewhere.bound(id, key)), http.StatusForbidden, acme.Unauthorized)
-		Expect(elsewhere.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated), "it isn't required there")
+		Expect(elsewhere.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated), "it is not required there")
 	})
 
-	It("bounds what the account may have, at new orders, at pre-authorization and at issuance", func(ctx SpecContext) {
+	It("limits the account's names at new orders, at pre-authorization and at issuance", func(ctx SpecContext) {
 		a := newAccountAt(issuer)
 		id, key := externalKey(ctx, issuer, map[string]string{"allowed-dns": "team-a.test, .team-b.test", "allowed-profiles": "other"})
 		Expect(a.register(a.bound(id, key)).StatusCode).To(Equal(http.StatusCreated))
@@ -157,8 +157,8 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		o, _, _ := a.issued("www.team-a.test", "x.team-b.test")
 		Expect(o.document).To(HaveKeyWithValue("profile", "other"))
 
-		// an ACME server that is taken over stores an order without having asked the policy. Not even a proof would help: the
-		// controllers wouldn't let it be tried, and this one stands for a mistake of theirs.
+		// a compromised ACME server stores an order without a policy check. A proof does not help either, because the
+		// controllers refuse the validation. The valid authorization here simulates a mistake of the controllers.
 		fetched := &v1alpha1.AcmeOrder{}
 		fetch(ctx, a.ready("team-a.test").url, fetched)
 		forged := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
@@ -187,7 +187,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		Expect(a.post(a.base+"order/"+order.Name, nil).json()["error"]).To(HaveKeyWithValue("type", acme.RejectedIdentifier.URN()))
 	})
 
-	It("with a policy that can't be read makes no account, and says what is wrong with it", func(ctx SpecContext) {
+	It("with an invalid policy creates no account, and names the error", func(ctx SpecContext) {
 		a := newAccountAt(issuer)
 		id, key := externalKey(ctx, issuer, map[string]string{"allowed-ips": "10.0.0.1"})
 		r := a.register(a.bound(id, key))

@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// spoil edits an issuer so that it can't issue, and waits until both halves know of it.
+// spoil edits an issuer so that it cannot issue, and waits until both halves know.
 func spoil(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, a *account, edit func(*v1alpha1.AcmeIssuerSpec)) {
 	GinkgoHelper()
 	before := issuer.DeepCopy()
@@ -44,7 +44,7 @@ var _ = Describe("An issuer that can't issue", func() {
 		pending, running = a.newOrder("pending.test"), a.ready("running.test")
 	})
 
-	// finalizeBehind has a finalize request arrive that came just before the issuer broke.
+	// finalizeBehind simulates a finalize request that arrived just before the issuer failed.
 	finalizeBehind := func(ctx SpecContext, o *order, name string) {
 		GinkgoHelper()
 		der, err := base64.RawURLEncoding.DecodeString(csr(jwstest.NewKey(GinkgoTB(), "ES256"), name))
@@ -59,7 +59,7 @@ var _ = Describe("An issuer that can't issue", func() {
 		Expect(kube.Patch(ctx, object, client.MergeFrom(before))).To(Succeed())
 	}
 
-	DescribeTable("says so, and goes on where it was when that is over", func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec), why string) {
+	DescribeTable("reports its failure, and continues afterwards", func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec), why string) {
 		good := issuer.Spec.DeepCopy()
 		spoil(ctx, issuer, a, edit)
 		finalizeBehind(ctx, running, "running.test")
@@ -73,18 +73,18 @@ var _ = Describe("An issuer that can't issue", func() {
 			Expect(r.json()["detail"]).To(ContainSubstring(why))
 			Expect(r.Header.Get("Retry-After")).NotTo(BeEmpty())
 		}
-		Expect(a.post(pending.url, nil).json()).To(HaveKeyWithValue("status", "pending"), "what is there can be looked at")
+		Expect(a.post(pending.url, nil).json()).To(HaveKeyWithValue("status", "pending"), "existing objects can be read")
 
 		changeIssuer(ctx, issuer, func(spec *v1alpha1.AcmeIssuerSpec) { *spec = *good })
 		Eventually(func() any { return a.post(running.url, nil).json()["status"] }, "20s").Should(Equal("valid"))
 		a.prove(pending.authorize[0])
 	},
-		Entry("where its spec makes no sense", func(spec *v1alpha1.AcmeIssuerSpec) { spec.DefaultProfile = "gone" }, "spec.defaultProfile"),
-		Entry("where it can't reach any DNS server", func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{"::::"} }, "spec.validation"),
-		Entry("where it is suspended", func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true }, "is suspended"),
+		Entry("with an invalid spec", func(spec *v1alpha1.AcmeIssuerSpec) { spec.DefaultProfile = "gone" }, "spec.defaultProfile"),
+		Entry("without a reachable DNS server", func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{"::::"} }, "spec.validation"),
+		Entry("while suspended", func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true }, "is suspended"),
 	)
 
-	It("says that it isn't there when it was deleted, and its orders say so", func(ctx SpecContext) {
+	It("answers 404 once it is deleted, and its orders name the reason", func(ctx SpecContext) {
 		Expect(kube.Delete(ctx, issuer)).To(Succeed())
 		for _, o := range []*order{pending, running} {
 			Eventually(func() int { return a.wire.do(http.MethodGet, a.base+"directory", "", nil).StatusCode }, "20s").Should(Equal(http.StatusNotFound))

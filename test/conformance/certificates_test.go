@@ -16,7 +16,7 @@ import (
 )
 
 var _ = Describe("Downloading a certificate (RFC 8555 section 7.4.2)", func() {
-	It("gives strict PEM of certificates alone, the same each time, whatever format is asked for (section 9.1)", func() {
+	It("returns strict PEM with only certificates, the same each time and for every requested format (section 9.1)", func() {
 		a := registered("ES256")
 		o, der, _ := a.issued("download.test")
 		url := a.post(o.url, nil).json()["certificate"].(string)
@@ -41,7 +41,7 @@ var _ = Describe("Downloading a certificate (RFC 8555 section 7.4.2)", func() {
 		}
 	})
 
-	It("is not possible before there is one, and with POST-as-GET alone", func() {
+	It("is not possible before issuance, and only with POST-as-GET", func() {
 		a := registered("ES256")
 		o := a.newOrder("not-yet.test")
 		url := a.base + "cert/" + o.url[len(a.base+"order/"):]
@@ -53,7 +53,7 @@ var _ = Describe("Downloading a certificate (RFC 8555 section 7.4.2)", func() {
 })
 
 var _ = Describe("TLS (RFC 8555 section 6.1)", func() {
-	It("is what ACME is spoken over, in version 1.2 or later", func() {
+	It("carries ACME, in version 1.2 or later", func() {
 		w := newWire()
 		plain := fmt.Sprintf("http://127.0.0.1:%d", running.Ports().HTTP)
 		for _, path := range []string{"/acme/directory", "/acme/new-nonce", "/acmeca-system/default/acme/directory"} {
@@ -71,7 +71,7 @@ var _ = Describe("TLS (RFC 8555 section 6.1)", func() {
 })
 
 var _ = Describe("Names", func() {
-	It("with an xn-- label that isn't one of IDNA are refused (RFC 8555 section 7.1.4)", func() {
+	It("with an xn-- label that is not valid in IDNA are refused (RFC 8555 section 7.1.4)", func() {
 		a := registered("ES256")
 		for _, name := range []string{"xn--a.test", "xn--.test", "ab--cd.test", "a..test", ".test", "-a.test", "test."} {
 			expectProblem(a.post(a.base+"new-order", map[string]any{"identifiers": names(name)}), http.StatusBadRequest, acme.RejectedIdentifier)

@@ -21,7 +21,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// wire is a connection to the server as a client has it, which trusts its CA.
+// wire is a client's connection to the server, which trusts the server's CA.
 type wire struct {
 	http *http.Client
 	base string
@@ -39,7 +39,7 @@ func newWire() *wire {
 	}
 }
 
-// reply is an answer, read to its end.
+// reply is an answer with its body.
 type reply struct {
 	*http.Response
 	body []byte
@@ -103,7 +103,7 @@ func (r *reply) links(rel string) []string {
 	return urls
 }
 
-// account is a client with a key, and the account that it has after register.
+// account is a client with a key, and with an account after register.
 type account struct {
 	*wire
 	key crypto.Signer
@@ -115,7 +115,7 @@ func newAccountKey(algorithm string) *account {
 	return &account{wire: newWire(), key: jwstest.NewKey(GinkgoTB(), algorithm)}
 }
 
-// registered is an account that exists.
+// registered returns a client with an account.
 func registered(algorithm string) *account {
 	GinkgoHelper()
 	a := newAccountKey(algorithm)
@@ -133,7 +133,7 @@ func (a *account) register(payload any) *reply {
 	return r
 }
 
-// header is a right protected header of a request by the account, which a spec can spoil.
+// header returns a valid protected header of a request by the account, which a spec can change.
 func (a *account) header(url string) jwstest.Header {
 	GinkgoHelper()
 	return jwstest.Header{"kid": a.url, "nonce": a.nonce(), "url": url}
@@ -194,7 +194,7 @@ func orderFrom(r *reply) *order {
 	return o
 }
 
-// challenge finds an authorization's challenge of a type.
+// challenge returns an authorization's challenge of a type.
 func (a *account) challenge(authorization, kind string) map[string]any {
 	GinkgoHelper()
 	for _, c := range a.post(authorization, nil).json()["challenges"].([]any) {
@@ -206,7 +206,7 @@ func (a *account) challenge(authorization, kind string) map[string]any {
 	return nil
 }
 
-// prove has an authorization validated by http-01, and waits until the server says that it is.
+// prove completes an http-01 challenge of an authorization, and waits until the authorization is valid.
 func (a *account) prove(authorization string) {
 	GinkgoHelper()
 	c := a.challenge(authorization, "http-01")
@@ -220,7 +220,7 @@ func (a *account) prove(authorization string) {
 	Eventually(func() any { return a.post(authorization, nil).json()["status"] }, "20s").Should(Equal("valid"))
 }
 
-// ready is an order whose names are proved.
+// ready returns an order whose names are proved.
 func (a *account) ready(values ...string) *order {
 	GinkgoHelper()
 	o := a.newOrder(values...)
@@ -231,7 +231,7 @@ func (a *account) ready(values ...string) *order {
 	return o
 }
 
-// csr asks for names with a key.
+// csr returns a CSR for names with a key.
 func csr(key crypto.Signer, values ...string) string {
 	GinkgoHelper()
 	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{DNSNames: values}, key)
@@ -239,7 +239,7 @@ func csr(key crypto.Signer, values ...string) string {
 	return base64.RawURLEncoding.EncodeToString(der)
 }
 
-// issued is an order whose certificate has been issued, with that certificate and its key.
+// issued returns a valid order with its certificate and key.
 func (a *account) issued(values ...string) (o *order, der []byte, key crypto.Signer) {
 	GinkgoHelper()
 	o = a.ready(values...)
@@ -252,7 +252,7 @@ func (a *account) issued(values ...string) (o *order, der []byte, key crypto.Sig
 	return o, parseChain(r.body)[0].Raw, key
 }
 
-// http01 answers http-01 challenges on every name.
+// http01 answers http-01 challenges for every name.
 type http01 struct {
 	*http.Server
 	mu      sync.Mutex

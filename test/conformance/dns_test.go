@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// zone is a DNS server that has the TXT records that it is given, and every name at 127.0.0.1.
+// zone is a DNS server with settable TXT records, and with every name at 127.0.0.1.
 type zone struct {
 	address string
 	mu      sync.Mutex
@@ -53,10 +53,10 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, request *dns.Msg) {
 			answer.Answer = append(answer.Answer, &dns.TXT{Hdr: header, Txt: []string{text}})
 		}
 	}
-	_ = w.WriteMsg(answer) // who asks asks again
+	_ = w.WriteMsg(answer) // the client retries
 }
 
-// proveByDNS has an authorization validated by dns-01, and waits until the server says that it is.
+// proveByDNS completes a dns-01 challenge of an authorization, and waits until the authorization is valid.
 func (a *account) proveByDNS(z *zone, authorization string) {
 	GinkgoHelper()
 	domain := a.post(authorization, nil).json()["identifier"].(map[string]any)["value"].(string)

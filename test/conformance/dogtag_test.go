@@ -12,8 +12,8 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// What the clients of Dogtag's and FreeIPA's ACME responder do, at the paths that they know, seen by the client and in the
-// resources.
+// These specs repeat the requests of Dogtag's and FreeIPA's ACME clients, at the paths that they know, and check the
+// answers and the resources.
 var _ = Describe("Clients of Dogtag", func() {
 	var a *account
 	BeforeEach(func() { a = newAccountKey("RS256") })
@@ -23,13 +23,13 @@ var _ = Describe("Clients of Dogtag", func() {
 		fetch(ctx, a.url, object)
 		return object
 	}
-	// find asks for the account that the key has, at Dogtag's path.
+	// find requests the account of the key, at Dogtag's path.
 	find := func() *reply {
 		GinkgoHelper()
 		return a.postWithKey(a.base+"new-acct", map[string]any{"onlyReturnExisting": true})
 	}
 
-	// created has the account made, at Dogtag's path.
+	// created creates the account, at Dogtag's path.
 	created := func() {
 		GinkgoHelper()
 		r := a.postWithKey(a.base+"new-acct", map[string]any{"contact": []string{"mailto:admin@example.com"}, "termsOfServiceAgreed": true})
@@ -67,7 +67,7 @@ var _ = Describe("Clients of Dogtag", func() {
 		again.issued("one.dogtag.test", "two.dogtag.test")
 	})
 
-	It("enrol with an authorization that they had before", func() {
+	It("enrol with an earlier authorization", func() {
 		created()
 		r := a.newAuthz("dns", "before.dogtag.test")
 		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
@@ -96,7 +96,7 @@ var _ = Describe("Clients of Dogtag", func() {
 		Expect(stored(ctx).Status.Contact).To(ConsistOf("mailto:other@example.com"))
 	})
 
-	It("unregister an account, with which its pending orders end, and the record stays", func(ctx SpecContext) {
+	It("unregister an account, which ends its pending orders and keeps the object", func(ctx SpecContext) {
 		created()
 		pending, ahead := a.newOrder("pending.dogtag.test"), a.newAuthz("dns", "ahead.dogtag.test").Header.Get("Location")
 		r := a.post(a.url, map[string]any{"status": "deactivated"})

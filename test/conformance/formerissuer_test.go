@@ -22,7 +22,7 @@ var _ = Describe("An issuer that was deleted", func() {
 	var issuer *v1alpha1.AcmeIssuer
 	var a *account
 	var revoked, kept []*x509.Certificate
-	// begin has an issuer issue two certificates, and one revoked.
+	// begin makes an issuer issue two certificates, and revokes one.
 	begin := func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec)) {
 		GinkgoHelper()
 		issuer = issuerLike(ctx, edit)
@@ -33,7 +33,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		r := a.post(a.base+"revoke-cert", map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(revoked[0].Raw)})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	}
-	// deleted waits until the issuer is gone, and the ACME server knows.
+	// deleted waits until the issuer is deleted, and the ACME server knows.
 	deleted := func(ctx SpecContext) {
 		GinkgoHelper()
 		Expect(kube.Delete(ctx, issuer)).To(Succeed())
@@ -47,7 +47,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		return a.do(http.MethodGet, url, "", nil)
 	}
 
-	It("has its CRLs and CA certificates served over plain HTTP, where certificates say that they are (RFC 5280 section 8)", func(ctx SpecContext) {
+	It("keeps its CRLs and CA certificates at the URLs in its certificates, over plain HTTP (RFC 5280 section 8)", func(ctx SpecContext) {
 		begin(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		bundle := issuer.Status.CABundle
 		deleted(ctx)
@@ -59,7 +59,7 @@ var _ = Describe("An issuer that was deleted", func() {
 			crl, err := x509.ParseRevocationList(r.body)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(crl.CheckSignatureFrom(chain[1])).To(Succeed())
-			Expect(crl.NextUpdate).To(BeTemporally(">=", chain[0].NotAfter), "it is the last one")
+			Expect(crl.NextUpdate).To(BeTemporally(">=", chain[0].NotAfter), "the last CRL")
 			listed := ContainElement(HaveField("SerialNumber", chain[0].SerialNumber))
 			if chain[0].Equal(kept[0]) {
 				listed = Not(listed)
@@ -81,7 +81,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		}
 	})
 
-	It("takes its Secrets and ConfigMaps with it if that is its policy, and nothing else", func(ctx SpecContext) {
+	It("removes its Secrets and ConfigMaps if its policy says so, and nothing else", func(ctx SpecContext) {
 		stop, err := running.Plane().StartControllers(controlplane.GarbageCollector)
 		if err != nil {
 			programs.Lack(err.Error())
@@ -95,8 +95,8 @@ var _ = Describe("An issuer that was deleted", func() {
 		}
 		secrets := func() []corev1.Secret { return own(&corev1.SecretList{}).(*corev1.SecretList).Items }
 		configMaps := func() []corev1.ConfigMap { return own(&corev1.ConfigMapList{}).(*corev1.ConfigMapList).Items }
-		Expect(secrets()).To(HaveLen(3), "root, intermediate, and what serial numbers are made with")
-		Expect(configMaps()).To(HaveLen(1+issuer.Spec.CRL.Shards), "the certificates to trust, and CRLs")
+		Expect(secrets()).To(HaveLen(3), "root, intermediate and serial key")
+		Expect(configMaps()).To(HaveLen(1+issuer.Spec.CRL.Shards), "trust bundle and CRLs")
 		mine := &corev1.Secret{}
 		mine.Namespace, mine.Name = issuer.Namespace, issuer.Name+"-mine"
 		Expect(kube.Create(ctx, mine)).To(Succeed())
@@ -106,7 +106,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		Eventually(ctx, configMaps, "1m", "100ms").Should(BeEmpty())
 		Eventually(ctx, func() int { return fetch(kept[0].CRLDistributionPoints[0]).StatusCode }, "30s", "100ms").Should(Equal(http.StatusNotFound))
 		Expect(fetch(kept[0].IssuingCertificateURL[0]).StatusCode).To(Equal(http.StatusNotFound))
-		Expect(kube.Get(ctx, client.ObjectKeyFromObject(mine), mine)).To(Succeed(), "it is a person's")
+		Expect(kube.Get(ctx, client.ObjectKeyFromObject(mine), mine)).To(Succeed(), "it belongs to a person")
 		var accounts v1alpha1.AcmeAccountList
 		Expect(kube.List(ctx, &accounts, client.InNamespace(issuer.Namespace))).To(Succeed())
 		Expect(accounts.Items).To(ContainElement(HaveField("Spec.IssuerRef.Name", issuer.Name)), "accounts outlive every issuer")

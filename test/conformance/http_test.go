@@ -10,7 +10,7 @@ import (
 )
 
 var _ = Describe("HTTP (RFC 8555 section 6)", func() {
-	It("lets browsers in from every origin, and shows them the headers that they need (section 6.1)", func() {
+	It("allows browsers from every origin, and exposes the headers that they need (section 6.1)", func() {
 		w := newWire()
 		for _, url := range []string{w.base + "directory", w.base + "new-nonce", w.base + "no-such-thing", running.BaseURL() + "/no/issuer/acme/directory"} {
 			r := w.do(http.MethodGet, url, "", nil)
@@ -25,7 +25,7 @@ var _ = Describe("HTTP (RFC 8555 section 6)", func() {
 		}
 	})
 
-	It("answers a browser that asks before it posts", func() {
+	It("answers preflight requests of browsers", func() {
 		w := newWire()
 		r := w.browse(http.MethodOptions, w.base+"new-order")
 		Expect(r.StatusCode).To(Equal(http.StatusNoContent))
@@ -35,7 +35,7 @@ var _ = Describe("HTTP (RFC 8555 section 6)", func() {
 		Expect(w.do(http.MethodOptions, w.base+"no-such-thing", "", nil).StatusCode).To(Equal(http.StatusNotFound))
 	})
 
-	It("answers GET on what is read with POST-as-GET with 405 and malformed (section 6.3)", func() {
+	It("answers GET on resources for POST-as-GET with 405 and malformed (section 6.3)", func() {
 		a := registered("ES256")
 		o := a.newOrder("get.test")
 		for _, url := range []string{a.url, a.ordersURL(), o.url, o.finalize, o.authorize[0], a.base + "new-account", a.base + "new-order", a.base + "revoke-cert"} {
@@ -66,7 +66,7 @@ var _ = Describe("HTTP (RFC 8555 section 6)", func() {
 		Expect(r.body).To(BeEmpty())
 	})
 
-	It("takes a query for a part of the URL, which no URL of the server has (section 6.4)", func() {
+	It("treats a query as a part of the URL, and no URL of the server has one (section 6.4)", func() {
 		a := registered("ES256")
 		o := a.newOrder("query.test")
 		expectProblem(a.send(o.url+"?a=b", a.header(o.url), nil), http.StatusForbidden, acme.Unauthorized)
@@ -74,7 +74,7 @@ var _ = Describe("HTTP (RFC 8555 section 6)", func() {
 		Expect(a.get("directory?ca=mine").StatusCode).To(Equal(http.StatusOK))
 	})
 
-	It("lets nobody keep an answer with a nonce, and everybody a CA certificate", func() {
+	It("forbids caching of answers with a nonce, and allows caching of CA certificates", func() {
 		a := registered("ES256")
 		o := a.newOrder("cache.test")
 		for _, r := range []*reply{a.get("new-nonce"), a.post(a.url, nil), a.post(o.url, nil), a.post(o.authorize[0], nil), a.post(a.base+"directory", nil), a.post(a.base+"no-such-thing", nil)} {

@@ -15,9 +15,9 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// What belongs to an account at one issuer is nothing at another, in the same namespace or in another one, though it is
-// asked for by its right identifier, and with the same key.
-var _ = Describe("What an account has at an issuer", Ordered, func() {
+// An account's resources at one issuer are useless at another one, in the same or in another namespace, even with the
+// correct identifier and the same key.
+var _ = Describe("An account's resource at an issuer", Ordered, func() {
 	var owner *account
 	var o *order
 	var certificate string
@@ -31,20 +31,20 @@ var _ = Describe("What an account has at an issuer", Ordered, func() {
 		others["in the same namespace"] = issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		Expect(kube.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "isolation"}})).To(Succeed())
 		elsewhere := &v1alpha1.AcmeIssuer{Spec: others["in the same namespace"].Spec}
-		elsewhere.Namespace, elsewhere.Name = "isolation", "default" // the very name
+		elsewhere.Namespace, elsewhere.Name = "isolation", "default" // the same name
 		Expect(kube.Create(ctx, elsewhere)).To(Succeed())
 		waitForIssuer(ctx, elsewhere)
 		others["of the same name in another namespace"] = elsewhere
 	})
 
 	for _, place := range []string{"in the same namespace", "of the same name in another namespace"} {
-		// there is a resource's URL at the other issuer.
+		// there returns a resource's URL at the other issuer.
 		there := func(w *wire, url string) string { return w.base + strings.TrimPrefix(url, owner.base) }
 
-		It("is not there at one "+place+", for the same key either", func() {
+		It("is unknown at another "+place+", for the same key either", func() {
 			guest := newAccountAt(others[place])
 			guest.key = owner.key
-			Expect(guest.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated), "an account of its own")
+			Expect(guest.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated), "a separate account")
 			Expect(guest.url).NotTo(Equal(owner.url))
 			challenge := o.authorize[0][strings.LastIndex(o.authorize[0], "/")+1:]
 			for _, url := range []string{o.url, o.authorize[0], certificate, owner.base + "chall/" + challenge + ".http-01"} {
@@ -56,13 +56,13 @@ var _ = Describe("What an account has at an issuer", Ordered, func() {
 			Expect(guest.post(guest.url+"/orders", nil).json()["orders"]).To(BeEmpty())
 		})
 
-		It("doesn't let it in at one "+place+" under its own URL", func() {
+		It("is refused at another "+place+" under its own URL", func() {
 			guest := &account{wire: owner.at(others[place]), key: owner.key, url: owner.url}
 			expectProblem(guest.post(guest.base+"new-order", map[string]any{"identifiers": names("isolated.test")}), http.StatusBadRequest, acme.AccountDoesNotExist)
 			expectProblem(guest.post(guest.base+"revoke-cert", map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(der)}), http.StatusBadRequest, acme.AccountDoesNotExist)
 		})
 
-		It("proves nothing at one "+place, func() {
+		It("proves nothing at another "+place, func() {
 			guest := newAccountAt(others[place])
 			guest.key = owner.key
 			guest.register(map[string]any{})
@@ -72,7 +72,7 @@ var _ = Describe("What an account has at an issuer", Ordered, func() {
 		})
 	}
 
-	It("is the owner's own all the while", func() {
+	It("stays with its owner", func() {
 		Expect(owner.post(o.url, nil).json()).To(HaveKeyWithValue("status", "valid"))
 		Expect(owner.post(certificate, nil).StatusCode).To(Equal(http.StatusOK))
 	})

@@ -18,7 +18,7 @@ import (
 )
 
 var _ = Describe("The directory", func() {
-	It("lists the resources and what the CA says of itself (RFC 8555 section 7.1.1)", func() {
+	It("lists the resources and the CA's metadata (RFC 8555 section 7.1.1)", func() {
 		r := newWire().get("directory")
 		Expect(r.StatusCode).To(Equal(http.StatusOK))
 		Expect(r.Header.Get("Content-Type")).To(Equal("application/json"))
@@ -39,7 +39,7 @@ var _ = Describe("The directory", func() {
 		Expect(r.json()).To(HaveKeyWithValue("newOrder", running.BaseURL()+"/acmeca-system/default/acme/new-order"))
 	})
 
-	It("never takes a base from the Host that a client sends", func() {
+	It("never takes its base from a client's Host header", func() {
 		w := newWire()
 		request, err := http.NewRequest(http.MethodGet, w.base+"directory", nil)
 		Expect(err).NotTo(HaveOccurred())
@@ -87,7 +87,7 @@ var _ = Describe("A certificate", func() {
 		})
 	}
 
-	It("has all names of its order, and comes with a chain that leads to the published root (RFC 8555 section 9.1)", func() {
+	It("has all names of its order, and a chain to the published root (RFC 8555 section 9.1)", func() {
 		a := registered("ES256")
 		o := a.ready("one.test", "two.test", "three.test")
 		key := jwstest.NewKey(GinkgoTB(), "ES256")
@@ -109,10 +109,10 @@ var _ = Describe("A certificate", func() {
 		}
 		_, err = chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, DNSName: "two.test"})
 		Expect(err).NotTo(HaveOccurred())
-		Expect(chain).To(HaveLen(2), "the root is left out")
+		Expect(chain).To(HaveLen(2), "the root is omitted")
 	})
 
-	It("is in the order that kubectl shows, with the client's own signed requests", func(ctx SpecContext) {
+	It("is in the order that kubectl shows, with the client's signed requests", func(ctx SpecContext) {
 		a := registered("ES256")
 		o, _, _ := a.issued("shown.test")
 		stored := &v1alpha1.AcmeOrder{}
@@ -124,7 +124,7 @@ var _ = Describe("A certificate", func() {
 		Expect(stored.Spec.CSR).To(HavePrefix("-----BEGIN CERTIFICATE REQUEST-----"))
 	})
 
-	It("is given to its account alone", func() {
+	It("is served only to its account", func() {
 		o, _, _ := registered("ES256").issued("mine.test")
 		other := registered("ES256")
 		expectProblem(other.post(strings.Replace(o.url, "/order/", "/cert/", 1), nil), http.StatusForbidden, acme.Unauthorized)
@@ -135,7 +135,7 @@ var _ = Describe("A certificate", func() {
 })
 
 var _ = Describe("Resources on the way to a certificate", func() {
-	It("are linked as RFC 8555 section 7.1 draws them", func() {
+	It("are linked as in the figure of RFC 8555 section 7.1", func() {
 		a := registered("ES256")
 		o := a.newOrder("links.test")
 		c := a.challenge(o.authorize[0], "http-01")
@@ -149,7 +149,7 @@ var _ = Describe("Resources on the way to a certificate", func() {
 		Expect(a.post(c["url"].(string), nil).links("up")).To(ConsistOf(o.authorize[0]))
 	})
 
-	It("don't start a validation by being read (RFC 8555 section 6.3 and 7.5.1)", func() {
+	It("start no validation when they are read (RFC 8555 section 6.3 and 7.5.1)", func() {
 		a := registered("ES256")
 		o := a.newOrder("read.test")
 		c := a.challenge(o.authorize[0], "http-01")
@@ -158,7 +158,7 @@ var _ = Describe("Resources on the way to a certificate", func() {
 		}
 	})
 
-	It("take a second response to a challenge as a question (200 with what became of the first)", func() {
+	It("answer a second response to a challenge with the outcome of the first (200)", func() {
 		a := registered("ES256")
 		o := a.ready("again.test")
 		c := a.challenge(o.authorize[0], "http-01")
@@ -190,7 +190,7 @@ var _ = Describe("Resources on the way to a certificate", func() {
 		Expect(r.json()["finalize"]).To(HavePrefix(running.BaseURL() + "/acmeca-system/default/acme/order/"))
 	})
 
-	It("are not there under an odd path (404, and no right is changed)", func() {
+	It("are unknown under an odd path (404, without a change of access)", func() {
 		a := registered("ES256")
 		o := a.newOrder("odd.test")
 		for _, url := range []string{o.url + "/", o.url + "//", strings.Replace(o.url, "/order/", "//order/", 1), o.url + "%2e", o.url + "/../" + o.url[strings.LastIndex(o.url, "/")+1:]} {
@@ -202,7 +202,7 @@ var _ = Describe("Resources on the way to a certificate", func() {
 })
 
 var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
-	It("are found again by their key", func() {
+	It("are found by their key", func() {
 		a := registered("ES256")
 		url := a.url
 		r := a.register(map[string]any{"onlyReturnExisting": true})
@@ -211,11 +211,11 @@ var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
 		Expect(a.register(map[string]any{}).StatusCode).To(Equal(http.StatusOK))
 	})
 
-	It("aren't made for one who only asks for an existing one", func() {
+	It("are not created by requests for an existing one", func() {
 		expectProblem(newAccountKey("ES256").register(map[string]any{"onlyReturnExisting": true}), http.StatusBadRequest, acme.AccountDoesNotExist)
 	})
 
-	It("show contacts as sent, and take new ones", func() {
+	It("show contacts as sent, and accept new ones", func() {
 		a := newAccountKey("ES256")
 		r := a.register(map[string]any{"contact": []string{"mailto:Admin@Example.COM"}})
 		Expect(r.StatusCode).To(Equal(http.StatusCreated))
@@ -226,7 +226,7 @@ var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
 		Expect(r.Header.Get("Location")).To(Equal(a.url))
 	})
 
-	It("refuse contacts that aren't one mailto address each", func() {
+	It("refuse contacts other than one mailto address each", func() {
 		for contact, kind := range map[string]acme.ProblemType{
 			"tel:+123": acme.UnsupportedContact, "mailto:a@b.example,c@d.example": acme.InvalidContact,
 			"mailto:a@b.example?subject=x": acme.InvalidContact, "mailto:nobody": acme.InvalidContact, "a@b.example": acme.InvalidContact,
@@ -236,7 +236,7 @@ var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
 		}
 	})
 
-	It("are deactivated for good", func() {
+	It("are deactivated permanently", func() {
 		a := registered("ES256")
 		r := a.post(a.url, map[string]any{"status": "deactivated"})
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
@@ -245,7 +245,7 @@ var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
 		expectProblem(a.register(map[string]any{"onlyReturnExisting": true}), http.StatusUnauthorized, acme.Unauthorized)
 	})
 
-	It("change their key, after which the old one is worth nothing (RFC 8555 section 7.3.5)", func() {
+	It("change their key, after which the old one is invalid (RFC 8555 section 7.3.5)", func() {
 		a := registered("ES256")
 		old, next := a.key, jwstest.NewKey(GinkgoTB(), "RS256")
 		change := a.base + "key-change"
@@ -260,7 +260,7 @@ var _ = Describe("Accounts (RFC 8555 section 7.3)", func() {
 		expectProblem(a.register(map[string]any{}), http.StatusForbidden, acme.Unauthorized)
 	})
 
-	It("don't take a key that another account has (409 with its URL)", func() {
+	It("cannot change to the key of another account (409 with its URL)", func() {
 		a, b := registered("ES256"), registered("ES256")
 		change := a.base + "key-change"
 		r := a.post(change, jwstest.KeyChange(GinkgoTB(), b.key, a.key, a.url, change))
@@ -274,7 +274,7 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		return map[string]any{"certificate": jwstest.Encode(GinkgoTB(), der), "reason": reason}
 	}
 
-	It("is done for the account that ordered, once", func() {
+	It("succeeds for the ordering account, once", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("revoked.test")
 		r := a.post(a.base+"revoke-cert", encode(der, 1))
@@ -283,7 +283,7 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		expectProblem(a.post(a.base+"revoke-cert", encode(der, 1)), http.StatusBadRequest, acme.AlreadyRevoked)
 	})
 
-	It("is done for who has the certificate's key", func() {
+	It("succeeds with the certificate's key", func() {
 		a := registered("ES256")
 		_, der, key := a.issued("by-key.test")
 		holder := &account{wire: newWire(), key: key}
@@ -291,18 +291,18 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	})
 
-	It("is done for another account that is authorized for all names, and for none that is for some", func() {
+	It("succeeds for another account authorized for all names, and for none authorized for some", func() {
 		a, b := registered("ES256"), registered("ES256")
 		_, der, _ := a.issued("shared-one.test", "shared-two.test")
 		b.ready("shared-one.test")
 		expectProblem(b.post(a.base+"revoke-cert", encode(der, 4)), http.StatusForbidden, acme.Unauthorized)
 		b.ready("shared-two.test")
-		expectProblem(b.post(a.base+"revoke-cert", encode(der, 1)), http.StatusBadRequest, acme.BadRevocationReason) // of a key that isn't its own
+		expectProblem(b.post(a.base+"revoke-cert", encode(der, 1)), http.StatusBadRequest, acme.BadRevocationReason) // the reason needs the key
 		r := b.post(a.base+"revoke-cert", encode(der, 4))
 		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	})
 
-	It("is refused to everyone else, and the certificate can be revoked afterwards", func() {
+	It("is refused to everyone else, and the certificate stays revocable", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("stranger.test")
 		expectProblem(registered("ES256").post(a.base+"revoke-cert", encode(der, 1)), http.StatusForbidden, acme.Unauthorized)
@@ -310,7 +310,7 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		Expect(a.post(a.base+"revoke-cert", encode(der, 1)).StatusCode).To(Equal(http.StatusOK))
 	})
 
-	It("takes the reasons that a subscriber may give", func() {
+	It("accepts the reasons of a subscriber", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("reason.test")
 		for _, reason := range []int{2, 6, 7, 8, 10, 11, -1} {
@@ -318,7 +318,7 @@ var _ = Describe("Revocation (RFC 8555 section 7.6)", func() {
 		}
 	})
 
-	It("is published in the CRL that the certificate names, over plain HTTP, and the order can't go before", func(ctx SpecContext) {
+	It("is published in the certificate's CRL over plain HTTP, before the order can be deleted", func(ctx SpecContext) {
 		a := registered("ES256")
 		o, der, _ := a.issued("listed.test")
 		certificate, err := x509.ParseCertificate(der)

@@ -16,7 +16,7 @@ import (
 
 var issuersMade atomic.Int32
 
-// issuerLike makes an issuer that is like the default one but for an edit, and waits until it can issue.
+// issuerLike creates an issuer like the default one with an edit, and waits until it can issue.
 func issuerLike(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
 	original := &v1alpha1.AcmeIssuer{}
@@ -29,7 +29,7 @@ func issuerLike(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.
 	return issuer
 }
 
-// changeIssuer edits an issuer, and waits until the controllers have taken that up.
+// changeIssuer edits an issuer, and waits until the controllers have observed the change.
 func changeIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, edit func(*v1alpha1.AcmeIssuerSpec)) {
 	GinkgoHelper()
 	before := issuer.DeepCopy()
@@ -48,8 +48,8 @@ func waitForIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer) {
 	waitForServer(ctx, issuer.Namespace)
 }
 
-// waitForServer waits until the ACME server has seen all that was written to issuers so far: changes reach it in their order,
-// so that it has when it knows an issuer that is made now.
+// waitForServer waits until the ACME server has seen all earlier writes to issuers. Changes are watched in order, so
+// a server that knows a new marker issuer has seen them.
 func waitForServer(ctx SpecContext, namespace string) {
 	GinkgoHelper()
 	marker := &v1alpha1.AcmeIssuer{Spec: v1alpha1.AcmeIssuerSpec{
@@ -62,7 +62,7 @@ func waitForServer(ctx SpecContext, namespace string) {
 	Eventually(func() int { return w.get("directory").StatusCode }, "10s", "10ms").Should(Equal(http.StatusServiceUnavailable))
 }
 
-// at moves a client to an issuer.
+// at returns a client for another issuer.
 func (w *wire) at(issuer *v1alpha1.AcmeIssuer) *wire {
 	return &wire{http: w.http, base: running.BaseURL() + "/" + issuer.Namespace + "/" + issuer.Name + "/acme/"}
 }

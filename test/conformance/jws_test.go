@@ -19,7 +19,7 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 	var a *account
 	BeforeAll(func() { a = registered("ES256") })
 
-	// flattened is a right request in parts, for a spec to put together wrongly.
+	// flattened returns the parts of a valid request, which a spec can combine wrongly.
 	flattened := func(header jwstest.Header, payload any) map[string]any {
 		GinkgoHelper()
 		var parts map[string]any
@@ -33,7 +33,7 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 		return a.do(http.MethodPost, a.url, "application/jose+json", body)
 	}
 
-	It("is taken in the flattened form, however its JSON is laid out", func() {
+	It("is accepted in the flattened form, with any layout of its JSON", func() {
 		body, err := json.MarshalIndent(flattened(a.header(a.url), nil), "  ", "\t")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(a.do(http.MethodPost, a.url, "application/jose+json", body).StatusCode).To(Equal(http.StatusOK))
@@ -78,7 +78,7 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 		expectProblem(sendParts(p), http.StatusBadRequest, acme.Malformed)
 	})
 
-	It("is refused with padding in what is base64url (section 6.1)", func() {
+	It("is refused with padding in base64url (section 6.1)", func() {
 		for _, part := range []string{"protected", "payload", "signature"} {
 			p := flattened(a.header(a.url), map[string]any{})
 			p[part] = p[part].(string) + "="
@@ -92,7 +92,7 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 		expectProblem(a.post(o.finalize, map[string]any{"csr": standard}), http.StatusBadRequest, acme.Malformed)
 	})
 
-	It("can be sent again with the nonce that came with badNonce (section 6.5)", func() {
+	It("can be retried with the nonce of a badNonce answer (section 6.5)", func() {
 		h := a.header(a.url)
 		h["nonce"] = "AAAAAAAAAAAAAAAAAAAAAAAA"
 		r := a.send(a.url, h, nil)
@@ -101,10 +101,10 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 		r = a.send(a.url, h, nil)
 		Expect(r.StatusCode).To(Equal(http.StatusOK))
 		h["nonce"] = r.Header.Get("Replay-Nonce")
-		Expect(a.send(a.url, h, nil).StatusCode).To(Equal(http.StatusOK), "the nonce of a success is good too")
+		Expect(a.send(a.url, h, nil).StatusCode).To(Equal(http.StatusOK), "the nonce of a success is valid too")
 	})
 
-	It("doesn't use up the nonce of another while its signature isn't right", func() {
+	It("does not use up the nonce of another account with an invalid signature", func() {
 		nonce := a.nonce()
 		stranger := newAccountKey("ES256")
 		forged := jwstest.Header{"kid": a.url, "nonce": nonce, "url": a.url}
@@ -114,7 +114,7 @@ var _ = Describe("A signed request (RFC 8555 section 6.2)", Ordered, func() {
 })
 
 var _ = Describe("Documents", func() {
-	It("have times as RFC 3339 writes them, and URLs that nobody can guess (RFC 8555 section 7.1.3, 7.1.4 and 10.5)", func() {
+	It("have times in the format of RFC 3339, and unguessable URLs (RFC 8555 section 7.1.3, 7.1.4 and 10.5)", func() {
 		a, b := registered("ES256"), registered("ES256")
 		first, second := a.newOrder("same.test"), b.newOrder("same.test")
 		for _, url := range []string{first.url, first.authorize[0]} {

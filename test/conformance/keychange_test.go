@@ -12,7 +12,7 @@ import (
 )
 
 var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {
-	It("is refused where one of the two requests isn't right, and changes nothing", func() {
+	It("is refused if one of the two requests is invalid, and changes nothing", func() {
 		a, other := registered("ES256"), registered("ES256")
 		url := a.base + "key-change"
 		next := jwstest.NewKey(GinkgoTB(), "ES256")
@@ -39,7 +39,7 @@ var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {
 		expectProblem(stranger.post(a.url, nil), http.StatusBadRequest, acme.Malformed)
 	})
 
-	It("leaves pending orders and authorizations as they are", func() {
+	It("keeps pending orders and authorizations", func() {
 		a := registered("ES256")
 		ready, pending := a.ready("kept.test"), a.newOrder("pending.test")
 		url, next := a.base+"key-change", jwstest.NewKey(GinkgoTB(), "EdDSA")
@@ -52,8 +52,8 @@ var _ = Describe("A key change (RFC 8555 section 7.3.5)", func() {
 	})
 })
 
-var _ = Describe("Many accounts that want one key at once", func() {
-	It("leave it to one of them, and each of the others has the key that it had", func() {
+var _ = Describe("Concurrent changes of several accounts to one key", func() {
+	It("succeed for one account, and the others keep their keys", func() {
 		next := jwstest.NewKey(GinkgoTB(), "ES256")
 		accounts := make([]*account, 6)
 		for i := range accounts {
@@ -74,7 +74,7 @@ var _ = Describe("Many accounts that want one key at once", func() {
 			if replies[i].StatusCode == http.StatusOK {
 				Expect(winner).To(BeNil(), "two accounts have the key")
 				winner = a
-				expectProblem(a.post(a.url, nil), http.StatusBadRequest, acme.Malformed) // the old key is dead
+				expectProblem(a.post(a.url, nil), http.StatusBadRequest, acme.Malformed) // the old key is invalid
 				continue
 			}
 			Expect(replies[i].StatusCode).To(Equal(http.StatusConflict), "%s", replies[i].body)
@@ -86,8 +86,8 @@ var _ = Describe("Many accounts that want one key at once", func() {
 	})
 })
 
-var _ = Describe("Many registrations of one key at once", func() {
-	It("make one account", func() {
+var _ = Describe("Concurrent registrations of one key", func() {
+	It("create one account", func() {
 		first := newAccountKey("ES256")
 		urls := make([]string, 8)
 		var wait sync.WaitGroup

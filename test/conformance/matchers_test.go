@@ -12,7 +12,8 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// expectProblem holds an answer to be a problem document of a type, with a fresh nonce (RFC 8555 section 6.5 and 6.7).
+// expectProblem checks that an answer is a problem document of a type, with a fresh nonce (RFC 8555 section 6.5 and
+// 6.7).
 func expectProblem(r *reply, status int, kind acme.ProblemType) {
 	GinkgoHelper()
 	Expect(r.Header.Get("Content-Type")).To(Equal("application/problem+json"), "%d %s", r.StatusCode, r.body)
@@ -49,10 +50,10 @@ func parseDER(der []byte) *x509.Certificate {
 	return certificate
 }
 
-// jsonRaw is a JWS as a member of a payload.
+// jsonRaw returns a JWS as a member of a payload.
 func jsonRaw(text []byte) json.RawMessage { return text }
 
-// jsonOf is a payload as a client sends it.
+// jsonOf returns a payload as a client sends it.
 func jsonOf(payload any) []byte {
 	GinkgoHelper()
 	text, err := json.Marshal(payload)

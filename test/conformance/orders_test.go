@@ -35,7 +35,7 @@ func (a *account) ordersURL() string {
 }
 
 var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", func() {
-	It("is empty for a new account, and has an order as soon as it was made", func() {
+	It("is empty for a new account, and has an order as soon as it is created", func() {
 		a := registered("ES256")
 		orders, next := a.orders(a.ordersURL())
 		Expect(orders).To(BeEmpty())
@@ -45,7 +45,7 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 		Expect(orders).To(ConsistOf(first.url, second.url))
 	})
 
-	It("has pending and valid orders, and none that is invalid", func() {
+	It("has pending and valid orders, and no invalid ones", func() {
 		a := registered("ES256")
 		valid, _, _ := a.issued("listed.test")
 		pending, failed := a.newOrder("pending.test"), a.newOrder("failed.test")
@@ -55,11 +55,11 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 		Expect(orders).To(ConsistOf(valid.url, pending.url))
 	})
 
-	It("comes in pages that are linked, each order once", func(ctx SpecContext) {
+	It("comes in linked pages, with each order once", func(ctx SpecContext) {
 		a := registered("ES256")
 		id := a.url[strings.LastIndex(a.url, "/")+1:]
 		want := map[string]bool{}
-		for i := range 230 { // in the way that the ACME server makes them, which is quicker
+		for i := range 230 { // as the ACME server creates them, but faster
 			order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 				IssuerRef: v1alpha1.ObjectRef{Name: "default"}, AccountRef: v1alpha1.ObjectRef{Name: id},
 				Identifiers:    []v1alpha1.Identifier{{Type: acme.DNS, Value: "page.test"}},
@@ -86,7 +86,7 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 		}, "10s").Should(Equal(len(want)))
 	})
 
-	It("is for the account alone, and only to be read", func() {
+	It("is readable by the account only", func() {
 		a, other := registered("ES256"), registered("ES256")
 		expectProblem(other.post(a.ordersURL(), nil), http.StatusForbidden, acme.Unauthorized)
 		expectProblem(a.post(a.ordersURL(), map[string]any{}), http.StatusBadRequest, acme.Malformed)
@@ -97,7 +97,7 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 })
 
 var _ = Describe("An order that was ready", func() {
-	It("is invalid, and never pending again, once its client has deactivated an authorization (RFC 8555 section 7.1.6)", func() {
+	It("becomes invalid, never pending, once its client has deactivated an authorization (RFC 8555 section 7.1.6)", func() {
 		a := registered("ES256")
 		for range 5 {
 			o := a.ready("undone.test")

@@ -26,7 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// registeredAt is an account that exists at an issuer.
+// registeredAt returns a client with an account at an issuer.
 func registeredAt(issuer *v1alpha1.AcmeIssuer, contact ...string) *account {
 	GinkgoHelper()
 	a := newAccountAt(issuer)
@@ -47,7 +47,7 @@ var _ = Describe("An issuer's own rules", Ordered, func() {
 		})
 	})
 
-	It("are asked of a new order and a new authorization, and a client is told what they say", func() {
+	It("apply to new orders and authorizations, and clients get their messages", func() {
 		a := registeredAt(issuer)
 		r := a.post(a.base+"new-order", map[string]any{"identifiers": names("admin.rules.test")})
 		expectProblem(r, http.StatusBadRequest, acme.RejectedIdentifier)
@@ -60,7 +60,7 @@ var _ = Describe("An issuer's own rules", Ordered, func() {
 		Expect(b.newOrder("admin.rules.test").authorize).To(HaveLen(1))
 	})
 
-	It("are asked of the CSR when it comes, and leave the order ready", func(ctx SpecContext) {
+	It("apply to the CSR at finalization, and leave the order ready", func(ctx SpecContext) {
 		a := registeredAt(issuer)
 		o := a.ready("csr.rules.test")
 		r := a.post(o.finalize, map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), "csr.rules.test")})
@@ -71,7 +71,7 @@ var _ = Describe("An issuer's own rules", Ordered, func() {
 		a.download(ctx, o)
 	})
 
-	It("that don't compile are named in the issuer's condition, and nothing is issued until they do", func(ctx SpecContext) {
+	It("that do not compile are named in the issuer's condition, and stop issuance until corrected", func(ctx SpecContext) {
 		a := registeredAt(issuer)
 		good := issuer.DeepCopy()
 		broken := issuer.DeepCopy()
@@ -96,7 +96,7 @@ var _ = Describe("An issuer's own rules", Ordered, func() {
 })
 
 var _ = Describe("A profile's key algorithms", func() {
-	It("are those that certificates have, P-521 only where it is named", func(ctx SpecContext) {
+	It("limit the keys of certificates, and P-521 must be named", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Profiles = []v1alpha1.Profile{
 				{Name: "default", MaxIdentifiers: 1},
@@ -127,7 +127,7 @@ var _ = Describe("A profile's key algorithms", func() {
 })
 
 var _ = Describe("A certificate's key", func() {
-	It("that was revoked as compromised isn't certified again", func(ctx SpecContext) {
+	It("that was revoked as compromised is not certified again", func(ctx SpecContext) {
 		a := registered("ES256")
 		_, der, key := a.issued("leaked.test")
 		revocation := map[string]any{"certificate": base64.RawURLEncoding.EncodeToString(der), "reason": 1}
@@ -142,8 +142,8 @@ var _ = Describe("A certificate's key", func() {
 	})
 })
 
-var _ = Describe("A CA that was brought, with name constraints", func() {
-	It("certifies what is within them, refuses the rest with a new order, and never its own key", func(ctx SpecContext) {
+var _ = Describe("An existing CA with name constraints", func() {
+	It("certifies names within them, refuses others at new-order, and never certifies its own key", func(ctx SpecContext) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		Expect(err).NotTo(HaveOccurred())
 		template := &x509.Certificate{

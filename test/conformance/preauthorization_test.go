@@ -10,14 +10,14 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// newAuthz asks for an authorization ahead of an order.
+// newAuthz requests an authorization before an order.
 func (a *account) newAuthz(kind, value string) *reply {
 	GinkgoHelper()
 	return a.post(a.base+"new-authz", map[string]any{"identifier": map[string]string{"type": kind, "value": value}})
 }
 
 var _ = Describe("Pre-authorization (RFC 8555 section 7.4.1)", func() {
-	It("gives a pending authorization with its URL", func() {
+	It("returns a pending authorization with its URL", func() {
 		a := registered("ES256")
 		Expect(a.get("directory").json()).To(HaveKeyWithValue("newAuthz", a.base+"new-authz"))
 		r := a.newAuthz("dns", "Early.test")
@@ -29,7 +29,7 @@ var _ = Describe("Pre-authorization (RFC 8555 section 7.4.1)", func() {
 		Expect(a.post(r.Header.Get("Location"), nil).json()).To(Equal(r.json()))
 	})
 
-	It("makes the order for the identifier ready at once, and the next one too", func() {
+	It("makes the next orders for the identifier ready from the start", func() {
 		a := registered("ES256")
 		url := a.newAuthz("dns", "prepared.test").Header.Get("Location")
 		a.prove(url)
@@ -43,7 +43,7 @@ var _ = Describe("Pre-authorization (RFC 8555 section 7.4.1)", func() {
 		}
 	})
 
-	It("is of no use to other accounts, names, or wildcards, nor before it is valid, nor after it was deactivated", func() {
+	It("does not count for other accounts, names or wildcards, nor before it is valid or after deactivation", func() {
 		a, other := registered("ES256"), registered("ES256")
 		pending := a.newAuthz("dns", "own.test").Header.Get("Location")
 		Expect(a.newOrder("own.test").authorize).NotTo(ContainElement(pending))
@@ -51,7 +51,7 @@ var _ = Describe("Pre-authorization (RFC 8555 section 7.4.1)", func() {
 		Expect(other.newOrder("own.test").authorize).NotTo(ContainElement(pending))
 		Expect(a.newOrder("below.own.test").authorize).NotTo(ContainElement(pending))
 		Expect(a.newOrder("*.own.test").authorize).NotTo(ContainElement(pending))
-		for range 2 { // a second time too: the answer to the first may have been lost
+		for range 2 { // a retry after a lost answer
 			r := a.post(pending, map[string]any{"status": "deactivated"})
 			Expect(r.json()).To(HaveKeyWithValue("status", "deactivated"))
 		}
@@ -60,13 +60,13 @@ var _ = Describe("Pre-authorization (RFC 8555 section 7.4.1)", func() {
 		Expect(o.document).To(HaveKeyWithValue("status", "pending"))
 	})
 
-	It("leaves what was proved for an order to that order, where the issuer doesn't reuse authorizations", func() {
+	It("does not reuse an order's authorization, if the issuer does not allow it", func() {
 		a := registered("ES256")
 		proved := a.ready("once.test")
 		Expect(a.newOrder("once.test").authorize).NotTo(ContainElement(proved.authorize[0]))
 	})
 
-	It("is refused with 403 for what would not be certified, and for wildcards", func() {
+	It("is refused with 403 for identifiers that the issuer does not certify, and for wildcards", func() {
 		a := registered("ES256")
 		expectProblem(a.newAuthz("dns", "*.wild.test"), http.StatusForbidden, acme.RejectedIdentifier)
 		expectProblem(a.newAuthz("dns", "a_b.test"), http.StatusForbidden, acme.RejectedIdentifier)

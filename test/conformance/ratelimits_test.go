@@ -45,7 +45,7 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 		Expect(a.post(a.base+"new-order", request).StatusCode).To(Equal(http.StatusCreated), "a renewal is free")
 	})
 
-	It("hold for many requests at once", func(ctx SpecContext) {
+	It("hold for concurrent requests", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.RateLimits.NewOrders, spec.RateLimits.NewAccounts = limit(3, time.Hour), limit(3, time.Hour)
 		})
@@ -75,10 +75,10 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 			same := &account{wire: newWire().at(issuer), key: a.key, url: a.url}
 			return same.post(same.base+"new-order", map[string]any{"identifiers": names("burst.test")})
 		})).To(HaveLen(3))
-		Expect(statuses(func() *reply { return newAccountAt(issuer).register(map[string]any{}) })).To(HaveLen(2), "one was there")
+		Expect(statuses(func() *reply { return newAccountAt(issuer).register(map[string]any{}) })).To(HaveLen(2), "one existed before")
 	})
 
-	It("let an account order again when they say that it may", func(ctx SpecContext) {
+	It("allow an account to order again after Retry-After", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.RateLimits.NewOrders = limit(1, 2*time.Second) })
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})
@@ -120,7 +120,7 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 		late := newAccountAt(issuer)
 		expectLimited(late.register(map[string]any{}), time.Hour)
 		expectProblem(late.register(map[string]any{"onlyReturnExisting": true}), http.StatusBadRequest, acme.AccountDoesNotExist)
-		Expect(first.register(map[string]any{}).StatusCode).To(Equal(http.StatusOK), "an account that exists is found")
+		Expect(first.register(map[string]any{}).StatusCode).To(Equal(http.StatusOK), "an existing account is found")
 		account := &v1alpha1.AcmeAccount{}
 		fetch(ctx, first.url, account)
 		Expect(account.Spec.RegisteredFrom).To(Equal("127.0.0.1"))

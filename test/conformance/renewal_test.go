@@ -22,7 +22,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// certID names a certificate as a client does, from the certificate alone (RFC 9773 section 4.1).
+// certID returns the certificate identifier, derived from the certificate alone (RFC 9773 section 4.1).
 func certID(der []byte) string {
 	GinkgoHelper()
 	certificate, err := x509.ParseCertificate(der)
@@ -35,7 +35,7 @@ func certID(der []byte) string {
 	return encode(certificate.AuthorityKeyId) + "." + encode(serial)
 }
 
-// renewal is an answer to the question when to renew.
+// renewal is a renewal information object.
 type renewal struct {
 	SuggestedWindow struct{ Start, End time.Time }
 	ExplanationURL  string
@@ -53,7 +53,7 @@ func (w *wire) renewalInfo(id string) (renewal, *reply) {
 }
 
 var _ = Describe("Renewal information (RFC 9773)", func() {
-	It("is in the directory, and can be had by anyone without a signature (section 3 and 4.1)", func() {
+	It("is in the directory, and is readable by anyone without a signature (section 3 and 4.1)", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("renew.test")
 		Expect(a.get("directory").json()).To(HaveKeyWithValue("renewalInfo", a.base+"renewal-info"))
@@ -68,7 +68,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.ExplanationURL).To(BeEmpty())
 	})
 
-	It("says when to ask again, and can be kept for a while (section 4.3 and 6)", func() {
+	It("has a Retry-After, and may be cached for a while (section 4.3 and 6)", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("again.test")
 		_, r := a.renewalInfo(certID(der))
@@ -79,7 +79,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(r.Header.Values("Replay-Nonce")).To(BeEmpty())
 	})
 
-	It("has a window in the past for a certificate that was revoked", func() {
+	It("has a window in the past for a revoked certificate", func() {
 		a := registered("ES256")
 		_, der, _ := a.issued("revoked.test")
 		Expect(a.post(a.base+"revoke-cert", map[string]any{"certificate": jwstest.Encode(GinkgoTB(), der)}).StatusCode).To(Equal(http.StatusOK))
@@ -87,7 +87,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.SuggestedWindow.End).To(BeTemporally("<=", time.Now()))
 	})
 
-	It("has certificates renewed that were issued before a time that the issuer names, and says why", func(ctx SpecContext) {
+	It("has a window in the past for certificates issued before a time set by the issuer, with an explanation", func(ctx SpecContext) {
 		const why = "https://ca.example/incident"
 		issuer := issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		a := newAccountAt(issuer)
@@ -105,11 +105,11 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Eventually(time.Now, "5s").Should(BeTemporally(">", now.Add(time.Second)))
 		_, renewed, _ := a.issued("mended.test")
 		info, _ := a.renewalInfo(certID(renewed))
-		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)), "a renewed certificate isn't to be renewed again")
+		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)), "a renewed certificate is not renewed again")
 		Expect(info.ExplanationURL).To(BeEmpty())
 	})
 
-	It("has certificates renewed whose root was replaced or whose CA was taken away, and not those of an intermediate with a successor below the same root", func(ctx SpecContext) {
+	It("has a window in the past for certificates with a replaced root or a removed CA, and not for those of an intermediate with a successor below the same root", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{CommonName: "replaced", RootOverlap: ptr.To(metav1.Duration{})}
 		})
@@ -134,7 +134,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(still.SuggestedWindow).To(Equal(ordinary.SuggestedWindow))
 		_, second, _ := a.obtain(ctx, "replaced.test")
 
-		By("the intermediate before taken away")
+		By("removing the former intermediate")
 		retired := &corev1.Secret{}
 		retired.Namespace, retired.Name = issuer.Namespace, issuer.Name+"-intermediate-"+v1alpha1.CAName(first[1])
 		Expect(kube.Delete(ctx, retired)).To(Succeed())
@@ -156,7 +156,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)))
 	})
 
-	It("is not there for other certificates, and malformed names are told as such", func(ctx SpecContext) {
+	It("is absent for other certificates, and malformed identifiers are refused as malformed", func(ctx SpecContext) {
 		a := registered("ES256")
 		_, der, _ := a.issued("theirs.test")
 		id := certID(der)
@@ -183,7 +183,7 @@ var _ = Describe("An order that replaces a certificate (RFC 9773 section 5)", fu
 		return a.post(a.base+"new-order", map[string]any{"identifiers": names(values...), "replaces": id})
 	}
 
-	It("says so, when it is made and later, and in its resource", func(ctx SpecContext) {
+	It("names the replaced certificate, in its answer and in its object", func(ctx SpecContext) {
 		a := registered("ES256")
 		_, der, _ := a.issued("one.test", "two.test")
 		r := replacing(a, certID(der), "two.test", "three.test")

@@ -32,7 +32,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// download gives the chain that a client gets for its order, and the URLs of the others.
+// download returns the chain of a client's order, and the URLs of the alternate chains.
 func (a *account) download(ctx context.Context, o *order) (url string, chain []*x509.Certificate, alternates []string) {
 	GinkgoHelper()
 	Eventually(ctx, func() any { o.document = a.post(o.url, nil).json(); return o.document["status"] }, "10s").Should(Equal("valid"))
@@ -42,7 +42,7 @@ func (a *account) download(ctx context.Context, o *order) (url string, chain []*
 	return url, parseChain(r.body), r.links("alternate")
 }
 
-// obtain takes a certificate.
+// obtain obtains a certificate.
 func (a *account) obtain(ctx context.Context, name string) (url string, chain []*x509.Certificate, alternates []string) {
 	GinkgoHelper()
 	o := a.ready(name)
@@ -62,14 +62,14 @@ func trusting(root *x509.Certificate, chain []*x509.Certificate) error {
 	return err
 }
 
-// annotate asks for what an annotation does, as kubectl would.
+// annotate sets an annotation, as kubectl does.
 func annotate(ctx context.Context, issuer *v1alpha1.AcmeIssuer, name string) {
 	GinkgoHelper()
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, name, time.Now())
 	Expect(kube.Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
 }
 
-// opensslVerify has another implementation than Go's check a certificate, its chain and its CRL, all as they are served.
+// opensslVerify checks a certificate, its chain and its CRL as served, with an implementation other than Go's.
 func opensslVerify(w *wire, root *x509.Certificate, chain []*x509.Certificate) string {
 	GinkgoHelper()
 	crl := w.do(http.MethodGet, chain[0].CRLDistributionPoints[0], "", nil)
@@ -93,11 +93,11 @@ func opensslVerify(w *wire, root *x509.Certificate, chain []*x509.Certificate) s
 		"-CAfile", write("root.pem", "CERTIFICATE", root.Raw),
 		"-untrusted", write("chain.pem", "CERTIFICATE", append(above, issuing.Raw)...),
 		"-CRLfile", write("crl.pem", "X509 CRL", crl.body),
-		write("leaf.pem", "CERTIFICATE", chain[0].Raw)).CombinedOutput() // which says what is wrong
+		write("leaf.pem", "CERTIFICATE", chain[0].Raw)).CombinedOutput() // openssl prints the error
 	return string(output)
 }
 
-var _ = Describe("A CA that is replaced", Ordered, func() {
+var _ = Describe("A CA during its rotation", Ordered, func() {
 	var issuer *v1alpha1.AcmeIssuer
 	var a *account
 	var before, kept, after []*x509.Certificate
@@ -111,7 +111,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		Expect(a.register(map[string]any{"termsOfServiceAgreed": true}).StatusCode).To(Equal(http.StatusCreated))
 	})
 
-	It("gives one chain while it has one root", func(ctx SpecContext) {
+	It("serves one chain while it has one root", func(ctx SpecContext) {
 		var alternates []string
 		_, before, alternates = a.obtain(ctx, "before.test")
 		Expect(alternates).To(BeEmpty())
@@ -121,7 +121,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		_, kept, _ = a.obtain(ctx, "kept.test")
 	})
 
-	It("has both roots in its bundle, and a chain to either, with the shorter one as the alternate (RFC 8555 section 7.4.2)", func(ctx SpecContext) {
+	It("has both roots in its bundle, and a chain to each, the shorter one as the alternate (RFC 8555 section 7.4.2)", func(ctx SpecContext) {
 		annotate(ctx, issuer, v1alpha1.RotateRootAnnotation)
 		Eventually(ctx, func(g Gomega) {
 			g.Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
@@ -154,11 +154,11 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		Expect(short[0].Equal(after[0])).To(BeTrue())
 		Expect(trusting(second, short)).To(Succeed())
 		Expect(trusting(first, short)).NotTo(Succeed())
-		Expect(after[2].Issuer.CommonName).To(Equal("Rotated"), "by which clients choose")
+		Expect(after[2].Issuer.CommonName).To(Equal("Rotated"), "clients choose by this name")
 		Expect(short[1].Issuer.CommonName).To(Equal("Rotated 2"))
 	})
 
-	It("gives no other chains than those, and to nobody else", func(ctx SpecContext) {
+	It("serves no other chains, and only to the account", func(ctx SpecContext) {
 		address, _, _ := a.obtain(ctx, "other.test")
 		for _, number := range []string{"0", "2", "01", "+1", "-1", "x", "1/1", "99999999999999999999", "1/"} {
 			expectProblem(a.post(address+"/"+number, nil), http.StatusNotFound, acme.Malformed)
@@ -170,7 +170,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		Expect(a.do(http.MethodGet, address+"/1", "", nil).StatusCode).To(Equal(http.StatusMethodNotAllowed))
 	})
 
-	It("serves each CA certificate where the certificates that it issued say, and goes on with the CRLs of the one before", func() {
+	It("serves each CA certificate at the URL in its certificates, and continues the CRLs of the former CA", func() {
 		Expect(after[0].IssuingCertificateURL).NotTo(Equal(before[0].IssuingCertificateURL))
 		for _, chain := range [][]*x509.Certificate{before, after} {
 			r := a.do(http.MethodGet, chain[0].IssuingCertificateURL[0], "", nil)
@@ -191,7 +191,7 @@ var _ = Describe("A CA that is replaced", Ordered, func() {
 		}
 	})
 
-	It("holds under openssl's strict rules, with chain and CRL as they are served", func(ctx SpecContext) {
+	It("passes openssl's strict checks, with chain and CRL as served", func(ctx SpecContext) {
 		if _, err := exec.LookPath("openssl"); err != nil {
 			Skip("openssl is not installed")
 		}

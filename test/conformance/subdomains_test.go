@@ -11,7 +11,7 @@ import (
 )
 
 var _ = Describe("A wildcard name", func() {
-	It("is certified to who proves control of its domain in DNS (RFC 8555 section 7.1.3 and 8.4)", func(ctx SpecContext) {
+	It("is certified after a proof of its domain by DNS (RFC 8555 section 7.1.3 and 8.4)", func(ctx SpecContext) {
 		z := serveZone()
 		issuer := issuerLike(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{z.address} })
 		a := newAccountAt(issuer)
@@ -47,12 +47,12 @@ var _ = Describe("Authorizations for all names below a domain (RFC 9444)", Order
 		})
 	})
 
-	It("are announced in the directory of issuers that have them, and of no others (section 4.4)", func() {
+	It("are announced only in the directory of issuers that allow them (section 4.4)", func() {
 		Expect(newWire().at(issuer).get("directory").json()["meta"]).To(HaveKeyWithValue("subdomainAuthAllowed", true))
 		Expect(newWire().get("directory").json()["meta"]).NotTo(HaveKey("subdomainAuthAllowed"))
 	})
 
-	It("can be had ahead of orders, are proved in DNS, and serve orders for names below (section 4.2)", func() {
+	It("can be created before orders, are proved by DNS, and count for orders for names below (section 4.2)", func() {
 		a := client()
 		ask := map[string]any{"identifier": map[string]any{"type": "dns", "value": "ahead.test", "subdomainAuthAllowed": true}}
 		r := a.post(a.base+"new-authz", ask)
@@ -69,7 +69,7 @@ var _ = Describe("Authorizations for all names below a domain (RFC 9444)", Order
 		Expect(client().newOrder("a.ahead.test").authorize).NotTo(ContainElement(url))
 	})
 
-	It("are made for an order that names a domain above, one for all its names below that (section 4.3)", func() {
+	It("are created for an order that names a parent domain, one for all its names below (section 4.3)", func() {
 		a := client()
 		r := a.post(a.base+"new-order", below("order.test", "x.order.test", "y.z.order.test"))
 		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)
@@ -82,7 +82,7 @@ var _ = Describe("Authorizations for all names below a domain (RFC 9444)", Order
 		expectProblem(a.post(a.base+"new-order", below("other.test", "x.order.test")), http.StatusBadRequest, acme.Malformed)
 	})
 
-	It("aren't made by issuers that don't have them: the name itself is to be proved (section 4.2 and 4.3)", func() {
+	It("are not created by issuers that do not allow them: the name itself must be proved (section 4.2 and 4.3)", func() {
 		a := registered("ES256")
 		r := a.post(a.base+"new-order", below("order.test", "x.order.test"))
 		Expect(r.StatusCode).To(Equal(http.StatusCreated), "%s", r.body)

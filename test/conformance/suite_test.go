@@ -1,5 +1,5 @@
-// Package conformance holds the running server to the RFCs, with a client that knows nothing of what clients usually do
-// right: it sends what a spec tells it to.
+// Package conformance checks the running server against the RFCs. Its client sends exactly the requests of a spec,
+// valid or not.
 package conformance
 
 import (

@@ -18,7 +18,7 @@ import (
 )
 
 var _ = Describe("An issuer that is suspended", func() {
-	It("answers 503 on every route that leads to issuance, and goes on with all others", func(ctx SpecContext) {
+	It("answers 503 on every route that leads to issuance, and serves all others", func(ctx SpecContext) {
 		issuer := issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		a := newAccountAt(issuer)
 		Expect(a.register(map[string]any{}).StatusCode).To(Equal(http.StatusCreated))
@@ -32,9 +32,9 @@ var _ = Describe("An issuer that is suspended", func() {
 		Expect(directory.StatusCode).To(Equal(http.StatusOK))
 		Expect(slices.Collect(maps.Keys(directory.json()))).To(ConsistOf(
 			"newAccount", "newOrder", "newAuthz", "newNonce", "revokeCert", "keyChange", "renewalInfo", "meta"),
-			"what is new leads to issuance, or goes on")
+			"a new route leads to issuance, or is served")
 
-		By("refusing for now what leads to issuance")
+		By("refusing temporarily the requests that lead to issuance")
 		identifier := map[string]string{"type": "dns", "value": "new.test"}
 		stranger := newAccountAt(issuer)
 		for route, r := range map[string]*reply{
@@ -54,7 +54,7 @@ var _ = Describe("An issuer that is suspended", func() {
 			Expect(seconds).To(BeNumerically(">", 0))
 		}
 
-		By("showing what there is")
+		By("showing existing resources")
 		for address, state := range map[string]string{a.url: "valid", pending.url: "pending", pending.authorize[0]: "pending", ready.url: "ready", ready.authorize[0]: "valid"} {
 			Expect(a.post(address, nil).json()).To(HaveKeyWithValue("status", state), address)
 		}
@@ -63,7 +63,7 @@ var _ = Describe("An issuer that is suspended", func() {
 		_, info := a.renewalInfo(certID(chain[0].Raw))
 		Expect(info.StatusCode).To(Equal(http.StatusOK))
 
-		By("letting an account manage itself")
+		By("letting an account change itself")
 		found := a.postWithKey(a.base+"new-account", map[string]any{"onlyReturnExisting": true})
 		Expect(found.StatusCode).To(Equal(http.StatusOK))
 		Expect(found.Header.Get("Location")).To(Equal(a.url))
@@ -88,7 +88,7 @@ var _ = Describe("An issuer that is suspended", func() {
 		Expect(string(a.do(http.MethodGet, page+"ca.crt", "", nil).body)).To(Equal(issuer.Status.CABundle))
 		Expect(a.do(http.MethodGet, page, "", nil).StatusCode).To(Equal(http.StatusOK))
 
-		By("giving up an authorization")
+		By("deactivating an authorization")
 		Expect(a.post(pending.authorize[0], map[string]any{"status": "deactivated"}).StatusCode).To(Equal(http.StatusOK))
 
 		By("issuing once it is resumed")

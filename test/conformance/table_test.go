@@ -8,8 +8,8 @@ import (
 	"github.com/acmeca/acmeca/test/internal/claims"
 )
 
-// TestTable holds docs/conformance.md to name tests that exist, for each requirement at least one: specs of this suite by
-// their full text, and others as "directory: TestName" or "directory: text of a spec".
+// TestTable checks that docs/conformance.md names at least one existing test for each requirement: specs of this
+// suite by their full text, other tests as "directory: TestName" or "directory: text of a spec".
 func TestTable(t *testing.T) {
 	specs := map[string]bool{}
 	for _, spec := range PreviewSpecs("Conformance").SpecReports {
