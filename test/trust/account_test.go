@@ -20,13 +20,13 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// accountName is that of the AcmeAccount of a key.
+// accountName returns the name of a key's AcmeAccount.
 func accountName(key crypto.Signer) string {
 	GinkgoHelper()
 	return v1alpha1.AccountName(issuerName, jwstest.Key(GinkgoTB(), key).Thumbprint())
 }
 
-// accountFor is an account as an ACME server makes one for a key.
+// accountFor returns an account as an ACME server creates it for a key.
 func accountFor(key crypto.Signer) *v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	account := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
@@ -36,7 +36,7 @@ func accountFor(key crypto.Signer) *v1alpha1.AcmeAccount {
 	return account
 }
 
-// withOtherSignature is the same request with another signature that is as good: of (r, s) ECDSA takes (r, n-s) too.
+// withOtherSignature returns the same request with another valid signature: ECDSA accepts (r, s) and (r, n-s).
 func withOtherSignature(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	signature, err := base64.RawURLEncoding.DecodeString(request.Signature)
@@ -49,7 +49,7 @@ func withOtherSignature(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest
 	return other
 }
 
-// expectGone waits for an account to be removed, as one is that was never accepted.
+// expectGone waits until an account is removed, because it was never accepted.
 func expectGone(ctx context.Context, account *v1alpha1.AcmeAccount) {
 	GinkgoHelper()
 	Eventually(ctx, func() bool {
@@ -63,7 +63,7 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 
 	contact := map[string]any{"contact": []string{"mailto:attacker@client.test"}}
 
-	DescribeTable("can't register an account for it", func(ctx SpecContext, registration func(context.Context) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot register an account for it", func(ctx SpecContext, registration func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		account := accountFor(comer.Key)
 		account.Spec.Registration = registration(ctx)
 		plant(ctx, account)
@@ -79,18 +79,18 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 		Entry("signed with another key than the one in the request", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return sign(attacker.Key, jwk(comer.Key), acme.NewAccountPath, contact)
 		}, "the signature does not verify"),
-		Entry("signed with another key, which the request names", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+		Entry("signed with another key that the request names", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return sign(attacker.Key, jwk(attacker.Key), acme.NewAccountPath, contact)
 		}, "the account isn't that of the key which signed the registration"),
 		Entry("signed by an account", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return attacker.signedAs(attacker.Key, acme.NewAccountPath, contact)
 		}, "a registration is signed with a jwk"),
-		Entry("with what the newcomer signed for something else", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with another request of the newcomer", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return comer.withheld(func() error { return comer.RevokeCert(ctx, comer.Key, []byte("a certificate"), 0) })
 		}, "the request was signed for another URL"),
 	)
 
-	It("can't change what the newcomer registers with", func(ctx SpecContext) {
+	It("cannot change the newcomer's registration", func(ctx SpecContext) {
 		account := accountFor(comer.Key)
 		account.Spec.Registration = comer.withheld(func() error {
 			_, err := comer.Register(ctx, &xacme.Account{Contact: []string{"mailto:newcomer@client.test"}}, xacme.AcceptTOS)
@@ -103,7 +103,7 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 		Expect(kubectl(ctx, "get", "acmeacct", account.Name)).To(ContainSubstring("newcomer@client.test"))
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't reserve it for an account that doesn't hold it", func(ctx SpecContext, request func(*v1alpha1.AcmeAccount) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot reserve it for an account without it", func(ctx SpecContext, request func(*v1alpha1.AcmeAccount) *v1alpha1.SignedRequest, detail string) {
 		claim := accountFor(comer.Key)
 		claim.Spec.KeyClaimFor = attacker.account(ctx).Name
 		claim.Spec.KeyChange = request(claim)
@@ -126,13 +126,13 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 	)
 })
 
-// keyChangePayload is the payload of the request inside a key change (RFC 8555 section 7.3.5).
+// keyChangePayload returns the payload of the request inside a key change (RFC 8555 section 7.3.5).
 func keyChangePayload(p *party, oldKey crypto.Signer) map[string]any {
 	GinkgoHelper()
 	return map[string]any{"account": string(p.KID), "oldKey": jwstest.JWK(GinkgoTB(), oldKey)}
 }
 
-// innerKeyChange is the request inside a key change.
+// innerKeyChange returns the request inside a key change.
 func innerKeyChange(p *party, key, oldKey crypto.Signer) json.RawMessage {
 	GinkgoHelper()
 	return jwstest.KeyChange(GinkgoTB(), key, oldKey, string(p.KID), url(acme.KeyChangePath))
@@ -151,7 +151,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		account = victim.account(ctx)
 	})
 
-	// expectUnharmed looks at an account that is as it was, also for its client.
+	// expectUnharmed checks that an account is unchanged, also for its client.
 	expectUnharmed := func(ctx context.Context) {
 		GinkgoHelper()
 		before := account.Status
@@ -170,7 +170,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		expectShown(ctx, "acmeaccount", account, reason, detail)
 	}
 
-	DescribeTable("can't change its contacts", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot change its contacts", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		Expect(writeSpec(ctx, server, account, map[string]any{"update": request(ctx), "contact": []string{"mailto:attacker@client.test"}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Update }, "UpdateRefused", detail)
 		expectUnharmed(ctx)
@@ -186,7 +186,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		}, "the signature does not verify"),
 	)
 
-	It("can't use up the victim's request by garbling it before", func(ctx SpecContext) {
+	It("cannot use up the victim's request with a garbled copy", func(ctx SpecContext) {
 		genuine := victim.withheld(func() error {
 			_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{"mailto:new@client.test"}})
 			return err
@@ -199,7 +199,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Eventually(ctx, func() []string { return refresh(ctx, account).Status.Contact }).WithTimeout(patience).Should(ConsistOf("mailto:new@client.test"))
 	}, SpecTimeout(specPatience))
 
-	It("can't put back what the victim has changed since, with the request that the victim signed for it once", func(ctx SpecContext) {
+	It("cannot undo the victim's later changes with an earlier request of the victim", func(ctx SpecContext) {
 		update := func(contact string) *v1alpha1.SignedRequest {
 			GinkgoHelper()
 			_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{contact}})
@@ -220,7 +220,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		}
 	}, SpecTimeout(specPatience))
 
-	It("can't give it a key back that the victim has left, and come from again", func(ctx SpecContext) {
+	It("cannot restore a key that the victim has replaced, also after the victim has used it twice", func(ctx SpecContext) {
 		first, second := victim.Key, newKey()
 		Expect(victim.AccountKeyRollover(ctx, second)).To(Succeed())
 		change := refresh(ctx, account).Spec.KeyChange.DeepCopy()
@@ -244,14 +244,14 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Expect(victim.Key).NotTo(Equal(first))
 	}, SpecTimeout(specPatience))
 
-	It("can't deactivate it without a request of the victim", func(ctx SpecContext) {
+	It("cannot deactivate it without a request of the victim", func(ctx SpecContext) {
 		err := writeSpec(ctx, server, account, map[string]any{"deactivation": map[string]any{}})
 		Expect(apierrors.IsForbidden(err) || apierrors.IsInvalid(err)).To(BeTrue(), "%v", err)
 		Expect(err).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 		expectUnharmed(ctx)
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't deactivate it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot deactivate it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		Expect(writeSpec(ctx, server, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Deactivation }, "DeactivationRefused", detail)
 		expectUnharmed(ctx)
@@ -267,19 +267,19 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Entry("with the attacker's deactivation of its own account", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return attacker.withheld(func() error { return attacker.DeactivateReg(ctx) })
 		}, "the request was signed for another URL"),
-		Entry("with what the victim signed to change its contacts", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's change of contacts", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error {
 				_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{"mailto:new@client.test"}})
 				return err
 			})
 		}, "the signed request doesn't ask for deactivation"),
-		Entry("with what the victim signed to deactivate an authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's deactivation of an authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			order := victim.order(ctx, newName())
 			return victim.withheld(func() error { return victim.RevokeAuthorization(ctx, order.client.AuthzURLs[0]) })
 		}, "the request was signed for another URL"),
 	)
 
-	It("leaves a person the right to deactivate it, whatever it wrote there", func(ctx SpecContext) {
+	It("leaves a person the right to deactivate it, whatever the server wrote", func(ctx SpecContext) {
 		forged := attacker.signedAs(attacker.Key, acme.AccountPath(account.Name), map[string]any{"status": "deactivated"})
 		Expect(writeSpec(ctx, server, account, map[string]any{"deactivation": v1alpha1.Deactivation{Request: forged}})).To(Succeed())
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.Deactivation }, "DeactivationRefused", "is not signed by account")
@@ -287,7 +287,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Eventually(ctx, func() acme.State { return refresh(ctx, account).Status.State }).WithTimeout(patience).Should(Equal(acme.StateRevoked))
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't give it another key", func(ctx SpecContext, request func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot change its key", func(ctx SpecContext, request func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest, detail string) {
 		key := newKey()
 		forged := request(ctx, key)
 		Expect(writeSpec(ctx, server, account, map[string]any{"keyChange": forged})).To(Succeed())
@@ -305,7 +305,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Entry("with the attacker's account around the new key's signature", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return attacker.signedAs(attacker.Key, acme.KeyChangePath, innerKeyChange(victim, key, victim.Key))
 		}, "the request is not signed by account"),
-		Entry("with the victim's signature around one that isn't the new key's", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
+		Entry("with the victim's signature around a signature of another key", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			inner := jwstest.Sign(GinkgoTB(), attacker.Key, withURL(jwk(key)), keyChangePayload(victim, victim.Key))
 			return victim.signedAs(victim.Key, acme.KeyChangePath, json.RawMessage(inner))
 		}, "the signature does not verify"),
@@ -318,19 +318,19 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		Entry("with the attacker's genuine change of its own key", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return attacker.withheld(func() error { return attacker.AccountKeyRollover(ctx, key) })
 		}, "the request is not signed by account"),
-		Entry("with a genuine change whose key the attacker has taken", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
+		Entry("with a genuine change to a key that the attacker has registered", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			genuine := victim.withheld(func() error { return victim.AccountKeyRollover(ctx, key) })
 			taker := newcomer()
 			taker.Key = key
 			taker.register(ctx)
 			return genuine
 		}, "the new key belongs to account"),
-		Entry("with a genuine change that it didn't claim the key for", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
+		Entry("with a genuine change without a claim for the key", SpecTimeout(specPatience), func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { return victim.AccountKeyRollover(ctx, key) })
 		}, "the new key isn't claimed for this account"),
 	)
 
-	It("can't bring back a key that the victim has changed", func(ctx SpecContext) {
+	It("cannot restore a key that the victim has changed", func(ctx SpecContext) {
 		old := victim.Key
 		Expect(victim.AccountKeyRollover(ctx, newKey())).To(Succeed())
 		refresh(ctx, account)
@@ -359,13 +359,13 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 			authorization = authorizations(ctx, order)[0]
 		})
 
-		It("can't deactivate its authorization without a request of the victim", func(ctx SpecContext) {
+		It("cannot deactivate its authorization without a request of the victim", func(ctx SpecContext) {
 			Expect(writeSpec(ctx, server, authorization, map[string]any{"deactivation": map[string]any{}})).
 				To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 			victim.finalize(ctx, order)
 		}, SpecTimeout(specPatience))
 
-		DescribeTable("can't deactivate its authorization", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+		DescribeTable("cannot deactivate its authorization", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 			Expect(writeSpec(ctx, server, authorization, map[string]any{"deactivation": v1alpha1.Deactivation{Request: request(ctx)}})).To(Succeed())
 			expectShown(ctx, "acmeauthorization", authorization, "DeactivationRefused", detail)
 			Expect(refresh(ctx, authorization).Status.State).To(Equal(acme.StateValid))
@@ -379,17 +379,17 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 			Entry("signed by the attacker in the victim's name", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 				return victim.signedAs(attacker.Key, acme.AuthorizationPath(authorization.Name), map[string]any{"status": "deactivated"})
 			}, "the signature does not verify"),
-			Entry("with what the victim signed to look at it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+			Entry("with the victim's POST-as-GET of it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 				return victim.withheld(func() error { _, err := victim.GetAuthorization(ctx, order.client.AuthzURLs[0]); return err })
 			}, "the signed request doesn't ask for deactivation"),
-			Entry("with the victim's deactivation of another one", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+			Entry("with the victim's deactivation of another authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 				other := victim.order(ctx, newName())
 				return victim.withheld(func() error { return victim.RevokeAuthorization(ctx, other.client.AuthzURLs[0]) })
 			}, "the request was signed for another URL"),
 		)
 	})
 
-	It("can't name another issuer, key or registration in it", func(ctx SpecContext) {
+	It("cannot change its issuer, key or registration", func(ctx SpecContext) {
 		for member, value := range map[string]any{
 			"issuerRef": map[string]any{"name": "nobody"},
 			"jwk":       string(jwstest.JWK(GinkgoTB(), attacker.Key)),

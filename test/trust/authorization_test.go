@@ -15,12 +15,12 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// response is what an ACME server writes into an authorization when a client accepts a challenge.
+// response returns the spec of an authorization after a client has accepted a challenge.
 func response(t acme.ChallengeType, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{"response": v1alpha1.ChallengeResponse{Type: t, Request: *request}}
 }
 
-// plantAuthorization has a captured ACME server make one of its own liking, with an http-01 challenge.
+// plantAuthorization makes a captured ACME server create an authorization with an http-01 challenge.
 func plantAuthorization(ctx context.Context, issuer string, account *v1alpha1.AcmeAccount, name string, wildcard bool) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	authorization := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
@@ -34,7 +34,7 @@ func plantAuthorization(ctx context.Context, issuer string, account *v1alpha1.Ac
 	return authorization
 }
 
-// expectRefusedResponse looks at an authorization that fails without anything having been tried.
+// expectRefusedResponse checks that an authorization fails without an attempt.
 func expectRefusedResponse(ctx context.Context, authorization *v1alpha1.AcmeAuthorization, detail string) {
 	GinkgoHelper()
 	Eventually(ctx, func() acme.State { return refresh(ctx, authorization).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
@@ -61,7 +61,7 @@ var _ = Describe("A captured ACME server, with a victim's authorization that is 
 		victim.respond(challenge) // an attempt would succeed
 	})
 
-	DescribeTable("can't accept a challenge for the victim", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot accept a challenge for the victim", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, request(ctx)))).To(Succeed())
 
 		expectRefusedResponse(ctx, authorization, detail)
@@ -77,22 +77,22 @@ var _ = Describe("A captured ACME server, with a victim's authorization that is 
 		Entry("by the attacker in the victim's name", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return victim.signedAs(attacker.Key, acme.ChallengePath(authorization.Name, acme.HTTP01), struct{}{})
 		}, "the signature does not verify"),
-		Entry("with what the victim signed for another authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's request for another authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			other := victim.challenge(ctx, victim.order(ctx, newName()).client.AuthzURLs[0])
 			return victim.withheld(func() error { _, err := victim.Accept(ctx, other); return err })
 		}, "the request was signed for another URL"),
-		Entry("with what the victim signed to look at it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's POST-as-GET of it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.GetChallenge(ctx, challenge.URI); return err })
 		}, "the signed request only asks to see the challenge"),
 	)
 
-	It("can't answer another challenge than the one that the victim accepted", func(ctx SpecContext) {
+	It("cannot answer a challenge that the victim did not accept", func(ctx SpecContext) {
 		genuine := victim.withheld(func() error { _, err := victim.Accept(ctx, challenge); return err })
 		Expect(writeSpec(ctx, server, authorization, response(acme.DNS01, genuine))).To(Succeed())
 		expectRefusedResponse(ctx, authorization, "the request was signed for another URL")
 	}, SpecTimeout(specPatience))
 
-	It("can't put the attacker's account in place of the victim's, nor another token in place of its own", func(ctx SpecContext) {
+	It("cannot replace the victim's account or the token", func(ctx SpecContext) {
 		Expect(writeSpec(ctx, server, authorization, map[string]any{"accountRef": map[string]any{"name": attacker.account(ctx).Name}})).
 			To(MatchError(ContainSubstring("accountRef is immutable")))
 		Expect(writeSpec(ctx, server, authorization, map[string]any{"challenges": []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-chosen-by-the-attacker"}}})).
@@ -123,7 +123,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		return attacker.withheld(func() error { _, err := attacker.Accept(ctx, challenge); return err })
 	}
 
-	It("can't make an authorization that is valid from the start", func(ctx SpecContext) {
+	It("cannot create a valid authorization", func(ctx SpecContext) {
 		expires := metav1.NewTime(time.Now().Add(time.Hour))
 		authorization := &v1alpha1.AcmeAuthorization{
 			Spec: v1alpha1.AcmeAuthorizationSpec{
@@ -152,7 +152,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		Expect(kubectl(ctx, "get", "acmeauthz", authorization.Name)).To(ContainSubstring("pending"))
 	}, SpecTimeout(specPatience))
 
-	It("can't have a name validated that answers otherwise", func(ctx SpecContext) {
+	It("cannot have a name validated that answers otherwise", func(ctx SpecContext) {
 		authorization := plantAuthorization(ctx, issuerName, account, name, false)
 		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 		// Five attempts, since 404 may mean that it isn't there yet.
@@ -160,7 +160,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		expectShown(ctx, "acmeauthorization", authorization, "answered with HTTP status 404")
 	}, SpecTimeout(specPatience))
 
-	It("can't have a name validated by what the victim answers to the same token", func(ctx SpecContext) {
+	It("cannot have a name validated by the victim's answer to the same token", func(ctx SpecContext) {
 		victim := newParty(ctx)
 		authorization := plantAuthorization(ctx, issuerName, account, name, false)
 		victim.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
@@ -169,14 +169,14 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		expectShown(ctx, "acmeauthorization", authorization, "answered with something other than the key authorization")
 	}, SpecTimeout(specPatience))
 
-	It("can't have a wildcard validated by http-01", func(ctx SpecContext) {
+	It("cannot have a wildcard validated by http-01", func(ctx SpecContext) {
 		authorization := plantAuthorization(ctx, issuerName, account, name, true)
 		attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
 		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 		expectRefusedResponse(ctx, authorization, "http-01")
 	}, SpecTimeout(specPatience))
 
-	Context("at an issuer with rules of its own", Ordered, func() {
+	Context("at an issuer with its own rules", Ordered, func() {
 		const strict = "strict"
 		BeforeAll(func(ctx SpecContext) {
 			served := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
@@ -194,7 +194,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 			attacker.register(ctx)
 			account = attacker.account(ctx)
 		})
-		// accept is the attacker's genuine request, at that issuer.
+		// accept returns the attacker's genuine request, at that issuer.
 		accept := func(ctx context.Context, authorization *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			GinkgoHelper()
 			uri := acmeca.BaseURL() + "/" + local.Namespace + "/" + strict + "/" + acme.ChallengePath(authorization.Name, acme.HTTP01)
@@ -204,21 +204,21 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 			})
 		}
 
-		It("can't have a name validated by a challenge that the issuer doesn't offer", func(ctx SpecContext) {
+		It("cannot have a name validated by a challenge that the issuer does not offer", func(ctx SpecContext) {
 			authorization := plantAuthorization(ctx, strict, account, name, false)
 			attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
 			Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 			expectRefusedResponse(ctx, authorization, "http-01")
 		}, SpecTimeout(specPatience))
 
-		It("can't have a name looked at that the issuer's policy denies", func(ctx SpecContext) {
+		It("cannot have a name validated that the issuer's policy denies", func(ctx SpecContext) {
 			authorization := plantAuthorization(ctx, strict, account, "www.denied.test", false)
 			attacker.respond(&xacme.Challenge{Token: authorization.Spec.Challenges[0].Token})
 			Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
 			expectRefusedResponse(ctx, authorization, "is denied by this issuer's policy")
 		}, SpecTimeout(specPatience))
 
-		It("can't use an authorization of another issuer", func(ctx SpecContext) {
+		It("cannot use an authorization of another issuer", func(ctx SpecContext) {
 			elsewhere := newParty(ctx)
 			own := elsewhere.readyOrder(ctx, name)
 			planted := &v1alpha1.AcmeOrder{Spec: *own.Spec.DeepCopy()}

@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// finalization is what an ACME server writes into an order when a client finalizes.
+// finalization returns the spec of an order after a client has finalized it.
 func finalization(csr []byte, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{
 		"csr":          v1alpha1.EncodeCSR(csr),
@@ -22,7 +22,7 @@ func finalization(csr []byte, request *v1alpha1.SignedRequest) map[string]any {
 	}
 }
 
-// finalizes is the client's own finalize request, which doesn't arrive.
+// finalizes returns the client's finalize request, which does not arrive.
 func (p *party) finalizes(ctx context.Context, order pursuit, csr []byte) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	return p.withheld(func() error {
@@ -35,12 +35,12 @@ func csrPayload(csr []byte) map[string]string {
 	return map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}
 }
 
-// clientOrder is an order as a client knows it that is told of it.
+// clientOrder returns an order in the form that its client knows.
 func clientOrder(name string) *xacme.Order {
 	return &xacme.Order{URI: url(acme.OrderPath(name)), FinalizeURL: url(acme.FinalizePath(name))}
 }
 
-// expectFailed looks at an order that ends without a certificate, for the client and for a person.
+// expectFailed checks that an order ends without a certificate, for the client and in kubectl.
 func expectFailed(ctx context.Context, p *party, order pursuit, detail string) {
 	GinkgoHelper()
 	Eventually(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
@@ -81,21 +81,21 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		Entry("signed by the attacker in the victim's name", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return victim.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen))
 		}, "the signature does not verify"),
-		Entry("signed with a key that the request brings", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+		Entry("signed with a key in the request", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return sign(attacker.Key, jwk(attacker.Key), acme.FinalizePath(order.Name), csrPayload(stolen))
 		}, "the request is not signed by account"),
-		Entry("with what the victim signed for another order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's finalization of another order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.finalizes(ctx, victim.readyOrder(ctx, newName()), stolen)
 		}, "the request was signed for another URL"),
-		Entry("with what the victim signed for this order, another CSR in it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's finalization of this order and another CSR", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.finalizes(ctx, order, csr(newKey(), name))
 		}, "the CSR is not the one in the client's signed request"),
-		Entry("with what the victim signed to look at its order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's POST-as-GET of its order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.GetOrder(ctx, order.client.URI); return err })
 		}, "the request was signed for another URL"),
 	)
 
-	It("can't put the attacker's CSR in place of the victim's", func(ctx SpecContext) {
+	It("cannot replace the victim's CSR by the attacker's", func(ctx SpecContext) {
 		certificate := victim.finalize(ctx, order)
 
 		forged := finalization(stolen, attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen)))
@@ -109,7 +109,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		Expect(chain[0]).To(Equal(certificate.Raw))
 	}, SpecTimeout(specPatience))
 
-	It("can't order in the victim's name and have that certified", func(ctx SpecContext) {
+	It("cannot have an order in the victim's name certified", func(ctx SpecContext) {
 		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: order.Spec.IssuerRef, AccountRef: order.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
 		}}, nil}
@@ -122,7 +122,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	It("can't use the victim's proofs in an order of the attacker", func(ctx SpecContext) {
+	It("cannot use the victim's proofs in an order of the attacker", func(ctx SpecContext) {
 		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: order.Spec.IssuerRef, AccountRef: v1alpha1.ObjectRef{Name: attacker.account(ctx).Name},
 			Identifiers: order.Spec.Identifiers, Authorizations: order.Spec.Authorizations,
@@ -137,7 +137,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	It("can't use the attacker's proof of one name for the victim's", func(ctx SpecContext) {
+	It("cannot use the attacker's proof of one name for the victim's", func(ctx SpecContext) {
 		own := attacker.readyOrder(ctx, newName())
 		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef, Identifiers: order.Spec.Identifiers, Authorizations: own.Spec.Authorizations,
@@ -148,7 +148,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		expectFailed(ctx, attacker, planted, "the authorization is for")
 	}, SpecTimeout(specPatience))
 
-	It("can't have names that were not proved certified beside one that was", func(ctx SpecContext) {
+	It("cannot have unproved names certified beside a proved one", func(ctx SpecContext) {
 		own := attacker.readyOrder(ctx, newName())
 		planted := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef,
@@ -160,7 +160,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		expectFailed(ctx, attacker, planted, "the order has 1 authorizations for 2 identifiers")
 	}, SpecTimeout(specPatience))
 
-	It("can't have another CSR name certified than those that were ordered", func(ctx SpecContext) {
+	It("cannot have a name in the CSR certified that was not ordered", func(ctx SpecContext) {
 		own := attacker.readyOrder(ctx, newName())
 		both := csr(thief, own.Spec.Identifiers[0].Value, name)
 		Expect(writeSpec(ctx, server, own, finalization(both, attacker.finalizes(ctx, own, both)))).To(Succeed())
@@ -183,7 +183,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 		Expect(kubectl(ctx, "get", "acmeord", order.Name)).To(ContainSubstring("pending"))
 	}, SpecTimeout(specPatience))
 
-	It("can't date the certificate back to before the order, or into the future", func(ctx SpecContext) {
+	It("cannot date the certificate before the order or into the future", func(ctx SpecContext) {
 		attacker := newParty(ctx)
 		for _, shift := range []time.Duration{-time.Hour, time.Hour} {
 			name := newName()
@@ -198,7 +198,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 		}
 	}, SpecTimeout(specPatience))
 
-	It("can't have one certified at an issuer that doesn't exist", func(ctx SpecContext) {
+	It("cannot have one certified at an issuer that does not exist", func(ctx SpecContext) {
 		attacker := newParty(ctx)
 		own := attacker.readyOrder(ctx, newName())
 		planted := pursuit{&v1alpha1.AcmeOrder{Spec: *own.Spec.DeepCopy()}, nil}

@@ -26,13 +26,13 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// A party is somebody with an ACME account and a real client, golang.org/x/crypto/acme.
+// A party has an ACME account and a real client, golang.org/x/crypto/acme.
 type party struct {
 	*xacme.Client
 	wire *wire
 }
 
-// newcomer is a party that hasn't registered.
+// newcomer returns a party without an account.
 func newcomer() *party {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
@@ -59,7 +59,7 @@ func (p *party) register(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 }
 
-// wire is a party's way to the ACME server. A captured ACME server may keep what comes over it to itself.
+// wire is a party's connection to the ACME server. A captured ACME server may withhold requests.
 type wire struct {
 	transport *http.Transport
 	withhold  bool
@@ -80,7 +80,7 @@ func (w *wire) RoundTrip(request *http.Request) (*http.Response, error) {
 	return nil, errWithheld
 }
 
-// withheld is the request that the party sends, genuine in every way, which a captured ACME server has and doesn't carry out.
+// withheld returns a genuine request of the party that a captured ACME server has received and not carried out.
 func (p *party) withheld(send func() error) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	p.wire.withhold = true
@@ -91,13 +91,13 @@ func (p *party) withheld(send func() error) *v1alpha1.SignedRequest {
 	return stored.Request(message)
 }
 
-// signedAs is a request with the party's account as its "kid", signed with any key.
+// signedAs returns a request with the party's account as its "kid", signed with any key.
 func (p *party) signedAs(key crypto.Signer, path string, payload any) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	return sign(key, jwstest.Header{"kid": string(p.KID)}, path, payload)
 }
 
-// sign makes a request for a path below the issuer's base.
+// sign returns a request for a path below the issuer's base.
 func sign(key crypto.Signer, header jwstest.Header, path string, payload any) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	header["url"], header["nonce"] = url(path), "bm9uY2U"
@@ -108,7 +108,7 @@ func sign(key crypto.Signer, header jwstest.Header, path string, payload any) *v
 
 func url(path string) string { return acmeca.BaseURL() + "/" + path }
 
-// account is the party's AcmeAccount.
+// account returns the party's AcmeAccount.
 func (p *party) account(ctx context.Context) *v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	account := &v1alpha1.AcmeAccount{}
@@ -116,13 +116,13 @@ func (p *party) account(ctx context.Context) *v1alpha1.AcmeAccount {
 	return refresh(ctx, account)
 }
 
-// A pursuit is a party's order, as the client and as kubectl see it.
+// A pursuit is a party's order, as the client and kubectl see it.
 type pursuit struct {
 	*v1alpha1.AcmeOrder
 	client *xacme.Order
 }
 
-// order asks for a certificate and proves nothing yet.
+// order creates an order, and proves nothing yet.
 func (p *party) order(ctx context.Context, names ...string) pursuit {
 	GinkgoHelper()
 	order, err := p.AuthorizeOrder(ctx, xacme.DomainIDs(names...))
@@ -132,7 +132,7 @@ func (p *party) order(ctx context.Context, names ...string) pursuit {
 	return pursuit{refresh(ctx, object), order}
 }
 
-// readyOrder is an order whose names are proved.
+// readyOrder returns an order whose names are proved.
 func (p *party) readyOrder(ctx context.Context, names ...string) pursuit {
 	GinkgoHelper()
 	order := p.order(ctx, names...)
@@ -150,7 +150,7 @@ func (p *party) readyOrder(ctx context.Context, names ...string) pursuit {
 	return order
 }
 
-// challenge is the http-01 challenge of an authorization.
+// challenge returns the http-01 challenge of an authorization.
 func (p *party) challenge(ctx context.Context, authorization string) *xacme.Challenge {
 	GinkgoHelper()
 	a, err := p.GetAuthorization(ctx, authorization)
@@ -160,11 +160,11 @@ func (p *party) challenge(ctx context.Context, authorization string) *xacme.Chal
 			return c
 		}
 	}
-	Fail("http-01 isn't offered")
+	Fail("http-01 is not offered")
 	return nil
 }
 
-// respond puts up what proves control of a name.
+// respond publishes the proof of control of a name.
 func (p *party) respond(challenge *xacme.Challenge) {
 	GinkgoHelper()
 	response, err := p.HTTP01ChallengeResponse(challenge.Token)
@@ -172,7 +172,7 @@ func (p *party) respond(challenge *xacme.Challenge) {
 	responder.Put(challenge.Token, response)
 }
 
-// finalize takes the certificate of an order that is ready.
+// finalize returns the certificate of a ready order.
 func (p *party) finalize(ctx context.Context, order pursuit) *x509.Certificate {
 	GinkgoHelper()
 	var names []string
@@ -189,7 +189,7 @@ func (p *party) finalize(ctx context.Context, order pursuit) *x509.Certificate {
 	return certificate
 }
 
-// obtain is a whole issuance: what a party can still do.
+// obtain obtains a certificate, to show that a party still can.
 func (p *party) obtain(ctx context.Context, names ...string) (pursuit, *x509.Certificate) {
 	GinkgoHelper()
 	order := p.readyOrder(ctx, names...)
@@ -199,7 +199,7 @@ func (p *party) obtain(ctx context.Context, names ...string) (pursuit, *x509.Cer
 	return order, certificate
 }
 
-// authorizations are an order's, whose client has chosen a challenge of each.
+// authorizations returns an order's authorizations, after its client has chosen a challenge of each.
 func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	var all []*v1alpha1.AcmeAuthorization
@@ -211,8 +211,8 @@ func authorizations(ctx context.Context, order pursuit) []*v1alpha1.AcmeAuthoriz
 	return all
 }
 
-// storedTooSoon is the authorization of an order for one name, stored by a captured ACME server before the client has chosen a
-// challenge, with the token of the http-01 challenge that the client was shown.
+// storedTooSoon returns the authorization of an order with one name, stored by a captured ACME server before the
+// client has chosen a challenge. The http-01 challenge has the token that the client was shown.
 func storedTooSoon(ctx context.Context, order pursuit, token string) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	authorization := order.AwaitedAuthorization(0)
@@ -221,19 +221,19 @@ func storedTooSoon(ctx context.Context, order pursuit, token string) *v1alpha1.A
 	return authorization
 }
 
-// pendingAuthorization is one that nobody has chosen a challenge of.
+// pendingAuthorization returns an authorization without a chosen challenge.
 func (p *party) pendingAuthorization(ctx context.Context) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	return storedTooSoon(ctx, p.order(ctx, newName()), "token-that-a-client-has-seen")
 }
 
-// garbled is a request whose signature isn't one.
+// garbled returns a request with an invalid signature.
 func garbled(request *v1alpha1.SignedRequest) *v1alpha1.SignedRequest {
 	signature := bytes.Repeat([]byte("A"), len(request.Signature))
 	return &v1alpha1.SignedRequest{Protected: request.Protected, Payload: request.Payload, Signature: string(signature)}
 }
 
-// jwk is the header of a request that brings its key.
+// jwk returns the header of a request with a key in it.
 func jwk(key crypto.Signer) jwstest.Header {
 	GinkgoHelper()
 	return jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), key)}

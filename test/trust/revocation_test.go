@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// revocation is what an ACME server writes into an order when a client revokes its certificate.
+// revocation returns the spec of an order after a client has revoked its certificate.
 func revocation(reason int, request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{"revocation": v1alpha1.Revocation{Reason: reason, Request: request}}
 }
@@ -40,14 +40,14 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		expectShown(ctx, "acmeorder", order, v1alpha1.ReasonRevoked, "the certificate was revoked")
 	}
 
-	It("can't revoke it without a request of a client", func(ctx SpecContext) {
+	It("cannot revoke it without a request of a client", func(ctx SpecContext) {
 		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": map[string]any{"reason": superseded}})).
 			To(MatchError(ContainSubstring("the ACME server may request a revocation only with a client's signed request")))
 		Expect(refresh(ctx, order.AcmeOrder).Status.RevokedAt).To(BeNil())
 		revokedByPerson(ctx)
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't revoke it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
+	DescribeTable("cannot revoke it", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
 		forged := request(ctx)
 		Expect(writeSpec(ctx, server, order, revocation(superseded, forged))).To(Succeed())
 
@@ -65,10 +65,10 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		Entry("signed by the attacker in the victim's name", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return victim.signedAs(attacker.Key, acme.RevokeCertPath, revocationPayload(certificate, superseded))
 		}, "the signature does not verify"),
-		Entry("signed with a key that isn't the certificate's", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("signed with a key other than the certificate's", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return attacker.withheld(func() error { return attacker.RevokeCert(ctx, thief, certificate.Raw, superseded) })
 		}, "the request is not signed with the certificate's key"),
-		Entry("signed by an account that doesn't exist", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
+		Entry("signed by an account that does not exist", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			nobody := &party{Client: &xacme.Client{KID: xacme.KeyID(url(acme.AccountPath("nobody")))}}
 			return nobody.signedAs(attacker.Key, acme.RevokeCertPath, revocationPayload(certificate, superseded))
 		}, "there is no account nobody"),
@@ -79,19 +79,19 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		Entry("for another reason than the victim's", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { return victim.RevokeCert(ctx, nil, certificate.Raw, xacme.CRLReasonKeyCompromise) })
 		}, "the signed request is for another certificate or reason"),
-		Entry("with what the victim signed to have it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
+		Entry("with the victim's finalization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.FetchCert(ctx, url(acme.CertificatePath(order.Name)), true); return err })
 		}, "the payload cannot be used"),
 	)
 
-	It("can't take a person's revocation back", func(ctx SpecContext) {
+	It("cannot undo a person's revocation", func(ctx SpecContext) {
 		revokedByPerson(ctx)
 		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": nil})).To(MatchError(ContainSubstring("spec.revocation is immutable once the certificate is revoked")))
 		Expect(writeSpec(ctx, server, order, map[string]any{"revocation": map[string]any{"reason": 1}})).NotTo(Succeed())
 	}, SpecTimeout(specPatience))
 
-	It("can't take back what a person asked for and isn't carried out yet", func(ctx SpecContext) {
-		// Nobody looks at an order that failed, so its revocation stays as it is.
+	It("cannot undo a person's pending request", func(ctx SpecContext) {
+		// Nobody reconciles a failed order, so its revocation stays pending.
 		planted := &v1alpha1.AcmeOrder{Spec: *order.Spec.DeepCopy()}
 		planted.Spec.CSR, planted.Spec.Finalization, planted.Spec.IssuerRef.Name = "", nil, "nobody"
 		plant(ctx, planted)

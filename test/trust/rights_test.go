@@ -23,11 +23,12 @@ func beForbidden() OmegaMatcher {
 	return WithTransform(func(err error) bool { return apierrors.IsForbidden(err) }, BeTrue())
 }
 
-// everyones are the groups and resources that every ServiceAccount may use.
+// everyones lists the groups and resources that every ServiceAccount may use.
 var everyones = []string{"authorization.k8s.io/selfsubjectaccessreviews", "authorization.k8s.io/selfsubjectrulesreviews",
 	"authentication.k8s.io/selfsubjectreviews", "certificates.k8s.io/clustertrustbundles"}
 
-// rights lists what a client may do in the operator's namespace, a line for each resource, without what everyone may.
+// rights lists a client's rights in the operator's namespace, one line for each resource, without the rights of
+// everyone.
 func rights(ctx context.Context, c client.Client) []string {
 	GinkgoHelper()
 	review := &authorizationv1.SelfSubjectRulesReview{Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: local.Namespace}}
@@ -55,7 +56,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		authorization = authorizations(ctx, order)[0]
 	})
 
-	It("may do what it needs and nothing else", func(ctx SpecContext) {
+	It("has only the rights that it needs", func(ctx SpecContext) {
 		Expect(rights(ctx, server)).To(ConsistOf(
 			"acmeaccounts [create get list patch watch]",
 			"acmeauthorizations [create get list patch watch]",
@@ -65,14 +66,14 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		))
 	}, SpecTimeout(specPatience))
 
-	It("can't write the status of anything", func(ctx SpecContext) {
+	It("cannot write any status", func(ctx SpecContext) {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx), issuer} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"status": {"state": "valid"}}`))
 			Expect(server.Status().Patch(ctx, object.DeepCopyObject().(client.Object), patch)).To(beForbidden())
 			Expect(server.Status().Update(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
 		}
-		// A patch of the object itself leaves the status as it is.
+		// A patch of the object itself does not change the status.
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"status": {"state": "valid", "certificate": "forged"}}`))
 		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(Succeed())
 		Expect(refresh(ctx, order.AcmeOrder).Status.State).NotTo(Equal(acme.StateValid))
@@ -80,7 +81,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	It("can't read a Secret, nor make one", func(ctx SpecContext) {
+	It("cannot read or create a Secret", func(ctx SpecContext) {
 		for _, name := range []string{issuerName + "-root", issuerName + "-intermediate", issuerName + "-serial", "acmeca-server-tls"} {
 			key := client.ObjectKey{Namespace: local.Namespace, Name: name}
 			Expect(person.Get(ctx, key, &corev1.Secret{})).To(Succeed())
@@ -90,7 +91,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		Expect(server.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "mine"}})).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
-	It("can't change an issuer, nor make one", func(ctx SpecContext) {
+	It("cannot change or create an issuer", func(ctx SpecContext) {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
 		Expect(writeSpec(ctx, server, issuer, map[string]any{"suspend": true})).To(beForbidden())
 		Expect(server.Update(ctx, issuer.DeepCopy())).To(beForbidden())
@@ -100,7 +101,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	It("can't delete anything", func(ctx SpecContext) {
+	It("cannot delete anything", func(ctx SpecContext) {
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx)} {
 			Expect(server.Delete(ctx, object.DeepCopyObject().(client.Object))).To(beForbidden())
 			Expect(server.DeleteAllOf(ctx, object.DeepCopyObject().(client.Object), client.InNamespace(local.Namespace))).To(beForbidden())
@@ -108,7 +109,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't decide over the life of an object", func(ctx SpecContext, metadata string) {
+	DescribeTable("cannot control the life of an object", func(ctx SpecContext, metadata string) {
 		for _, object := range []client.Object{order.AcmeOrder, authorization, victim.account(ctx)} {
 			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": `+metadata+`}`))
 			err := server.Patch(ctx, object.DeepCopyObject().(client.Object), patch)
@@ -121,13 +122,13 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		Entry("with an owner", SpecTimeout(specPatience), `{"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "a"}]}`),
 	)
 
-	It("can't take the finalizer from an order", func(ctx SpecContext) {
+	It("cannot remove the finalizer of an order", func(ctx SpecContext) {
 		Expect(order.Finalizers).To(ConsistOf(v1alpha1.RevocationFinalizer))
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`))
 		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(specPatience))
 
-	It("can't make objects that end themselves, or can't be ended", func(ctx SpecContext) {
+	It("cannot create objects that end themselves, or that cannot be ended", func(ctx SpecContext) {
 		withFinalizer := order.AcmeOrder.DeepCopy()
 		withFinalizer.ObjectMeta = metav1.ObjectMeta{Namespace: local.Namespace, Name: "planted-finalizer", Finalizers: []string{"acmeca.dev/mine"}}
 		withOwner := order.AcmeOrder.DeepCopy()
@@ -144,7 +145,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		Expect(server.Create(ctx, ended)).To(MatchError(ContainSubstring("the ACME server may request a deactivation only with a client's signed request")))
 	}, SpecTimeout(specPatience))
 
-	It("can't change what was ordered", func(ctx SpecContext) {
+	It("cannot change an order's request", func(ctx SpecContext) {
 		thirdParty := newParty(ctx)
 		for member, value := range map[string]any{
 			"accountRef":     map[string]any{"name": thirdParty.account(ctx).Name},
@@ -161,7 +162,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 })
 
 var _ = Describe("The controllers' ServiceAccount", func() {
-	It("can't make what clients ask for", func(ctx SpecContext) {
+	It("cannot create requests of clients", func(ctx SpecContext) {
 		order := newParty(ctx).order(ctx, newName())
 		authorization := newParty(ctx).pendingAuthorization(ctx)
 		account := accountFor(newKey())
@@ -176,7 +177,7 @@ var _ = Describe("The controllers' ServiceAccount", func() {
 		Expect(writeSpec(ctx, controller, authorization, map[string]any{"deactivation": map[string]any{}})).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
-	It("can't change more of an issuer than its finalizer", func(ctx SpecContext) {
+	It("cannot change more of an issuer than its finalizer", func(ctx SpecContext) {
 		issuer := refresh(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}})
 		Expect(issuer.Finalizers).To(ContainElement(v1alpha1.IssuerFinalizer))
 		Expect(writeSpec(ctx, controller, issuer, map[string]any{"suspend": true})).To(MatchError(ContainSubstring("may not change the spec, labels, annotations or owners")))
@@ -190,11 +191,11 @@ var _ = Describe("The controllers' ServiceAccount", func() {
 		Expect(controller.Delete(ctx, issuer.DeepCopy())).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
-	It("can't list Secrets, whose names it has to know", func(ctx SpecContext) {
+	It("cannot list Secrets, whose names it must know", func(ctx SpecContext) {
 		Expect(controller.List(ctx, &corev1.SecretList{}, client.InNamespace(local.Namespace))).To(beForbidden())
 	}, SpecTimeout(specPatience))
 
-	It("can't run anything, nor pass for another", func(ctx SpecContext) {
+	It("cannot run anything, nor impersonate another account", func(ctx SpecContext) {
 		Expect(rights(ctx, controller)).NotTo(ContainElement(MatchRegexp(`^(\*|pods|deployments|serviceaccounts|roles|rolebindings|clusterroles)`)))
 	}, SpecTimeout(specPatience))
 })

@@ -1,6 +1,6 @@
-// Package trust plays an ACME server that has been taken over. It runs all of acmeca and then, with the ACME server's own
-// ServiceAccount and an ACME account of its own, writes into the API objects what no client asked for. Nothing of that may
-// come true, and whoever looks with kubectl has to see that it was tried.
+// Package trust plays a captured ACME server. It runs all of acmeca and then writes requests that no client sent into
+// the API objects, with the ACME server's own ServiceAccount and an ACME account. No such request may succeed, and
+// kubectl must show each attempt.
 package trust
 
 import (
@@ -37,19 +37,19 @@ func TestTrust(t *testing.T) {
 
 const (
 	issuerName   = "default"
-	patience     = 15 * time.Second // for what the controllers are to do at once
+	patience     = 15 * time.Second // for immediate work of the controllers
 	specPatience = time.Minute
 )
 
 var (
 	acmeca *local.Local
-	// person has every right, as who looks after the cluster has; ACME server and controller have those of their
+	// person has every right, like a cluster administrator; server and controller have those of their
 	// ServiceAccounts.
 	person, server, controller client.Client
 	responder                  *http01.Responder
 	kubectlPath                string
 
-	// thief is the key of every certificate that must not come to be.
+	// thief is the key of every certificate that must never be issued.
 	thief = newKey()
 )
 
@@ -72,7 +72,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	server, controller = serviceAccount("acmeca-server"), serviceAccount("acmeca-controller")
 })
 
-// Whatever was tried, the thief has no certificate.
+// No attempt gives the thief a certificate.
 var _ = AfterEach(func(ctx SpecContext) {
 	var orders v1alpha1.AcmeOrderList
 	Expect(person.List(ctx, &orders)).To(Succeed())
@@ -104,13 +104,13 @@ func csr(key crypto.Signer, names ...string) []byte {
 
 var names int
 
-// newName is a name that no other spec has.
+// newName returns a name that no other spec uses.
 func newName() string {
 	names++
 	return fmt.Sprintf("n%d.test", names)
 }
 
-// writeSpec is what a captured ACME server does: it changes members of an object's spec. A nil member is removed.
+// writeSpec changes members of an object's spec, as a captured ACME server does. A nil member is removed.
 func writeSpec(ctx context.Context, c client.Client, object client.Object, members map[string]any) error {
 	GinkgoHelper()
 	patch, err := json.Marshal(map[string]any{"spec": members})
@@ -118,7 +118,7 @@ func writeSpec(ctx context.Context, c client.Client, object client.Object, membe
 	return c.Patch(ctx, object.DeepCopyObject().(client.Object), client.RawPatch(types.MergePatchType, patch))
 }
 
-// plant has a captured ACME server create an object, under a name of its own where it has none.
+// plant makes a captured ACME server create an object. Without a name the object gets a new one.
 func plant(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	object.SetNamespace(local.Namespace)
@@ -135,7 +135,7 @@ func refresh[T client.Object](ctx context.Context, object T) T {
 	return object
 }
 
-// kubectl is its output; a person's view.
+// kubectl runs a command as a person, and returns its output.
 func kubectl(ctx context.Context, args ...string) string {
 	GinkgoHelper()
 	cmd := exec.CommandContext(ctx, kubectlPath, append([]string{"--kubeconfig", acmeca.Kubeconfig(), "--namespace", local.Namespace}, args...)...)
@@ -144,15 +144,15 @@ func kubectl(ctx context.Context, args ...string) string {
 	return string(output)
 }
 
-// expectShown looks for all the words in what `kubectl describe` says of an object, its events included. They are
-// written a moment after the status.
+// expectShown waits until `kubectl describe` shows all the words about an object. Its events are written shortly
+// after the status.
 func expectShown(ctx context.Context, resource string, object client.Object, words ...string) {
 	GinkgoHelper()
 	Eventually(ctx, func() string { return kubectl(ctx, "describe", resource, object.GetName()) }).
 		WithTimeout(patience).WithPolling(200 * time.Millisecond).Should(containAll(words))
 }
 
-// expectEvent looks for all the words in the events of an object that may be gone by now.
+// expectEvent waits until the events of an object contain all the words. The object may be deleted.
 func expectEvent(ctx context.Context, name string, words ...string) {
 	GinkgoHelper()
 	Eventually(ctx, func() string { return kubectl(ctx, "get", "events", "--field-selector", "involvedObject.name="+name) }).

@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// tenancy is a namespace, and a ServiceAccount with every right over the kinds in it, their status included.
+// tenancy creates a namespace, and a ServiceAccount with every right over the kinds in it, including their status.
 func tenancy(ctx context.Context, name string) client.Client {
 	GinkgoHelper()
 	in := metav1.ObjectMeta{Namespace: name, Name: "tenant"}
@@ -51,7 +51,7 @@ func clientOf(config *rest.Config) client.Client {
 	return c
 }
 
-// ready is the Ready condition of an issuer, once the controllers have looked at it.
+// ready returns the Ready condition of an issuer, once the controllers have reconciled it.
 func ready(ctx context.Context, issuer *v1alpha1.AcmeIssuer) *metav1.Condition {
 	GinkgoHelper()
 	var condition *metav1.Condition
@@ -70,7 +70,7 @@ var _ = Describe("Status", func() {
 		authorization = newParty(ctx).pendingAuthorization(ctx)
 	})
 
-	It("is written by nobody but the controllers, whatever their rights", func(ctx SpecContext) {
+	It("is written only by the controllers, regardless of rights", func(ctx SpecContext) {
 		issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuerName}}
 		account := &v1alpha1.AcmeAccount{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: authorization.Spec.AccountRef.Name}}
 		order := newParty(ctx).order(ctx, newName())
@@ -86,7 +86,7 @@ var _ = Describe("Status", func() {
 		Expect(refresh(ctx, authorization).Status.State).To(Equal(acme.StatePending))
 	}, SpecTimeout(specPatience))
 
-	It("is restored by who impersonates the group for that", func(ctx SpecContext) {
+	It("is restored by impersonating the group for restores", func(ctx SpecContext) {
 		config := acmeca.Plane().Config()
 		config.Impersonate = rest.ImpersonationConfig{UserName: "restorer", Groups: []string{"system:masters", "acmeca.dev:restore"}}
 		Expect(clientOf(config).Status().Patch(ctx, authorization, becomeValid)).To(Succeed())
@@ -95,7 +95,7 @@ var _ = Describe("Status", func() {
 	}, SpecTimeout(specPatience))
 })
 
-var _ = Describe("A tenant, with every right over the kinds in its namespace", Ordered, func() {
+var _ = Describe("A tenant with every right over the kinds in its namespace", Ordered, func() {
 	const namespace = "tenant"
 	var tenant client.Client
 	BeforeAll(func(ctx SpecContext) { tenant = tenancy(ctx, namespace) })
@@ -107,7 +107,7 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 		return issuer
 	}
 
-	It("can't make an authorization valid by hand, at its own issuer either", func(ctx SpecContext) {
+	It("cannot make an authorization valid by hand, even at its own issuer", func(ctx SpecContext) {
 		Expect(ready(ctx, newIssuer(ctx, "own", v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}})).Status).To(Equal(metav1.ConditionTrue))
 		authorization := &v1alpha1.AcmeAuthorization{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "by-hand"},
@@ -123,7 +123,7 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 		Expect(refresh(ctx, authorization).Status.State).NotTo(Equal(acme.StateValid))
 	}, SpecTimeout(specPatience))
 
-	It("can't have its issuer sign with another tenant's key, by its name", func(ctx SpecContext) {
+	It("cannot have its issuer sign with another tenant's key, by its name", func(ctx SpecContext) {
 		theirs := client.ObjectKey{Namespace: local.Namespace, Name: issuerName + "-intermediate"}
 		Expect(person.Get(ctx, theirs, &corev1.Secret{})).To(Succeed())
 		condition := ready(ctx, newIssuer(ctx, "by-name", v1alpha1.CertificateAuthority{SecretRef: &v1alpha1.ObjectRef{Name: theirs.Name}}))
@@ -131,16 +131,16 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 		Expect(condition.Message).To(ContainSubstring(`there is no Secret "default-intermediate" in namespace "tenant"`))
 	}, SpecTimeout(specPatience))
 
-	DescribeTable("can't have its issuer sign with another tenant's key", func(ctx SpecContext, secret string) {
+	DescribeTable("cannot have its issuer sign with another tenant's key", func(ctx SpecContext, secret string) {
 		issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "across"}}
 		issuer.Spec.CA.SecretRef = &v1alpha1.ObjectRef{Name: secret}
 		Expect(tenant.Create(ctx, issuer)).To(MatchError(ContainSubstring("spec.ca.secretRef.name")))
 	},
-		Entry("by a path to it", SpecTimeout(specPatience), "../../"+local.Namespace+"/secrets/"+issuerName+"-intermediate"),
+		Entry("by its path", SpecTimeout(specPatience), "../../"+local.Namespace+"/secrets/"+issuerName+"-intermediate"),
 		Entry("by its namespace and name", SpecTimeout(specPatience), local.Namespace+"/"+issuerName+"-intermediate"),
 	)
 
-	It("has no way to name another namespace", func(ctx SpecContext) {
+	It("cannot name another namespace", func(ctx SpecContext) {
 		strict, err := client.New(tenantConfig(ctx, namespace), client.Options{Scheme: person.Scheme(), FieldValidation: "Strict"})
 		Expect(err).NotTo(HaveOccurred())
 		issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "beyond"}, Spec: v1alpha1.AcmeIssuerSpec{CA: v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}}}}
@@ -149,10 +149,10 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 		Expect(strict.Patch(ctx, issuer.DeepCopy(), patch)).To(MatchError(ContainSubstring(`unknown field "spec.ca.secretRef.namespace"`)))
 	}, SpecTimeout(specPatience))
 
-	It("gets nothing from the accounts and proofs of another namespace", func(ctx SpecContext) {
+	It("gains nothing from the accounts and proofs of another namespace", func(ctx SpecContext) {
 		victim := newParty(ctx)
 		order := victim.readyOrder(ctx, newName())
-		// The very objects, but for where they are: the issuer has the same name as theirs.
+		// The objects are copies in another namespace: the issuer has the same name as theirs.
 		Expect(ready(ctx, newIssuer(ctx, issuerName, v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}})).Status).To(Equal(metav1.ConditionTrue))
 		copied := &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: order.Name}, Spec: *order.Spec.DeepCopy()}
 		Expect(tenant.Create(ctx, copied)).To(Succeed())
@@ -162,7 +162,7 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
 
-	It("can't touch what is in other namespaces", func(ctx SpecContext) {
+	It("cannot access objects in other namespaces", func(ctx SpecContext) {
 		order := newParty(ctx).order(ctx, newName())
 		Expect(tenant.Get(ctx, client.ObjectKeyFromObject(order), &v1alpha1.AcmeOrder{})).To(beForbidden())
 		Expect(writeSpec(ctx, tenant, order, map[string]any{"revocation": map[string]any{}})).To(beForbidden())
@@ -170,8 +170,8 @@ var _ = Describe("A tenant, with every right over the kinds in its namespace", O
 	}, SpecTimeout(specPatience))
 })
 
-var _ = Describe("The controllers' ServiceAccount, in others' hands", func() {
-	It("changes nothing of an order but its finalizer", func(ctx SpecContext) {
+var _ = Describe("The controllers' ServiceAccount, when captured", func() {
+	It("can change only the finalizer of an order", func(ctx SpecContext) {
 		order := newParty(ctx).order(ctx, newName())
 		patch := func(text string) error {
 			return controller.Patch(ctx, order.AcmeOrder.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(text)))
@@ -189,7 +189,7 @@ var _ = Describe("The controllers' ServiceAccount, in others' hands", func() {
 		Expect(patch(`{"metadata": {"finalizers": ["acmeca.dev/revocation"]}}`)).To(Succeed())
 	}, SpecTimeout(specPatience))
 
-	It("writes no Secret and no ConfigMap but those of issuers", func(ctx SpecContext) {
+	It("can write only Secrets and ConfigMaps of issuers", func(ctx SpecContext) {
 		theirs := metav1.ObjectMeta{Namespace: "default", Name: "theirs"}
 		for _, object := range []client.Object{
 			&corev1.Secret{ObjectMeta: theirs, StringData: map[string]string{"a": "b"}}, &corev1.ConfigMap{ObjectMeta: theirs},
@@ -198,14 +198,14 @@ var _ = Describe("The controllers' ServiceAccount, in others' hands", func() {
 			Expect(person.Create(ctx, object)).To(Succeed())
 			object.SetLabels(map[string]string{"acmeca.dev/issuer": "default"})
 			Expect(controller.Update(ctx, object)).To(beForbidden())
-			object.SetName("acmeca-anything") // is its own in its own namespace alone
+			object.SetName("acmeca-anything") // allowed only in the operator's namespace
 			object.SetResourceVersion("")
 			object.SetUID("")
 			Expect(controller.Create(ctx, object)).To(beForbidden())
 		}
 	}, SpecTimeout(specPatience))
 
-	It("binds an external account key, and can't change it", func(ctx SpecContext) {
+	It("can bind an external account key, but not change it", func(ctx SpecContext) {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default-eab-one"}, Type: "acmeca.dev/external-account-key",
 			Data: map[string][]byte{"key": []byte("0123456789abcdef0123456789abcdef")},

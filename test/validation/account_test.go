@@ -22,7 +22,7 @@ import (
 	xacme "golang.org/x/crypto/acme"
 )
 
-// account is one that a spec has with an issuer.
+// account is a spec's account at an issuer.
 type account struct {
 	*xacme.Client
 	issuer issuer
@@ -47,7 +47,7 @@ func (a *account) order(ctx context.Context, ids []xacme.AuthzID) *xacme.Order {
 	return order
 }
 
-// challenge finds the challenge of a type for an identifier of an order, with its authorization.
+// challenge returns the challenge of a type for an identifier of an order, with its authorization.
 func (a *account) challenge(ctx context.Context, order *xacme.Order, identifier, kind string) (*xacme.Challenge, *xacme.Authorization) {
 	GinkgoHelper()
 	for _, url := range order.AuthzURLs {
@@ -63,7 +63,7 @@ func (a *account) challenge(ctx context.Context, order *xacme.Order, identifier,
 	return nil, nil
 }
 
-// accept has a challenge validated, and waits for the outcome. The error is the client's.
+// accept accepts a challenge, and waits for the outcome. The error is the client's.
 func (a *account) accept(ctx context.Context, c *xacme.Challenge, authz *xacme.Authorization) error {
 	GinkgoHelper()
 	_, err := a.Accept(ctx, c)
@@ -106,7 +106,7 @@ func (a *account) keyAuthorization(token string) string {
 	return text
 }
 
-// meta is the directory's "meta", with what the client's library doesn't know.
+// meta returns the directory's "meta", including members that the client's library does not know.
 func (a *account) meta(ctx context.Context) map[string]any {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.issuer.directory(), nil)
@@ -123,7 +123,7 @@ func (a *account) meta(ctx context.Context) map[string]any {
 	return document.Meta
 }
 
-// respondTLS answers tls-alpn-01 for an identifier at an address, until the spec ends (RFC 8737 section 3, RFC 8738
+// respondTLS answers tls-alpn-01 for an identifier at an address until the spec ends (RFC 8737 section 3, RFC 8738
 // section 6).
 func respondTLS(address, identifier, keyAuthorization string) {
 	GinkgoHelper()

@@ -17,7 +17,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/named"
 )
 
-// One order and one issuer with every challenge there is: bind9 for DNS, nginx for HTTP, a TLS server.
+// These specs use one order and one issuer with all challenges: bind9 for DNS, nginx for HTTP, and a TLS server.
 var _ = Describe("All challenges", Ordered, func() {
 	needPrograms("named", "bind9", "nsupdate", "dnsutils", "nginx", "nginx")
 	var zone *named.Server
@@ -26,7 +26,7 @@ var _ = Describe("All challenges", Ordered, func() {
 	var tlsPort string
 	BeforeAll(func(ctx SpecContext) {
 		if pathOf("named") == "" || pathOf("nginx") == "" {
-			return // the specs say so
+			return // the specs report it
 		}
 		zone, web = named.Start("all.test"), startWebServer()
 		port := freePort()
@@ -40,7 +40,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		})
 	})
 
-	It("prove the names of one order, each by another", func(ctx SpecContext) {
+	It("prove the names of one order, each by another type", func(ctx SpecContext) {
 		a := register(ctx, i)
 		order := a.order(ctx, xacme.DomainIDs("http.all.test", "tls.all.test", "*.dns.all.test"))
 
@@ -78,12 +78,12 @@ var _ = Describe("All challenges", Ordered, func() {
 		Expect(a.finish(ctx, order, "127.0.0.1", "127.0.0.2")).To(Succeed())
 	}, SpecTimeout(time.Minute))
 
-	It("don't prove addresses outside the policy", func(ctx SpecContext) {
+	It("do not prove addresses outside the policy", func(ctx SpecContext) {
 		_, err := register(ctx, i).AuthorizeOrder(ctx, xacme.IPIDs("10.0.0.1"))
 		Expect(err).To(MatchError(ContainSubstring(string(acme.RejectedIdentifier))))
 	}, SpecTimeout(time.Minute))
 
-	It("prove a wildcard at a name of the account's own by dns-account-01", func(ctx SpecContext) {
+	It("prove a wildcard at an account's own name by dns-account-01", func(ctx SpecContext) {
 		a, other := register(ctx, i), register(ctx, i)
 		order := a.order(ctx, xacme.DomainIDs("*.account.all.test"))
 		c, authz := a.challenge(ctx, order, "account.all.test", "dns-account-01")
@@ -97,7 +97,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		Expect(other.accept(ctx, c, authz)).NotTo(Succeed())
 	}, SpecTimeout(time.Minute))
 
-	It("prove names time and again by the one record of dns-persist-01, which outlasts a change of the key", func(ctx SpecContext) {
+	It("prove names repeatedly by the same record of dns-persist-01, which stays valid after a key change", func(ctx SpecContext) {
 		a := register(ctx, i)
 		meta := a.meta(ctx)
 		Expect(meta).To(HaveKeyWithValue("issuerDomainNames", ConsistOf("ca.all.test")))
@@ -122,14 +122,14 @@ var _ = Describe("All challenges", Ordered, func() {
 		}
 	}, SpecTimeout(time.Minute))
 
-	It("don't prove another account's names by its record", func(ctx SpecContext) {
+	It("do not prove another account's names by its record", func(ctx SpecContext) {
 		a := register(ctx, i)
 		order := a.order(ctx, xacme.DomainIDs("persist.all.test"))
 		c, authz := a.challenge(ctx, order, "persist.all.test", "dns-persist-01")
 		Expect(a.accept(ctx, c, authz)).To(MatchError(ContainSubstring("names another account")))
 	}, SpecTimeout(time.Minute))
 
-	It("keep the key authorization of one account from counting for another's challenge", func(ctx SpecContext) {
+	It("do not accept one account's key authorization for another account's challenge", func(ctx SpecContext) {
 		a, other := register(ctx, i), register(ctx, i)
 		order := a.order(ctx, xacme.DomainIDs("http.all.test"))
 		c, authz := a.challenge(ctx, order, "http.all.test", "http-01")
@@ -137,7 +137,7 @@ var _ = Describe("All challenges", Ordered, func() {
 		Expect(a.accept(ctx, c, authz)).To(MatchError(ContainSubstring("something other than the key authorization")))
 	}, SpecTimeout(time.Minute))
 
-	It("are tried again while a name server or web server comes up, with the last error shown", func(ctx SpecContext) {
+	It("are retried while a name server or web server starts, and show the last error", func(ctx SpecContext) {
 		port := freePort()
 		late := newIssuer(ctx, "late", func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Validation.Resolvers = []string{zone.Address()}
@@ -162,8 +162,8 @@ var _ = Describe("All challenges", Ordered, func() {
 	}, SpecTimeout(time.Minute))
 })
 
-var _ = Describe("A controller that dies while a challenge is processing", func() {
-	It("goes on with it after its restart", func(ctx SpecContext) {
+var _ = Describe("A controller that crashes while a challenge is processing", func() {
+	It("continues after its restart", func(ctx SpecContext) {
 		port := freePort()
 		i := newIssuer(ctx, "restarted", func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Validation.Resolvers = []string{"127.0.0.1:" + strconv.Itoa(acmeca.Ports().DNS)}
@@ -188,14 +188,14 @@ var _ = Describe("A controller that dies while a challenge is processing", func(
 	}, SpecTimeout(time.Minute))
 })
 
-// SECURITY.md row 14. The age of a check is tested in controllers; here, one that is missing stands for one that is old.
+// SECURITY.md row 14. Tests of controllers cover the age of a check. Here, a missing check stands for an old one.
 var _ = Describe("CAA before issuance", Ordered, func() {
 	named.Need()
 	var zone *named.Server
 	var i issuer
 	BeforeAll(func(ctx SpecContext) {
 		if pathOf("named") == "" {
-			return // the specs say so
+			return // the specs report it
 		}
 		zone = named.Start("caa.test")
 		i = newIssuer(ctx, "caa", func(spec *v1alpha1.AcmeIssuerSpec) {
@@ -204,7 +204,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		})
 	})
 
-	// authorized is an order whose names were validated while CAA wasn't heeded, which it is now.
+	// authorized returns an order whose names were validated before CAA was enabled.
 	authorized := func(ctx SpecContext, a *account, names ...string) *xacme.Order {
 		GinkgoHelper()
 		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.CAA = v1alpha1.CAAOff })
@@ -218,7 +218,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		return order
 	}
 
-	It("is checked for every name, and one that forbids it ends the order", func(ctx SpecContext) {
+	It("is checked for every name, and one forbidding record ends the order", func(ctx SpecContext) {
 		zone.Update(ctx, `add caa.test. 1 CAA 0 issue "ca.caa.test"`)
 		a := register(ctx, i)
 		order := authorized(ctx, a, "a.caa.test", "b.caa.test", "c.caa.test")
@@ -227,13 +227,13 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		Expect(err).To(MatchError(ContainSubstring(`"b.caa.test" forbid issuance`)))
 	}, SpecTimeout(time.Minute))
 
-	It("lets the order be finished where all permit it", func(ctx SpecContext) {
+	It("lets the order finish if all records permit it", func(ctx SpecContext) {
 		a := register(ctx, i)
 		order := authorized(ctx, a, "d.caa.test", "e.caa.test")
 		Expect(a.finish(ctx, order, "d.caa.test", "e.caa.test")).To(Succeed())
 	}, SpecTimeout(time.Minute))
 
-	It("isn't taken for granted where nobody can be asked", func(ctx SpecContext) {
+	It("is not assumed while DNS is unreachable", func(ctx SpecContext) {
 		a := register(ctx, i)
 		order := authorized(ctx, a, "f.caa.test")
 		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
@@ -241,7 +241,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		})
 		csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"f.caa.test"}}, newKey())
 		Expect(err).NotTo(HaveOccurred())
-		go func() { _, _, _ = a.CreateOrderCert(ctx, order.FinalizeURL, csr, false) }() // waits for the end, which takes longer
+		go func() { _, _, _ = a.CreateOrderCert(ctx, order.FinalizeURL, csr, false) }() // the call waits for the end, which takes longer
 		Eventually(func(g Gomega) {
 			var orders v1alpha1.AcmeOrderList
 			g.Expect(cluster.List(ctx, &orders, client.InNamespace(i.Namespace))).To(Succeed())
@@ -253,7 +253,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 				}
 			}
 		}, "20s", "100ms").Should(Succeed())
-		// The order goes on by itself once somebody can be asked again.
+		// The order continues by itself once DNS is reachable again.
 		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Validation.Resolvers = []string{zone.Address()} })
 		_, err = a.WaitOrder(ctx, order.URI)
 		Expect(err).NotTo(HaveOccurred())

@@ -15,14 +15,14 @@ import (
 	"github.com/acmeca/acmeca/test/internal/named"
 )
 
-// DNS by RFC 2136, with a bind9 that the client updates and the issuer asks.
+// These specs use DNS with RFC 2136: the client updates a bind9, and the issuer queries it.
 var _ = Describe("A zone with dynamic updates", Ordered, func() {
 	named.Need()
 	var zone *named.Server
 	var i issuer
 	BeforeAll(func(ctx SpecContext) {
 		if pathOf("named") == "" {
-			return // the specs say so
+			return // the specs report it
 		}
 		zone = named.Start("updates.test")
 		i = newIssuer(ctx, "updates", func(spec *v1alpha1.AcmeIssuerSpec) {

@@ -26,7 +26,7 @@ var _ = Describe("The names of Services", Ordered, func() {
 	var port int
 	BeforeAll(func() {
 		dns, port = "127.0.0.1:"+freePortText(), freePort()
-		serveDNS(nil, dns, map[string]string{long: "127.0.0.1"}) // cluster DNS knows the long form alone
+		serveDNS(nil, dns, map[string]string{long: "127.0.0.1"}) // cluster DNS knows only the long form
 		served = &site{}
 		served.serve(nil, "127.0.0.1:"+strconv.Itoa(port))
 	})
@@ -39,7 +39,7 @@ var _ = Describe("The names of Services", Ordered, func() {
 		})
 	}
 
-	It("are certified, in both forms, where the policy names them", func(ctx SpecContext) {
+	It("are certified in both forms if the policy names them", func(ctx SpecContext) {
 		a := register(ctx, inCluster(ctx, "services", "team-a.svc", "team-a.svc.cluster.local"))
 		order := a.order(ctx, xacme.DomainIDs(short, long))
 		for _, name := range []string{short, long} {
@@ -52,7 +52,7 @@ var _ = Describe("The names of Services", Ordered, func() {
 		Expect(err).To(MatchError(ContainSubstring(string(acme.RejectedIdentifier))))
 	}, SpecTimeout(time.Minute))
 
-	It("aren't where it doesn't, though it allows every other name", func(ctx SpecContext) {
+	It("are not certified otherwise, even if the policy allows every other name", func(ctx SpecContext) {
 		a := register(ctx, inCluster(ctx, "no-services"))
 		for _, name := range []string{short, long} {
 			_, err := a.AuthorizeOrder(ctx, xacme.DomainIDs(name))
@@ -62,9 +62,9 @@ var _ = Describe("The names of Services", Ordered, func() {
 })
 
 var _ = Describe("An egress proxy", func() {
-	It("is the only way that validation goes, with the password from its Secret", func(ctx SpecContext) {
+	It("carries all validation, with the password from its Secret", func(ctx SpecContext) {
 		dns, port := "127.0.0.1:"+freePortText(), freePort()
-		// An address that nobody has: the proxy alone knows what is there.
+		// Only the proxy can reach this address, which no host has.
 		serveDNS(nil, dns, map[string]string{"far.test": "198.51.100.7"})
 		served := &site{}
 		served.serve(nil, "127.0.0.1:"+strconv.Itoa(port))
@@ -89,7 +89,8 @@ var _ = Describe("An egress proxy", func() {
 	}, SpecTimeout(time.Minute))
 })
 
-// startCONNECT is an HTTP proxy from which every tunnel leads to one target. asked is where the newest was to lead to.
+// startCONNECT starts an HTTP proxy whose tunnels all lead to one target. asked is the requested host of the newest
+// one.
 func startCONNECT(target, credentials string) (address string, asked *atomic.Value) {
 	GinkgoHelper()
 	listener := (*namespace)(nil).listen("127.0.0.1:0")

@@ -17,14 +17,14 @@ import (
 )
 
 var _ = Describe("config/validator", Ordered, func() {
-	const name = "acmeca-validator" // of all of it
+	const name = "acmeca-validator" // of all objects
 	var deployment appsv1.Deployment
 	BeforeAll(func(ctx SpecContext) {
 		Expect(acmeca.Plane().ApplyProject(ctx, "config/validator")).To(Succeed())
 		Expect(cluster.Get(ctx, client.ObjectKey{Namespace: name, Name: name}, &deployment)).To(Succeed())
 	})
 
-	// admit asks the API server whether a Pod of the Deployment may be made, which is when Pod security is enforced.
+	// admit asks the API server whether a Pod of the Deployment may be created. Pod security applies to Pods.
 	admit := func(ctx context.Context, edit func(*corev1.PodSpec)) error {
 		pod := &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: *deployment.Spec.Template.Spec.DeepCopy()}
 		pod.Namespace, pod.Name = name, "tried"
@@ -32,7 +32,7 @@ var _ = Describe("config/validator", Ordered, func() {
 		return cluster.Create(ctx, pod, client.DryRunAll)
 	}
 
-	It("has Pods that restricted Pod security takes, which get no token", func(ctx SpecContext) {
+	It("has Pods that restricted Pod security accepts, without a token", func(ctx SpecContext) {
 		Expect(admit(ctx, func(spec *corev1.PodSpec) {
 			Expect(spec.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
 		})).To(Succeed())
@@ -48,7 +48,7 @@ var _ = Describe("config/validator", Ordered, func() {
 		Expect(policy.Spec.PodSelector.MatchLabels).To(Equal(deployment.Spec.Template.Labels))
 	}, SpecTimeout(time.Minute))
 
-	It("runs with the arguments that it is given, for controllers alone", func(ctx SpecContext) {
+	It("runs with its arguments, and serves only controllers", func(ctx SpecContext) {
 		p, address := newPKI(), "127.0.0.1:"+freePortText()
 		ask := func(as string) error {
 			roots := x509.NewCertPool()

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needNamespaces skips a container where there can be no network namespaces, and says why.
+// needNamespaces skips a container without network namespaces, and names the reason.
 func needNamespaces() {
 	BeforeEach(func(ctx SpecContext) {
 		if os.Geteuid() != 0 {
@@ -27,13 +27,13 @@ func needNamespaces() {
 		}
 		probe := fmt.Sprintf("acmeca-probe-%d", os.Getpid())
 		if output, err := exec.CommandContext(ctx, pathOf("ip"), "netns", "add", probe).CombinedOutput(); err != nil {
-			Skip("network namespaces can't be had here: " + strings.TrimSpace(string(output)))
+			Skip("network namespaces are not available here: " + strings.TrimSpace(string(output)))
 		}
 		run(ctx, nil, "ip", "netns", "del", probe)
 	})
 }
 
-// namespace is a network of its own: nothing reaches it, or is reached from it, but over its links.
+// namespace is a network namespace: traffic passes only over its links.
 type namespace struct{ name string }
 
 var namespaces, links atomic.Int32
@@ -47,10 +47,10 @@ func newNamespace(ctx context.Context, label string) *namespace {
 	return n
 }
 
-// link joins the namespace with another, or with the host where that is nil, and gives the address of each end.
+// link connects the namespace to another one, or to the host if that is nil, and returns the address of each end.
 func (n *namespace) link(ctx context.Context, other *namespace) (mine, theirs string) {
 	GinkgoHelper()
-	// Names and addresses are the test's own: 198.18.0.0/15 is for such use (RFC 2544).
+	// 198.18.0.0/15 is reserved for tests (RFC 2544).
 	number := links.Add(1)
 	pair := [2]string{fmt.Sprintf("av%d-%da", os.Getpid()%100000, number), fmt.Sprintf("av%d-%db", os.Getpid()%100000, number)}
 	addresses := [2]string{fmt.Sprintf("198.18.%d.1", number), fmt.Sprintf("198.18.%d.2", number)}
@@ -67,7 +67,7 @@ func (n *namespace) link(ctx context.Context, other *namespace) (mine, theirs st
 	return addresses[0], addresses[1]
 }
 
-// unreachable keeps the host from an address, also where it would send everything that it doesn't know somewhere.
+// unreachable makes an address unreachable from the host, also with a default route.
 func unreachable(ctx context.Context, address string) {
 	GinkgoHelper()
 	run(ctx, nil, "ip", "route", "add", "unreachable", address+"/32")
@@ -76,7 +76,7 @@ func unreachable(ctx context.Context, address string) {
 	Expect(err).To(MatchError(Or(ContainSubstring("no route to host"), ContainSubstring("unreachable"))))
 }
 
-// command is what runs a program in the namespace.
+// command returns the prefix that runs a program in the namespace.
 func (n *namespace) command() []string { return []string{pathOf("ip"), "netns", "exec", n.name} }
 
 // run runs a program in the namespace to its end.
@@ -85,12 +85,12 @@ func (n *namespace) run(ctx context.Context, environment []string, program strin
 	run(ctx, environment, "ip", append([]string{"netns", "exec", n.name, pathOf(program)}, args...)...)
 }
 
-// do calls f on a thread that is in the namespace. Sockets that it opens stay there.
+// do calls f on a thread in the namespace. Sockets that f opens stay in the namespace.
 func (n *namespace) do(f func()) {
 	GinkgoHelper()
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		file, err := os.Open("/var/run/netns/" + n.name)
 		if err == nil {
 			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
@@ -104,7 +104,7 @@ func (n *namespace) do(f func()) {
 	Expect(<-done).NotTo(HaveOccurred())
 }
 
-// listen listens in the namespace, or on the host where that is nil.
+// listen listens in the namespace, or on the host if that is nil.
 func (n *namespace) listen(address string) net.Listener {
 	GinkgoHelper()
 	var listener net.Listener

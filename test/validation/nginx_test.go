@@ -12,8 +12,8 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// startNginx runs nginx with the inside of an http block, and waits until it answers dial. prefix is what runs
-// it, such as in a network namespace.
+// startNginx runs nginx with the content of an http block, and waits until dial succeeds. prefix runs nginx in a
+// network namespace, for example.
 func startNginx(http string, dial func() (net.Conn, error), prefix ...string) {
 	GinkgoHelper()
 	dir := GinkgoT().TempDir()
@@ -45,7 +45,7 @@ http {
 	}, command[0], command[1:]...)
 }
 
-// webServer is an nginx on loopback that serves a directory, with what follows a name of /.well-known.
+// webServer is an nginx on loopback that serves a directory, and the files below /.well-known for each name.
 type webServer struct {
 	root string
 	port int
@@ -54,7 +54,7 @@ type webServer struct {
 func startWebServer() webServer {
 	GinkgoHelper()
 	w := webServer{root: GinkgoT().TempDir(), port: freePort()}
-	// Its workers are another user, where nginx is started by root.
+	// nginx's workers run as another user if nginx is started by root.
 	for dir := w.root; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		Expect(os.Chmod(dir, 0o755)).To(Succeed())
 	}
@@ -64,7 +64,7 @@ func startWebServer() webServer {
 	return w
 }
 
-// put has a path served.
+// put sets the content of a path.
 func (w webServer) put(path, text string) {
 	GinkgoHelper()
 	file := filepath.Join(w.root, filepath.FromSlash(path))

@@ -43,7 +43,7 @@ func buildAcmeca(ctx context.Context) string {
 	return path
 }
 
-// pki signs the certificates of validators, proxies, and of controllers as their clients.
+// pki signs the certificates of validators and proxies, and client certificates of controllers.
 type pki struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -65,7 +65,7 @@ func newPKI() *pki {
 	return p
 }
 
-// issue gives a certificate for a name or an address, and its key.
+// issue returns a certificate for a name or an address, and its key.
 func (p *pki) issue(name string) (certificate, key []byte) {
 	GinkgoHelper()
 	template := &x509.Certificate{
@@ -85,7 +85,7 @@ func (p *pki) issue(name string) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
-// writeFiles puts a certificate, its key and the CA into a directory, as a mounted Secret has them.
+// writeFiles writes a certificate, its key and the CA into a directory, like a mounted Secret.
 func (p *pki) writeFiles(name string) string {
 	GinkgoHelper()
 	dir := GinkgoT().TempDir()
@@ -96,10 +96,10 @@ func (p *pki) writeFiles(name string) string {
 	return dir
 }
 
-// controllerName is in the certificate that controllers show to validators.
+// controllerName is the name in the controllers' client certificate.
 const controllerName = "controller.acmeca.test"
 
-// clientSecret is what spec.validation.perspectives refer to.
+// clientSecret is the Secret that spec.validation.perspectives refers to.
 func (p *pki) clientSecret(ctx context.Context, name, certified string) v1alpha1.ObjectRef {
 	GinkgoHelper()
 	certificate, key := p.issue(certified)
@@ -136,7 +136,7 @@ func perspectiveAt(name, address string, p *pki, secret v1alpha1.ObjectRef) v1al
 	return v1alpha1.Perspective{Name: name, URL: "https://" + net.JoinHostPort(address, validatorPort), CABundle: string(p.pem), ClientCertificateSecretRef: secret}
 }
 
-// serveDNS answers for names with their addresses, in a namespace or on the host, and for nothing else.
+// serveDNS serves names with their addresses, and no others, in a namespace or on the host.
 func serveDNS(in *namespace, address string, names map[string]string) {
 	GinkgoHelper()
 	server := &dns.Server{PacketConn: in.listenPackets(address), Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
@@ -158,7 +158,7 @@ func serveDNS(in *namespace, address string, names map[string]string) {
 	DeferCleanup(func() { _ = server.Shutdown() })
 }
 
-// site answers http-01, once it has been told what.
+// site answers http-01 once the answer is set.
 type site struct {
 	mu      sync.Mutex
 	answers map[string]string
@@ -184,7 +184,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, text)
 }
 
-// serve has the site served in a namespace, or on the host.
+// serve serves the site in a namespace, or on the host.
 func (s *site) serve(in *namespace, address string) {
 	GinkgoHelper()
 	server := &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second}
@@ -193,7 +193,7 @@ func (s *site) serve(in *namespace, address string) {
 	DeferCleanup(func() { server.Close() })
 }
 
-// relay has connections to an address of the host reach another one.
+// relay forwards connections at an address of the host to another address.
 func relay(from, to string) {
 	GinkgoHelper()
 	listener := (*namespace)(nil).listen(from)

@@ -11,14 +11,14 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Three validators, each in a network of its own, in which the name leads to a server of its own.
+// These specs use three validators, each in its own network, in which the name resolves to its own server.
 var _ = Describe("Several perspectives", Ordered, func() {
 	needNamespaces()
 	const name, port = "site.test", 5002
 	var i issuer
-	var places [3]*site // what each place sees
-	var here *site      // what the controller sees
-	var start func()    // the third validator, which is not up at first
+	var places [3]*site // seen from each place
+	var here *site      // seen by the controller
+	var start func()    // starts the third validator
 	var issuerOf func(ctx SpecContext, label string, quorum int32, perspectives ...v1alpha1.Perspective) issuer
 	var perspectives []v1alpha1.Perspective
 	var p *pki
@@ -66,7 +66,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		}
 		return a, order, c, authz
 	}
-	// seen is what the perspectives saw, by name.
+	// seen returns the result of each perspective, by name.
 	seen := func(ctx SpecContext) map[string]v1alpha1.PerspectiveRecord {
 		GinkgoHelper()
 		records := map[string]v1alpha1.PerspectiveRecord{}
@@ -83,7 +83,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		return records
 	}
 
-	It("agree with the controller, though one of them is down", func(ctx SpecContext) {
+	It("confirm the controller's result, even if one of them is down", func(ctx SpecContext) {
 		i = issuerOf(ctx, "two-of-three", 2, perspectives...)
 		a, order, c, authz := begin(ctx, here, places[0], places[1])
 		Expect(a.accept(ctx, c, authz)).To(Succeed())
@@ -96,7 +96,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		}
 	}, SpecTimeout(time.Minute))
 
-	It("don't let pass what only the controller and one of them see, as after a hijack near the controller", func(ctx SpecContext) {
+	It("refuse a proof that only the controller and one of them see, as after a hijack near the controller", func(ctx SpecContext) {
 		i = issuerOf(ctx, "hijacked", 2, perspectives[:2]...)
 		a, _, c, authz := begin(ctx, here, places[0])
 		Expect(a.accept(ctx, c, authz)).To(MatchError(And(
@@ -107,13 +107,13 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		Expect(records["east"].Problem).To(ContainSubstring("404"))
 	}, SpecTimeout(time.Minute))
 
-	It("don't let pass what they see and the controller doesn't", func(ctx SpecContext) {
+	It("refuse a proof that they see and the controller does not", func(ctx SpecContext) {
 		i = issuerOf(ctx, "elsewhere", 2, perspectives[:2]...)
 		a, _, c, authz := begin(ctx, places[0], places[1])
 		Expect(a.accept(ctx, c, authz)).To(MatchError(ContainSubstring("HTTP status 404")))
 	}, SpecTimeout(time.Minute))
 
-	It("are waited for while one that is needed is down, with the reason shown to people alone", func(ctx SpecContext) {
+	It("are awaited while a needed one is down, with the reason shown only in kubectl", func(ctx SpecContext) {
 		i = issuerOf(ctx, "all-three", 0, perspectives...)
 		a, order, c, authz := begin(ctx, here, places[0], places[1], places[2])
 		_, err := a.Accept(ctx, c)
@@ -132,7 +132,7 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		Expect(a.finish(ctx, order, name)).To(Succeed())
 	}, SpecTimeout(time.Minute))
 
-	DescribeTable("do nothing for", func(ctx SpecContext, name, certified string, authority func() *pki) {
+	DescribeTable("refuse", func(ctx SpecContext, name, certified string, authority func() *pki) {
 		wrong := perspectives[0]
 		wrong.ClientCertificateSecretRef = authority().clientSecret(ctx, name, certified)
 		i = issuerOf(ctx, name, 0, wrong)
@@ -147,6 +147,6 @@ var _ = Describe("Several perspectives", Ordered, func() {
 		Expect(a.RevokeAuthorization(ctx, authz.URI)).To(Succeed())
 	},
 		Entry("a controller with a certificate of another authority", SpecTimeout(time.Minute), "stranger", controllerName, newPKI),
-		Entry("one with another name, certified by the same authority", SpecTimeout(time.Minute), "namesake", "another.acmeca.test", func() *pki { return p }),
+		Entry("a controller with another name, certified by the same authority", SpecTimeout(time.Minute), "namesake", "another.acmeca.test", func() *pki { return p }),
 	)
 })

@@ -10,7 +10,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// Short names for what is in every other line here.
+// These are short names for frequent calls.
 var (
 	needPrograms = programs.Need
 	lacking      = programs.Lack
@@ -26,7 +26,7 @@ func startServer(up func() error, path string, args ...string) {
 	programs.Start(up, nil, path, args...)
 }
 
-// needCertbotRFC2136 is for certbot's plugin, which is no program.
+// needCertbotRFC2136 requires certbot's plugin, which is not a program.
 func needCertbotRFC2136() {
 	BeforeEach(func(ctx SpecContext) {
 		if output, err := exec.CommandContext(ctx, "certbot", "plugins").CombinedOutput(); err != nil || !strings.Contains(string(output), "dns-rfc2136") {

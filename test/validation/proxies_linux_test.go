@@ -21,10 +21,10 @@ import (
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
-// serverName is the ACME server's inside the cluster, which the documented proxy verifies.
+// serverName is the ACME server's name inside the cluster, which the documented proxy verifies.
 const serverName = "acmeca.acmeca-system.svc"
 
-// nameServerInCluster has the ACME server's certificate show that name too.
+// nameServerInCluster adds that name to the ACME server's certificate.
 func nameServerInCluster(ctx context.Context) {
 	GinkgoHelper()
 	i := issuer{&v1alpha1.AcmeIssuer{}}
@@ -34,7 +34,7 @@ func nameServerInCluster(ctx context.Context) {
 	})
 }
 
-// documentedProxy is the nginx configuration of the guide, for a proxy at that address, with what is another's in a test.
+// documentedProxy returns the nginx configuration of the guide for a proxy at that address, adapted to the test.
 func documentedProxy(p *pki, address, port, server string) string {
 	GinkgoHelper()
 	root, err := project.Root()
@@ -76,7 +76,8 @@ func startProxy(p *pki, in *namespace, address, host string) (base string) {
 	return "https://" + net.JoinHostPort(address, port)
 }
 
-// directoryThrough gets an issuer's directory with a client's own headers: through the proxy, or from the ACME server itself.
+// directoryThrough returns an issuer's directory, requested with a client's headers through the proxy or directly
+// from the ACME server.
 func directoryThrough(ctx context.Context, p *pki, clients *namespace, base string, i issuer, claims http.Header) string {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
@@ -107,7 +108,7 @@ var _ = Describe("A proxy", func() {
 	needNamespaces()
 	needPrograms("nginx", "nginx", "certbot", "certbot")
 
-	// certbot runs in the clients' network, with nothing but the proxy's URL.
+	// certbot runs in the clients' network and knows only the proxy's URL.
 	certbot := func(ctx context.Context, in *namespace, p *pki, i issuer, base, address, name string) {
 		GinkgoHelper()
 		dir := GinkgoT().TempDir()
@@ -134,7 +135,7 @@ var _ = Describe("A proxy", func() {
 		p, proxy, clients := newPKI(), newNamespace(ctx, "proxy"), newNamespace(ctx, "clients")
 		_, host := proxy.link(ctx, nil)
 		front, _ := proxy.link(ctx, clients)
-		address, _ := clients.link(ctx, nil) // the controller's way to the clients, who have none to the ACME server
+		address, _ := clients.link(ctx, nil) // the controller reaches the clients by this link; they do not reach the ACME server
 		base := startProxy(p, proxy, front, host)
 		resolver := net.JoinHostPort("127.0.0.1", freePortText())
 		serveDNS(nil, resolver, map[string]string{"client.public.test": address})
@@ -148,7 +149,7 @@ var _ = Describe("A proxy", func() {
 		Expect(authz.Status.Challenge.Record.AddressUsed).To(Equal(address + ":80"))
 		Expect(authz.Status.Challenge.Record.Perspectives).To(BeEmpty())
 
-		By("giving each client URLs on the base that it uses, and on no other, whatever it claims")
+		By("returning URLs on the base that a client uses, regardless of its headers")
 		for used, claims := range map[string]http.Header{
 			base:             {"X-Forwarded-Host": {"evil.test"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Port": {"1"}, "Forwarded": {"host=evil.test"}},
 			acmeca.BaseURL(): {"X-Forwarded-Host": {"evil.test"}, "X-Original-Url": {"https://evil.test"}},
@@ -157,7 +158,7 @@ var _ = Describe("A proxy", func() {
 		}
 	}, SpecTimeout(2*time.Minute))
 
-	It("has a validator beside it where the controller can't reach the clients (private proxy)", func(ctx SpecContext) {
+	It("has a validator beside it if the controller cannot reach the clients (private proxy)", func(ctx SpecContext) {
 		nameServerInCluster(ctx)
 		p, proxy, clients := newPKI(), newNamespace(ctx, "gate"), newNamespace(ctx, "inside")
 		validator, host := proxy.link(ctx, nil)

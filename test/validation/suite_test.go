@@ -1,6 +1,6 @@
 // Package validation proves control of names against real servers: bind9 with dynamic updates, nginx, TLS-ALPN
-// responders, validators and proxies in network namespaces of their own. Hostile servers are in the tests of
-// controllers/validation, which need none of that.
+// responders, and validators and proxies in network namespaces. The tests of controllers/validation have hostile
+// servers and need none of these.
 package validation
 
 import (
@@ -43,12 +43,12 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = suite.ShowLog(&acmeca)
 
-// issuer is an AcmeIssuer that is ready.
+// issuer is a ready AcmeIssuer.
 type issuer struct {
 	*v1alpha1.AcmeIssuer
 }
 
-// newIssuer makes an issuer, which validates on loopback, and waits until it can issue.
+// newIssuer creates an issuer, which validates on loopback, and waits until it can issue.
 func newIssuer(ctx context.Context, name string, edit func(*v1alpha1.AcmeIssuerSpec)) issuer {
 	GinkgoHelper()
 	object := &v1alpha1.AcmeIssuer{}
@@ -74,7 +74,7 @@ func (i issuer) waitUntilReady(ctx context.Context) {
 	}, "20s", "50ms").Should(Succeed())
 }
 
-// change edits the issuer's spec, and waits until that counts.
+// change edits the issuer's spec, and waits until the change is observed.
 func (i issuer) change(ctx context.Context, edit func(*v1alpha1.AcmeIssuerSpec)) {
 	GinkgoHelper()
 	base := i.DeepCopy()
@@ -83,14 +83,14 @@ func (i issuer) change(ctx context.Context, edit func(*v1alpha1.AcmeIssuerSpec))
 	i.waitUntilReady(ctx)
 }
 
-// directory is the URL on the operator's own base.
+// directory returns the directory's URL on the operator's own base.
 func (i issuer) directory() string { return acmeca.BaseURL() + i.directoryPath() }
 
 func (i issuer) directoryPath() string {
 	return "/" + i.Namespace + "/" + i.Name + "/acme/directory"
 }
 
-// verify verifies a chain as a TLS client of the issuer's does.
+// verify verifies a chain as a TLS client of the issuer does.
 func (i issuer) verify(chain []*x509.Certificate, names ...string) {
 	GinkgoHelper()
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
@@ -121,7 +121,7 @@ func readChain(file string) []*x509.Certificate {
 	return chain
 }
 
-// authorizationsFor are the authorizations for a name, the newest last.
+// authorizationsFor returns the authorizations for a name, the newest last.
 func authorizationsFor(ctx context.Context, i issuer, name string) []v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	var list v1alpha1.AcmeAuthorizationList
@@ -135,7 +135,7 @@ func authorizationsFor(ctx context.Context, i issuer, name string) []v1alpha1.Ac
 	return found
 }
 
-// trusting is an HTTP client that trusts the ACME server's CA alone.
+// trusting returns an HTTP client that trusts only the ACME server's CA.
 func trusting() *http.Client {
 	GinkgoHelper()
 	text, err := os.ReadFile(acmeca.CAFile())
