@@ -64,7 +64,7 @@ var _ = Describe("A bad request", Ordered, func() {
 		})
 	}
 	body := func(text []byte) *reply { return a.do(http.MethodPost, o.url, "application/jose+json", text) }
-	spoiled := func(edit func(jwstest.Header)) func() *reply {
+	withHeader := func(edit func(jwstest.Header)) func() *reply {
 		return func() *reply {
 			h := a.header(o.url)
 			edit(h)
@@ -82,32 +82,32 @@ var _ = Describe("A bad request", Ordered, func() {
 		return a.do(http.MethodPost, o.url, "", jwstest.Sign(GinkgoTB(), a.key, a.header(o.url), nil))
 	})
 	refuses("over 64 KiB", 413, acme.Malformed, func() *reply { return body(bytes.Repeat([]byte(" "), 64<<10+1)) })
-	refuses("signed for another URL", 403, acme.Unauthorized, spoiled(func(h jwstest.Header) { h["url"] = a.url }))
-	refuses("signed for another host", 403, acme.Unauthorized, spoiled(func(h jwstest.Header) {
+	refuses("signed for another URL", 403, acme.Unauthorized, withHeader(func(h jwstest.Header) { h["url"] = a.url }))
+	refuses("signed for another host", 403, acme.Unauthorized, withHeader(func(h jwstest.Header) {
 		h["url"] = strings.Replace(o.url, "127.0.0.1", "localhost", 1)
 	}))
-	refuses("without a URL", 400, acme.Malformed, spoiled(func(h jwstest.Header) { delete(h, "url") }))
-	refuses("without a nonce", 400, acme.BadNonce, spoiled(func(h jwstest.Header) { delete(h, "nonce") }))
-	refuses("with an unknown nonce", 400, acme.BadNonce, spoiled(func(h jwstest.Header) { h["nonce"] = "AAAAAAAAAAAAAAAAAAAAAAAA" }))
-	refuses("with a nonce that isn't base64url", 400, acme.Malformed, spoiled(func(h jwstest.Header) { h["nonce"] = "not a nonce" }))
+	refuses("without a URL", 400, acme.Malformed, withHeader(func(h jwstest.Header) { delete(h, "url") }))
+	refuses("without a nonce", 400, acme.BadNonce, withHeader(func(h jwstest.Header) { delete(h, "nonce") }))
+	refuses("with an unknown nonce", 400, acme.BadNonce, withHeader(func(h jwstest.Header) { h["nonce"] = "AAAAAAAAAAAAAAAAAAAAAAAA" }))
+	refuses("with a nonce that isn't base64url", 400, acme.Malformed, withHeader(func(h jwstest.Header) { h["nonce"] = "not a nonce" }))
 	refuses("with a nonce that was used", 400, acme.BadNonce, func() *reply {
 		h := a.header(o.url)
 		Expect(a.send(o.url, h, nil).StatusCode).To(Equal(http.StatusOK))
 		return a.send(o.url, h, nil)
 	})
-	refuses("with alg none", 400, acme.BadSignatureAlgorithm, spoiled(func(h jwstest.Header) { h["alg"] = "none" }))
+	refuses("with alg none", 400, acme.BadSignatureAlgorithm, withHeader(func(h jwstest.Header) { h["alg"] = "none" }))
 	refuses("with a MAC", 400, acme.BadSignatureAlgorithm, func() *reply {
 		return body(jwstest.MAC(GinkgoTB(), bytes.Repeat([]byte("k"), 32), a.header(o.url), nil))
 	})
-	refuses("with an algorithm that isn't its key's", 400, acme.BadSignatureAlgorithm, spoiled(func(h jwstest.Header) { h["alg"] = "RS256" }))
-	refuses("with jwk and kid", 400, acme.Malformed, spoiled(func(h jwstest.Header) { h["jwk"] = jwstest.JWK(GinkgoTB(), a.key) }))
-	refuses("with neither jwk nor kid", 400, acme.Malformed, spoiled(func(h jwstest.Header) { delete(h, "kid") }))
+	refuses("with an algorithm that isn't its key's", 400, acme.BadSignatureAlgorithm, withHeader(func(h jwstest.Header) { h["alg"] = "RS256" }))
+	refuses("with jwk and kid", 400, acme.Malformed, withHeader(func(h jwstest.Header) { h["jwk"] = jwstest.JWK(GinkgoTB(), a.key) }))
+	refuses("with neither jwk nor kid", 400, acme.Malformed, withHeader(func(h jwstest.Header) { delete(h, "kid") }))
 	refuses("with jwk instead of kid", 400, acme.Malformed, func() *reply { return a.postWithKey(o.url, nil) })
 	refuses("with kid instead of jwk", 400, acme.Malformed, func() *reply { return a.post(a.base+"new-account", map[string]any{}) })
-	refuses("with an unknown kid", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = a.base + "acct/00000000000000000000" }))
-	refuses("with a kid that names no account", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = o.url }))
-	refuses("with a kid elsewhere", 400, acme.AccountDoesNotExist, spoiled(func(h jwstest.Header) { h["kid"] = "https://elsewhere.example/acme/acct/1" }))
-	refuses("with crit", 400, acme.Malformed, spoiled(func(h jwstest.Header) { h["crit"] = []string{"exp"} }))
+	refuses("with an unknown kid", 400, acme.AccountDoesNotExist, withHeader(func(h jwstest.Header) { h["kid"] = a.base + "acct/00000000000000000000" }))
+	refuses("with a kid that names no account", 400, acme.AccountDoesNotExist, withHeader(func(h jwstest.Header) { h["kid"] = o.url }))
+	refuses("with a kid elsewhere", 400, acme.AccountDoesNotExist, withHeader(func(h jwstest.Header) { h["kid"] = "https://elsewhere.example/acme/acct/1" }))
+	refuses("with crit", 400, acme.Malformed, withHeader(func(h jwstest.Header) { h["crit"] = []string{"exp"} }))
 	refuses("signed by another key", 400, acme.Malformed, func() *reply {
 		stranger := newAccountKey("ES256")
 		stranger.url = a.url

@@ -18,8 +18,8 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// spoil edits an issuer so that it cannot issue, and waits until both halves know.
-func spoil(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, a *account, edit func(*v1alpha1.AcmeIssuerSpec)) {
+// breakIssuer edits an issuer so that it cannot issue, and waits until both halves know.
+func breakIssuer(ctx SpecContext, issuer *v1alpha1.AcmeIssuer, a *account, edit func(*v1alpha1.AcmeIssuerSpec)) {
 	GinkgoHelper()
 	before := issuer.DeepCopy()
 	edit(&issuer.Spec)
@@ -61,7 +61,7 @@ var _ = Describe("An issuer that can't issue", func() {
 
 	DescribeTable("reports its failure, and continues afterwards", func(ctx SpecContext, edit func(*v1alpha1.AcmeIssuerSpec), why string) {
 		good := issuer.Spec.DeepCopy()
-		spoil(ctx, issuer, a, edit)
+		breakIssuer(ctx, issuer, a, edit)
 		finalizeBehind(ctx, running, "running.test")
 		for _, r := range []*reply{
 			a.post(a.base+"new-order", map[string]any{"identifiers": names("new.test")}),

@@ -92,7 +92,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 		issuer := issuerLike(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
 		a := newAccountAt(issuer)
 		a.register(map[string]any{})
-		_, old, _ := a.issued("mended.test")
+		_, old, _ := a.issued("planned.test")
 		now := metav1.NewTime(time.Now().Add(time.Second).Truncate(time.Second))
 		changeIssuer(ctx, issuer, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.RenewalInfo = v1alpha1.RenewalInfo{RenewIssuedBefore: &now, ExplanationURL: why}
@@ -103,7 +103,7 @@ var _ = Describe("Renewal information (RFC 9773)", func() {
 			g.Expect(info.ExplanationURL).To(Equal(why))
 		}, "10s").Should(Succeed())
 		Eventually(time.Now, "5s").Should(BeTemporally(">", now.Add(time.Second)))
-		_, renewed, _ := a.issued("mended.test")
+		_, renewed, _ := a.issued("planned.test")
 		info, _ := a.renewalInfo(certID(renewed))
 		Expect(info.SuggestedWindow.Start).To(BeTemporally(">", time.Now().Add(24*time.Hour)), "a renewed certificate is not renewed again")
 		Expect(info.ExplanationURL).To(BeEmpty())

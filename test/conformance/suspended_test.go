@@ -26,7 +26,7 @@ var _ = Describe("An issuer that is suspended", func() {
 		pending, ready := a.newOrder("pending.test"), a.ready("ready.test")
 		challenge := a.challenge(pending.authorize[0], "http-01")["url"].(string)
 		good := issuer.Spec.DeepCopy()
-		spoil(ctx, issuer, a, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true })
+		breakIssuer(ctx, issuer, a, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Suspend = true })
 
 		directory := a.get("directory")
 		Expect(directory.StatusCode).To(Equal(http.StatusOK))

@@ -111,9 +111,9 @@ func TestViolationsAreFound(t *testing.T) {
 		h.Orders = append(h.Orders, Version[*v1alpha1.AcmeOrder]{1000, false, order})
 	}
 	for what, c := range map[string]struct {
-		spoil func(*testing.T, *History)
-		fault Fault
-		words string
+		change func(*testing.T, *History)
+		fault  Fault
+		words  string
 	}{
 		"an order that never ends": {func(_ *testing.T, h *History) {
 			order := &v1alpha1.AcmeOrder{}
@@ -243,7 +243,7 @@ func TestViolationsAreFound(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := world(t)
-			c.spoil(t, h)
+			c.change(t, h)
 			for _, violation := range h.Check() {
 				if violation.Fault == c.fault && strings.Contains(violation.What, c.words) {
 					return

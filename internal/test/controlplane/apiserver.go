@@ -38,7 +38,7 @@ func (p *Plane) apiserverArgs() []string {
 		"--service-account-key-file=" + k.serviceAccounts,
 		"--service-account-signing-key-file=" + k.serviceAccounts,
 		"--service-cluster-ip-range=10.0.0.0/24",
-		// The Service "kubernetes" cannot have an endpoint on loopback, and nothing here routes to Services.
+		// The Service "kubernetes" cannot have endpoints on loopback, and nothing here routes to Services.
 		"--endpoint-reconciler-type=none",
 		"--profiling=false",
 	}

@@ -19,7 +19,7 @@ func TestExists(t *testing.T) {
 		"test/internal/claims: Nobody":                   false,
 		"test/nowhere: TestExists":                       false,
 		"TestExists":                                     false,
-		"test/trust: cannot delete anything":              true,
+		"test/trust: cannot delete anything":             true,
 		"controllers/ca: FuzzParseCRL":                   true,
 	} {
 		if got := exists(root, test); got != want {
