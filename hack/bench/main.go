@@ -15,7 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 type options struct {
@@ -120,7 +120,7 @@ var (
 )
 
 func newBench(o options, out io.Writer) *bench {
-	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &acmeclient.Responder{}, poll: o.poll}}
+	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &http01.Responder{Once: true}, poll: o.poll}}
 }
 
 // start starts an acmeca and a responder for its challenges.
@@ -130,18 +130,17 @@ func (b *bench) start(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := b.target.responder.Serve(p.local.Ports().HTTP01)
-	if err != nil {
+	if err := b.target.responder.Listen(p.local.Ports().HTTP01); err != nil {
 		stopPlane()
 		return nil, err
 	}
 	b.plane, b.target.directory = p, p.local.DirectoryURL()
 	if b.target.roots, err = readRoots(p.local.CAFile()); err != nil {
-		server.Close()
+		b.target.responder.Stop()
 		stopPlane()
 		return nil, err
 	}
-	return func() { server.Close(); stopPlane() }, nil
+	return func() { b.target.responder.Stop(); stopPlane() }, nil
 }
 
 func (b *bench) measureOurs(ctx context.Context) error {

@@ -17,17 +17,16 @@ func (b *bench) measureOther(ctx context.Context) error {
 	if b.target.roots, err = readRoots(b.options.ca); err != nil {
 		return err
 	}
-	b.target.responder.Keep = true // some servers fetch an answer several times
+	b.target.responder.Once = false // some servers fetch an answer several times
 	stopDNS, err := local.StartDNS(b.options.dns)
 	if err != nil {
 		return err
 	}
 	defer stopDNS()
-	server, err := b.target.responder.Serve(b.options.http01)
-	if err != nil {
+	if err := b.target.responder.Listen(b.options.http01); err != nil {
 		return err
 	}
-	defer server.Close()
+	defer b.target.responder.Stop()
 	for _, do := range []task{one, some, most, manyNames} {
 		// The loads before a failed load still count.
 		if err := b.loads(ctx, do); err != nil {

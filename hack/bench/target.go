@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // target is the measured server.
@@ -21,7 +22,7 @@ type target struct {
 	// directories are used by the clients in turn; empty for the directory above.
 	directories []string
 	roots       *x509.CertPool
-	responder   *acmeclient.Responder
+	responder   *http01.Responder
 	poll        time.Duration
 	// addresses are the replicas that get requests in turn, regardless of the URLs' hosts; empty to use the URLs'
 	// hosts.

@@ -22,7 +22,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/chaos/history"
-	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/process"
 )
@@ -37,7 +37,7 @@ type site struct {
 	members  []*member
 	service  *service
 	proxies  map[string]*proxy
-	http01   *acmeclient.Responder
+	http01   *http01.Responder
 	unwatch  func()
 	stopHTTP func()
 	stop     func()
@@ -114,7 +114,7 @@ func newSite(ctx context.Context, random *mathrand.Rand, r *report) (*site, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{}, http01: &acmeclient.Responder{Keep: true}, report: r, random: random}
+	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{}, report: r, random: random}
 	s.stop = func() {
 		s.endMembers()
 		if s.unwatch != nil {
@@ -147,11 +147,10 @@ func (s *site) start(ctx context.Context) error {
 	if s.unwatch, err = s.history.Observe(ctx, s.admin, local.Namespace); err != nil {
 		return err
 	}
-	server, err := s.http01.Serve(s.local.Ports().HTTP01)
-	if err != nil {
+	if s.http01, err = http01.Start(s.local.Ports().HTTP01); err != nil {
 		return err
 	}
-	s.stopHTTP = func() { _ = server.Close() }
+	s.stopHTTP = s.http01.Stop
 	// Each half is a separate process from here on.
 	s.local.StopOperator()
 	if err := s.addProxy(ctx, "controller", local.ControllerAccount); err != nil {

@@ -12,16 +12,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/acme"
 
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
@@ -133,11 +132,16 @@ func answer(ctx context.Context, client *acme.Client, authorization *acme.Author
 		if challenge.Type != "http-01" {
 			continue
 		}
-		stop, err := serveChallenge(client, challenge, port)
+		response, err := client.HTTP01ChallengeResponse(challenge.Token)
 		if err != nil {
 			return err
 		}
-		defer stop()
+		responder, err := http01.Start(port)
+		if err != nil {
+			return err
+		}
+		defer responder.Stop()
+		responder.Put(challenge.Token, response)
 		if _, err := client.Accept(ctx, challenge); err != nil {
 			return err
 		}
@@ -145,25 +149,6 @@ func answer(ctx context.Context, client *acme.Client, authorization *acme.Author
 		return err
 	}
 	return errors.New("the challenge is not offered")
-}
-
-// serveChallenge serves the response to one challenge (RFC 8555 section 8.3).
-func serveChallenge(client *acme.Client, challenge *acme.Challenge, port int) (stop func(), err error) {
-	response, err := client.HTTP01ChallengeResponse(challenge.Token)
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+client.HTTP01ChallengePath(challenge.Token), func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, response)
-	})
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(listener) }() // ended by stop
-	return func() { _ = server.Close() }, nil
 }
 
 // verify verifies the chain as a TLS client does.

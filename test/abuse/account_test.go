@@ -25,6 +25,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // problem returns the problem document of a refusal.
@@ -91,7 +92,7 @@ var _ = Describe("An account with many pending orders", func() {
 
 		accountAt(ctx, "127.0.0.1", directory) // other accounts are not limited
 		Expect(c.Prove(ctx, orders[0])).To(Succeed())
-		Expect(c.Finalize(ctx, orders[0], newKey(), names[0])).To(Succeed())
+		Expect(c.Finalize(ctx, orders[0], certificates.NewKey(), names[0])).To(Succeed())
 		Eventually(ctx, func() error { _, err := c.NewOrder(ctx, freshName()); return err }).WithTimeout(20 * time.Second).Should(Succeed())
 	}, SpecTimeout(5*time.Minute))
 
@@ -187,7 +188,7 @@ var _ = Describe("A resource of another account", func() {
 		var authz acmeclient.Authorization
 		Expect(json.Unmarshal(body, &authz)).To(Succeed())
 		Expect(victim.Prove(ctx, o)).To(Succeed())
-		Expect(victim.Finalize(ctx, o, newKey(), name)).To(Succeed())
+		Expect(victim.Finalize(ctx, o, certificates.NewKey(), name)).To(Succeed())
 		der, err := victim.Download(ctx, o)
 		Expect(err).NotTo(HaveOccurred())
 

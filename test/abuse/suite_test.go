@@ -5,9 +5,6 @@ package abuse
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -27,21 +24,20 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/programs"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestAbuse(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Abuse")
-}
+func TestAbuse(t *testing.T) { suite.Run(t, "Abuse") }
 
 var (
 	acmeca    *local.Local
 	kube      client.Client
-	responder = &acmeclient.Responder{Keep: true}
-	roots     = x509.NewCertPool()
+	responder *http01.Responder
+	roots     *x509.CertPool
 	names     atomic.Int64
 	// pprofAddress is the operator's pprof address.
 	pprofAddress string
@@ -51,12 +47,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	logf.SetLogger(GinkgoLogr)
 	pprofAddress = fmt.Sprintf("127.0.0.1:%d", programs.FreePort())
 	acmeca = suite.Start(ctx, "--server-pprof-listen", pprofAddress)
-	server, err := responder.Serve(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(server.Close)
-	pem, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
+	responder = suite.Respond(acmeca.Ports().HTTP01)
+	roots = suite.Roots(acmeca)
 	kube = acmeca.Client()
 	meanwhile(ctx, func() {}) // goroutines started by the first certificates stay
 })
@@ -99,13 +91,6 @@ func processExists(pid int) bool {
 	return err == nil
 }
 
-func newKey() *ecdsa.PrivateKey {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	return key
-}
-
 func freshName() string { return fmt.Sprintf("n%d.abuse.test", names.Add(1)) }
 
 // from returns a transport to the ACME server from an address of loopback. Well-behaved clients use 127.0.0.1.
@@ -138,7 +123,7 @@ func meanwhile(ctx context.Context, attack func()) {
 	GinkgoHelper()
 	behaved := acmeclient.NewPersistent(&http.Client{Transport: from("127.0.0.1"), Timeout: 30 * time.Second}, responder, 10*time.Millisecond)
 	Expect(behaved.Register(ctx, acmeca.DirectoryURL())).To(Succeed())
-	key := newKey()
+	key := certificates.NewKey()
 	over := make(chan struct{})
 	var attacking sync.WaitGroup
 	attacking.Go(func() {

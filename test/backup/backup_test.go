@@ -3,16 +3,11 @@
 package backup
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,17 +28,15 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
-	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestBackup(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Backup")
-}
+func TestBackup(t *testing.T) { suite.Run(t, "Backup") }
 
 // commands returns the shell commands of a section of the guide.
 func commands(section string) string {
@@ -119,12 +112,7 @@ type user struct {
 
 func newUser(acmeca *local.Local, solver acmez.Solver) *user {
 	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
+	roots, key := suite.Roots(acmeca), certificates.NewKey()
 	return &user{roots: roots, account: acme.Account{TermsOfServiceAgreed: true, Contact: []string{"mailto:ops@backup.test"}, PrivateKey: key}, Client: acmez.Client{
 		Client: &acme.Client{
 			Directory:  acmeca.DirectoryURL(),
@@ -137,32 +125,16 @@ func newUser(acmeca *local.Local, solver acmez.Solver) *user {
 // obtain obtains a certificate, which replaces the given one, if any.
 func (u *user) obtain(ctx context.Context, name string, replaces *x509.Certificate) *x509.Certificate {
 	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	csr, err := acmez.NewCSR(key, []string{name})
+	csr, err := acmez.NewCSR(certificates.NewKey(), []string{name})
 	Expect(err).NotTo(HaveOccurred())
 	params, err := acmez.OrderParametersFromCSR(u.account, csr)
 	Expect(err).NotTo(HaveOccurred())
 	params.Replaces = replaces
 	chains, err := u.ObtainCertificate(ctx, params)
 	Expect(err).NotTo(HaveOccurred())
-	var certificates []*x509.Certificate
-	for rest := chains[0].ChainPEM; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		Expect(err).NotTo(HaveOccurred())
-		certificates = append(certificates, certificate)
-	}
-	intermediates := x509.NewCertPool()
-	for _, c := range certificates[1:] {
-		intermediates.AddCert(c)
-	}
-	_, err = certificates[0].Verify(x509.VerifyOptions{DNSName: name, Roots: u.roots, Intermediates: intermediates})
-	Expect(err).NotTo(HaveOccurred())
-	return certificates[0]
+	chain := certificates.Parse(chains[0].ChainPEM)
+	certificates.Verify(chain, u.roots, name)
+	return chain[0]
 }
 
 // revoked returns the serial numbers in the CRL of a certificate, and the CRL's number.
@@ -208,9 +180,7 @@ var _ = Describe("A backup", func() {
 		ports, err := local.FreePorts()
 		Expect(err).NotTo(HaveOccurred())
 		Expect(local.BuildOperator(ctx, operator)).To(Succeed())
-		responder, err := http01.Start(ports.HTTP01)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(responder.Stop)
+		responder := suite.Respond(ports.HTTP01)
 		backup := GinkgoT().TempDir()
 
 		By("issuing, revoking, and deleting a revoked order")
@@ -280,15 +250,7 @@ var _ = Describe("A backup", func() {
 
 func deleteOrderOf(ctx context.Context, cluster client.Client, certificate *x509.Certificate) {
 	GinkgoHelper()
-	var orders v1alpha1.AcmeOrderList
-	Expect(cluster.List(ctx, &orders)).To(Succeed())
-	for i := range orders.Items {
-		block, _ := pem.Decode([]byte(orders.Items[i].Status.Certificate))
-		if block != nil && bytes.Equal(block.Bytes, certificate.Raw) {
-			Expect(cluster.Delete(ctx, &orders.Items[i])).To(Succeed())
-			Eventually(ctx, func() error { return cluster.Get(ctx, client.ObjectKeyFromObject(&orders.Items[i]), &orders.Items[i]) }).WithTimeout(20 * time.Second).ShouldNot(Succeed())
-			return
-		}
-	}
-	Fail("no order has the certificate")
+	order := suite.OrderOf(ctx, cluster, certificate)
+	Expect(cluster.Delete(ctx, &order)).To(Succeed())
+	Eventually(ctx, func() error { return cluster.Get(ctx, client.ObjectKeyFromObject(&order), &order) }).WithTimeout(20 * time.Second).ShouldNot(Succeed())
 }

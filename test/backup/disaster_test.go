@@ -16,9 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/guide"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // patience bounds a wait on a busy machine.
@@ -100,9 +100,7 @@ func newSite(ctx context.Context) *site {
 	ports, err := local.FreePorts()
 	Expect(err).NotTo(HaveOccurred())
 	Expect(local.BuildOperator(ctx, operator)).To(Succeed())
-	responder, err := http01.Start(ports.HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
+	responder := suite.Respond(ports.HTTP01)
 	s := &site{acmeca: start(ctx, GinkgoT().TempDir(), operator, ports)}
 	s.cluster, s.user = s.acmeca.Client(), newUser(s.acmeca, responder)
 	s.user.account, err = s.user.NewAccount(ctx, s.user.account)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // These specs test requirements of cert-manager beyond the guide. cert-manager does not recover by itself from a
@@ -73,7 +75,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		makeAcmeIssuer(ctx, clusterIssuer)
 		want(ctx, clusterIssuer, "again", "again.corp.example")
 		waitForCertificates(ctx, "again")
-		verify(secretChain(ctx, "again-tls"), trustedBy(ctx, clusterIssuer), "again.corp.example")
+		certificates.Verify(secretChain(ctx, "again-tls"), trustedBy(ctx, clusterIssuer), "again.corp.example")
 		now := accountsWith(ctx, "mailto:new@corp.example")
 		Expect(now).To(HaveLen(1))
 		Expect(now[0].UID).To(Equal(accounts[0].UID))
@@ -87,7 +89,7 @@ var _ = Describe("cert-manager", Ordered, func() {
 		want(ctx, clusterIssuer, "reuse-2", "reuse.corp.example")
 		waitForCertificates(ctx, "reuse-2")
 		Expect(kubelet.count()).To(Equal(before))
-		first, second := orderOf(ctx, secretChain(ctx, "reuse-1-tls")[0]), orderOf(ctx, secretChain(ctx, "reuse-2-tls")[0])
+		first, second := suite.OrderOf(ctx, cluster, secretChain(ctx, "reuse-1-tls")[0]), suite.OrderOf(ctx, cluster, secretChain(ctx, "reuse-2-tls")[0])
 		Expect(second.Spec.Authorizations).To(Equal(first.Spec.Authorizations))
 	}, SpecTimeout(2*time.Minute))
 

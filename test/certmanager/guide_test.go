@@ -12,8 +12,10 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/internal/test/binaries"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/named"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 const guideFile = "cert-manager.md"
@@ -80,16 +82,16 @@ var _ = Describe("The guide", Ordered, func() {
 		roots := follow(ctx, "A certificate")
 		Expect(roots).To(ContainSubstring("BEGIN CERTIFICATE"))
 		chain := secretChain(ctx, "app-tls")
-		verify(chain, trustedBy(ctx, "default"), "app.corp.example")
-		Expect(orderOf(ctx, chain[0]).Status.State).To(Equal(acme.StateValid))
+		certificates.Verify(chain, trustedBy(ctx, "default"), "app.corp.example")
+		Expect(suite.OrderOf(ctx, cluster, chain[0]).Status.State).To(Equal(acme.StateValid))
 
 		follow(ctx, "Ingress")
-		verify(secretChain(ctx, "shop-tls"), trustedBy(ctx, "default"), "shop.corp.example")
+		certificates.Verify(secretChain(ctx, "shop-tls"), trustedBy(ctx, "default"), "shop.corp.example")
 	}, SpecTimeout(3*time.Minute))
 
 	It("gets a certificate for a Gateway", func(ctx SpecContext) {
 		follow(ctx, "Gateway API")
-		verify(secretChain(ctx, "gw-tls"), trustedBy(ctx, "default"), "gw.corp.example")
+		certificates.Verify(secretChain(ctx, "gw-tls"), trustedBy(ctx, "default"), "gw.corp.example")
 	}, SpecTimeout(2*time.Minute))
 
 	It("gets a wildcard by dns-01", func(ctx SpecContext) {
@@ -98,14 +100,14 @@ var _ = Describe("The guide", Ordered, func() {
 		shell.Run(ctx, fmt.Sprintf(`kubectl patch clusterissuer acmeca-dns --type=json -p '[{"op":"replace","path":"/spec/acme/solvers/0/dns01/rfc2136/nameserver","value":%q}]'`, zone.Address()))
 		shell.Run(ctx, "kubectl wait --for=condition=Ready clusterissuer/acmeca-dns --timeout=60s")
 		follow(ctx, "dns-01", 1)
-		verify(secretChain(ctx, "wildcard-tls"), trustedBy(ctx, "default"), "apps.corp.example", "*.apps.corp.example")
+		certificates.Verify(secretChain(ctx, "wildcard-tls"), trustedBy(ctx, "default"), "apps.corp.example", "*.apps.corp.example")
 	}, SpecTimeout(2*time.Minute))
 
 	It("binds a team's account by a key, which bounds its names", func(ctx SpecContext) {
 		follow(ctx, "An external account key for each team", 0)
 		serveInCluster(ctx, "teams")
 		follow(ctx, "An external account key for each team", 1)
-		verify(secretChain(ctx, "web-tls"), trustedBy(ctx, "teams"), "web.team-a.corp.example")
+		certificates.Verify(secretChain(ctx, "web-tls"), trustedBy(ctx, "teams"), "web.team-a.corp.example")
 		accounts := accountsWith(ctx, "mailto:team-a@corp.example")
 		Expect(accounts).To(HaveLen(1))
 		Expect(accounts[0].Status.ExternalAccountKeyID).To(Equal("team-a"))
@@ -126,7 +128,7 @@ var _ = Describe("The guide", Ordered, func() {
 		follow(ctx, "Profiles", 1)
 		leaf := secretChain(ctx, "short-tls")[0]
 		Expect(leaf.NotAfter).To(BeTemporally("~", time.Now().Add(143*time.Hour), 2*time.Hour)) // one hour of the lifetime is in the past
-		Expect(orderOf(ctx, leaf).Spec.Profile).To(Equal("short"))
+		Expect(suite.OrderOf(ctx, cluster, leaf).Spec.Profile).To(Equal("short"))
 	}, SpecTimeout(2*time.Minute))
 
 	It("renews a revoked certificate by ACME renewal information, and names the replaced one", func(ctx SpecContext) {
@@ -144,7 +146,7 @@ var _ = Describe("The guide", Ordered, func() {
 			after = secretChain(ctx, "app-tls")[0]
 			g.Expect(after.SerialNumber).NotTo(Equal(before.SerialNumber))
 		}, "90s", "200ms").Should(Succeed())
-		Expect(orderOf(ctx, after).Spec.Replaces).To(Equal(acme.NewCertID(before.AuthorityKeyId, before.SerialNumber).String()))
+		Expect(suite.OrderOf(ctx, cluster, after).Spec.Replaces).To(Equal(acme.NewCertID(before.AuthorityKeyId, before.SerialNumber).String()))
 	}, SpecTimeout(3*time.Minute))
 
 	It("shows how to troubleshoot", func(ctx SpecContext) {

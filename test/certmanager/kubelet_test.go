@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // solverPods answers for the Pods that cert-manager creates for http-01, because there is no kubelet to run them and
@@ -25,9 +26,7 @@ type solverPods struct {
 
 func startSolverPods() *solverPods {
 	GinkgoHelper()
-	responder, err := http01.Start(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
+	responder := suite.Respond(acmeca.Ports().HTTP01)
 	k := &solverPods{responder: responder}
 	ctx, cancel := context.WithCancel(context.Background())
 	DeferCleanup(cancel)

@@ -3,7 +3,6 @@ package certmanager
 import (
 	"context"
 	"crypto/x509"
-	"encoding/pem"
 	"slices"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -17,6 +16,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // This module does not depend on cert-manager's types, so its objects are unstructured here.
@@ -93,38 +93,13 @@ func secretChain(ctx context.Context, name string) []*x509.Certificate {
 	GinkgoHelper()
 	secret := &corev1.Secret{}
 	Expect(cluster.Get(ctx, client.ObjectKey{Namespace: team, Name: name}, secret)).To(Succeed())
-	return parseChain(secret.Data[corev1.TLSCertKey])
-}
-
-func parseChain(text []byte) []*x509.Certificate {
-	GinkgoHelper()
-	var chain []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		Expect(err).NotTo(HaveOccurred())
-		chain = append(chain, certificate)
-	}
-	Expect(chain).NotTo(BeEmpty())
-	return chain
+	return certificates.Parse(secret.Data[corev1.TLSCertKey])
 }
 
 // trustedBy returns the roots of an AcmeIssuer.
 func trustedBy(ctx context.Context, issuer string) *x509.CertPool {
 	GinkgoHelper()
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(acmeIssuer(ctx, issuer).Status.CABundle))).To(BeTrue())
-	return roots
-}
-
-func verify(chain []*x509.Certificate, roots *x509.CertPool, names ...string) {
-	GinkgoHelper()
-	intermediates := x509.NewCertPool()
-	for _, certificate := range chain[1:] {
-		intermediates.AddCert(certificate)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
-	Expect(err).NotTo(HaveOccurred())
-	Expect(chain[0].DNSNames).To(ConsistOf(names))
+	return certificates.Pool([]byte(acmeIssuer(ctx, issuer).Status.CABundle))
 }
 
 func acmeIssuer(ctx context.Context, name string) *v1alpha1.AcmeIssuer {
@@ -182,18 +157,4 @@ func validOrders(ctx context.Context) map[string]int {
 		}
 	}
 	return count
-}
-
-// orderOf returns the AcmeOrder of a certificate.
-func orderOf(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
-	GinkgoHelper()
-	var list v1alpha1.AcmeOrderList
-	Expect(cluster.List(ctx, &list, client.InNamespace(local.Namespace))).To(Succeed())
-	for _, order := range list.Items {
-		if text := []byte(order.Status.Certificate); len(text) > 0 && parseChain(text)[0].Equal(certificate) {
-			return order
-		}
-	}
-	Fail("no AcmeOrder has the certificate")
-	return v1alpha1.AcmeOrder{}
 }

@@ -29,10 +29,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestCertManager(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "cert-manager")
-}
+func TestCertManager(t *testing.T) { suite.Run(t, "cert-manager") }
 
 // team is the namespace of the certificates.
 const team = "team-a"

@@ -11,7 +11,9 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 var _ = Describe("certbot", Ordered, func() {
@@ -37,7 +39,7 @@ var _ = Describe("certbot", Ordered, func() {
 		certbot(ctx, "certonly", "--standalone", "--http-01-port", strconv.Itoa(acmeca.Ports().HTTP01), "-d", name)
 		opensslVerify(ctx, live("fullchain.pem"), name)
 
-		order := orderWith(ctx, readCertificate(live("cert.pem")))
+		order := suite.OrderOf(ctx, cluster, readLeaf(live("cert.pem")))
 		Expect(order.Status.State).To(Equal(acme.StateValid))
 		account := accountOf(ctx, order)
 		Expect(account.Status.State).To(Equal(acme.StateValid))
@@ -45,14 +47,14 @@ var _ = Describe("certbot", Ordered, func() {
 	}, SpecTimeout(time.Minute))
 
 	It("renews it", func(ctx SpecContext) {
-		before := readCertificate(live("cert.pem"))
+		before := readLeaf(live("cert.pem"))
 		certbot(ctx, "renew", "--force-renewal", "--no-random-sleep-on-renew")
-		after := readCertificate(live("cert.pem"))
+		after := readLeaf(live("cert.pem"))
 		opensslVerify(ctx, live("fullchain.pem"), name)
 
 		Expect(after.SerialNumber).NotTo(Equal(before.SerialNumber))
 		Expect(ordersFor(ctx, name)).To(HaveLen(2))
-		Expect(orderWith(ctx, after).Spec.AccountRef).To(Equal(orderWith(ctx, before).Spec.AccountRef))
+		Expect(suite.OrderOf(ctx, cluster, after).Spec.AccountRef).To(Equal(suite.OrderOf(ctx, cluster, before).Spec.AccountRef))
 	}, SpecTimeout(time.Minute))
 
 	It("obtains a certificate with several names", func(ctx SpecContext) {
@@ -66,29 +68,29 @@ var _ = Describe("certbot", Ordered, func() {
 
 	It("changes the account's contact", func(ctx SpecContext) {
 		certbot(ctx, "update_account", "--email", "other@hello.test", "--no-eff-email")
-		account := accountOf(ctx, orderWith(ctx, readCertificate(live("cert.pem"))))
+		account := accountOf(ctx, suite.OrderOf(ctx, cluster, readLeaf(live("cert.pem"))))
 		Expect(account.Status.Contact).To(ConsistOf("mailto:other@hello.test"))
 	}, SpecTimeout(time.Minute))
 
 	It("revokes with the account's key, and keeps other certificates valid", func(ctx SpecContext) {
-		revoked := readCertificate(filepath.Join(dir, "live", "several", "cert.pem"))
+		revoked := readLeaf(filepath.Join(dir, "live", "several", "cert.pem"))
 		certbot(ctx, "revoke", "--cert-name", "several", "--reason", "superseded", "--no-delete-after-revoke")
-		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
-		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(4))
-		Expect(orderWith(ctx, readCertificate(live("cert.pem"))).Status.RevokedAt).To(BeNil())
-		Eventually(func() []*big.Int { return listed(ctx, revoked) }, "10s").Should(ContainElement(revoked.SerialNumber))
-		Expect(listed(ctx, readCertificate(live("cert.pem")))).NotTo(ContainElement(readCertificate(live("cert.pem")).SerialNumber))
+		Expect(suite.OrderOf(ctx, cluster, revoked).Status.RevokedAt).NotTo(BeNil())
+		Expect(suite.OrderOf(ctx, cluster, revoked).Spec.Revocation.Reason).To(Equal(4))
+		Expect(suite.OrderOf(ctx, cluster, readLeaf(live("cert.pem"))).Status.RevokedAt).To(BeNil())
+		Eventually(func() []*big.Int { return certificates.Listed(ctx, revoked) }, "10s").Should(ContainElement(revoked.SerialNumber))
+		Expect(certificates.Listed(ctx, readLeaf(live("cert.pem")))).NotTo(ContainElement(readLeaf(live("cert.pem")).SerialNumber))
 	}, SpecTimeout(time.Minute))
 
 	It("revokes with the certificate's own key", func(ctx SpecContext) {
-		revoked := readCertificate(live("cert.pem"))
+		revoked := readLeaf(live("cert.pem"))
 		certbot(ctx, "revoke", "--cert-path", live("cert.pem"), "--key-path", live("privkey.pem"), "--reason", "keycompromise", "--no-delete-after-revoke")
-		Expect(orderWith(ctx, revoked).Status.RevokedAt).NotTo(BeNil())
-		Expect(orderWith(ctx, revoked).Spec.Revocation.Reason).To(Equal(1))
+		Expect(suite.OrderOf(ctx, cluster, revoked).Status.RevokedAt).NotTo(BeNil())
+		Expect(suite.OrderOf(ctx, cluster, revoked).Spec.Revocation.Reason).To(Equal(1))
 	}, SpecTimeout(time.Minute))
 
 	It("unregisters: the account stays, deactivated", func(ctx SpecContext) {
-		order := orderWith(ctx, readCertificate(live("cert.pem")))
+		order := suite.OrderOf(ctx, cluster, readLeaf(live("cert.pem")))
 		certbot(ctx, "unregister")
 		Expect(accountOf(ctx, order).Status.State).To(Equal(acme.StateDeactivated))
 	}, SpecTimeout(time.Minute))

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // This tests certmagic, the library that Caddy uses for certificates.
@@ -26,7 +27,7 @@ var _ = Describe("github.com/caddyserver/certmagic", func() {
 		DeferCleanup(cache.Stop)
 		config = certmagic.New(cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: GinkgoT().TempDir()}, Logger: zap.NewNop()})
 		config.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(config, certmagic.ACMEIssuer{
-			CA: acmeca.DirectoryURL(), TrustedRoots: issuerRoots(), Email: "admin@magic.test", Agreed: true, Logger: zap.NewNop(),
+			CA: acmeca.DirectoryURL(), TrustedRoots: suite.Roots(acmeca), Email: "admin@magic.test", Agreed: true, Logger: zap.NewNop(),
 			ListenHost: "127.0.0.1", AltHTTPPort: acmeca.Ports().HTTP01, AltTLSALPNPort: acmeca.Ports().TLSALPN01,
 			DisableHTTPChallenge: challenge != acme.HTTP01, DisableTLSALPNChallenge: challenge != acme.TLSALPN01,
 		})}
@@ -48,12 +49,12 @@ var _ = Describe("github.com/caddyserver/certmagic", func() {
 					Expect(err).NotTo(HaveOccurred())
 					chain = append(chain, certificate)
 				}
-				verifyChain(chain, name)
+				verify(chain, name)
 				return chain[0]
 			}
 			Expect(magic.ObtainCertSync(ctx, name)).To(Succeed())
 			first := served()
-			order := orderWith(ctx, first)
+			order := suite.OrderOf(ctx, cluster, first)
 			Expect(order.Status.State).To(Equal(acme.StateValid))
 			Expect(accountOf(ctx, order).Status.Contact).To(ConsistOf("mailto:admin@magic.test"))
 

@@ -25,8 +25,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/binaries"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // site is the machine of a guide's reader: a directory in place of the root directory, and a name.
@@ -89,7 +91,7 @@ func (s *site) follow(ctx SpecContext, guideFile, heading string) string {
 // served returns the chain that a server shows for the site's name.
 func (s *site) served(port int) ([]*x509.Certificate, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	conn, err := tls.DialWithDialer(dialer, "tcp", loopback(port), &tls.Config{ServerName: s.name, RootCAs: issuerRoots()})
+	conn, err := tls.DialWithDialer(dialer, "tcp", loopback(port), &tls.Config{ServerName: s.name, RootCAs: suite.Roots(acmeca)})
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +107,8 @@ func (s *site) eventuallyServes(ctx SpecContext, port int) {
 		chain, err = s.served(port)
 		return err
 	}).WithContext(ctx).WithTimeout(time.Minute).WithPolling(100 * time.Millisecond).Should(Succeed())
-	verifyChain(chain, s.name)
-	Expect(orderWith(ctx, chain[0]).Spec.IssuerRef.Name).To(Equal("default"))
+	verify(chain, s.name)
+	Expect(suite.OrderOf(ctx, cluster, chain[0]).Spec.IssuerRef.Name).To(Equal("default"))
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
@@ -131,11 +133,11 @@ var _ = Describe("The guide of certbot", Ordered, func() {
 
 	It("gets a certificate, renews and revokes it", func(ctx SpecContext) {
 		s.follow(ctx, file, "A certificate")
-		chain := parseChain([]byte(read(s.path("etc/letsencrypt/live/" + s.name + "/fullchain.pem"))))
-		verifyChain(chain, s.name)
+		chain := certificates.Parse([]byte(read(s.path("etc/letsencrypt/live/" + s.name + "/fullchain.pem"))))
+		verify(chain, s.name)
 		Expect(s.follow(ctx, file, "Renewal")).To(ContainSubstring("not yet due"))
 		s.follow(ctx, file, "Revoke")
-		Expect(orderWith(ctx, chain[0]).Status.RevokedAt).NotTo(BeNil())
+		Expect(suite.OrderOf(ctx, cluster, chain[0]).Status.RevokedAt).NotTo(BeNil())
 	}, SpecTimeout(2*time.Minute))
 
 	It("registers with an external account key", func(ctx SpecContext) {
@@ -243,9 +245,9 @@ var _ = Describe("The guide of dehydrated", func() {
 		serveDirectory(s.path("var/www/dehydrated"))
 		s.write("bin/dehydrated", fmt.Sprintf("#!/bin/sh\nexec %s --config %s \"$@\"\n", programs.Path("dehydrated"), s.path("etc/dehydrated/config")))
 		s.follow(ctx, "dehydrated.md", "Commands")
-		chain := parseChain([]byte(read(s.path("var/lib/dehydrated/certs/" + s.name + "/fullchain.pem"))))
-		verifyChain(chain, s.name)
-		Expect(accountOf(ctx, orderWith(ctx, chain[0])).Spec.Contact).To(ConsistOf("mailto:ops@corp.test"))
+		chain := certificates.Parse([]byte(read(s.path("var/lib/dehydrated/certs/" + s.name + "/fullchain.pem"))))
+		verify(chain, s.name)
+		Expect(accountOf(ctx, suite.OrderOf(ctx, cluster, chain[0])).Spec.Contact).To(ConsistOf("mailto:ops@corp.test"))
 	}, SpecTimeout(2*time.Minute))
 })
 

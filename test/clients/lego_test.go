@@ -11,6 +11,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/test/internal/programs"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 var _ = Describe("lego", Ordered, func() {
@@ -32,15 +33,15 @@ var _ = Describe("lego", Ordered, func() {
 		lego(ctx, "run")
 		opensslVerify(ctx, chain(), name)
 
-		order := orderWith(ctx, readCertificate(chain()))
+		order := suite.OrderOf(ctx, cluster, readLeaf(chain()))
 		Expect(order.Status.State).To(Equal(acme.StateValid))
 		Expect(accountOf(ctx, order).Spec.Contact).To(ConsistOf("mailto:admin@lego.test"))
 	}, SpecTimeout(time.Minute))
 
 	It("renews it", func(ctx SpecContext) {
-		before := readCertificate(chain())
+		before := readLeaf(chain())
 		lego(ctx, "renew", "--days", "3650", "--no-random-sleep")
-		after := readCertificate(chain())
+		after := readLeaf(chain())
 		opensslVerify(ctx, chain(), name)
 
 		Expect(after.SerialNumber).NotTo(Equal(before.SerialNumber))

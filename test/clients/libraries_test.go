@@ -8,9 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
-	"net/http"
 	"strings"
 	"time"
 
@@ -22,6 +20,8 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // keys generates keys, by kind.
@@ -41,27 +41,11 @@ func generated[K crypto.Signer](key K, err error) crypto.Signer {
 	return key
 }
 
-// trusting returns an HTTP client that trusts only the issuer's CA.
-func trusting() *http.Client {
-	return &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: issuerRoots()}},
-	}
-}
-
-func respond() *http01.Responder {
-	GinkgoHelper()
-	responder, err := http01.Start(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
-	return responder
-}
-
 var _ = Describe("golang.org/x/crypto/acme", func() {
 	obtain := func(ctx context.Context, accountKey, certificateKey crypto.Signer, names ...string) []*x509.Certificate {
 		GinkgoHelper()
-		responder := respond()
-		c := &xacme.Client{Key: accountKey, DirectoryURL: acmeca.DirectoryURL(), HTTPClient: trusting()}
+		responder := suite.Respond(acmeca.Ports().HTTP01)
+		c := &xacme.Client{Key: accountKey, DirectoryURL: acmeca.DirectoryURL(), HTTPClient: certificates.HTTPClient(suite.Roots(acmeca))}
 		_, err := c.Register(ctx, &xacme.Account{Contact: []string{"mailto:go@" + names[0]}}, xacme.AcceptTOS)
 		Expect(err).NotTo(HaveOccurred())
 		order, err := c.AuthorizeOrder(ctx, xacme.DomainIDs(names...))
@@ -89,9 +73,9 @@ var _ = Describe("golang.org/x/crypto/acme", func() {
 			name := "x-" + strings.ToLower(accountKey+"-"+certificateKey) + ".test"
 			key := keys[certificateKey]()
 			chain := obtain(ctx, keys[accountKey](), key, name)
-			verifyChain(chain, name)
+			verify(chain, name)
 			Expect(chain[0].PublicKey).To(Equal(key.Public()))
-			Expect(orderWith(ctx, chain[0]).Status.State).To(Equal(acme.StateValid))
+			Expect(suite.OrderOf(ctx, cluster, chain[0]).Status.State).To(Equal(acme.StateValid))
 		},
 		Entry("account RSA, certificate RSA", SpecTimeout(time.Minute), "RSA-2048", "RSA-2048"),
 		Entry("account P-256, certificate P-256", SpecTimeout(time.Minute), "P-256", "P-256"),
@@ -100,7 +84,7 @@ var _ = Describe("golang.org/x/crypto/acme", func() {
 
 	It("obtains a certificate with several names", func(ctx SpecContext) {
 		names := []string{"x1.test", "x2.test", "sub.x1.test"}
-		verifyChain(obtain(ctx, keys["P-256"](), keys["P-256"](), names...), names...)
+		verify(obtain(ctx, keys["P-256"](), keys["P-256"](), names...), names...)
 	}, SpecTimeout(time.Minute))
 })
 
@@ -129,8 +113,8 @@ var _ = Describe("github.com/mholt/acmez", func() {
 	DescribeTable("obtains a certificate, and another one with the same account",
 		func(ctx SpecContext, accountKey, certificateKey string) {
 			c := acmez.Client{
-				Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: trusting()},
-				ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: respond()},
+				Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: certificates.HTTPClient(suite.Roots(acmeca))},
+				ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: suite.Respond(acmeca.Ports().HTTP01)},
 			}
 			account, err := c.NewAccount(ctx, acmezacme.Account{
 				Contact: []string{"mailto:z@acmez.test"}, TermsOfServiceAgreed: true, PrivateKey: keys[accountKey](),
@@ -139,10 +123,10 @@ var _ = Describe("github.com/mholt/acmez", func() {
 			name := "z-" + strings.ToLower(accountKey+"-"+certificateKey) + ".test"
 			for _, names := range [][]string{{name}, {name, "www." + name}} {
 				key := keys[certificateKey]()
-				certificates, err := c.ObtainCertificateForSANs(ctx, account, key, names)
+				chains, err := c.ObtainCertificateForSANs(ctx, account, key, names)
 				Expect(err).NotTo(HaveOccurred())
-				chain := parseChain(certificates[0].ChainPEM)
-				verifyChain(chain, names...)
+				chain := certificates.Parse(chains[0].ChainPEM)
+				verify(chain, names...)
 				Expect(chain[0].PublicKey).To(Equal(key.Public()))
 			}
 		},
@@ -152,8 +136,8 @@ var _ = Describe("github.com/mholt/acmez", func() {
 
 	It("reads renewal information, and renews with an order that names the replaced certificate (RFC 9773)", func(ctx SpecContext) {
 		c := acmez.Client{
-			Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: trusting()},
-			ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: respond()},
+			Client:           &acmezacme.Client{Directory: acmeca.DirectoryURL(), HTTPClient: certificates.HTTPClient(suite.Roots(acmeca))},
+			ChallengeSolvers: map[string]acmez.Solver{acmezacme.ChallengeTypeHTTP01: suite.Respond(acmeca.Ports().HTTP01)},
 		}
 		account, err := c.NewAccount(ctx, acmezacme.Account{TermsOfServiceAgreed: true, PrivateKey: keys["P-256"]()})
 		Expect(err).NotTo(HaveOccurred())
@@ -165,9 +149,9 @@ var _ = Describe("github.com/mholt/acmez", func() {
 			parameters, err := acmez.OrderParametersFromCSR(account, csr)
 			Expect(err).NotTo(HaveOccurred())
 			parameters.Replaces = replaced
-			certificates, err := c.ObtainCertificate(ctx, parameters)
+			chains, err := c.ObtainCertificate(ctx, parameters)
 			Expect(err).NotTo(HaveOccurred())
-			return parseChain(certificates[0].ChainPEM)[0]
+			return certificates.Parse(chains[0].ChainPEM)[0]
 		}
 		first := obtain(nil)
 		info, err := c.GetRenewalInfo(ctx, first)
@@ -176,7 +160,7 @@ var _ = Describe("github.com/mholt/acmez", func() {
 		Expect(info.SuggestedWindow.End).To(And(BeTemporally(">", info.SuggestedWindow.Start), BeTemporally("<", first.NotAfter)))
 
 		second := obtain(first)
-		Expect(orderWith(ctx, second).Spec.Replaces).To(Equal(orderWith(ctx, first).Status.CertificateID))
+		Expect(suite.OrderOf(ctx, cluster, second).Spec.Replaces).To(Equal(suite.OrderOf(ctx, cluster, first).Status.CertificateID))
 		Expect(c.RevokeCertificate(ctx, account, second, account.PrivateKey, acmezacme.ReasonSuperseded)).To(Succeed())
 		info, err = c.GetRenewalInfo(ctx, second)
 		Expect(err).NotTo(HaveOccurred())

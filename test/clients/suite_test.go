@@ -5,11 +5,6 @@ package clients
 import (
 	"context"
 	"crypto/x509"
-	"encoding/pem"
-	"io"
-	"math/big"
-	"net/http"
-	"os"
 	"slices"
 	"testing"
 
@@ -19,14 +14,12 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/programs"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestClients(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Clients")
-}
+func TestClients(t *testing.T) { suite.Run(t, "Clients") }
 
 var (
 	acmeca  *local.Local
@@ -47,67 +40,14 @@ func opensslVerify(ctx context.Context, chainFile, name string) {
 		"-purpose", "sslserver", "-verify_hostname", name, "-x509_strict", chainFile)
 }
 
-func readCertificate(file string) *x509.Certificate {
+func readLeaf(file string) *x509.Certificate {
 	GinkgoHelper()
-	text, err := os.ReadFile(file)
-	Expect(err).NotTo(HaveOccurred())
-	return parseChain(text)[0]
+	return certificates.Read(file)[0]
 }
 
-func parseChain(text []byte) []*x509.Certificate {
+func verify(chain []*x509.Certificate, names ...string) {
 	GinkgoHelper()
-	var chain []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		Expect(block.Type).To(Equal("CERTIFICATE"))
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		Expect(err).NotTo(HaveOccurred())
-		chain = append(chain, certificate)
-	}
-	Expect(chain).NotTo(BeEmpty())
-	return chain
-}
-
-func issuerRoots() *x509.CertPool {
-	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
-	return roots
-}
-
-// verifyChain verifies a chain as a TLS client does.
-func verifyChain(chain []*x509.Certificate, names ...string) {
-	GinkgoHelper()
-	intermediates := x509.NewCertPool()
-	for _, certificate := range chain[1:] {
-		intermediates.AddCert(certificate)
-	}
-	for _, name := range names {
-		_, err := chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: issuerRoots(), Intermediates: intermediates})
-		Expect(err).NotTo(HaveOccurred())
-	}
-	Expect(chain[0].DNSNames).To(ConsistOf(names))
-}
-
-// listed returns the serial numbers in the CRL of a certificate, as served.
-func listed(ctx context.Context, certificate *x509.Certificate) []*big.Int {
-	GinkgoHelper()
-	Expect(certificate.CRLDistributionPoints).To(HaveLen(1))
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, certificate.CRLDistributionPoints[0], http.NoBody)
-	Expect(err).NotTo(HaveOccurred())
-	response, err := http.DefaultClient.Do(request)
-	Expect(err).NotTo(HaveOccurred())
-	defer response.Body.Close()
-	der, err := io.ReadAll(response.Body)
-	Expect(err).NotTo(HaveOccurred())
-	crl, err := x509.ParseRevocationList(der)
-	Expect(err).NotTo(HaveOccurred(), "%s", response.Status)
-	var serials []*big.Int
-	for _, entry := range crl.RevokedCertificateEntries {
-		serials = append(serials, entry.SerialNumber)
-	}
-	return serials
+	certificates.Verify(chain, suite.Roots(acmeca), names...)
 }
 
 // ordersFor returns the orders for exactly that name.
@@ -123,18 +63,6 @@ func ordersFor(ctx context.Context, name string) []v1alpha1.AcmeOrder {
 		}
 	}
 	return orders
-}
-
-// orderWith returns the order of a certificate.
-func orderWith(ctx context.Context, certificate *x509.Certificate) v1alpha1.AcmeOrder {
-	GinkgoHelper()
-	for _, order := range ordersFor(ctx, certificate.DNSNames[0]) {
-		if chain := []byte(order.Status.Certificate); len(chain) > 0 && parseChain(chain)[0].Equal(certificate) {
-			return order
-		}
-	}
-	Fail("no AcmeOrder has the certificate")
-	return v1alpha1.AcmeOrder{}
 }
 
 func accountOf(ctx context.Context, order v1alpha1.AcmeOrder) v1alpha1.AcmeAccount {

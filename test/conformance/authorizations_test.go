@@ -75,7 +75,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		a := registered("ES256")
 		o := a.newOrder("fails.test")
 		c := a.challenge(o.authorize[0], "http-01")
-		responder.set(c["token"].(string), "not the key authorization")
+		responder.Put(c["token"].(string), "not the key authorization")
 		a.post(c["url"].(string), map[string]any{})
 		Eventually(func() any { return a.post(o.authorize[0], nil).json()["status"] }, "20s").Should(Equal("invalid"))
 		document := a.post(o.authorize[0], nil).json()
@@ -89,7 +89,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 		choose := func(authorization string) map[string]any {
 			c := a.challenge(authorization, "http-01")
 			token := c["token"].(string)
-			responder.set(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
+			responder.Put(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
 			return a.post(c["url"].(string), map[string]any{}).json()
 		}
 		valid := choose(a.newOrder("alone.test").authorize[0])
@@ -124,7 +124,7 @@ var _ = Describe("Authorizations (RFC 8555 section 7.1.4 and 7.5)", func() {
 			Expect(a.challenge(o.authorize[0], "http-01")).To(HaveKeyWithValue("status", "pending"))
 		}
 		token := c["token"].(string)
-		responder.set(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint()+"\n \t")
+		responder.Put(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint()+"\n \t")
 		r := a.post(c["url"].(string), map[string]any{"keyAuthorization": "from another time", "surprise": 1})
 		Expect(r.StatusCode).To(Equal(http.StatusOK))
 		Expect(r.links("up")).To(ConsistOf(o.authorize[0]))

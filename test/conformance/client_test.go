@@ -7,18 +7,15 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // wire is a client's connection to the server, which trusts the server's CA.
@@ -28,11 +25,7 @@ type wire struct {
 }
 
 func newWire() *wire {
-	pem, err := os.ReadFile(running.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(pem)).To(BeTrue())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: suite.Roots(running)}}
 	return &wire{
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		base: running.BaseURL() + "/acme/",
@@ -214,7 +207,7 @@ func (a *account) prove(authorization string) {
 		return
 	}
 	token := c["token"].(string)
-	responder.set(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
+	responder.Put(token, token+"."+jwstest.Key(GinkgoTB(), a.key).Thumbprint())
 	r := a.post(c["url"].(string), map[string]any{})
 	Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
 	Eventually(func() any { return a.post(authorization, nil).json()["status"] }, "20s").Should(Equal("valid"))
@@ -250,37 +243,4 @@ func (a *account) issued(values ...string) (o *order, der []byte, key crypto.Sig
 	r := a.post(document["certificate"].(string), nil)
 	Expect(r.StatusCode).To(Equal(http.StatusOK))
 	return o, parseChain(r.body)[0].Raw, key
-}
-
-// http01 answers http-01 challenges for every name.
-type http01 struct {
-	*http.Server
-	mu      sync.Mutex
-	answers map[string]string
-}
-
-func serveHTTP01(port int) (*http01, error) {
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return nil, err
-	}
-	h := &http01{answers: map[string]string{}}
-	h.Server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		answer, ok := h.answers[strings.TrimPrefix(r.URL.Path, "/.well-known/acme-challenge/")]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		fmt.Fprint(w, answer)
-	})}
-	go h.Serve(listener) //nolint:errcheck // it ends by Close
-	return h, nil
-}
-
-func (h *http01) set(token, answer string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.answers[token] = answer
 }

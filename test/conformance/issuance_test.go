@@ -171,7 +171,7 @@ var _ = Describe("Resources on the way to a certificate", func() {
 		a := registered("ES256")
 		o := a.newOrder("wrong.test")
 		c := a.challenge(o.authorize[0], "http-01")
-		responder.set(c["token"].(string), "something else")
+		responder.Put(c["token"].(string), "something else")
 		a.post(c["url"].(string), map[string]any{})
 		Eventually(func() any { return a.post(o.url, nil).json()["status"] }, "20s").Should(Equal("invalid"))
 		Expect(a.post(o.url, nil).json()["error"]).To(HaveKeyWithValue("type", acme.IncorrectResponse.URN()))

@@ -100,7 +100,7 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 		for range 2 {
 			o := a.newOrder("failing.test")
 			c := a.challenge(o.authorize[0], "http-01")
-			responder.set(c["token"].(string), "wrong")
+			responder.Put(c["token"].(string), "wrong")
 			a.post(c["url"].(string), map[string]any{})
 			Eventually(func() any { return a.post(o.authorize[0], nil).json()["status"] }, "20s").Should(Equal("invalid"))
 		}

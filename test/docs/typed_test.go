@@ -21,10 +21,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestWhatIsTyped(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "What a reader types")
-}
+func TestWhatIsTyped(t *testing.T) { suite.Run(t, "What a reader types") }
 
 const (
 	startTime = 3 * time.Minute // includes the build of two programs

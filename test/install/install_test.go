@@ -24,6 +24,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/process"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 var loopback = []net.IP{net.IPv4(127, 0, 0, 1)}
@@ -49,10 +51,7 @@ func renamedInstallation() {
 	)
 	BeforeAll(func(ctx SpecContext) {
 		i = newInstallation(ctx, GinkgoT().TempDir(), "pki", renamed)
-		var err error
-		responder, err = http01.Start(i.ports.HTTP01)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(responder.Stop)
+		responder = suite.Respond(i.ports.HTTP01)
 		// These policies would also apply to the other installation's controllers.
 		DeferCleanup(func(ctx SpecContext) {
 			kubectl(ctx, "delete", "validatingadmissionpolicybindings", "corp-controllers.acmeca.dev", "corp-server.acmeca.dev", "corp-status.acmeca.dev")
@@ -113,7 +112,7 @@ func renamedInstallation() {
 		certificate := obtain(ctx, c, responder)
 		Expect(c.RevokeCert(ctx, nil, certificate.Raw, 0)).To(Succeed())
 		Eventually(ctx, func() (string, error) { return i.crl(certificate.CRLDistributionPoints[0]) }).ShouldNot(BeEmpty())
-		Expect(c.AccountKeyRollover(ctx, newKey())).To(Succeed())
+		Expect(c.AccountKeyRollover(ctx, certificates.NewKey())).To(Succeed())
 
 		bundles := kubectl(ctx, "get", "clustertrustbundles", "-o", "name")
 		Expect(bundles).NotTo(BeEmpty())

@@ -1,8 +1,6 @@
 package install
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,6 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/process"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // An installation is an applied overlay of config/default, and the programs that run by its manifests.
@@ -170,7 +169,7 @@ func (i *installation) awaitIssuer(ctx SpecContext, name client.ObjectKey) {
 // client registers with an issuer.
 func (i *installation) client(ctx SpecContext, issuer client.ObjectKey) *xacme.Client {
 	GinkgoHelper()
-	c := &xacme.Client{Key: newKey(), HTTPClient: i.httpClient(ctx), DirectoryURL: i.directory(issuer)}
+	c := &xacme.Client{Key: certificates.NewKey(), HTTPClient: i.httpClient(ctx), DirectoryURL: i.directory(issuer)}
 	_, err := c.Register(ctx, &xacme.Account{Contact: []string{"mailto:someone@client.test"}}, xacme.AcceptTOS)
 	// Without a leading controller, the server asks the client to retry. The client then finds the account of its
 	// first request.
@@ -181,10 +180,8 @@ func (i *installation) client(ctx SpecContext, issuer client.ObjectKey) *xacme.C
 // httpClient trusts the ACME server, whose certificate the default issuer signs.
 func (i *installation) httpClient(ctx SpecContext) *http.Client {
 	GinkgoHelper()
-	roots := x509.NewCertPool()
 	bundle := kubectl(ctx, "get", "acmeissuer", "-n", i.issuer.Namespace, i.issuer.Name, "-o", "jsonpath={.status.caBundle}")
-	Expect(roots.AppendCertsFromPEM([]byte(bundle))).To(BeTrue())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: certificates.Pool([]byte(bundle))}}
 	DeferCleanup(transport.CloseIdleConnections)
 	return &http.Client{Timeout: 30 * time.Second, Transport: transport}
 }
@@ -223,7 +220,7 @@ func obtain(ctx SpecContext, c *xacme.Client, responder *http01.Responder) *x509
 	}
 	_, err = c.WaitOrder(ctx, order.URI)
 	Expect(err).NotTo(HaveOccurred())
-	key := newKey()
+	key := certificates.NewKey()
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{IPAddresses: loopback}, key)
 	Expect(err).NotTo(HaveOccurred())
 	chain, _, err := c.CreateOrderCert(ctx, order.FinalizeURL, csr, true)
@@ -232,11 +229,4 @@ func obtain(ctx SpecContext, c *xacme.Client, responder *http01.Responder) *x509
 	Expect(err).NotTo(HaveOccurred())
 	Expect(c.RevokeAuthorization(ctx, order.AuthzURLs[0])).To(Succeed()) // no later order may reuse the proof
 	return certificate
-}
-
-func newKey() *ecdsa.PrivateKey {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	return key
 }

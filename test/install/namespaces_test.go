@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // watching has rights in two namespaces only.
@@ -52,9 +52,7 @@ func watchingInstallation() {
 		}
 		i := newInstallation(ctx, dir, "acmeca-system", watching)
 		kubectl(ctx, "apply", "--server-side", "--force-conflicts", "-k", i.dir)
-		responder, err := http01.Start(i.ports.HTTP01)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(responder.Stop)
+		responder := suite.Respond(i.ports.HTTP01)
 
 		i.startControllers(ctx, "watching-controllers", i.ports.ControllerHealth)
 		theirs, others := client.ObjectKey{Namespace: "team-a", Name: "ca"}, client.ObjectKey{Namespace: "team-b", Name: "ca"}

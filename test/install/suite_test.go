@@ -18,12 +18,10 @@ import (
 	"github.com/acmeca/acmeca/internal/test/binaries"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestInstall(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Install")
-}
+func TestInstall(t *testing.T) { suite.Run(t, "Install") }
 
 var (
 	plane *controlplane.Plane

@@ -2,15 +2,10 @@ package kubectl
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"os"
 	"path"
 	"sync/atomic"
 	"time"
@@ -25,6 +20,8 @@ import (
 	acmevocabulary "github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 var made atomic.Int32
@@ -77,22 +74,11 @@ func newNamespace(ctx context.Context) string {
 // newClient returns an unregistered ACME client of an issuer, which trusts the ACME server.
 func newClient(issuer *v1alpha1.AcmeIssuer) *acme.Client {
 	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
 	return &acme.Client{
-		Key: newKey(), DirectoryURL: issuer.Status.DirectoryURL,
-		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+		Key: certificates.NewKey(), DirectoryURL: issuer.Status.DirectoryURL,
+		HTTPClient:   certificates.HTTPClient(suite.Roots(acmeca)),
 		RetryBackoff: func(int, *http.Request, *http.Response) time.Duration { return -1 }, // the specs expect refusals
 	}
-}
-
-func newKey() crypto.Signer {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	return key
 }
 
 // registered returns a client with an account.
@@ -148,17 +134,11 @@ func issue(ctx context.Context, c *acme.Client, names ...string) (string, []*x50
 	answer(ctx, c, o, "")
 	ready, err := c.WaitOrder(ctx, o.URI)
 	Expect(err).NotTo(HaveOccurred())
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, newKey())
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, certificates.NewKey())
 	Expect(err).NotTo(HaveOccurred())
 	ders, _, err := c.CreateOrderCert(ctx, ready.FinalizeURL, csr, true)
 	Expect(err).NotTo(HaveOccurred())
-	var chain []*x509.Certificate
-	for _, der := range ders {
-		certificate, err := x509.ParseCertificate(der)
-		Expect(err).NotTo(HaveOccurred())
-		chain = append(chain, certificate)
-	}
-	return nameOf(o.URI), chain
+	return nameOf(o.URI), certificates.ParseDER(ders...)
 }
 
 // renewalOf returns the renewal information of a certificate (RFC 9773).

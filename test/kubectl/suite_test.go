@@ -22,10 +22,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestKubectl(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "kubectl acme")
-}
+func TestKubectl(t *testing.T) { suite.Run(t, "kubectl acme") }
 
 // patience bounds a wait on a busy machine.
 const patience = time.Minute

@@ -28,6 +28,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/inprocess"
 )
 
@@ -107,7 +108,7 @@ type session struct {
 	cancel   context.CancelFunc
 }
 
-func newSession(t *rapid.T, operator *inprocess.Operator, responder *acmeclient.Responder, run int) *session {
+func newSession(t *rapid.T, operator *inprocess.Operator, responder *http01.Responder, run int) *session {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	s := &session{operator: operator, model: &account{state: acme.StateValid}, shown: map[string]acme.State{}, prefix: fmt.Sprintf("r%d", run), ctx: ctx, cancel: cancel}
 	var err error

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // idle is a solver that solves nothing.
@@ -22,7 +23,7 @@ func (idle) CleanUp(context.Context, acme.Challenge) error { return nil }
 func reuseNonce(ctx context.Context) {
 	GinkgoHelper()
 	c := newClient(ctx)
-	key := newKey()
+	key := certificates.NewKey()
 	response, err := c.HTTPClient.Head(acmeca.BaseURL() + "/acme/new-nonce")
 	Expect(err).NotTo(HaveOccurred())
 	response.Body.Close()

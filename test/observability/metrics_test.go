@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 func scrape(ctx context.Context) map[string]*dto.MetricFamily {
@@ -70,7 +71,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Expect(c.RevokeCertificate(ctx, c.account, c.obtain(ctx, "revoked.test"), nil, 0)).To(Succeed())
 		unsolved := newClient(ctx)
 		unsolved.ChallengeSolvers["http-01"] = idle{}
-		_, err := unsolved.ObtainCertificateForSANs(ctx, unsolved.account, newKey(), []string{"unsolved.test"})
+		_, err := unsolved.ObtainCertificateForSANs(ctx, unsolved.account, certificates.NewKey(), []string{"unsolved.test"})
 		Expect(err).To(HaveOccurred())
 		reuseNonce(ctx)
 	}, NodeTimeout(2*time.Minute))

@@ -3,17 +3,10 @@ package observability
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"net/http"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
@@ -22,13 +15,11 @@ import (
 
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestObservability(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Observability")
-}
+func TestObservability(t *testing.T) { suite.Run(t, "Observability") }
 
 var (
 	acmeca    *local.Local
@@ -39,10 +30,7 @@ var (
 var _ = BeforeSuite(func(ctx SpecContext) {
 	collected = collectTraces()
 	acmeca = suite.Start(ctx)
-	var err error
-	responder, err = http01.Start(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
+	responder = suite.Respond(acmeca.Ports().HTTP01)
 })
 
 var _ = suite.ShowLog(&acmeca)
@@ -55,39 +43,25 @@ type client struct {
 
 func newClient(ctx context.Context) *client {
 	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
 	c := &client{Client: acmez.Client{
 		Client: &acme.Client{
 			Directory:  acmeca.DirectoryURL(),
-			HTTPClient: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
+			HTTPClient: certificates.HTTPClient(suite.Roots(acmeca)),
 		},
 		ChallengeSolvers: map[string]acmez.Solver{acme.ChallengeTypeHTTP01: responder},
 	}}
-	c.account, err = c.NewAccount(ctx, acme.Account{TermsOfServiceAgreed: true, PrivateKey: newKey()})
+	var err error
+	c.account, err = c.NewAccount(ctx, acme.Account{TermsOfServiceAgreed: true, PrivateKey: certificates.NewKey()})
 	Expect(err).NotTo(HaveOccurred())
 	return c
-}
-
-func newKey() *ecdsa.PrivateKey {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	return key
 }
 
 // obtain gets a certificate.
 func (c *client) obtain(ctx context.Context, names ...string) *x509.Certificate {
 	GinkgoHelper()
-	chains, err := c.ObtainCertificateForSANs(ctx, c.account, newKey(), names)
+	chains, err := c.ObtainCertificateForSANs(ctx, c.account, certificates.NewKey(), names)
 	Expect(err).NotTo(HaveOccurred())
-	block, _ := pem.Decode(chains[0].ChainPEM)
-	Expect(block).NotTo(BeNil())
-	certificate, err := x509.ParseCertificate(block.Bytes)
-	Expect(err).NotTo(HaveOccurred())
-	return certificate
+	return certificates.Parse(chains[0].ChainPEM)[0]
 }
 
 // get returns the body and status of an answer.

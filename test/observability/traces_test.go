@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -127,7 +128,7 @@ var _ = Describe("A trace", func() {
 	It("names the failure", func(ctx SpecContext) {
 		c := newClient(ctx)
 		c.ChallengeSolvers["http-01"] = idle{}
-		_, err := c.ObtainCertificateForSANs(ctx, c.account, newKey(), []string{"untraceable.test"})
+		_, err := c.ObtainCertificateForSANs(ctx, c.account, certificates.NewKey(), []string{"untraceable.test"})
 		Expect(err).To(HaveOccurred())
 		Eventually(ctx, func(g Gomega) {
 			for _, s := range collected.of("untraceable.test") {

@@ -5,7 +5,6 @@ package page
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -31,14 +30,12 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/programs"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestPage(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Page")
-}
+func TestPage(t *testing.T) { suite.Run(t, "Page") }
 
 const startTime = time.Minute
 
@@ -70,21 +67,11 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 
 var _ = suite.ShowLog(&acmeca)
 
-func roots() *x509.CertPool {
-	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	pool := x509.NewCertPool()
-	Expect(pool.AppendCertsFromPEM(text)).To(BeTrue())
-	return pool
-}
-
 func fetch(ctx context.Context, url string) (*http.Response, []byte) {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	Expect(err).NotTo(HaveOccurred())
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots()}}}
-	response, err := c.Do(request)
+	response, err := certificates.HTTPClient(suite.Roots(acmeca)).Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)

@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // badNonces counts the badNonce errors among refusals, and returns the other refusals.
@@ -249,7 +250,7 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		const name = "acme.corp.test"
 		connect := func(r *local.Replica) func() error {
 			return func() error {
-				connection, err := tls.Dial("tcp", r.Address, &tls.Config{RootCAs: roots(), ServerName: name, MinVersion: tls.VersionTLS12})
+				connection, err := tls.Dial("tcp", r.Address, &tls.Config{RootCAs: suite.Roots(acmeca), ServerName: name, MinVersion: tls.VersionTLS12})
 				if err != nil {
 					return err
 				}

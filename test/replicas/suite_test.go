@@ -4,13 +4,9 @@ package replicas
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,14 +15,13 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestReplicas(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Replicas")
-}
+func TestReplicas(t *testing.T) { suite.Run(t, "Replicas") }
 
 // patience bounds a spec on a busy machine.
 const patience = 5 * time.Minute
@@ -35,7 +30,7 @@ var (
 	acmeca    *local.Local
 	cluster   client.Client
 	service   *balancer
-	responder = &acmeclient.Responder{Keep: true}
+	responder *http01.Responder
 	// watching ends with the suite.
 	watching context.Context
 	name     atomic.Int64
@@ -57,11 +52,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		startReplica(ctx)
 	}
 	cluster = acmeca.Client()
-	server, err := responder.Serve(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(server.Close)
-	leafKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
+	responder = suite.Respond(acmeca.Ports().HTTP01)
+	leafKey = certificates.NewKey()
 })
 
 func startReplica(ctx context.Context) *local.Replica {
@@ -72,20 +64,11 @@ func startReplica(ctx context.Context) *local.Replica {
 	return r
 }
 
-func roots() *x509.CertPool {
-	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	pool := x509.NewCertPool()
-	Expect(pool.AppendCertsFromPEM(text)).To(BeTrue())
-	return pool
-}
-
 // httpClient returns a client that trusts the issuer's CA.
 func httpClient() *http.Client {
 	GinkgoHelper()
 	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots(), MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4,
+		TLSClientConfig: &tls.Config{RootCAs: suite.Roots(acmeca), MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4,
 	}}
 }
 

@@ -35,9 +35,7 @@ const (
 var _ = Describe("a crash of the operator in the middle of many orders", func() {
 	It("loses none", func(ctx SpecContext) {
 		acmeca := suite.Start(ctx)
-		responder, err := http01.Start(acmeca.Ports().HTTP01)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(responder.Stop)
+		responder := suite.Respond(acmeca.Ports().HTTP01)
 
 		var registered []*patientClient
 		for range clients {
@@ -104,7 +102,7 @@ func register(ctx context.Context, acmeca *local.Local, responder *http01.Respon
 		Key: key, DirectoryURL: acmeca.DirectoryURL(),
 		HTTPClient: &http.Client{
 			Timeout:   30 * time.Second,
-			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: rootsOf(acmeca)}},
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: suite.Roots(acmeca)}},
 		},
 	}
 	_, err = c.Register(ctx, &xacme.Account{}, xacme.AcceptTOS)

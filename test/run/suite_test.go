@@ -2,27 +2,9 @@
 package run
 
 import (
-	"crypto/x509"
-	"os"
 	"testing"
 
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
-
-	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestRun(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Run")
-}
-
-// rootsOf returns the roots that a client of the issuer must trust.
-func rootsOf(acmeca *local.Local) *x509.CertPool {
-	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
-	return roots
-}
+func TestRun(t *testing.T) { suite.Run(t, "Run") }

@@ -22,7 +22,7 @@ var _ = Describe("the ACME server's TLS certificate", func() {
 		const name = "acme.corp.test"
 		connect := func() error {
 			address := strings.TrimPrefix(acmeca.BaseURL(), "https://")
-			connection, err := tls.Dial("tcp", address, &tls.Config{RootCAs: rootsOf(acmeca), ServerName: name})
+			connection, err := tls.Dial("tcp", address, &tls.Config{RootCAs: suite.Roots(acmeca), ServerName: name})
 			if err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // accountName returns the name of a key's AcmeAccount.
@@ -121,7 +122,7 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 			return attacker.signedAs(attacker.Key, acme.KeyChangePath, json.RawMessage(inner))
 		}, "the signature does not verify"),
 		Entry("with a request for another key", SpecTimeout(specPatience), func(*v1alpha1.AcmeAccount) *v1alpha1.SignedRequest {
-			return attacker.signedAs(attacker.Key, acme.KeyChangePath, innerKeyChange(attacker, newKey(), attacker.Key))
+			return attacker.signedAs(attacker.Key, acme.KeyChangePath, innerKeyChange(attacker, certificates.NewKey(), attacker.Key))
 		}, "the claim isn't for the key that the request names"),
 	)
 })
@@ -221,10 +222,10 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	}, SpecTimeout(specPatience))
 
 	It("cannot restore a key that the victim has replaced, also after the victim has used it twice", func(ctx SpecContext) {
-		first, second := victim.Key, newKey()
+		first, second := victim.Key, certificates.NewKey()
 		Expect(victim.AccountKeyRollover(ctx, second)).To(Succeed())
 		change := refresh(ctx, account).Spec.KeyChange.DeepCopy()
-		third := newKey()
+		third := certificates.NewKey()
 		Expect(victim.AccountKeyRollover(ctx, third)).To(Succeed())
 		Expect(victim.AccountKeyRollover(ctx, second)).To(Succeed(), "a key that it had by a key change")
 		again := refresh(ctx, account).Spec.KeyChange.DeepCopy()
@@ -288,13 +289,13 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 	}, SpecTimeout(specPatience))
 
 	DescribeTable("cannot change its key", func(ctx SpecContext, request func(ctx context.Context, key crypto.Signer) *v1alpha1.SignedRequest, detail string) {
-		key := newKey()
+		key := certificates.NewKey()
 		forged := request(ctx, key)
 		Expect(writeSpec(ctx, server, account, map[string]any{"keyChange": forged})).To(Succeed())
 
 		expectRefused(ctx, func(a *v1alpha1.AcmeAccount) *v1alpha1.HandledRequest { return a.Status.KeyChange }, "KeyChangeRefused", detail)
 		expectUnharmed(ctx)
-		own := newKey()
+		own := certificates.NewKey()
 		Expect(victim.AccountKeyRollover(ctx, own)).To(Succeed())
 		Expect(refresh(ctx, account).Status.Thumbprint).To(Equal(jwstest.Key(GinkgoTB(), own).Thumbprint()))
 		victim.obtain(ctx, newName())
@@ -332,7 +333,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 
 	It("cannot restore a key that the victim has changed", func(ctx SpecContext) {
 		old := victim.Key
-		Expect(victim.AccountKeyRollover(ctx, newKey())).To(Succeed())
+		Expect(victim.AccountKeyRollover(ctx, certificates.NewKey())).To(Succeed())
 		refresh(ctx, account)
 		order := victim.readyOrder(ctx, newName())
 		stolen := csr(thief, order.Spec.Identifiers[0].Value)

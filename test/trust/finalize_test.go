@@ -12,6 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // finalization returns the spec of an order after a client has finalized it.
@@ -88,7 +89,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 			return victim.finalizes(ctx, victim.readyOrder(ctx, newName()), stolen)
 		}, "the request was signed for another URL"),
 		Entry("with the victim's finalization of this order and another CSR", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
-			return victim.finalizes(ctx, order, csr(newKey(), name))
+			return victim.finalizes(ctx, order, csr(certificates.NewKey(), name))
 		}, "the CSR is not the one in the client's signed request"),
 		Entry("with the victim's POST-as-GET of its order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.GetOrder(ctx, order.client.URI); return err })

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"path"
 	"time"
 
@@ -24,6 +23,8 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // A party has an ACME account and a real client, golang.org/x/crypto/acme.
@@ -35,14 +36,10 @@ type party struct {
 // newcomer returns a party without an account.
 func newcomer() *party {
 	GinkgoHelper()
-	roots := x509.NewCertPool()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
-	w := &wire{transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	w := &wire{transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: suite.Roots(acmeca)}}}
 	DeferCleanup(w.transport.CloseIdleConnections)
 	return &party{wire: w, Client: &xacme.Client{
-		Key: newKey(), DirectoryURL: acmeca.DirectoryURL(), HTTPClient: &http.Client{Transport: w, Timeout: 30 * time.Second},
+		Key: certificates.NewKey(), DirectoryURL: acmeca.DirectoryURL(), HTTPClient: &http.Client{Transport: w, Timeout: 30 * time.Second},
 	}}
 }
 
@@ -179,7 +176,7 @@ func (p *party) finalize(ctx context.Context, order pursuit) *x509.Certificate {
 	for _, id := range order.Spec.Identifiers {
 		names = append(names, id.Value)
 	}
-	key := newKey()
+	key := certificates.NewKey()
 	chain, _, err := p.CreateOrderCert(ctx, order.client.FinalizeURL, csr(key, names...), true)
 	Expect(err).NotTo(HaveOccurred())
 	certificate, err := x509.ParseCertificate(chain[0])

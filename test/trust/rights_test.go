@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 func beForbidden() OmegaMatcher {
@@ -138,7 +139,7 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		for _, object := range []client.Object{withFinalizer, withOwner} {
 			Expect(server.Create(ctx, object)).To(MatchError(ContainSubstring("the ACME server may not set")))
 		}
-		ended := accountFor(newKey())
+		ended := accountFor(certificates.NewKey())
 		ended.Namespace = local.Namespace
 		ended.Spec.Registration = sign(victim.Key, jwk(victim.Key), acme.NewAccountPath, struct{}{})
 		ended.Spec.Deactivation = &v1alpha1.Deactivation{}
@@ -165,7 +166,7 @@ var _ = Describe("The controllers' ServiceAccount", func() {
 	It("cannot create requests of clients", func(ctx SpecContext) {
 		order := newParty(ctx).order(ctx, newName())
 		authorization := newParty(ctx).pendingAuthorization(ctx)
-		account := accountFor(newKey())
+		account := accountFor(certificates.NewKey())
 		account.Spec.KeyClaimFor = "another"
 		for _, object := range []client.Object{order.AcmeOrder, authorization, account} {
 			planted := object.DeepCopyObject().(client.Object)

@@ -6,8 +6,6 @@ package trust
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
@@ -27,13 +25,11 @@ import (
 	"github.com/acmeca/acmeca/internal/test/binaries"
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestTrust(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Trust")
-}
+func TestTrust(t *testing.T) { suite.Run(t, "Trust") }
 
 const (
 	issuerName   = "default"
@@ -50,7 +46,7 @@ var (
 	kubectlPath                string
 
 	// thief is the key of every certificate that must never be issued.
-	thief = newKey()
+	thief = certificates.NewKey()
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
@@ -58,9 +54,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	kubectlPath = filepath.Join(programs, "kubectl")
 	acmeca = suite.Start(ctx)
-	responder, err = http01.Start(acmeca.Ports().HTTP01)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(responder.Stop)
+	responder = suite.Respond(acmeca.Ports().HTTP01)
 	person = acmeca.Client()
 	serviceAccount := func(name string) client.Client {
 		config, err := acmeca.Plane().ServiceAccountConfig(ctx, local.Namespace, name)
@@ -86,14 +80,6 @@ var _ = AfterEach(func(ctx SpecContext) {
 })
 
 var _ = suite.ShowLog(&acmeca)
-
-func newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
 
 func csr(key crypto.Signer, names ...string) []byte {
 	GinkgoHelper()

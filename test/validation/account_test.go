@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	xacme "golang.org/x/crypto/acme"
@@ -32,8 +34,8 @@ type account struct {
 
 func register(ctx context.Context, i issuer) *account {
 	GinkgoHelper()
-	a := &account{issuer: i, key: newKey()}
-	a.Client = &xacme.Client{Key: a.key, DirectoryURL: i.directory(), HTTPClient: trusting()}
+	a := &account{issuer: i, key: certificates.NewKey()}
+	a.Client = &xacme.Client{Key: a.key, DirectoryURL: i.directory(), HTTPClient: certificates.HTTPClient(suite.Roots(acmeca))}
 	registered, err := a.Register(ctx, &xacme.Account{}, xacme.AcceptTOS)
 	Expect(err).NotTo(HaveOccurred())
 	a.url = registered.URI
@@ -83,7 +85,7 @@ func (a *account) finish(ctx context.Context, order *xacme.Order, names ...strin
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, template, newKey())
+	csr, err := x509.CreateCertificateRequest(rand.Reader, template, certificates.NewKey())
 	Expect(err).NotTo(HaveOccurred())
 	ders, _, err := a.CreateOrderCert(ctx, order.FinalizeURL, csr, true)
 	if err != nil {
@@ -139,7 +141,7 @@ func respondTLS(address, identifier, keyAuthorization string) {
 	} else {
 		template.DNSNames = []string{identifier}
 	}
-	key := newKey()
+	key := certificates.NewKey()
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), crypto.Signer(key))
 	Expect(err).NotTo(HaveOccurred())
 	listener, err := tls.Listen("tcp", address, &tls.Config{

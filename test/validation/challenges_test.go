@@ -14,6 +14,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/named"
 )
 
@@ -117,7 +118,7 @@ var _ = Describe("All challenges", Ordered, func() {
 				Expect(authz.Status.Expires.Unix()).To(Equal(until), "no proof outlasts persistUntil")
 			}
 			if n == 0 {
-				Expect(a.AccountKeyRollover(ctx, newKey())).To(Succeed())
+				Expect(a.AccountKeyRollover(ctx, certificates.NewKey())).To(Succeed())
 			}
 		}
 	}, SpecTimeout(time.Minute))
@@ -239,7 +240,7 @@ var _ = Describe("CAA before issuance", Ordered, func() {
 		i.change(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.Validation.Resolvers = []string{"127.0.0.1:1"}
 		})
-		csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"f.caa.test"}}, newKey())
+		csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{"f.caa.test"}}, certificates.NewKey())
 		Expect(err).NotTo(HaveOccurred())
 		go func() { _, _, _ = a.CreateOrderCert(ctx, order.FinalizeURL, csr, false) }() // the call waits for the end, which takes longer
 		Eventually(func(g Gomega) {

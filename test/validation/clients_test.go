@@ -12,6 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/named"
 )
 
@@ -47,7 +48,7 @@ var _ = Describe("A zone with dynamic updates", Ordered, func() {
 				"--server", i.directory(), "--config-dir", dir, "--work-dir", dir, "--logs-dir", filepath.Join(dir, "logs"),
 				"--dns-rfc2136", "--dns-rfc2136-credentials", credentials, "--dns-rfc2136-propagation-seconds", "1",
 				"--cert-name", "wild", "-d", "*.wild.updates.test,wild.updates.test")
-			i.verify(readChain(filepath.Join(dir, "live", "wild", "fullchain.pem")), "*.wild.updates.test", "wild.updates.test")
+			i.verify(certificates.Read(filepath.Join(dir, "live", "wild", "fullchain.pem")), "*.wild.updates.test", "wild.updates.test")
 
 			authorizations := authorizationsFor(ctx, i, "wild.updates.test")
 			Expect(authorizations).To(HaveLen(2))
@@ -72,7 +73,7 @@ var _ = Describe("A zone with dynamic updates", Ordered, func() {
 			}, "lego", "--path", dir, "--server", i.directory(), "--email", "admin@updates.test", "--accept-tos",
 				"--dns", "rfc2136", "--dns.resolvers", zone.Address(), "--dns.disable-cp",
 				"--domains", "lego.updates.test", "--domains", "*.lego.updates.test", "--domains", "other.updates.test", "run")
-			i.verify(readChain(filepath.Join(dir, "certificates", "lego.updates.test.crt")), "lego.updates.test", "*.lego.updates.test", "other.updates.test")
+			i.verify(certificates.Read(filepath.Join(dir, "certificates", "lego.updates.test.crt")), "lego.updates.test", "*.lego.updates.test", "other.updates.test")
 		}, SpecTimeout(time.Minute))
 	})
 })
@@ -88,7 +89,7 @@ var _ = Describe("lego with tls-alpn-01", func() {
 		dir := GinkgoT().TempDir()
 		run(ctx, []string{"LEGO_CA_CERTIFICATES=" + acmeca.CAFile()}, "lego", "--path", dir, "--server", i.directory(), "--email", "admin@alpn.test", "--accept-tos",
 			"--tls", "--tls.port", "127.0.0.1:"+strconv.Itoa(acmeca.Ports().TLSALPN01), "--domains", "alpn.test", "--domains", "www.alpn.test", "run")
-		i.verify(readChain(filepath.Join(dir, "certificates", "alpn.test.crt")), "alpn.test", "www.alpn.test")
+		i.verify(certificates.Read(filepath.Join(dir, "certificates", "alpn.test.crt")), "alpn.test", "www.alpn.test")
 		Expect(authorizationsFor(ctx, i, "alpn.test")[0].Status.Challenge.Type).To(Equal(acme.TLSALPN01))
 	}, SpecTimeout(time.Minute))
 })
@@ -106,7 +107,7 @@ var _ = Describe("certbot with nginx", func() {
 		run(ctx, []string{"REQUESTS_CA_BUNDLE=" + acmeca.CAFile()}, "certbot", "certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email",
 			"--server", i.directory(), "--config-dir", dir, "--work-dir", dir, "--logs-dir", filepath.Join(dir, "logs"),
 			"--webroot", "--webroot-path", web.root, "--cert-name", "web", "-d", "web.test,www.web.test")
-		i.verify(readChain(filepath.Join(dir, "live", "web", "fullchain.pem")), "web.test", "www.web.test")
+		i.verify(certificates.Read(filepath.Join(dir, "live", "web", "fullchain.pem")), "web.test", "www.web.test")
 		record := authorizationsFor(ctx, i, "web.test")[0].Status.Challenge.Record
 		Expect(record.AddressUsed).To(Equal("127.0.0.1:" + strconv.Itoa(web.port)))
 		Expect(record.URLs).To(ConsistOf(HavePrefix("http://web.test:")))

@@ -28,6 +28,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // buildAcmeca builds the operator's program.
@@ -52,7 +53,7 @@ type pki struct {
 
 func newPKI() *pki {
 	GinkgoHelper()
-	p := &pki{key: newKey()}
+	p := &pki{key: certificates.NewKey()}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Authority of a test"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -77,7 +78,7 @@ func (p *pki) issue(name string) (certificate, key []byte) {
 	} else {
 		template.DNSNames = []string{name}
 	}
-	private := newKey()
+	private := certificates.NewKey()
 	der, err := x509.CreateCertificate(rand.Reader, template, p.certificate, private.Public(), p.key)
 	Expect(err).NotTo(HaveOccurred())
 	keyDER, err := x509.MarshalPKCS8PrivateKey(private)

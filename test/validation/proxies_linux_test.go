@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 // serverName is the ACME server's name inside the cluster, which the documented proxy verifies.
@@ -121,10 +122,10 @@ var _ = Describe("A proxy", func() {
 		}
 		do("register", "--agree-tos", "--email", "admin@"+name, "--no-eff-email")
 		do("certonly", "--standalone", "--http-01-address", address, "--http-01-port", "80", "-d", name)
-		chain := readChain(filepath.Join(dir, "live", name, "fullchain.pem"))
+		chain := certificates.Read(filepath.Join(dir, "live", name, "fullchain.pem"))
 		i.verify(chain, name)
 		do("renew", "--force-renewal", "--no-random-sleep-on-renew")
-		Expect(readChain(filepath.Join(dir, "live", name, "fullchain.pem"))[0].SerialNumber).NotTo(Equal(chain[0].SerialNumber))
+		Expect(certificates.Read(filepath.Join(dir, "live", name, "fullchain.pem"))[0].SerialNumber).NotTo(Equal(chain[0].SerialNumber))
 		do("update_account", "--email", "other@"+name, "--no-eff-email")
 		do("revoke", "--cert-path", filepath.Join(dir, "live", name, "fullchain.pem"), "--reason", "superseded", "--no-delete-after-revoke")
 		do("unregister")

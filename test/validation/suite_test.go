@@ -5,16 +5,8 @@ package validation
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"net/http"
-	"os"
 	"testing"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -23,13 +15,11 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestValidation(t *testing.T) {
-	RegisterFailHandler(Fail)
-	RunSpecs(t, "Validation")
-}
+func TestValidation(t *testing.T) { suite.Run(t, "Validation") }
 
 var (
 	acmeca  *local.Local
@@ -93,32 +83,7 @@ func (i issuer) directoryPath() string {
 // verify verifies a chain as a TLS client of the issuer does.
 func (i issuer) verify(chain []*x509.Certificate, names ...string) {
 	GinkgoHelper()
-	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(i.Status.CABundle))).To(BeTrue())
-	for _, certificate := range chain[1:] {
-		intermediates.AddCert(certificate)
-	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
-	Expect(err).NotTo(HaveOccurred())
-	got := chain[0].DNSNames
-	for _, address := range chain[0].IPAddresses {
-		got = append(got, address.String())
-	}
-	Expect(got).To(ConsistOf(names))
-}
-
-func readChain(file string) []*x509.Certificate {
-	GinkgoHelper()
-	text, err := os.ReadFile(file)
-	Expect(err).NotTo(HaveOccurred())
-	var chain []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		Expect(err).NotTo(HaveOccurred())
-		chain = append(chain, certificate)
-	}
-	Expect(chain).NotTo(BeEmpty())
-	return chain
+	certificates.Verify(chain, certificates.Pool([]byte(i.Status.CABundle)), names...)
 }
 
 // authorizationsFor returns the authorizations for a name, the newest last.
@@ -133,21 +98,4 @@ func authorizationsFor(ctx context.Context, i issuer, name string) []v1alpha1.Ac
 		}
 	}
 	return found
-}
-
-// trusting returns an HTTP client that trusts only the ACME server's CA.
-func trusting() *http.Client {
-	GinkgoHelper()
-	text, err := os.ReadFile(acmeca.CAFile())
-	Expect(err).NotTo(HaveOccurred())
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM(text)).To(BeTrue())
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-}
-
-func newKey() *ecdsa.PrivateKey {
-	GinkgoHelper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
-	return key
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"net/http"
 	"time"
 )
@@ -30,7 +31,7 @@ type Client struct {
 	identity
 	kid       string
 	nonces    []string
-	responder *Responder
+	responder *http01.Responder
 }
 
 // identity is an account key and the values derived from the key.
@@ -62,13 +63,13 @@ func newIdentity() (identity, error) {
 }
 
 // New registers an account and returns its client.
-func New(ctx context.Context, h *http.Client, directoryURL string, r *Responder, poll time.Duration) (*Client, error) {
+func New(ctx context.Context, h *http.Client, directoryURL string, r *http01.Responder, poll time.Duration) (*Client, error) {
 	c := &Client{HTTP: h, responder: r, Poll: poll}
 	return c, c.Register(ctx, directoryURL)
 }
 
 // NewPersistent returns a client that persists and has no account yet.
-func NewPersistent(h *http.Client, r *Responder, poll time.Duration) *Client {
+func NewPersistent(h *http.Client, r *http01.Responder, poll time.Duration) *Client {
 	return &Client{HTTP: h, responder: r, Poll: poll, Persist: true}
 }
 

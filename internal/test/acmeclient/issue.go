@@ -198,7 +198,7 @@ func (c *Client) respond(ctx context.Context, url string) (state string, err err
 }
 
 // Answer makes the responder serve the correct key authorization of an http-01 challenge.
-func (c *Client) Answer(token string) { c.responder.set(token, token+"."+c.thumb) }
+func (c *Client) Answer(token string) { c.responder.Put(token, token+"."+c.thumb) }
 
 // until polls until the state is valid.
 func (c *Client) until(ctx context.Context, look func() (string, error)) error {

@@ -1,4 +1,4 @@
-// Package http01 is the side of the http-01 challenge that a client has to provide (RFC 8555 section 8.3), for tests.
+// Package http01 is the client's side of the http-01 challenge (RFC 8555 section 8.3), for tests.
 package http01
 
 import (
@@ -13,61 +13,64 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-const prefix = "/.well-known/acme-challenge/"
-
-// A Responder serves key authorizations over HTTP on loopback. It is a solver of acmez, too.
+// Responder serves key authorizations over HTTP on loopback, also as a solver of acmez. It is safe for concurrent use.
 type Responder struct {
-	server *http.Server
+	// Once forgets a key authorization after the first request, which bounds the memory of long measurements.
+	Once bool
 
-	mu        sync.Mutex
-	responses map[string]string // by token
+	server  *http.Server
+	answers sync.Map // by token
 }
 
 // Start starts a responder on a port of 127.0.0.1.
 func Start(port int) (*Responder, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
+	r := &Responder{}
+	if err := r.Listen(port); err != nil {
 		return nil, err
 	}
-	r := &Responder{responses: map[string]string{}}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+prefix+"{token}", r.serve)
-	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = r.server.Serve(listener) }() // ends by Stop
 	return r, nil
+}
+
+// Listen serves on a port of 127.0.0.1 until Stop.
+func (r *Responder) Listen(port int) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/acme-challenge/{token}", r.serve)
+	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = r.server.Serve(listener) }() // ended by Stop
+	return nil
 }
 
 // Stop frees the port.
 func (r *Responder) Stop() { _ = r.server.Close() }
 
 func (r *Responder) serve(w http.ResponseWriter, request *http.Request) {
-	r.mu.Lock()
-	response, ok := r.responses[request.PathValue("token")]
-	r.mu.Unlock()
+	load := r.answers.Load
+	if r.Once {
+		load = r.answers.LoadAndDelete
+	}
+	answer, ok := load(request.PathValue("token"))
 	if !ok {
 		http.NotFound(w, request)
 		return
 	}
-	fmt.Fprint(w, response)
+	fmt.Fprint(w, answer)
 }
 
-// Put has a token answered with its key authorization.
-func (r *Responder) Put(token, keyAuthorization string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.responses[token] = keyAuthorization
-}
+// Put sets the answer for a token, normally its key authorization.
+func (r *Responder) Put(token, answer string) { r.answers.Store(token, answer) }
 
-// Present prepares for a challenge.
+// Present implements acmez.Solver.
 func (r *Responder) Present(_ context.Context, challenge acme.Challenge) error {
 	r.Put(challenge.Token, challenge.KeyAuthorization)
 	return nil
 }
 
-// CleanUp forgets a challenge.
+// CleanUp implements acmez.Solver.
 func (r *Responder) CleanUp(_ context.Context, challenge acme.Challenge) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.responses, challenge.Token)
+	r.answers.Delete(challenge.Token)
 	return nil
 }

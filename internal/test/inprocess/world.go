@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
+	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
@@ -24,7 +24,7 @@ type World struct {
 	// Admin has every right.
 	Admin     client.WithWatch
 	Scheme    *runtime.Scheme
-	Responder *acmeclient.Responder
+	Responder *http01.Responder
 
 	controllers, server *rest.Config
 	ports               local.Ports
@@ -35,7 +35,7 @@ const operatorNamespace = "acmeca-system"
 
 // NewWorld starts a control plane and its surroundings.
 func NewWorld(ctx context.Context) (*World, error) {
-	w := &World{Scheme: runtime.NewScheme(), Responder: &acmeclient.Responder{Keep: true}}
+	w := &World{Scheme: runtime.NewScheme()}
 	if err := w.start(ctx); err != nil {
 		w.Stop()
 		return nil, err
@@ -78,11 +78,10 @@ func (w *World) start(ctx context.Context) error {
 		return err
 	}
 	w.stops = append(w.stops, stopDNS)
-	http01, err := w.Responder.Serve(w.ports.HTTP01)
-	if err != nil {
+	if w.Responder, err = http01.Start(w.ports.HTTP01); err != nil {
 		return err
 	}
-	w.stops = append(w.stops, func() { _ = http01.Close() })
+	w.stops = append(w.stops, w.Responder.Stop)
 	return nil
 }
 
