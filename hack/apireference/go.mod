@@ -1,4 +1,4 @@
-// The program that writes docs/reference/api.md. A module of its own, so that it doesn't become a dependency of the operator.
+// The program that writes docs/reference/api.md. A separate module keeps it out of the operator's dependencies.
 module github.com/acmeca/acmeca/hack/apireference
 
 go 1.26.0

@@ -141,8 +141,8 @@ func heapOf(ctx context.Context, address string) (float64, error) {
 	return strconv.ParseFloat(string(match[1]), 64)
 }
 
-// measure starts counting. The returned function returns the usage until its call, without the reads of the counters
-// themselves.
+// measure starts counting. The returned function returns the usage until its call. The cost of reading the counters is
+// not counted.
 func (p *plane) measure(ctx context.Context) func() (usage, error) {
 	asked, err1 := p.requests(ctx)
 	spent, err2 := p.processors()

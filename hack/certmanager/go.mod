@@ -1,5 +1,5 @@
-// The controllers of cert-manager, as a client of acmeca in tests. A module of its own, so that nothing of cert-manager
-// becomes a dependency of the operator.
+// The controllers of cert-manager, as a client of acmeca in tests. A separate module keeps cert-manager out of the
+// operator's dependencies.
 module github.com/acmeca/acmeca/hack/certmanager
 
 go 1.26.0

@@ -1,5 +1,5 @@
 // The local control plane: etcd, kube-apiserver, kube-controller-manager and kubectl, built from Go modules.
-// A module of its own, so that nothing of k8s.io/kubernetes becomes a dependency of the operator.
+// A separate module keeps k8s.io/kubernetes out of the operator's dependencies.
 module github.com/acmeca/acmeca/hack/kubernetes
 
 go 1.26.0

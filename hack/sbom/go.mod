@@ -1,4 +1,4 @@
-// The program that lists what the operator is made of. A module of its own, so that its dependencies are nobody else's.
+// The program that writes the operator's SBOM. A separate module keeps its dependencies apart.
 module github.com/acmeca/acmeca/hack/sbom
 
 go 1.26.0

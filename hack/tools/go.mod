@@ -1,4 +1,4 @@
-// The programs that generate and check code here. A module of its own, so that they don't become dependencies of the operator.
+// Code generators and linters. A separate module keeps them out of the operator's dependencies.
 module github.com/acmeca/acmeca/hack/tools
 
 go 1.26.0

@@ -1,4 +1,5 @@
-// What the guide says to Argo CD and Flux, run as they run it. A module of its own, since that is no part of the operator.
+// Tests of the guide's health checks with the code of Argo CD and Flux. A separate module keeps it out of the operator's
+// dependencies.
 module github.com/acmeca/acmeca/test/gitops
 
 go 1.26.0

@@ -1,4 +1,5 @@
-// The alert rules and the dashboard, read as Prometheus reads them. A module of its own, since Prometheus is large.
+// Tests of the alert rules and the dashboard with Prometheus' parser. A separate module keeps Prometheus out of the
+// operator's dependencies.
 module github.com/acmeca/acmeca/test/rules
 
 go 1.26.0

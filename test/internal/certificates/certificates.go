@@ -19,11 +19,12 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// NewKey generates a P-256 key.
+// NewKey generates a P-256 key. It panics on an error, so that it also works outside of specs.
 func NewKey() *ecdsa.PrivateKey {
-	GinkgoHelper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		panic(err)
+	}
 	return key
 }
 
