@@ -18,17 +18,23 @@ func EndState(d *v1alpha1.Deactivation) acme.State {
 	return acme.StateDeactivated
 }
 
-// EndedAccount returns the problem of a request by an account that was deactivated or revoked (RFC 8555 section 7.3.6), and the
-// account's state. The problem is nil if the account is valid or not in the cache.
+// EndedAccount reads an account, and returns the problem of AccountEnded and the account's state. The problem is nil if the
+// account is not in the cache.
 func EndedAccount(ctx context.Context, reader client.Reader, namespace, name string) (*acme.Problem, acme.State, error) {
 	account := &v1alpha1.AcmeAccount{}
 	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, account); err != nil {
 		return nil, "", client.IgnoreNotFound(err)
 	}
-	if !account.Status.State.Final() {
-		return nil, account.Status.State, nil
+	return AccountEnded(account), account.Status.State, nil
+}
+
+// AccountEnded returns the problem of a request by an account that was deactivated or revoked (RFC 8555 section 7.3.6). The
+// problem is nil if the account is not in a final state, or nil.
+func AccountEnded(account *v1alpha1.AcmeAccount) *acme.Problem {
+	if account == nil || !account.Status.State.Final() {
+		return nil
 	}
-	return acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State), account.Status.State, nil
+	return acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State)
 }
 
 // IssuerDeleted returns the problem of an order or authorization whose issuer was deleted.

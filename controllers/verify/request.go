@@ -51,21 +51,30 @@ func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, reque
 }
 
 // LiveAccount runs a verification with the cached account. If the verification fails and the stored account is newer,
-// LiveAccount runs it again with the stored account: the account watch may lag behind the watch of the signed objects, and
-// still show the old key. LiveAccount returns the account that was verified last.
+// LiveAccount runs it again with the stored account. LiveAccount returns the account that was verified last.
 func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
 	problem := verify(account)
 	if problem == nil {
 		return account, nil, nil
 	}
-	now := &v1alpha1.AcmeAccount{}
-	if err := live.Get(ctx, client.ObjectKeyFromObject(account), now); err != nil {
-		return account, problem, client.IgnoreNotFound(err)
+	newer, err := NewerAccount(ctx, live, account)
+	if err != nil || newer == nil {
+		return account, problem, err
 	}
-	if now.ResourceVersion == account.ResourceVersion {
-		return account, problem, nil
+	return newer, verify(newer), nil
+}
+
+// NewerAccount returns the stored account if it differs from the cached one, and else nil: the account watch may lag behind the
+// watch of the signed objects, and still show the old key.
+func NewerAccount(ctx context.Context, live client.Reader, cached *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
+	stored := &v1alpha1.AcmeAccount{}
+	if err := live.Get(ctx, client.ObjectKeyFromObject(cached), stored); err != nil {
+		return nil, client.IgnoreNotFound(err)
 	}
-	return now, verify(now), nil
+	if stored.ResourceVersion == cached.ResourceVersion {
+		return nil, nil
+	}
+	return stored, nil
 }
 
 // SignedFor verifies that a message was signed for one of the issuer's paths.
