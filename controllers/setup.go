@@ -170,10 +170,7 @@ func (w *wiring) setupIssuers(context.Context) error {
 }
 
 func (w *wiring) setupAccounts(context.Context) error {
-	c := w.mgr.GetClient()
-	r := &account.Reconciler{
-		Client: c, Live: w.mgr.GetAPIReader(), Bindings: account.Bindings{Client: c, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-	}
+	r := &account.Reconciler{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Events: w.recorder, Clock: w.Clock}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.accounts)
 }
 

@@ -1,115 +1,108 @@
 package account
 
 import (
-	"context"
 	"slices"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// handleKeyChange carries out a key change, unless it was looked at before.
-func (r *Reconciler) handleKeyChange(ctx context.Context, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount) error {
-	var err error
-	r.handle(account, "KeyChange", account.Spec.KeyChange, &account.Status.KeyChange, func(request *v1alpha1.SignedRequest) *acme.Problem {
-		var problem *acme.Problem
-		problem, err = r.changeKey(ctx, issuer, account, request)
-		return problem
-	})
-	return err
-}
-
-// changeKey gives an account another key (RFC 8555 section 7.3.5): the old key must sign the request, the new one the
-// request in it, and the new key must be claimed for this account.
-func (r *Reconciler) changeKey(ctx context.Context, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest) (*acme.Problem, error) {
-	outer, problem := verify.AccountRequest(issuer, account, request, acme.KeyChangePath)
+// changeKey replaces an account's key (RFC 8555 section 7.3.5). The old key must have signed the request, the new key the request
+// inside it, and the new key must be claimed for the account.
+func changeKey(account *v1alpha1.AcmeAccount, f facts) (v1alpha1.AcmeAccountStatus, *acme.Problem) {
+	status := account.Status
+	outer, problem := verify.AccountRequest(f.issuer, account, account.Spec.KeyChange, acme.KeyChangePath)
 	if problem != nil {
-		return problem, nil
+		return status, problem
 	}
-	key, problem := policy.KeyChange(outer, account.Status.JWK)
+	key, problem := policy.AdmitKeyChange(outer, account.Status.JWK)
 	if problem != nil {
-		return problem, nil
+		return status, problem
 	}
-	// The claim was made a moment before the request was stored, so the cache may be behind.
-	claim := &v1alpha1.AcmeAccount{}
-	name := client.ObjectKey{Namespace: account.Namespace, Name: v1alpha1.AccountName(issuer.Name, key.Thumbprint())}
-	switch err := r.Live.Get(ctx, name, claim); {
-	case client.IgnoreNotFound(err) != nil:
-		return nil, err
-	case err != nil, claim.Spec.KeyClaimFor == account.Name && claim.Status.State == acme.StateInvalid:
-		return acme.NewProblem(acme.Unauthorized, "the new key isn't claimed for this account"), nil
+	switch claim := f.newKey; {
+	case claim == nil, claim.Spec.KeyClaimFor == account.Name && claim.Status.State == acme.StateInvalid:
+		return status, acme.NewProblem(acme.Unauthorized, "the new key isn't claimed for this account")
 	case claim.Spec.KeyClaimFor != account.Name:
-		return acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409), nil
+		return status, acme.NewProblem(acme.Malformed, "the new key belongs to account %s", claim.Name).WithStatus(409)
 	}
-	account.Status.FormerThumbprints = formerThumbprints(account, key.Thumbprint())
-	account.Status.JWK, account.Status.Thumbprint = string(key.JSON()), key.Thumbprint()
-	return nil, nil
+	status.FormerThumbprints = formerThumbprints(status, key.Thumbprint())
+	status.JWK, status.Thumbprint = string(key.JSON()), key.Thumbprint()
+	return status, nil
 }
 
-// maxFormerThumbprints bounds the keys of an account that are remembered. draft-ietf-acme-dns-persist-02 section 4.2 knows
-// no bound; who changes keys more often has to renew records that old.
+// maxFormerThumbprints bounds the former keys of an account that are kept. draft-ietf-acme-dns-persist-02 section 4.2 has no
+// bound: a client that changes its key more often must renew records that name older keys.
 const maxFormerThumbprints = 32
 
-// formerThumbprints are the keys that an account had before it gets the next one, the newest first.
-func formerThumbprints(account *v1alpha1.AcmeAccount, next string) []string {
-	former := append([]string{account.Status.Thumbprint}, account.Status.FormerThumbprints...)
+// formerThumbprints returns the thumbprints of the keys that an account had before its next key, the newest first.
+func formerThumbprints(status v1alpha1.AcmeAccountStatus, next string) []string {
+	former := append([]string{status.Thumbprint}, status.FormerThumbprints...)
 	former = slices.DeleteFunc(former, func(thumbprint string) bool { return thumbprint == next })
 	return former[:min(len(former), maxFormerThumbprints)]
 }
 
-// judgeClaim accepts or refuses the claim of a key for an account.
-func (r *Reconciler) judgeClaim(ctx context.Context, issuer *issuers.Issuer, claim *v1alpha1.AcmeAccount) error {
-	if claim.Status.State == v1alpha1.StateClaim {
-		return nil // the account may have yet another key by now
+// decideClaim accepts or refuses the claim of a key for an account.
+func decideClaim(claim *v1alpha1.AcmeAccount, f facts) step {
+	wait := step{status: claim.Status}
+	if claim.Status.State != v1alpha1.StateClaim { // an accepted claim stays: the account may have another key since
+		if f.claimed == nil {
+			if age := f.now.Sub(claim.CreationTimestamp.Time); age < kube.MissingGrace {
+				wait.again = kube.MissingGrace - age // a restore may create the account after the claim
+				return wait
+			}
+		} else if f.claimed.Status.State == acme.StatePending {
+			return wait // the account's verdict triggers the next decision
+		}
 	}
-	problem, err := r.verifyClaim(ctx, issuer, claim)
-	if err != nil {
-		return err
+	s := wait
+	if problem := claimProblem(claim, f); problem != nil {
+		s = refuse(claim.Status, "KeyClaim", problem)
+	} else {
+		s.status.State, s.status.Problem = v1alpha1.StateClaim, nil
 	}
-	if problem != nil {
-		claim.Status.State, claim.Status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
-		r.refused(claim, "KeyClaim", problem)
-		return nil
-	}
-	claim.Status.State = v1alpha1.StateClaim
-	return nil
+	s.status.ObservedGeneration = claim.Generation
+	return s
 }
 
-// verifyClaim verifies that the account is to have the key: both of its keys signed so. Otherwise an ACME server could keep
-// others from registering a key of theirs.
-func (r *Reconciler) verifyClaim(ctx context.Context, issuer *issuers.Issuer, claim *v1alpha1.AcmeAccount) (*acme.Problem, error) {
-	account := &v1alpha1.AcmeAccount{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}, account)
-	switch {
-	case apierrors.IsNotFound(err):
-		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", claim.Spec.KeyClaimFor), nil
-	case err != nil:
-		return nil, err
-	case claims(claim, issuer, account.Status.JWK): // the change was quicker
-		return nil, nil
+// claimProblem verifies that the account is to have the key, or has or had it. Both keys must have signed the change: otherwise an
+// ACME server could keep others from registering their keys.
+func claimProblem(claim *v1alpha1.AcmeAccount, f facts) *acme.Problem {
+	switch account := f.claimed; {
+	case claim.Status.State == v1alpha1.StateClaim:
+		return nil
+	case account == nil:
+		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", claim.Spec.KeyClaimFor)
+	case hasOrHadKey(account, claim, f):
+		return nil
 	case claim.Spec.KeyChange == nil:
-		return acme.NewProblem(acme.Unauthorized, "the claim has no signed key change"), nil
+		return acme.NewProblem(acme.Unauthorized, "the claim has no signed key change")
 	}
-	outer, problem := verify.AccountRequest(issuer, account, claim.Spec.KeyChange, acme.KeyChangePath)
+	outer, problem := verify.AccountRequest(f.issuer, f.claimed, claim.Spec.KeyChange, acme.KeyChangePath)
 	if problem != nil {
-		return problem, nil
+		return problem
 	}
-	key, problem := policy.KeyChange(outer, account.Status.JWK)
-	if problem == nil && !claims(claim, issuer, string(key.JSON())) {
+	key, problem := policy.AdmitKeyChange(outer, f.claimed.Status.JWK)
+	if problem == nil && !isNamedAfter(claim, f, key) {
 		problem = acme.NewProblem(acme.Unauthorized, "the claim isn't for the key that the request names")
 	}
-	return problem, nil
+	return problem
 }
 
-// claims reports whether a claim is for that key.
-func claims(claim *v1alpha1.AcmeAccount, issuer *issuers.Issuer, jwk string) bool {
-	key, problem := jws.ParseKey([]byte(jwk))
-	return problem == nil && claim.Spec.JWK == jwk && claim.Name == v1alpha1.AccountName(issuer.Name, key.Thumbprint())
+// hasOrHadKey reports whether a claim is for the account's key, as after a change that was handled before the claim, or for a
+// former key, as after a restore.
+func hasOrHadKey(account, claim *v1alpha1.AcmeAccount, f facts) bool {
+	key, problem := jws.ParseKey([]byte(claim.Spec.JWK))
+	if problem != nil || !isNamedAfter(claim, f, key) || account.Spec.IssuerRef.Name != f.issuer.Name {
+		return false
+	}
+	return account.Status.Thumbprint == key.Thumbprint() || slices.Contains(account.Status.FormerThumbprints, key.Thumbprint())
+}
+
+// isNamedAfter reports whether an account was registered with a key, or a claim is for the key.
+func isNamedAfter(object *v1alpha1.AcmeAccount, f facts, key *jws.Key) bool {
+	return object.Spec.JWK == string(key.JSON()) && object.Name == v1alpha1.AccountName(f.issuer.Name, key.Thumbprint())
 }

@@ -192,7 +192,9 @@ func validated(authz *v1alpha1.AcmeAuthorization, f facts, challenge v1alpha1.Ch
 }
 
 // failed ends an authorization as invalid, and its challenge unless challenge is nil.
-func failed(authz *v1alpha1.AcmeAuthorization, f facts, challenge *v1alpha1.ChallengeStatus, problem *acme.Problem) v1alpha1.AcmeAuthorizationStatus {
+func failed(
+	authz *v1alpha1.AcmeAuthorization, f facts, challenge *v1alpha1.ChallengeStatus, problem *acme.Problem,
+) v1alpha1.AcmeAuthorizationStatus {
 	status, expires := authz.Status, authz.ExpiresAt(f.issuer.Spec.Lifetimes)
 	status.State, status.Expires = acme.StateInvalid, &expires
 	status.Problem = v1alpha1.ProblemFrom(problem.About(authz.Authorized()))

@@ -105,7 +105,8 @@ func (r *Reconciler) refuse(ctx context.Context, authz *v1alpha1.AcmeAuthorizati
 
 // logOutcome logs the outcome of an authorization's last attempt.
 func logOutcome(ctx context.Context, authz *v1alpha1.AcmeAuthorization) {
-	log := logf.FromContext(ctx).WithValues("identifier", authz.Authorized().Value, "challenge", authz.Spec.Response.Type, "account", authz.Spec.AccountRef.Name)
+	log := logf.FromContext(ctx).WithValues("identifier", authz.Authorized().Value,
+		"challenge", authz.Spec.Response.Type, "account", authz.Spec.AccountRef.Name)
 	if authz.Status.State == acme.StateValid {
 		log.V(1).Info("validated")
 		return

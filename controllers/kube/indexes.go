@@ -19,6 +19,8 @@ const (
 	IndexAuthorizations = "spec.authorizations"
 	// IndexThumbprint finds accounts by their key.
 	IndexThumbprint = "status.thumbprint"
+	// IndexKeyClaims finds the claims of keys for an account.
+	IndexKeyClaims = "spec.keyClaimFor"
 	// IndexUnfinishedOfIssuer finds unfinished objects by issuer.
 	IndexUnfinishedOfIssuer = "issuer/unfinished"
 	// IndexUnfinishedOfAccount finds unfinished orders and authorizations by account.
@@ -58,6 +60,10 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.AcmeAccount{}, IndexThumbprint, func(o client.Object) []string {
 			thumbprint := o.(*v1alpha1.AcmeAccount).Status.Thumbprint
 			return onlyIf(thumbprint != "", thumbprint)
+		}},
+		{&v1alpha1.AcmeAccount{}, IndexKeyClaims, func(o client.Object) []string {
+			account := o.(*v1alpha1.AcmeAccount).Spec.KeyClaimFor
+			return onlyIf(account != "", account)
 		}},
 		{&v1alpha1.AcmeAccount{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			account := o.(*v1alpha1.AcmeAccount)

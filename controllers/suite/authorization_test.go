@@ -185,7 +185,7 @@ var _ = Describe("An authorization", func() {
 		}, "the request was signed for another URL"),
 		Entry("a look at the challenge", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			return c.sign(acme.ChallengePath(a.Name, acme.HTTP01), nil)
-		}, "only asks to see the challenge"),
+		}, "is a POST-as-GET"),
 		Entry("another key's word", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			other := &acmeClient{operator: c.operator, key: newSigner(), account: c.account}
 			return other.sign(acme.ChallengePath(a.Name, acme.HTTP01), struct{}{})

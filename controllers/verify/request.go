@@ -5,7 +5,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,6 +14,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
@@ -22,7 +22,9 @@ import (
 
 // AccountRequest verifies that an account signed a request for the resource at path (RFC 8555 sections 6.2 and 6.4), with its
 // current key.
-func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string) (*jws.Message, *acme.Problem) {
+func AccountRequest(
+	issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, request *v1alpha1.SignedRequest, path string,
+) (*jws.Message, *acme.Problem) {
 	if account.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Unauthorized, "account %s is not valid", account.Name)
 	}
@@ -52,7 +54,9 @@ func AccountRequest(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, reque
 
 // LiveAccount runs a verification with the cached account. If the verification fails and the stored account is newer,
 // LiveAccount runs it again with the stored account. LiveAccount returns the account that was verified last.
-func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
+func LiveAccount(
+	ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem,
+) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
 	problem := verify(account)
 	if problem == nil {
 		return account, nil, nil
@@ -67,14 +71,14 @@ func LiveAccount(ctx context.Context, live client.Reader, account *v1alpha1.Acme
 // NewerAccount returns the stored account if it differs from the cached one, and else nil: the account watch may lag behind the
 // watch of the signed objects, and still show the old key.
 func NewerAccount(ctx context.Context, live client.Reader, cached *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
-	stored := &v1alpha1.AcmeAccount{}
-	if err := live.Get(ctx, client.ObjectKeyFromObject(cached), stored); err != nil {
+	account := &v1alpha1.AcmeAccount{}
+	if err := live.Get(ctx, client.ObjectKeyFromObject(cached), account); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	if stored.ResourceVersion == cached.ResourceVersion {
+	if account.ResourceVersion == cached.ResourceVersion {
 		return nil, nil
 	}
-	return stored, nil
+	return account, nil
 }
 
 // SignedFor verifies that a message was signed for one of the issuer's paths.
@@ -98,13 +102,7 @@ func Deactivation(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, d *v1al
 	if problem != nil {
 		return problem
 	}
-	var payload struct {
-		Status acme.State `json:"status"`
-	}
-	if err := json.Unmarshal(message.Body, &payload); err != nil || payload.Status != acme.StateDeactivated {
-		return acme.NewProblem(acme.Unauthorized, "the signed request doesn't ask for deactivation")
-	}
-	return nil
+	return policy.AdmitDeactivation(message)
 }
 
 // Response verifies that the account accepted a challenge (RFC 8555 section 7.5.1) that the issuer offers.
@@ -114,8 +112,8 @@ func Response(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1al
 	if problem != nil {
 		return problem
 	}
-	if message.IsPOSTAsGET() { // a client polls the very same URL
-		return acme.NewProblem(acme.Unauthorized, "the signed request only asks to see the challenge")
+	if problem := policy.AdmitResponse(message); problem != nil { // such as a POST-as-GET: a client polls the same URL
+		return problem
 	}
 	return Offer(issuer, account, authz)
 }
@@ -124,15 +122,9 @@ func Response(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1al
 // challenges.
 func Offer(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization) *acme.Problem {
 	response := authz.Spec.Response
-	identifier, problem := authz.Authorized().Normalize()
+	allowed := issuer.Policy.ForAccount(account)
+	identifier, problem := allowed.AdmitIdentifier(authz.Authorized())
 	if problem != nil {
-		return problem
-	}
-	allowed, identifiers := issuer.Policy.ForAccount(account), []acme.Identifier{identifier}
-	if problem := allowed.Identifiers(identifiers); problem != nil {
-		return problem
-	}
-	if problem := allowed.Rules(identifiers, "", nil); problem != nil {
 		return problem
 	}
 	if !slices.Contains(allowed.Challenges(identifier), response.Type) {
@@ -147,7 +139,7 @@ func Finalization(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, order *
 	if problem != nil {
 		return problem
 	}
-	csr, problem := acme.FinalizeCSR(message.Body)
+	csr, problem := policy.AdmitFinalization(message)
 	if problem != nil {
 		return problem
 	}

@@ -85,7 +85,7 @@ var _ = Describe("A captured ACME server, with a newcomer's public key", func() 
 		}, "the account isn't that of the key which signed the registration"),
 		Entry("signed by an account", SpecTimeout(specPatience), func(context.Context) *v1alpha1.SignedRequest {
 			return attacker.signedAs(attacker.Key, acme.NewAccountPath, contact)
-		}, "a registration is signed with a jwk"),
+		}, "a newAccount request must be signed with a \"jwk\""),
 		Entry("with another request of the newcomer", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return comer.withheld(func() error { return comer.RevokeCert(ctx, comer.Key, []byte("a certificate"), 0) })
 		}, "the request was signed for another URL"),
@@ -273,7 +273,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 				_, err := victim.UpdateReg(ctx, &xacme.Account{Contact: []string{"mailto:new@client.test"}})
 				return err
 			})
-		}, "the signed request doesn't ask for deactivation"),
+		}, "the request does not ask for deactivation"),
 		Entry("with the victim's deactivation of an authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			order := victim.order(ctx, newName())
 			return victim.withheld(func() error { return victim.RevokeAuthorization(ctx, order.client.AuthzURLs[0]) })
@@ -382,7 +382,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 			}, "the signature does not verify"),
 			Entry("with the victim's POST-as-GET of it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 				return victim.withheld(func() error { _, err := victim.GetAuthorization(ctx, order.client.AuthzURLs[0]); return err })
-			}, "the signed request doesn't ask for deactivation"),
+			}, "this request needs a JSON payload, and is a POST-as-GET"),
 			Entry("with the victim's deactivation of another authorization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 				other := victim.order(ctx, newName())
 				return victim.withheld(func() error { return victim.RevokeAuthorization(ctx, other.client.AuthzURLs[0]) })

@@ -83,7 +83,7 @@ var _ = Describe("A captured ACME server, with a victim's authorization that is 
 		}, "the request was signed for another URL"),
 		Entry("with the victim's POST-as-GET of it", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.GetChallenge(ctx, challenge.URI); return err })
-		}, "the signed request only asks to see the challenge"),
+		}, "this request needs a JSON payload, and is a POST-as-GET"),
 	)
 
 	It("cannot answer a challenge that the victim did not accept", func(ctx SpecContext) {
