@@ -1,4 +1,4 @@
-// Package attempts runs validations and CAA checks beside the reconcilers, which it wakes when a check ends.
+// Package attempts runs validations and CAA checks beside the reconcilers, and triggers a reconcile when a check ends.
 package attempts
 
 import (
@@ -20,17 +20,17 @@ import (
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
-// Backoff holds the waits before the second and each later attempt after a transient failure. Clients wait for 30 seconds to
-// two minutes for the outcome.
+// Backoff holds the waits before the second and each later attempt. An attempt is repeated after a transient failure, such as a
+// proof that is not visible yet (RFC 8555 section 8.2). Clients wait 30 seconds to two minutes for the outcome.
 var Backoff = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
 
-// Runner runs attempts at challenges beside the reconciler of authorizations, which it wakes when an attempt ends. Its state
-// may be lost: attempts in flight begin again after a restart.
+// Runner runs attempts at challenges beside the reconciler of authorizations, and triggers a reconcile when an attempt ends. Its
+// state is in memory: after a restart, attempts in flight begin again.
 type Runner struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
 	wake  chan<- event.GenericEvent
-	// Metrics to count in and Tracer to follow orders with, if any.
+	// Metrics and Tracer may be nil.
 	Metrics *metrics.Metrics
 	Tracer  *tracing.Tracer
 
@@ -38,19 +38,19 @@ type Runner struct {
 	byKey map[types.NamespacedName]*attemptState
 }
 
-// Attempt is the newest attempt at an authorization; the zero Attempt if there was none.
+// Attempt is the newest attempt at an authorization. The zero Attempt means that there was none.
 type Attempt struct {
 	// Number of the attempt, from 1.
 	Number int
-	// Running until it has ended; the rest is set then.
+	// Running is whether the attempt is in flight. Result and Ended are set when it ends.
 	Running bool
 	Result  validation.Result
-	// Ended is when, and CAA whether the issuer had CAA enforced when it began.
-	Ended time.Time
-	CAA   bool
+	Ended   time.Time
+	// CAA is whether the issuer enforced CAA when the attempt began.
+	CAA bool
 }
 
-// Final reports whether the attempt has ended and is not to be repeated.
+// Final reports whether the attempt has ended and is not repeated.
 func (a Attempt) Final() bool {
 	return a.Number > 0 && !a.Running && (a.Result.Valid || !a.Result.Transient || a.Number > len(Backoff))
 }
@@ -63,7 +63,8 @@ type attemptState struct {
 	Attempt
 }
 
-// job names the attempt in the pool: each has a name of its own, since the next may begin while one still reports.
+// job returns the name of the attempt in the pool. Each attempt has its own name, since the next attempt may begin while the last
+// one reports.
 func (s *attemptState) job() string {
 	return fmt.Sprintf("%s/%s/%d", s.authorization, s.account, s.Number)
 }
@@ -95,8 +96,8 @@ func (a *Runner) Forget(key types.NamespacedName) {
 	}
 }
 
-// Start begins the attempt after the attempt numbered after; the first attempt if there was none for the authorization and
-// account. Start does nothing if an attempt is in flight or after is not the newest.
+// Start begins the attempt that follows the attempt numbered after. Start begins the first attempt if there was none for the
+// authorization and account, and does nothing if an attempt is in flight or after is not the newest.
 func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, authz *v1alpha1.AcmeAuthorization, after int) {
 	key, of := client.ObjectKeyFromObject(authz), attemptKey{authz.UID, account.UID}
 	a.mu.Lock()
@@ -115,7 +116,7 @@ func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, au
 
 	request := issuer.ValidationRequest(account, authz)
 	submit := func() {
-		if !a.current(key, state) {
+		if !a.isCurrent(key, state) {
 			return
 		}
 		run := func(ctx context.Context) validation.Result {
@@ -141,8 +142,10 @@ func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, au
 	a.clock.AfterFunc(Backoff[min(number-2, len(Backoff)-1)], submit)
 }
 
-// trace makes an attempt a part of its order's trace.
-func (a *Runner) trace(authz *v1alpha1.AcmeAuthorization, request validation.Request, result validation.Result, number int, begun, ended time.Time) {
+// trace adds an attempt to the trace of its order.
+func (a *Runner) trace(
+	authz *v1alpha1.AcmeAuthorization, request validation.Request, result validation.Result, number int, begun, ended time.Time,
+) {
 	span := a.Tracer.Continue(authz.Annotations, "validate "+string(request.Type), begun)
 	if span == nil {
 		return
@@ -156,12 +159,14 @@ func (a *Runner) trace(authz *v1alpha1.AcmeAuthorization, request validation.Req
 	span.End(ended)
 }
 
-func (a *Runner) current(key types.NamespacedName, state *attemptState) bool {
+// isCurrent reports whether state is the newest of its authorization, and was not forgotten.
+func (a *Runner) isCurrent(key types.NamespacedName, state *attemptState) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.byKey[key] == state
 }
 
+// finish keeps the result of an attempt, and triggers a reconcile unless the attempt was forgotten.
 func (a *Runner) finish(key types.NamespacedName, state *attemptState, result validation.Result) {
 	a.mu.Lock()
 	current := a.byKey[key] == state

@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// checks is a Checker whose every check is what a test says.
+// checks is a Checker that returns a test's results.
 type checks func(context.Context, validation.Request) validation.Result
 
 func (c checks) Validate(ctx context.Context, r validation.Request) validation.Result {
@@ -36,7 +36,7 @@ var (
 	busy    = validation.Result{Problem: acme.NewProblem(acme.Connection, "timed out"), Transient: true}
 )
 
-// bench has Attempts and CAAChecks in a synctest bubble, whose time is not the real one.
+// bench has a Runner and CAAChecks in a synctest bubble with its own time.
 type bench struct {
 	*Runner
 	caa  *CAAChecks
@@ -52,7 +52,7 @@ func newBench(t *testing.T, c validation.PoolConfig) *bench {
 	return b
 }
 
-// woken waits for a while for the names of what is to be looked at again.
+// woken waits, and returns the names of the objects that are reconciled.
 func (b *bench) woken(wait time.Duration) []string {
 	time.Sleep(wait)
 	synctest.Wait()
@@ -74,13 +74,13 @@ func pendingAuthorization(account, name string) (*v1alpha1.AcmeAccount, *v1alpha
 	return owner, authz
 }
 
-// start begins an attempt as who has seen the newest one does.
+// start begins the attempt after the newest one.
 func (b *bench) start(issuer *issuers.Issuer, account, name string) {
 	owner, authz := pendingAuthorization(account, name)
 	b.Start(issuer, owner, authz, b.Newest(authz, owner).Number)
 }
 
-// newest is the newest attempt, where it has ended.
+// newest returns the newest attempt, and whether it has ended.
 func (b *bench) newest(account, name string) (Attempt, bool) {
 	owner, authz := pendingAuthorization(account, name)
 	attempt := b.Newest(authz, owner)
@@ -100,9 +100,9 @@ func TestAttempt(t *testing.T) {
 			}),
 		}
 		b.start(issuer, "acct", "a")
-		b.start(issuer, "acct", "a") // while one is under way, another isn't begun
+		b.start(issuer, "acct", "a") // begins no second attempt while one is in flight
 		if _, ok := b.newest("acct", "a"); ok {
-			t.Error("an attempt under way has a result")
+			t.Error("an attempt in flight has a result")
 		}
 		if got := b.woken(time.Second); !slices.Equal(got, []string{"a"}) {
 			t.Fatalf("woke %v", got)
@@ -115,9 +115,9 @@ func TestAttempt(t *testing.T) {
 			t.Errorf("it ended at %v", attempt.Ended)
 		}
 		owner, authz := pendingAuthorization("acct", "a")
-		b.Start(issuer, owner, authz, 0) // as who hasn't seen that it has ended
+		b.Start(issuer, owner, authz, 0) // as from a stale fact
 		if attempt, ok := b.newest("acct", "a"); !ok || attempt.Number != 1 {
-			t.Errorf("what has ended is begun again: %+v", attempt)
+			t.Errorf("an ended attempt is begun again: %+v", attempt)
 		}
 		authz.UID = "another"
 		if attempt := b.Newest(authz, owner); attempt.Number != 0 {
@@ -132,15 +132,14 @@ func TestAttempt(t *testing.T) {
 			!slices.Equal(asked.AccountURIs, []string{"https://ca.test/acme/acct/acct", "https://ca.test/ns/issuer/acme/acct/acct"}) {
 			t.Errorf("asked for %+v", asked)
 		}
-		b.Start(issuer, owner, authz, attempt.Number) // as who has found only now that the account is another
+		b.Start(issuer, owner, authz, attempt.Number) // for an account that was created again
 		if attempt := b.Newest(authz, owner); attempt.Number != 1 || !attempt.Running {
 			t.Errorf("another account's first attempt is %+v", attempt)
 		}
 	})
 }
 
-// A failure that may pass is tried again after longer and longer waits, and each one can be seen in between. A definite
-// one ends it at once.
+// A transient failure is shown and retried after increasing waits. A definite failure ends the attempts at once.
 func TestAttemptsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, validation.PoolConfig{})
@@ -179,7 +178,41 @@ func TestAttemptsBackOff(t *testing.T) {
 	})
 }
 
-// What is forgotten is called off, whether it waits for its turn, runs, or waits for its next time, and wakes nobody.
+// A proof that becomes visible some seconds after the client's response counts: the failures before it are transient (RFC 8555
+// section 8.2).
+func TestALateProofCounts(t *testing.T) {
+	for name, early := range map[string]*acme.Problem{
+		"status 404":    acme.NewProblem(acme.Unauthorized, "answered with HTTP status 404"),
+		"NXDOMAIN":      acme.NewProblem(acme.DNSProblem, "doesn't exist"),
+		"no TXT record": acme.NewProblem(acme.Unauthorized, "has no TXT record"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, validation.PoolConfig{})
+				visible := time.Now().Add(10 * time.Second)
+				issuer := &issuers.Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result {
+					if time.Now().Before(visible) {
+						return validation.Result{Problem: early, Transient: true}
+					}
+					return valid
+				})}
+				for attempt := (Attempt{}); !attempt.Final(); attempt, _ = b.newest("acct", "a") {
+					b.start(issuer, "acct", "a")
+					for len(b.woken(time.Second)) == 0 {
+						if time.Since(visible) > 10*time.Second {
+							t.Fatalf("no more attempts after %+v", attempt)
+						}
+					}
+				}
+				if attempt, _ := b.newest("acct", "a"); !attempt.Result.Valid || attempt.Number <= 2 {
+					t.Errorf("got %+v", attempt)
+				}
+			})
+		})
+	}
+}
+
+// Forget cancels an attempt that is queued, in flight, or waits for its retry, and triggers no reconcile.
 func TestAttemptsForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, validation.PoolConfig{Size: 1})
@@ -207,7 +240,7 @@ func TestAttemptsForget(t *testing.T) {
 		if fmt.Sprint(ran) != "map[backs-off.test:1 runs.test:1]" {
 			t.Errorf("ran %v", ran)
 		}
-		// A restart forgets everything: what was under way is begun again.
+		// After a restart, attempts begin again.
 		b.start(issuer, "acct", "backs-off")
 		b.woken(0)
 		if attempt, ok := b.newest("acct", "backs-off"); !ok || attempt.Number != 1 {
@@ -216,7 +249,7 @@ func TestAttemptsForget(t *testing.T) {
 	})
 }
 
-// One account's black holes don't slow another's names, however many they are, nor do their second attempts.
+// An account's attempts that time out, and their retries, don't delay the attempts of another account.
 func TestAttemptsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, validation.PoolConfig{Size: 8, PerAccount: 4})
@@ -235,7 +268,7 @@ func TestAttemptsAreFair(t *testing.T) {
 			name := fmt.Sprint("good-", i)
 			b.start(issuer, "good", name)
 			if got := b.woken(0); !slices.Contains(got, name) {
-				t.Fatalf("%s isn't done: woke %v", name, got)
+				t.Fatalf("%s has not ended: woke %v", name, got)
 			}
 			if attempt, ok := b.newest("good", name); !ok || !attempt.Result.Valid || time.Since(begun) > 0 {
 				t.Fatalf("got %+v, %v after %v", attempt, ok, time.Since(begun))
@@ -247,7 +280,7 @@ func TestAttemptsAreFair(t *testing.T) {
 	})
 }
 
-// Too many at once are told so, and may try again.
+// An attempt beyond the bound of its account fails transiently.
 func TestAttemptsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, validation.PoolConfig{Size: 1, PerAccount: 1, WaitingPerAccount: 1})
