@@ -12,10 +12,12 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -99,6 +101,8 @@ var _ = Describe("An account", func() {
 			func(*v1alpha1.AcmeIssuerSpec) {}, "invalidContact"),
 		Entry("with a payload that is long and odd", map[string]any{"contact": strings.Repeat(`"`, 2000)},
 			func(*v1alpha1.AcmeIssuerSpec) {}, "malformed"),
+		Entry("with a request for an account that exists already", map[string]any{"onlyReturnExisting": true},
+			func(*v1alpha1.AcmeIssuerSpec) {}, "accountDoesNotExist"),
 		Entry("without agreement to the terms", map[string]any{},
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.TermsOfService = "https://a.test/terms" }, "https://a.test/terms"),
 		Entry("without the binding that the issuer wants", map[string]any{"externalAccountBinding": nil},
@@ -304,6 +308,76 @@ var _ = Describe("A key change", func() {
 		nobody.account.Name, nobody.account.Spec.IssuerRef.Name = "nobody", "ca"
 		key := newSigner()
 		refused := &acmeClient{operator: o, key: key, account: nobody.claim(ctx, key, nobody.keyChange(key))}
+		o.later(ctx, time.Minute, refused.account) // a restore may create the account after the claim
 		refused.expectRefused(ctx, "there is no account nobody")
+	})
+})
+
+// recreate deletes objects, and creates them again without status, as a restore does.
+func (o *operator) recreate(ctx context.Context, objects ...*v1alpha1.AcmeAccount) {
+	GinkgoHelper()
+	for _, object := range objects {
+		Expect(admin.Delete(ctx, object)).To(Succeed())
+	}
+	for _, object := range objects {
+		object.ObjectMeta = metav1.ObjectMeta{Namespace: object.Namespace, Name: object.Name}
+		object.Status = v1alpha1.AcmeAccountStatus{}
+		Expect(admin.Create(ctx, object)).To(Succeed())
+	}
+}
+
+var _ = Describe("An account that is restored without status", func() {
+	It("is accepted with the key of its registration if it never had another", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		client := o.registered(ctx)
+		thumbprint := client.account.Status.Thumbprint
+		o.recreate(ctx, client.account)
+		client.expectState(ctx, acme.StateValid)
+		Expect(client.account.Status.Thumbprint).To(Equal(thumbprint))
+	})
+
+	DescribeTable("isn't accepted with a key that it gave up", func(ctx SpecContext, inOrder func(account, claim *v1alpha1.AcmeAccount) []*v1alpha1.AcmeAccount) {
+		o := newOperator(ctx)
+		client := o.registered(ctx)
+		key := newSigner()
+		claim := client.changeKey(ctx, key)
+		Eventually(ctx, func() acme.State { return fresh(ctx, claim).Status.State }).WithTimeout(patience).Should(Equal(v1alpha1.StateClaim))
+		status := fresh(ctx, client.account).Status.DeepCopy()
+
+		o.recreate(ctx, inOrder(client.account, claim)...)
+		Eventually(ctx, func() []string { return client.events(ctx, client.account) }).WithTimeout(patience).
+			Should(ContainElement(And(HavePrefix("RegistrationRefused"), ContainSubstring("restore the status"))))
+		update := client.sign(acme.AccountPath(client.account.Name), map[string]any{"contact": []string{"mailto:old@a.test"}})
+		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.Update = update })
+		Eventually(ctx, func() int64 { return fresh(ctx, client.account).Status.ObservedGeneration }).WithTimeout(patience).Should(Equal(client.account.Generation))
+		Expect(client.account.Status.State).To(Equal(acme.StatePending))
+		Expect(client.account.Status.JWK).To(BeEmpty())
+		Expect(fresh(ctx, claim).Status.State).To(Equal(acme.StatePending))
+
+		By("restoring its status")
+		status.ObservedGeneration = 0 // of a generation in the old cluster
+		client.account.Status = *status
+		Expect(admin.Status().Update(ctx, client.account)).To(Succeed())
+		Eventually(ctx, func() acme.State { return fresh(ctx, claim).Status.State }).WithTimeout(patience).Should(Equal(v1alpha1.StateClaim))
+		Expect(client.expectHandled(ctx, update, func(s v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return s.Update }).Detail).To(ContainSubstring("does not verify"))
+		client.key = key
+		order := client.readyOrder(ctx, "a.test")
+		client.finalize(ctx, order)
+		expectIssued(ctx, order)
+	},
+		Entry("before its claim", func(account, claim *v1alpha1.AcmeAccount) []*v1alpha1.AcmeAccount {
+			return []*v1alpha1.AcmeAccount{account, claim}
+		}),
+		Entry("after its claim", func(account, claim *v1alpha1.AcmeAccount) []*v1alpha1.AcmeAccount {
+			return []*v1alpha1.AcmeAccount{claim, account}
+		}),
+	)
+
+	It("is ended by a person if it changed its key", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		client := o.registered(ctx)
+		o.recreate(ctx, client.changeKey(ctx, newSigner()), client.account)
+		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.Deactivation = &v1alpha1.Deactivation{} })
+		client.expectState(ctx, acme.StateRevoked)
 	})
 })

@@ -1,5 +1,5 @@
 // Package verify verifies the signed requests that are stored in the API objects, against the key that an account has, and
-// holds the refusals that several controllers give.
+// returns the problems that several controllers report.
 package verify
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// The controllers verify every stored request themselves: the ACME server that stored it may have been taken over. Each of
-// these functions returns a problem unless the client asked for it.
+// The controllers verify every stored request themselves: the ACME server that stored it may be captured. Each of these functions
+// returns a problem unless the client signed the request.
 
 // AccountRequest verifies that an account signed a request for the resource at path (RFC 8555 sections 6.2 and 6.4), with its
 // current key.
@@ -92,8 +92,8 @@ func SignedFor(issuer *issuers.Issuer, message *jws.Message, paths ...string) *a
 	return acme.NewProblem(acme.Unauthorized, "the request was signed for another URL, %q", acme.Printable(message.Header.URL, 256))
 }
 
-// Deactivation verifies that an account asked to deactivate the resource at path. A person who asks through the Kubernetes API
-// needs no signature; admission control keeps the ACME server from posing as one.
+// Deactivation verifies that an account asked to deactivate the resource at path. A person's request through the Kubernetes API
+// needs no signature: admission control keeps the ACME server from making one.
 func Deactivation(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, d *v1alpha1.Deactivation, path string) *acme.Problem {
 	if d.Request == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// storedAccount is an API server that has one account, or fails.
+// storedAccount is an API server with one account, or one that fails.
 type storedAccount struct {
 	client.Reader
 	account *v1alpha1.AcmeAccount
@@ -29,7 +29,7 @@ func (s *storedAccount) Get(_ context.Context, _ client.ObjectKey, into client.O
 	return s.err
 }
 
-// A client that has changed its key signs with the new one at once; the cache may have the old one still.
+// A client signs with its new key directly after a key change, when the cache may still have the old key.
 func TestARequestIsVerifiedWithTheKeyThatIsStored(t *testing.T) {
 	account := func(version, thumbprint string) *v1alpha1.AcmeAccount {
 		a := &v1alpha1.AcmeAccount{}
@@ -54,12 +54,12 @@ func TestARequestIsVerifiedWithTheKeyThatIsStored(t *testing.T) {
 		err    error
 		gives  string // version
 	}{
-		"with the key that the cache has": {"old", &storedAccount{account: account("2", "new")}, 0, true, nil, "1"},
-		"with the key that is stored":     {"new", &storedAccount{account: account("2", "new")}, 1, true, nil, "2"},
-		"with another key":                {"other", &storedAccount{account: account("2", "new")}, 1, false, nil, "2"},
-		"where the cache isn't behind":    {"other", &storedAccount{account: account("1", "old")}, 1, false, nil, "1"},
-		"where there is none any more":    {"other", &storedAccount{err: absent}, 1, false, nil, "1"},
-		"where it can't be read":          {"new", &storedAccount{err: failure}, 1, false, failure, "1"},
+		"with the cached key":              {"old", &storedAccount{account: account("2", "new")}, 0, true, nil, "1"},
+		"with the stored key":              {"new", &storedAccount{account: account("2", "new")}, 1, true, nil, "2"},
+		"with another key":                 {"other", &storedAccount{account: account("2", "new")}, 1, false, nil, "2"},
+		"with a cache that is up to date":  {"other", &storedAccount{account: account("1", "old")}, 1, false, nil, "1"},
+		"of a deleted account":             {"other", &storedAccount{err: absent}, 1, false, nil, "1"},
+		"of an account that can't be read": {"new", &storedAccount{err: failure}, 1, false, failure, "1"},
 	} {
 		got, problem, err := LiveAccount(t.Context(), c.stored, account("1", "old"), signedWith(c.signer))
 		if (problem == nil) != c.okay || !errors.Is(err, c.err) || c.stored.reads != c.reads || got.ResourceVersion != c.gives {

@@ -15,9 +15,11 @@ func Coverage(issuer *issuers.Issuer, authz *v1alpha1.AcmeAuthorization, identif
 	case !authz.Covers(identifier):
 		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q, not for %q", authz.Authorized().Value, identifier.Value)
 	case !issuer.Spec.Challenges.Subdomains:
-		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q, and this issuer has none count for names below", authz.Authorized().Value)
+		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q: this issuer does not accept authorizations for parent domains",
+			authz.Authorized().Value)
 	case authz.Status.State == acme.StateValid && (authz.Status.Challenge == nil || !authz.Status.Challenge.Type.ProvesSubdomains()):
-		return acme.NewProblem(acme.Unauthorized, "control of %q was not proved in a way that counts for names below", authz.Authorized().Value)
+		return acme.NewProblem(acme.Unauthorized, "the authorization is for %q: its challenge does not prove control of names below",
+			authz.Authorized().Value)
 	}
 	return nil
 }
