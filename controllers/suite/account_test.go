@@ -26,7 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// ask writes a request into the account's spec, as an ACME server does.
+// ask writes a request into the account's spec, as the ACME server does.
 func (c *acmeClient) ask(ctx context.Context, change func(*v1alpha1.AcmeAccountSpec)) {
 	GinkgoHelper()
 	before := fresh(ctx, c.account).DeepCopy()
@@ -34,7 +34,7 @@ func (c *acmeClient) ask(ctx context.Context, change func(*v1alpha1.AcmeAccountS
 	Expect(admin.Patch(ctx, c.account, client.MergeFrom(before))).To(Succeed())
 }
 
-// expectHandled waits for a request to have been looked at, and gives the problem that came of it, if any.
+// expectHandled waits until a request is handled, and returns the problem of a refused request.
 func (c *acmeClient) expectHandled(ctx context.Context, request *v1alpha1.SignedRequest, outcome func(v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest) *v1alpha1.Problem {
 	GinkgoHelper()
 	Eventually(ctx, func() string {
@@ -46,12 +46,12 @@ func (c *acmeClient) expectHandled(ctx context.Context, request *v1alpha1.Signed
 	return outcome(c.account.Status).Problem
 }
 
-// registrationWithWeakKey is signed with the product of two primes that are next to each other, which Fermat's method finds.
-// Go's own crypto/rsa refuses to work with such a key.
+// registrationWithWeakKey returns a registration with an RSA key whose primes are close to each other, so that Fermat's method
+// factors it. Go's crypto/rsa refuses such a key.
 func registrationWithWeakKey() (jwk []byte, thumbprint string, request *v1alpha1.SignedRequest) {
 	GinkgoHelper()
 	one, e := big.NewInt(1), big.NewInt(65537)
-	fit := func(p *big.Int) bool { // for 65537 to have an inverse
+	fit := func(p *big.Int) bool { // a prime for which 65537 has an inverse
 		return p.ProbablyPrime(20) && new(big.Int).Mod(new(big.Int).Sub(p, one), e).Sign() != 0
 	}
 	p, err := rand.Prime(rand.Reader, 1024)
@@ -93,9 +93,9 @@ var _ = Describe("An account", func() {
 	DescribeTable("is refused and removed", func(ctx SpecContext, payload map[string]any, edit func(*v1alpha1.AcmeIssuerSpec), words string) {
 		newOperator(ctx, edit).register(ctx, payload).expectRefused(ctx, words)
 	},
-		Entry("without the contact that the issuer wants", map[string]any{},
+		Entry("without the contact that the issuer requires", map[string]any{},
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.RequireContact = true }, "contact"),
-		Entry("with a contact that can't be used", map[string]any{"contact": []string{"tel:+1"}},
+		Entry("with an unusable contact", map[string]any{"contact": []string{"tel:+1"}},
 			func(*v1alpha1.AcmeIssuerSpec) {}, "unsupportedContact"),
 		Entry("with a contact that is long and odd", map[string]any{"contact": []string{"mailto:" + strings.Repeat(`"`, 2000)}},
 			func(*v1alpha1.AcmeIssuerSpec) {}, "invalidContact"),
@@ -105,7 +105,7 @@ var _ = Describe("An account", func() {
 			func(*v1alpha1.AcmeIssuerSpec) {}, "accountDoesNotExist"),
 		Entry("without agreement to the terms", map[string]any{},
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.TermsOfService = "https://a.test/terms" }, "https://a.test/terms"),
-		Entry("without the binding that the issuer wants", map[string]any{"externalAccountBinding": nil},
+		Entry("without the binding that the issuer requires", map[string]any{"externalAccountBinding": nil},
 			func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.ExternalAccountBinding.Required = true }, "externalAccountRequired"),
 	)
 
@@ -132,7 +132,7 @@ var _ = Describe("An account", func() {
 		Expect(client.account.Status.TermsOfServiceAgreed).To(Equal("https://a.test/2"))
 	})
 
-	It("that is refused leaves its key free for another try", func(ctx SpecContext) {
+	It("that is refused leaves its key free for another registration", func(ctx SpecContext) {
 		o := newOperator(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.RequireContact = true })
 		client := o.register(ctx, map[string]any{})
 		client.expectRefused(ctx, "contact")
@@ -149,7 +149,7 @@ var _ = Describe("An account", func() {
 		client.expectState(ctx, acme.StateValid)
 	})
 
-	It("has its contact changed by its client, to none too", func(ctx SpecContext) {
+	It("has its contacts changed or removed by its client", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		for _, contact := range [][]string{{"mailto:a@a.test", "mailto:b@a.test"}, {}} {
 			request := client.sign(acme.AccountPath(client.account.Name), map[string]any{"contact": contact})
@@ -159,7 +159,7 @@ var _ = Describe("An account", func() {
 		}
 	})
 
-	DescribeTable("has no change made that its client didn't ask for, or not so", func(ctx SpecContext, request func(*acmeClient) *v1alpha1.SignedRequest, words string) {
+	DescribeTable("is not changed by a request that its client did not sign as such", func(ctx SpecContext, request func(*acmeClient) *v1alpha1.SignedRequest, words string) {
 		client := newOperator(ctx).registered(ctx)
 		asked := request(client)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.Update = asked })
@@ -169,10 +169,10 @@ var _ = Describe("An account", func() {
 		Eventually(ctx, func() []string { return client.events(ctx, client.account) }).WithTimeout(patience).Should(ContainElement(And(HavePrefix("UpdateRefused"), ContainSubstring(words))))
 		Expect(client.account.Status.Contact).To(BeEmpty())
 	},
-		Entry("with a payload that is none", func(c *acmeClient) *v1alpha1.SignedRequest {
+		Entry("with a malformed payload", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), json.RawMessage(`{"contact": 1}`))
 		}, "the payload cannot be used"),
-		Entry("with a contact that can't be used", func(c *acmeClient) *v1alpha1.SignedRequest {
+		Entry("with an unusable contact", func(c *acmeClient) *v1alpha1.SignedRequest {
 			return c.sign(acme.AccountPath(c.account.Name), map[string]any{"contact": []string{"mailto:a"}})
 		}, "contact"),
 		Entry("for another URL", func(c *acmeClient) *v1alpha1.SignedRequest {
@@ -186,7 +186,7 @@ var _ = Describe("An account", func() {
 		}, "the request is not signed by account"),
 	)
 
-	It("is ended by its client, with all that it has under way", func(ctx SpecContext) {
+	It("is deactivated by its client, which ends its orders and authorizations", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		client := o.registered(ctx)
 		order, authz := client.readyOrder(ctx, "a.test"), client.authorize(ctx, "b.test")
@@ -197,27 +197,27 @@ var _ = Describe("An account", func() {
 		Eventually(ctx, func() acme.State { return fresh(ctx, authz).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
 	})
 
-	It("is ended by a person, without a signature", func(ctx SpecContext) {
+	It("is revoked by a person, without a signature", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.Deactivation = &v1alpha1.Deactivation{} })
 		client.expectState(ctx, acme.StateRevoked)
 	})
 })
 
-// expectKeyChange waits for a key change to have been looked at, and gives the problem that came of it, if any.
+// expectKeyChange waits until a key change is handled, and returns the problem of a refused key change.
 func (c *acmeClient) expectKeyChange(ctx context.Context, request *v1alpha1.SignedRequest) *v1alpha1.Problem {
 	GinkgoHelper()
 	return c.expectHandled(ctx, request, func(s v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return s.KeyChange })
 }
 
-// keyChange is a client's request for another key.
+// keyChange returns the client's request to change its key.
 func (c *acmeClient) keyChange(key crypto.Signer) *v1alpha1.SignedRequest {
 	GinkgoHelper()
 	inner := jwstest.KeyChange(GinkgoTB(), key, c.key, baseURL+"/"+acme.AccountPath(c.account.Name), baseURL+"/"+acme.KeyChangePath)
 	return c.sign(acme.KeyChangePath, inner)
 }
 
-// claim makes the object that reserves a key.
+// claim creates the claim of a key.
 func (c *acmeClient) claim(ctx context.Context, key crypto.Signer, request *v1alpha1.SignedRequest) *v1alpha1.AcmeAccount {
 	GinkgoHelper()
 	public := jwstest.Key(GinkgoTB(), key)
@@ -229,7 +229,7 @@ func (c *acmeClient) claim(ctx context.Context, key crypto.Signer, request *v1al
 	return claim
 }
 
-// changeKey gives the account another key. The client still signs with the old one.
+// changeKey changes the account's key. The client still signs with the old key.
 func (c *acmeClient) changeKey(ctx context.Context, key crypto.Signer) (claim *v1alpha1.AcmeAccount) {
 	GinkgoHelper()
 	request := c.keyChange(key)
@@ -240,7 +240,7 @@ func (c *acmeClient) changeKey(ctx context.Context, key crypto.Signer) (claim *v
 }
 
 var _ = Describe("A key change", func() {
-	It("gives the account its new key, and the old one counts no more", func(ctx SpecContext) {
+	It("replaces the account's key, and the old key signs nothing any more", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		old, key := client.key, newSigner()
 		claimed := client.changeKey(ctx, key)
@@ -257,14 +257,14 @@ var _ = Describe("A key change", func() {
 		expectIssued(ctx, order)
 	})
 
-	It("is refused while nobody claimed the key for the account", func(ctx SpecContext) {
+	It("is refused without a claim of the key for the account", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		request := client.keyChange(newSigner())
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
 		Expect(client.expectKeyChange(ctx, request).Detail).To(Equal("the new key isn't claimed for this account"))
 	})
 
-	It("is refused for a key that another account has", func(ctx SpecContext) {
+	It("is refused to the key of another account", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		client, other := o.registered(ctx), o.registered(ctx)
 		request := client.keyChange(other.key)
@@ -274,7 +274,7 @@ var _ = Describe("A key change", func() {
 		Expect(problem.Detail).To(ContainSubstring(other.account.Name))
 	})
 
-	It("is refused to a key that is the account's already", func(ctx SpecContext) {
+	It("is refused to the key that the account has", func(ctx SpecContext) {
 		client := newOperator(ctx).registered(ctx)
 		request := client.keyChange(client.key)
 		client.ask(ctx, func(spec *v1alpha1.AcmeAccountSpec) { spec.KeyChange = request })
@@ -313,7 +313,7 @@ var _ = Describe("A key change", func() {
 	})
 })
 
-// recreate deletes objects, and creates them again without status, as a restore does.
+// recreate deletes objects, and creates them again without status, as some restores do.
 func (o *operator) recreate(ctx context.Context, objects ...*v1alpha1.AcmeAccount) {
 	GinkgoHelper()
 	for _, object := range objects {

@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
-// onLoopback has an issuer validate on a port of loopback, which it certifies too: no DNS is needed for an address.
+// onLoopback makes an issuer certify loopback addresses, and validate them on a port: an address needs no DNS.
 func onLoopback(port int) func(*v1alpha1.AcmeIssuerSpec) {
 	return func(spec *v1alpha1.AcmeIssuerSpec) {
 		spec.Policy.IP.Allow = []string{"127.0.0.0/8"}
@@ -30,7 +30,7 @@ func onLoopback(port int) func(*v1alpha1.AcmeIssuerSpec) {
 
 var loopback = acme.Identifier{Type: acme.IP, Value: "127.0.0.1"}
 
-// freePort is one on which nobody answers.
+// freePort returns a port on which nobody answers.
 func freePort() int {
 	GinkgoHelper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +39,7 @@ func freePort() int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// accept says that the http-01 challenge can be validated.
+// accept responds to the http-01 challenge.
 func (c *acmeClient) accept(ctx context.Context, authz *v1alpha1.AcmeAuthorization) {
 	GinkgoHelper()
 	c.respond(ctx, authz, c.sign(acme.ChallengePath(authz.Name, acme.HTTP01), struct{}{}))
@@ -58,7 +58,7 @@ func expectAuthorization(ctx context.Context, authz *v1alpha1.AcmeAuthorization,
 }
 
 var _ = Describe("An authorization", func() {
-	It("is valid once its account's key authorization is found, and says what was seen", func(ctx SpecContext) {
+	It("is valid after its account's key authorization is found, and has a record of the validation", func(ctx SpecContext) {
 		port := freePort()
 		responder, err := http01.Start(port)
 		Expect(err).NotTo(HaveOccurred())
@@ -118,7 +118,7 @@ var _ = Describe("An authorization", func() {
 		})
 	})
 
-	It("fails at once where something else is found", func(ctx SpecContext) {
+	It("fails at once on another response", func(ctx SpecContext) {
 		port := freePort()
 		responder, err := http01.Start(port)
 		Expect(err).NotTo(HaveOccurred())
@@ -133,7 +133,7 @@ var _ = Describe("An authorization", func() {
 		Expect(authz.Status.Challenge.State).To(Equal(acme.StateInvalid))
 	})
 
-	It("is tried again where nobody answers, ever later, and fails in the end", func(ctx SpecContext) {
+	It("is retried after increasing waits while nobody answers, and then fails", func(ctx SpecContext) {
 		o := newOperator(ctx, onLoopback(freePort()))
 		c := o.registered(ctx)
 		authz := c.authorizeIdentifier(ctx, loopback)
@@ -152,7 +152,7 @@ var _ = Describe("An authorization", func() {
 		Expect(authz.Status.Problem.Type).To(Equal(acme.Connection))
 	})
 
-	It("is taken up again by a controller that comes after one that died", func(ctx SpecContext) {
+	It("is validated by a controller that starts after another one died", func(ctx SpecContext) {
 		port := freePort()
 		o := newOperator(ctx, onLoopback(port))
 		c := o.registered(ctx)
@@ -183,16 +183,16 @@ var _ = Describe("An authorization", func() {
 		Entry("a request for another challenge", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			return c.sign(acme.ChallengePath(a.Name, acme.DNS01), struct{}{})
 		}, "the request was signed for another URL"),
-		Entry("a look at the challenge", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
+		Entry("a POST-as-GET of the challenge", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			return c.sign(acme.ChallengePath(a.Name, acme.HTTP01), nil)
 		}, "is a POST-as-GET"),
-		Entry("another key's word", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
+		Entry("another key's request", func(c *acmeClient, a *v1alpha1.AcmeAuthorization) *v1alpha1.SignedRequest {
 			other := &acmeClient{operator: c.operator, key: newSigner(), account: c.account}
 			return other.sign(acme.ChallengePath(a.Name, acme.HTTP01), struct{}{})
 		}, "the signature does not verify"),
 	)
 
-	DescribeTable("isn't validated for what the issuer doesn't certify, or not so", func(ctx SpecContext, id acme.Identifier, edit func(*v1alpha1.AcmeIssuerSpec), words string) {
+	DescribeTable("isn't validated for an identifier or by a challenge that the issuer doesn't allow", func(ctx SpecContext, id acme.Identifier, edit func(*v1alpha1.AcmeIssuerSpec), words string) {
 		o := newOperator(ctx, edit)
 		c := o.registered(ctx)
 		authz := c.authorizeIdentifier(ctx, id)
@@ -220,7 +220,7 @@ var _ = Describe("An authorization", func() {
 		expectAuthorization(ctx, valid, acme.StateExpired)
 	})
 
-	It("is ended by its client, and by a person", func(ctx SpecContext) {
+	It("is deactivated by its client, and revoked by a person", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		c := o.registered(ctx)
 		ended := func(authz *v1alpha1.AcmeAuthorization, request *v1alpha1.SignedRequest) *v1alpha1.AcmeAuthorization {
@@ -245,7 +245,7 @@ var _ = Describe("An authorization", func() {
 		Expect(fresh(ctx, refused).Status.State).To(Equal(acme.StateValid))
 	})
 
-	It("fails where its account is gone", func(ctx SpecContext) {
+	It("fails if its account was deleted", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		c := o.registered(ctx)
 		authz := c.authorize(ctx, "a.test")

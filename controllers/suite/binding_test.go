@@ -18,10 +18,10 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// hmacKey has bytes that text in base64url has not.
+// hmacKey is not base64url.
 var hmacKey = []byte("!123456789abcdef0123456789abcdef")
 
-// externalKey makes the Secret of an external account key, with other fields in place of the usual ones.
+// externalKey creates the Secret of an external account key. Fields replace the defaults.
 func (o *operator) externalKey(ctx context.Context, id string, fields map[string]string) *corev1.Secret {
 	GinkgoHelper()
 	secret := &corev1.Secret{Type: v1alpha1.ExternalAccountKeyType, Data: map[string][]byte{v1alpha1.ExternalAccountKeyField: hmacKey}}
@@ -62,7 +62,7 @@ var _ = Describe("An external account key", func() {
 		o.bound(ctx, "encoded", hmacKey).expectState(ctx, acme.StateValid)
 	})
 
-	It("binds one of two accounts that come at once", func(ctx SpecContext) {
+	It("binds one of two accounts that register at once", func(ctx SpecContext) {
 		o.externalKey(ctx, "team-a", nil)
 		clients := []*acmeClient{o.bound(ctx, "team-a", hmacKey), o.bound(ctx, "team-a", hmacKey)}
 		Eventually(ctx, func() (valid int) {
@@ -71,13 +71,13 @@ var _ = Describe("An external account key", func() {
 			return len(slices.DeleteFunc(accounts.Items, func(a v1alpha1.AcmeAccount) bool { return a.Status.State == acme.StateInvalid }))
 		}).WithTimeout(patience).Should(Equal(1))
 		i := slices.IndexFunc(clients, func(c *acmeClient) bool {
-			return admin.Get(ctx, client.ObjectKeyFromObject(c.account), c.account) == nil && c.account.Status.State != acme.StateInvalid // which is removed only then
+			return admin.Get(ctx, client.ObjectKeyFromObject(c.account), c.account) == nil && c.account.Status.State != acme.StateInvalid // a refused account is deleted after it is invalid
 		})
 		clients[i].expectState(ctx, acme.StateValid)
 		clients[1-i].expectRefused(ctx, refused)
 	})
 
-	It("binds its account also where the controller died in the middle", func(ctx SpecContext) {
+	It("binds its account also after the controller died in between", func(ctx SpecContext) {
 		secret := o.externalKey(ctx, "team-a", nil)
 		o.stop()
 		c := o.bound(ctx, "team-a", hmacKey)
@@ -87,7 +87,7 @@ var _ = Describe("An external account key", func() {
 		c.expectState(ctx, acme.StateValid)
 	})
 
-	It("counts until its end", func(ctx SpecContext) {
+	It("is accepted until it expires", func(ctx SpecContext) {
 		o.externalKey(ctx, "good", map[string]string{v1alpha1.ExternalAccountExpiresField: o.clock.Now().Add(time.Second).Format(time.RFC3339)})
 		o.bound(ctx, "good", hmacKey).expectState(ctx, acme.StateValid)
 		o.externalKey(ctx, "over", map[string]string{v1alpha1.ExternalAccountExpiresField: o.clock.Now().Format(time.RFC3339)})
@@ -107,7 +107,7 @@ var _ = Describe("An external account key", func() {
 		Entry("under another id", "team-b", func(*corev1.Secret) {}, hmacKey),
 		Entry("with another key", "team-a", func(*corev1.Secret) {}, []byte(strings.Repeat("x", 32))),
 		Entry("under an id that can't be a Secret's name", "Team_A", func(*corev1.Secret) {}, hmacKey),
-		Entry("under an id that leads elsewhere", "../team-a", func(*corev1.Secret) {}, hmacKey),
+		Entry("under an id that is a path", "../team-a", func(*corev1.Secret) {}, hmacKey),
 		Entry("in a Secret of another type", "team-a", func(s *corev1.Secret) { s.Type = corev1.SecretTypeOpaque }, hmacKey),
 		Entry("that is too short", "team-a", func(s *corev1.Secret) { s.Data[v1alpha1.ExternalAccountKeyField] = []byte("short") }, []byte("short")),
 		Entry("that is missing", "team-a", func(s *corev1.Secret) { s.Data = nil }, hmacKey),
@@ -131,12 +131,12 @@ var _ = Describe("An external account key", func() {
 		Entry("nothing", func(*acmeClient) any { return map[string]any{} }, "the external account binding"),
 	)
 
-	It("whose bounds can't be read binds nothing, and says so, however long they are", func(ctx SpecContext) {
+	It("with an unreadable policy binds nothing, and the problem says so", func(ctx SpecContext) {
 		o.externalKey(ctx, "garbled", map[string]string{v1alpha1.ExternalAccountIPsField: strings.Repeat("x", 3000)})
 		o.bound(ctx, "garbled", hmacKey).expectRefused(ctx, "has a policy that can't be read")
 	})
 
-	It("is used too where it isn't required", func(ctx SpecContext) {
+	It("is used also if it isn't required", func(ctx SpecContext) {
 		o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.ExternalAccountBinding.Required = false })
 		o.externalKey(ctx, "team-a", nil)
 		c := o.bound(ctx, "team-a", hmacKey)
