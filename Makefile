@@ -164,6 +164,10 @@ bench: control-plane ## Measure rate, latency and cost of certificates, with its
 chaos: control-plane ## Kill processes, cut connections and fail writes under a load, and check a CA's promises. CHAOSFLAGS=-h lists the flags.
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/chaos $(CHAOSFLAGS)
 
+.PHONY: clients-matrix
+clients-matrix: control-plane ## Run all ACME clients against acmeca, and write the matrix in docs/clients.md.
+	ACMECA_REQUIRE_CLIENTS=1 ACMECA_CLIENTS_MATRIX=$(CURDIR)/docs/clients.md $(GO) test -count=1 -timeout 20m ./test/clients/matrix
+
 .PHONY: quickstart-picture
 quickstart-picture: control-plane ## Draw docs/images/quickstart.svg from a real run. Needs lego, and the free ports of make run.
 	$(GO) run ./hack/recording docs/images/quickstart.svg
