@@ -52,7 +52,7 @@ var _ = suite.ShowLog(&acmeca)
 
 // acmeClients are the rows of the matrix, in its order.
 var acmeClients = []*acmeClient{
-	certbot, lego, dehydrated, uacme, acmeTiny, lacme, acmetool, rubyClient, nodeClient,
+	certbot, lego, lego5, dehydrated, uacme, acmeTiny, lacme, acmetool, rubyClient, nodeClient,
 	caddy, modMD, haproxy, xcrypto, autocertManager, acmezClient, certmagicClient,
 }
 
