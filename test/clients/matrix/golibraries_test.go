@@ -14,8 +14,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,16 +28,11 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// moduleVersion is the version of a module that the suite is built with.
+// moduleVersion returns the version of a module that the suite is built with.
 func moduleVersion(module string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) {
-		info, _ := debug.ReadBuildInfo()
-		for _, dependency := range info.Deps {
-			if dependency.Path == module {
-				return dependency.Version[1:], nil
-			}
-		}
-		return "", fmt.Errorf("%s is not built in", module)
+	return func(ctx context.Context) (string, error) {
+		output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", module).Output()
+		return strings.TrimPrefix(strings.TrimSpace(string(output)), "v"), err
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 const (
 	// atOnce bounds the sessions that run side by side. Most of them wait most of the time.
-	atOnce = 6
+	atOnce = 8
 	// delay is how long validation fails in the scenario of patience.
 	delay = 6 * time.Second
 	// suspension is how long an issuer answers 503 after the first time.

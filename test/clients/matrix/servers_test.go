@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -101,10 +102,10 @@ var modMD = &acmeClient{
 			if err := s.write("apache.conf", config); err != nil {
 				return nil, err
 			}
-			staged := func(ctx context.Context) error {
+			staged := func(context.Context) error {
 				found, _ := filepath.Glob(s.path("md", "staging", s.name, "pubcert*.pem"))
 				if len(found) == 0 {
-					return fmt.Errorf("nothing is staged")
+					return errors.New("nothing is staged")
 				}
 				return nil
 			}
