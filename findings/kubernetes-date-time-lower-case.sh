@@ -3,12 +3,11 @@
 #
 # Versions: k8s.io/apiextensions-apiserver and k8s.io/apimachinery v0.37.2, Go 1.26 (needs the Go module proxy, minutes to
 # compile).
-# Input: a string field with "format: date-time", which controller-gen writes for metav1.Time, and values of RFC 3339. Its
+# Input: a string field with "format: date-time", which is the schema of metav1.Time, and values of RFC 3339. Its
 # section 5.6 allows "t" and "z" in lower case.
 # Guess: a value that passes the schema of a CustomResourceDefinition decodes into the type that the schema came from.
-# Seen: "2026-01-01t00:00:00z" passes the validation that the API server runs, and metav1.Time refuses it: "cannot parse".
-# One such object fails the decoding of each typed list that contains it, so an informer of that kind never syncs. A pattern
-# or a CEL rule beside the format keeps the two equal.
+# Seen: "2026-01-01t00:00:00z" passes the validation that the API server runs, and metav1.Time refuses it. A list in JSON with
+# one such item and one good item fails as a whole.
 set -euo pipefail
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
@@ -45,6 +44,9 @@ func main() {
 		var decoded metav1.Time
 		fmt.Println(text, "accepted", accepted, "decoded", json.Unmarshal(raw, &decoded) == nil)
 	}
+	var list struct{ Items []struct{ Time metav1.Time } }
+	text := `{"items": [{"time": "2026-01-01T00:00:00Z"}, {"time": "2026-01-01t00:00:00z"}]}`
+	fmt.Println("list decoded", json.Unmarshal([]byte(text), &list) == nil)
 }
 G
 output=$(GOFLAGS=-mod=mod go run . 2>build.log) || { cat build.log >&2; exit 1; }
@@ -53,6 +55,7 @@ expected="2026-01-01T00:00:00Z accepted true decoded true
 2026-01-01t00:00:00Z accepted true decoded false
 2026-01-01T00:00:00z accepted true decoded false
 2026-01-01t00:00:00z accepted true decoded false
-tomorrow accepted false decoded false"
+tomorrow accepted false decoded false
+list decoded false"
 [ "$output" = "$expected" ] || { echo "changed; it was:
 $expected" >&2; exit 1; }

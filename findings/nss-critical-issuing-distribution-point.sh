@@ -5,9 +5,8 @@
 # Input: three empty CRLs of one CA: without an issuing distribution point, with one that is not critical, and with one that
 # is critical, all of them complete for their scope. RFC 5280 section 5.2.5 says "is a critical CRL extension".
 # Guess: the CRL that follows the RFC imports, and a CRL with the extension not critical is the doubtful one.
-# Seen: the first two import. The critical one ends with SEC_ERROR_CRL_UNKNOWN_CRITICAL_EXTENSION. RFC 5280 allows
-# implementations that do not know the extension to do so; a CA that shards its CRLs loses each client built on NSS's
-# own CRL cache.
+# Seen: the first two import. The critical one ends with SEC_ERROR_CRL_UNKNOWN_CRITICAL_EXTENSION: RFC 5280 lets an
+# implementation leave the extension out, so crlutil imports no CRL that is divided as the RFC says.
 set -euo pipefail
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
