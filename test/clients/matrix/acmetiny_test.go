@@ -24,7 +24,7 @@ var acmeTiny = &acmeClient{
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, patience: yes, reuse: yes,
 		revoking:   {notRun, "it cannot revoke"},
-		binding:    {notRun, "it knows no external accounts"},
+		binding:    {fails, "it knows no external accounts"},
 		overloaded: {verdict: endsAt},
 	},
 }

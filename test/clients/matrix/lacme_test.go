@@ -53,7 +53,8 @@ var lacme = &acmeClient{
 	},
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes,
-		binding:    {notRun, "it knows no external accounts"},
+		binding:    {fails, "it knows no external accounts"},
 		overloaded: {verdict: endsAt},
 	},
+	quirk: "trusts the system's CAs alone",
 }

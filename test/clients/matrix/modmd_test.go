@@ -13,7 +13,11 @@ import (
 const apacheModules = "/usr/lib/apache2/modules/"
 
 var modMD = &acmeClient{
-	name: "mod_md", needs: []string{"apache2", "apache2"}, version: packageVersion("apache2"),
+	name: "mod_md", needs: []string{"apache2", "apache2"},
+	version: func(ctx context.Context) (string, error) {
+		version, err := packageVersion("apache2")(ctx)
+		return "of Apache " + version, err
+	},
 	open: func(s *site) session {
 		obtain := func(ctx context.Context, more string) (chain []byte, err error) {
 			var https int

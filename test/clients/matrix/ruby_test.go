@@ -26,7 +26,7 @@ var rubyClient = &acmeClient{
 	},
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes,
-		binding:    {notRun, "2.0.9 knows no external accounts"},
+		binding:    {fails, "2.0.9 knows no external accounts"},
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "before 2.0.16 a Replay-Nonce on the directory ends it",

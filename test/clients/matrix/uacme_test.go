@@ -43,4 +43,5 @@ var uacme = &acmeClient{
 		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
 		overloaded: {verdict: endsAt},
 	},
+	quirk: "trusts the system's CAs alone; 1.7.4 ends at a challenge without a token that comes before the one that its hook takes",
 }
