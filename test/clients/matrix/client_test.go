@@ -16,7 +16,7 @@ type acmeClient struct {
 	needs []string
 	// check is a command that fails where a library is not installed, followed by the Debian package. It may be nil.
 	check []string
-	// prepare installs what no package has, before the first scenario. It may be nil.
+	// prepare installs or builds the client before the first scenario. It may be nil.
 	prepare func(context.Context) error
 	version func(context.Context) (string, error)
 	// ari is set for a client whose renewal names the certificate that it replaces (RFC 9773).
@@ -86,7 +86,7 @@ const (
 	notRun verdict = "not run"
 )
 
-// outcome of a scenario. The note explains a verdict that is not the best one.
+// outcome of a scenario. The note explains the verdict.
 type outcome struct {
 	verdict verdict
 	note    string

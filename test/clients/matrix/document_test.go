@@ -17,7 +17,7 @@ const (
 	endMatrix   = "<!-- End of the generated part. -->"
 )
 
-// cell is the text of an outcome.
+// cell returns the text of an outcome.
 func (o outcome) cell() string {
 	switch {
 	case o.verdict == notRun:
@@ -29,7 +29,7 @@ func (o outcome) cell() string {
 	}
 }
 
-// cells are a client's columns between its version and its quirk.
+// cells returns a client's columns between its version and its quirk.
 func (c *acmeClient) cells() []string {
 	var cells []string
 	for _, scenario := range scenarios {

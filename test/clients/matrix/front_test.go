@@ -15,8 +15,8 @@ import (
 
 const challengePath = "/.well-known/acme-challenge/"
 
-// front is the web server that acmeca validates http-01 at. It passes a request on to the client that the host is for, so
-// that clients run side by side.
+// front is the web server that acmeca validates http-01 at. It forwards a request to the client that obtains a certificate
+// for the host, so that clients run side by side.
 type front struct {
 	port   int
 	server *http.Server
@@ -25,7 +25,7 @@ type front struct {
 	hosts map[string]*host
 }
 
-// host is where the challenges of one name are answered.
+// host answers the challenges of one name.
 type host struct {
 	handler http.Handler
 	delay   time.Duration // from the first attempt, during which attempts get 503
@@ -51,7 +51,7 @@ func startFront() (*front, error) {
 
 func (f *front) stop() { _ = f.server.Close() }
 
-// ServeHTTP passes a request on by its host.
+// ServeHTTP forwards a request by its host.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -83,7 +83,7 @@ func (h *host) early() bool {
 	return time.Since(h.first) < h.delay
 }
 
-// attempts is how often acmeca asked for a challenge.
+// attempts returns how often acmeca asked for a challenge.
 func (h *host) attempts() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -53,7 +53,7 @@ var lego5 = &acmeClient{
 	quirk: "30 s for response headers, and for the certificate",
 }
 
-// lego5Program is where the program is built.
+// lego5Program returns the path that the program is built at.
 func lego5Program() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err == nil {

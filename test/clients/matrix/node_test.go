@@ -62,7 +62,7 @@ var nodeClient = &acmeClient{
 	},
 }
 
-// nodeModules is where the library is installed.
+// nodeModules returns the directory that the library is installed in.
 func nodeModules() (string, error) {
 	cache, err := os.UserCacheDir()
 	return filepath.Join(cache, "acmeca-test", "node-acme-client-"+nodeClientVersion), err

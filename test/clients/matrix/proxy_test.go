@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/freeport"
 )
 
-// busyProxy is a base of one issuer, in front of acmeca. It tells when a client was answered 503.
+// busyProxy serves acmeca at a base of one issuer, and reports the first 503.
 type busyProxy struct {
 	port   int
 	server *http.Server

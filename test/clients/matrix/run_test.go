@@ -30,7 +30,7 @@ type result struct {
 	err error
 }
 
-// run is one client's way through the scenarios, of which several proceed side by side.
+// run holds the results of one client. Several sequences of scenarios run side by side.
 type run struct {
 	client *acmeClient
 
@@ -40,7 +40,7 @@ type run struct {
 }
 
 var (
-	places  = make(chan struct{}, atOnce)
+	slots   = make(chan struct{}, atOnce)
 	running sync.WaitGroup
 	cancels []context.CancelFunc
 	dirs    = &directories{}
@@ -82,11 +82,11 @@ func start(c *acmeClient) *run {
 	for _, sequence := range []func(context.Context){r.obtainRenewRevoke, r.patienceAndReuse, r.bound, r.busy} {
 		running.Go(func() {
 			select {
-			case places <- struct{}{}:
+			case slots <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			if err := prepared(); err != nil {
 				for _, scenario := range scenarios {
 					r.set(scenario.id, fails, err)
@@ -158,7 +158,7 @@ func (r *run) step(ctx context.Context, s *site, command func(context.Context) (
 	return issued{order.Name, order.Status.CertificateID, order.Spec.Replaces, order.Spec.AccountRef.Name}, nil
 }
 
-// issued is what an AcmeOrder says of a certificate.
+// issued holds the fields of a certificate's AcmeOrder that scenarios compare.
 type issued struct{ order, certificateID, replaces, account string }
 
 func (r *run) obtainRenewRevoke(ctx context.Context) {

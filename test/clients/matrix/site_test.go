@@ -24,7 +24,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// site is what one session of a client works with.
+// site holds the name, directory and ports of one session of a client.
 type site struct {
 	name     string // the certificate's
 	issuer   string // AcmeIssuer
@@ -36,7 +36,7 @@ type site struct {
 	host     *host
 }
 
-// newSite makes a directory, and routes the name's challenges there. The delay is how long attempts fail.
+// newSite makes a directory, and routes the name's challenges there. Validation fails for the delay, from its first attempt.
 func newSite(label, issuer string, delay time.Duration) (*site, error) {
 	dir, err := os.MkdirTemp("", "acmeca-matrix-")
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *site) runTrusting(ctx context.Context, environment []string, program st
 	return s.run(ctx, environment, "unshare", args...)
 }
 
-// whileRunning runs a server until a function succeeds, which it calls again and again.
+// whileRunning runs a server until done succeeds, which whileRunning calls every 200 ms.
 func (s *site) whileRunning(ctx context.Context, environment []string, program string, args []string, done func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
