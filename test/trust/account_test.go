@@ -312,7 +312,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		}, "the signature does not verify"),
 		Entry("with the victim's signature around a change of another account", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return victim.signedAs(victim.Key, acme.KeyChangePath, innerKeyChange(attacker, key, attacker.Key))
-		}, "the inner request names another account"),
+		}, "is not the account that signed the outer request"),
 		Entry("with the victim's signature around a change from another key", SpecTimeout(specPatience), func(_ context.Context, key crypto.Signer) *v1alpha1.SignedRequest {
 			return victim.signedAs(victim.Key, acme.KeyChangePath, innerKeyChange(victim, key, attacker.Key))
 		}, "is not the current key of the account"),
