@@ -13,11 +13,22 @@ import (
 	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
-// idle is a solver that solves nothing.
+// idle is a solver that solves nothing. The controllers retry such a challenge.
 type idle struct{}
 
 func (idle) Present(context.Context, acme.Challenge) error { return nil }
 func (idle) CleanUp(context.Context, acme.Challenge) error { return nil }
+
+// mistaken is a solver that serves another text than the key authorization. Such an attempt is final.
+type mistaken struct{}
+
+func (mistaken) Present(_ context.Context, challenge acme.Challenge) error {
+	responder.Put(challenge.Token, "not the key authorization")
+	return nil
+}
+func (mistaken) CleanUp(ctx context.Context, challenge acme.Challenge) error {
+	return responder.CleanUp(ctx, challenge)
+}
 
 // reuseNonce sends a request twice.
 func reuseNonce(ctx context.Context) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mholt/acmez/v3"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	dto "github.com/prometheus/client_model/go"
@@ -69,10 +70,12 @@ var _ = Describe("The metrics", Ordered, func() {
 		c := newClient(ctx)
 		c.obtain(ctx, "metrics.test")
 		Expect(c.RevokeCertificate(ctx, c.account, c.obtain(ctx, "revoked.test"), nil, 0)).To(Succeed())
-		unsolved := newClient(ctx)
-		unsolved.ChallengeSolvers["http-01"] = idle{}
-		_, err := unsolved.ObtainCertificateForSANs(ctx, unsolved.account, certificates.NewKey(), []string{"unsolved.test"})
-		Expect(err).To(HaveOccurred())
+		for name, solver := range map[string]acmez.Solver{"unsolved.test": idle{}, "mistaken.test": mistaken{}} {
+			failing := newClient(ctx)
+			failing.ChallengeSolvers["http-01"] = solver
+			_, err := failing.ObtainCertificateForSANs(ctx, failing.account, certificates.NewKey(), []string{name})
+			Expect(err).To(HaveOccurred())
+		}
 		reuseNonce(ctx)
 	}, NodeTimeout(2*time.Minute))
 
