@@ -20,7 +20,7 @@ var _ = Describe("the ACME server's TLS certificate", func() {
 	It("gets a name that the issuer declares, without a restart", func(ctx SpecContext) {
 		acmeca := suite.Start(ctx)
 		const name = "acme.corp.test"
-		connect := func() error {
+		connect := func(name string) error {
 			address := strings.TrimPrefix(acmeca.BaseURL(), "https://")
 			connection, err := tls.Dial("tcp", address, &tls.Config{RootCAs: suite.Roots(acmeca), ServerName: name})
 			if err != nil {
@@ -28,12 +28,13 @@ var _ = Describe("the ACME server's TLS certificate", func() {
 			}
 			return connection.Close()
 		}
-		Expect(connect()).To(MatchError(ContainSubstring("certificate")))
+		Expect(connect(name)).To(MatchError(ContainSubstring("certificate")))
+		Expect(connect("localhost")).To(Succeed())
 
 		issuer := &v1alpha1.AcmeIssuer{}
 		issuer.Namespace, issuer.Name = local.Namespace, "default"
 		patch := fmt.Sprintf(`{"spec":{"externalURLs":[%q,"https://%s"]}}`, acmeca.BaseURL(), name)
 		Expect(acmeca.Client().Patch(ctx, issuer, client.RawPatch(types.MergePatchType, []byte(patch)))).To(Succeed())
-		Eventually(ctx, connect, time.Minute).Should(Succeed())
+		Eventually(ctx, connect, time.Minute).WithArguments(name).Should(Succeed())
 	}, SpecTimeout(2*time.Minute))
 })

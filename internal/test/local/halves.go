@@ -2,7 +2,7 @@ package local
 
 // ControllerArgs returns the arguments of the controllers as a separate process.
 func (l *Local) ControllerArgs(kubeconfig string, health int) []string {
-	return append(l.commonArgs("controller", kubeconfig, health), "--server-tls-secret", serverSecret)
+	return append(l.commonArgs("controller", kubeconfig, health), "--server-tls-secret", serverSecret, "--server-name", serverName)
 }
 
 // ReplicaArgs returns the arguments of a replica of the ACME server as a separate process.

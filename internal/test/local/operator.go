@@ -15,6 +15,7 @@ const (
 	controllerAccount = "acmeca-controller"
 	serverAccount     = "acmeca-server"
 	serverSecret      = "acmeca-server-tls" // the controllers write the ACME server's TLS certificate here
+	serverName        = "localhost"         // beside 127.0.0.1, for clients that accept no IP address in a certificate
 
 	operatorGrace = 30 * time.Second // to finish requests in flight
 	readyTimeout  = time.Minute
@@ -33,7 +34,7 @@ func (l *Local) operatorArgs() []string {
 			"--default-issuer", keyOf(l.issuer),
 			"--external-url", l.BaseURL(),
 			"--plain-url", "http://" + address(p.HTTP),
-			"--server-tls-secret", serverSecret,
+			"--server-tls-secret", serverSecret, "--server-name", serverName,
 			"--server-replica-secret", replicaSecret,
 			"--health-listen", address(p.ControllerHealth),
 		}
@@ -49,7 +50,7 @@ func (l *Local) operatorArgs() []string {
 		"--listen", address(p.HTTPS),
 		"--plain-listen", address(p.HTTP),
 		"--tls-dir", l.path("tls"),
-		"--server-tls-secret", serverSecret,
+		"--server-tls-secret", serverSecret, "--server-name", serverName,
 		"--controller-health-listen", address(p.ControllerHealth),
 		"--server-health-listen", address(p.ServerHealth),
 		"--controller-metrics-listen", address(p.Metrics),
