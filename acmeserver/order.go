@@ -2,7 +2,6 @@ package acmeserver
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -240,12 +239,8 @@ func (s *Server) authorize(
 	return names, group.Wait()
 }
 
-// newID returns the name of a new object: 100 random bits, so that names never collide and cannot be guessed.
-func newID() string {
-	var random [13]byte
-	rand.Read(random[:])
-	return v1alpha1.EncodeName(random[:])[:20]
-}
+// newID returns the name of a new order or authorization.
+func newID() string { return v1alpha1.NewObjectName(time.Now()) }
 
 func timeOrNil(t time.Time) *metav1.Time {
 	if t.IsZero() {

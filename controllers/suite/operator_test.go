@@ -313,13 +313,8 @@ func sign(key crypto.Signer, header jwstest.Header, path string, payload any) *v
 
 func newSigner() crypto.Signer { return jwstest.NewKey(GinkgoTB(), "ES256") }
 
-var named int
-
-// newName names an object, or a part of a domain name.
-func newName() string {
-	named++
-	return fmt.Sprintf("n%d", named)
-}
+// newName returns the name of a new order or authorization.
+func newName() string { return v1alpha1.NewObjectName(time.Now()) }
 
 // authorize asks for an authorization of a name.
 func (c *acmeClient) authorize(ctx context.Context, name string) *v1alpha1.AcmeAuthorization {

@@ -165,7 +165,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 			IssuerRef: fetched.Spec.IssuerRef, AccountRef: fetched.Spec.AccountRef, Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "other.test"},
 			Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "0123456789012345678901"}},
 		}}
-		forged.Namespace, forged.Name = issuer.Namespace, "forged-"+id
+		forged.Namespace, forged.Name = issuer.Namespace, v1alpha1.NewObjectName(time.Now())
 		Expect(kube.Create(ctx, forged)).To(Succeed())
 		until := metav1.NewTime(time.Now().Add(time.Hour))
 		forged.Status = v1alpha1.AcmeAuthorizationStatus{State: acme.StateValid, Expires: &until}
@@ -178,7 +178,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 			IssuerRef: fetched.Spec.IssuerRef, AccountRef: fetched.Spec.AccountRef, Profile: "other",
 			Identifiers: []v1alpha1.Identifier{forged.Spec.Identifier}, Authorizations: []string{forged.Name},
 		}}
-		order.Namespace, order.Name = issuer.Namespace, "forged-"+id
+		order.Namespace, order.Name = issuer.Namespace, v1alpha1.NewObjectName(time.Now())
 		Expect(kube.Create(ctx, order)).To(Succeed())
 		Eventually(func() any { return a.post(a.base+"order/"+order.Name, nil).json()["status"] }, "10s").Should(Equal("ready"))
 		request := map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), "other.test")}

@@ -109,7 +109,7 @@ func plant(ctx context.Context, object client.Object) {
 	GinkgoHelper()
 	object.SetNamespace(local.Namespace)
 	if object.GetName() == "" {
-		object.SetName(fmt.Sprintf("planted-%d", time.Now().UnixNano()))
+		object.SetName(v1alpha1.NewObjectName(time.Now()))
 	}
 	Expect(server.Create(ctx, object)).To(Succeed())
 }
