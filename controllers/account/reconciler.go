@@ -102,10 +102,7 @@ func (r *Reconciler) useUp(ctx context.Context, secret *corev1.Secret, account *
 
 // auditRefusal writes the audit line of a refusal that leaves the account's state as it is.
 func auditRefusal(ctx context.Context, account *v1alpha1.AcmeAccount, refused refusal) {
-	audit.Log(ctx, audit.RequestRefused, audit.Line{
-		Namespace: account.Namespace, Issuer: account.Spec.IssuerRef.Name, Account: account.Name, State: account.Status.State,
-		Request: refused.request, Problem: refused.problem,
-	})
+	audit.AccountRefused(ctx, account, refused.request, refused.problem)
 }
 
 // reportRefusal reports a refused request in an Event. The Event names the issuer too, since a refused account is deleted soon.

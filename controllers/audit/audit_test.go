@@ -118,10 +118,9 @@ func TestAuditCAKeyAndCRL(t *testing.T) {
 	}
 	issuer := &v1alpha1.AcmeIssuer{}
 	issuer.Namespace, issuer.Name = "ns", "ca"
-	none := 0
 	expectLines(t, audited(func(ctx context.Context) {
 		CAKey(ctx, CAKeyMade, issuer, "ca-root", root.Certificate, "root")
-		Log(ctx, CRLPublished, Line{Namespace: "ns", Issuer: "ca", Shard: "s-0", Number: "7", Entries: &none, NextUpdate: time.Unix(0, 0)})
+		CRLPublished(ctx, "ns", "ca", "s-0", "7", 0, time.Unix(0, 0))
 	}),
 		[]string{`"msg"="CA key made"`, `"secret"="ca-root"`, `"subject"="CN=Root"`, `"why"="root"`, `"serial"="` + fmt.Sprintf("%x", root.Certificate.SerialNumber) + `"`, `"keySHA256"="`},
 		[]string{`"msg"="CRL published"`, `"shard"="s-0"`, `"number"="7"`, `"entries"=0`, `"nextUpdate"="1970-01-01T00:00:00Z"`})

@@ -96,10 +96,7 @@ func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorizatio
 
 // refuse reports a refused request in an Event and in the audit log.
 func (r *Reconciler) refuse(ctx context.Context, authz *v1alpha1.AcmeAuthorization, refused refusal) {
-	audit.Log(ctx, audit.RequestRefused, audit.Line{
-		Namespace: authz.Namespace, Issuer: authz.Spec.IssuerRef.Name, Account: authz.Spec.AccountRef.Name, Authorization: authz.Name,
-		Identifiers: []string{authz.Authorized().Value}, Request: refused.request, Problem: refused.problem,
-	})
+	audit.AuthorizationRefused(ctx, authz, refused.request, refused.problem)
 	r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", refused.problem.Error())
 }
 

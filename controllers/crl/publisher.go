@@ -94,10 +94,7 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	if err := p.write(ctx, request, last, &next, der); err != nil {
 		return ctrl.Result{}, "", err
 	}
-	entries := len(next.Entries)
-	audit.Log(ctx, audit.CRLPublished, audit.Line{
-		Namespace: request.Namespace, Issuer: request.Issuer, Shard: request.Shard, Number: next.Number.String(), Entries: &entries, NextUpdate: next.NextUpdate,
-	})
+	audit.CRLPublished(ctx, request.Namespace, request.Issuer, request.Shard, next.Number.String(), len(next.Entries), next.NextUpdate)
 	_, err = p.release(ctx, request, &next)
 	return ctrl.Result{RequeueAfter: Interval}, nearlyFull(&next), err
 }

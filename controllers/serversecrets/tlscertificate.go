@@ -72,7 +72,7 @@ func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) err
 		return &UnissuableError{err}
 	}
 	if err == nil {
-		audit.Log(ctx, audit.ServerKeyMade, audit.Line{Issuer: issuer.Name, Secret: s.Secret.String(), Identifiers: values(names)})
+		audit.ServerKeyMade(ctx, issuer.Name, s.Secret.String(), values(names))
 	}
 	return err
 }
