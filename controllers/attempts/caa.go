@@ -16,8 +16,8 @@ import (
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// maxCAAAge is how long a check of CAA records counts: the shortest that a CA may be held to (CA/Browser Forum Baseline
-// Requirements section 3.2.2.8), whatever the records' TTL (RFC 8659 section 7).
+// maxCAAAge is how long a check of CAA records counts: 8 hours or the records' TTL, if longer (CA/Browser Forum Baseline Requirements
+// section 3.2.2.8). The TTL (RFC 8659 section 7) is not used here.
 const maxCAAAge = 8 * time.Hour
 
 // CAADue reports whether CAA must be checked before a certificate is issued on an authorization, also if CAA was not enforced
@@ -31,8 +31,8 @@ func CAADue(issuer *issuers.Issuer, authz *v1alpha1.AcmeAuthorization, now time.
 }
 
 // CAAChecks checks CAA again before certificates are issued, beside the reconciler of orders, which it wakes when a round ends.
-// Every name counts, and a failed lookup forbids: an order whose names were checked only in part gets no certificate. Its state
-// may be lost, as that of a Runner.
+// Every name counts, and a failed lookup forbids: an order gets no certificate if only a part of its names was checked. The state
+// may be lost: rounds in flight begin again after a restart.
 type CAAChecks struct {
 	pool  *validation.Pool
 	clock clock.WithDelayedExecution
@@ -52,17 +52,17 @@ type caaRound struct {
 	uid    types.UID
 	number int // from 1
 	names  []acme.Identifier
-	// results are those of the names, in their order; pending is how many are still to come.
+	// results are in the order of names; pending counts the checks that have not ended.
 	results []validation.Result
 	pending int
 	endedAt time.Time
-	// before is what the round before this one refused.
+	// before are the problems of the round before this one.
 	before []acme.Problem
 }
 
 func (r *caaRound) job(i int) string { return fmt.Sprintf("caa/%s/%d/%d", r.uid, r.number, i) }
 
-// covers reports whether the round's outcome, if it has one, counts for the names at that time.
+// covers reports whether the round is about all the names, and its outcome, if there is one, counts at that time.
 func (r *caaRound) covers(uid types.UID, due []validation.Request, now time.Time) bool {
 	if r.uid != uid || r.pending == 0 && now.Sub(r.endedAt) > maxCAAAge {
 		return false
@@ -79,7 +79,7 @@ func (r *caaRound) covers(uid types.UID, due []validation.Request, now time.Time
 	return true
 }
 
-// requested is the identifier that a request is about, with the wildcard.
+// requested returns the identifier of a request, with the wildcard.
 func requested(request validation.Request) acme.Identifier {
 	id := request.Identifier
 	if request.Wildcard {
@@ -88,36 +88,51 @@ func requested(request validation.Request) acme.Identifier {
 	return id
 }
 
-// CAAVerdict is the outcome of the checks so far.
+// CAAVerdict is the outcome of the checks of an order's names so far.
 type CAAVerdict struct {
-	// Permitted is whether CAA permits a certificate for all the names. Nothing else says so.
+	// Permitted is whether CAA permits a certificate for all the names.
 	Permitted bool
-	// Refused are the problems of the names that it doesn't permit, or that can't be asked for, by the newest round that has
+	// Refused are the problems of the names that CAA forbids or whose records can't be looked up, by the newest round that has
 	// ended.
 	Refused []acme.Problem
-	// Final is whether no further round is to come.
+	// Final is whether no further round follows.
 	Final bool
+	// Running is whether a round is in flight or waits for its time.
+	Running bool
 }
 
-// Check returns the verdict on the names of an order for which checks are due. If there is no final verdict, Check begins a
-// round, which wakes the order when it ends.
-func (c *CAAChecks) Check(key types.NamespacedName, uid types.UID, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) CAAVerdict {
+// Verdict returns the outcome of the checks of the names that are due. Without a final verdict, and with no round running, Start
+// begins a round.
+func (c *CAAChecks) Verdict(key types.NamespacedName, uid types.UID, due []validation.Request) CAAVerdict {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch round := c.byKey[key]; {
+	case round == nil || !round.covers(uid, due, c.clock.Now()):
+		return CAAVerdict{}
+	case round.pending > 0:
+		return CAAVerdict{Refused: round.before, Running: true}
+	default:
+		return round.verdict()
+	}
+}
+
+// Start begins a round of checks of the names that are due, which wakes the order when it ends. Start does nothing if a round is
+// running or the verdict is final.
+func (c *CAAChecks) Start(key types.NamespacedName, uid types.UID, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	round := c.byKey[key]
 	if round == nil || !round.covers(uid, due, c.clock.Now()) {
 		c.forget(round)
 		c.start(key, &caaRound{uid: uid, number: 1}, issuer, account, due)
-		return CAAVerdict{}
+		return
 	}
 	if round.pending > 0 {
-		return CAAVerdict{Refused: round.before}
+		return
 	}
-	verdict := round.verdict()
-	if !verdict.Permitted && !verdict.Final {
+	if verdict := round.verdict(); !verdict.Final {
 		c.start(key, &caaRound{uid: uid, number: round.number + 1, before: verdict.Refused}, issuer, account, due)
 	}
-	return verdict
 }
 
 // Forget drops the state of an order, and cancels its checks in flight.
@@ -139,7 +154,7 @@ func (c *CAAChecks) forget(round *caaRound) {
 	c.pool.Cancel(jobs...)
 }
 
-// verdict sums up a round that has ended. A name without an explicit success is refused.
+// verdict returns the verdict of a round that has ended. A name without an explicit success is refused.
 func (r *caaRound) verdict() CAAVerdict {
 	v := CAAVerdict{Permitted: true}
 	for i, result := range r.results {
@@ -158,7 +173,7 @@ func (r *caaRound) verdict() CAAVerdict {
 	return v
 }
 
-// start begins a round, at once or after the wait that its number calls for. The lock is held.
+// start begins the first round at once, and each later round after its backoff. The caller holds the lock.
 func (c *CAAChecks) start(key types.NamespacedName, round *caaRound, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) {
 	round.results, round.pending = make([]validation.Result, len(due)), len(due)
 	for _, request := range due {

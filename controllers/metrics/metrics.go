@@ -26,6 +26,7 @@ type Metrics struct {
 	issuance  *prometheus.HistogramVec
 	failed    *prometheus.CounterVec
 	revoked   *prometheus.CounterVec
+	skew      prometheus.Histogram
 
 	challenges map[acme.ChallengeType]*challengeMetrics
 	issuers    sync.Map // of *issuerMetrics, by types.NamespacedName
@@ -81,6 +82,11 @@ func New() *Metrics {
 		revoked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "acmeca_certificates_revoked_total", Help: "Certificates revoked, by reason (RFC 5280 section 5.3.1).",
 		}, []string{LabelNamespace, LabelIssuer, "reason"}),
+		skew: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "acmeca_finalize_clock_skew_seconds",
+			Help:    "How far the time of a finalize request, by the ACME server's clock, was outside the time from the order's creation to its issuance.",
+			Buckets: []float64{0, 1, 5, 15, 60, 300, 600, 3600},
+		}),
 		challenges: map[acme.ChallengeType]*challengeMetrics{},
 	}
 	for _, t := range []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.TLSALPN01, acme.DNSAccount01, acme.DNSPersist01} {
@@ -100,7 +106,7 @@ var signingBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .02
 // Register registers the metrics.
 func (m *Metrics) Register(registry prometheus.Registerer) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked} {
+	for _, c := range []prometheus.Collector{m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew} {
 		errs = append(errs, registry.Register(c))
 	}
 	return errors.Join(errs...)
@@ -134,12 +140,23 @@ func (m *Metrics) CertificateSigned(linting, signing time.Duration) {
 	}
 }
 
-// OrderChanged counts the changes of an order's status since before.
-func (m *Metrics) OrderChanged(before, order *v1alpha1.AcmeOrder, now time.Time) {
+// FinalizeSkewed observes how far the time of a finalize request was off.
+func (m *Metrics) FinalizeSkewed(skew time.Duration) {
+	if m != nil {
+		m.skew.Observe(skew.Seconds())
+	}
+}
+
+// OrderChanged counts the changes of an order's status since before. If the issuer is not loaded, its name may be any text, and
+// the labels of the issuer stay empty.
+func (m *Metrics) OrderChanged(before, order *v1alpha1.AcmeOrder, loaded bool, now time.Time) {
 	if m == nil {
 		return
 	}
-	namespace, issuer := order.Namespace, order.Spec.IssuerRef.Name
+	var namespace, issuer string
+	if loaded {
+		namespace, issuer = order.Namespace, order.Spec.IssuerRef.Name
+	}
 	if before.Status.State != order.Status.State {
 		switch order.Status.State {
 		case acme.StateValid:

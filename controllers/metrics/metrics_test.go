@@ -60,13 +60,13 @@ func TestMetricsOfOrders(t *testing.T) {
 	now := time.Unix(1000, 0)
 	pending, valid, failed := orderIn(acme.StatePending, "ca"), orderIn(acme.StateValid, "ca"), orderIn(acme.StateInvalid, "ca")
 	valid.Spec.Finalization = &v1alpha1.Finalization{Time: metav1.NewTime(now.Add(-7 * time.Second))}
-	m.OrderChanged(pending, valid, now)
-	m.OrderChanged(valid, valid, now)
+	m.OrderChanged(pending, valid, true, now)
+	m.OrderChanged(valid, valid, true, now)
 	revoked := valid.DeepCopy()
 	revoked.Status.RevokedAt, revoked.Spec.Revocation = &metav1.Time{Time: now}, &v1alpha1.Revocation{Reason: int(ca.Superseded)}
-	m.OrderChanged(valid, revoked, now)
+	m.OrderChanged(valid, revoked, true, now)
 	failed.Status.Problem = &v1alpha1.Problem{Type: "what a perspective says"}
-	m.OrderChanged(pending, failed, now)
+	m.OrderChanged(pending, failed, true, now)
 	for name, c := range map[string]prometheus.Collector{
 		"issued":  m.issued.WithLabelValues("team", "ca"),
 		"failed":  m.failed.WithLabelValues("team", "ca", "other"),
@@ -76,6 +76,11 @@ func TestMetricsOfOrders(t *testing.T) {
 			t.Errorf("%s: %v", name, n)
 		}
 	}
+	m.OrderChanged(pending, failed, false, now)
+	if n := testutil.ToFloat64(m.failed.WithLabelValues("", "", "other")); n != 1 {
+		t.Errorf("an order of an issuer that does not exist: %v", n)
+	}
+	m.failed.Reset()
 	m.Forget(types.NamespacedName{Namespace: "team", Name: "ca"})
 	for _, c := range []prometheus.Collector{m.issued, m.failed, m.revoked, m.issuance} {
 		if n := testutil.CollectAndCount(c); n != 0 {
@@ -83,7 +88,7 @@ func TestMetricsOfOrders(t *testing.T) {
 		}
 	}
 	var none *Metrics
-	none.OrderChanged(pending, valid, now)
+	none.OrderChanged(pending, valid, true, now)
 	none.AttemptEnded(acme.HTTP01, validation.Result{}, time.Second)
 }
 

@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,80 +12,71 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/ordercache"
-	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// Replacements holds orders to what they say of the certificate that they replace (RFC 9773 section 5), whatever the ACME server let
-// through: it is one of their account's, and a single order that replaces it is issued.
+// Replacements finds the orders that replace a certificate (RFC 9773 section 5), and lets a single one of them be issued, whatever
+// the ACME server stored.
 type Replacements struct {
-	// Client reads from the cache.
-	Client client.Reader
-	// Serials finds orders in it.
+	// Client reads from the cache, and Serials finds orders in it.
+	Client  client.Reader
 	Serials *ordercache.SerialIndex
 
 	mu sync.Mutex
-	// held are orders that are being issued, by what they replace, until the cache shows how that ended.
-	held map[client.ObjectKey]client.ObjectKey
+	// reserved are the certificates whose replacement is being issued, and the orders that replace them, until the cache shows
+	// how these orders ended.
+	reserved map[client.ObjectKey]client.ObjectKey
 }
 
-// Fault says why an order can't replace what it names. What isn't known here any more, and has no other to replace it, is
-// nothing to hold an order to.
-func (r *Replacements) Fault(ctx context.Context, order *v1alpha1.AcmeOrder) (*acme.Problem, error) {
-	if order.Spec.Replaces == "" {
-		return nil, nil
-	}
+// read returns the order of the certificate that an order replaces, or nil if it is not known. taken reports whether another order
+// that replaces the same certificate is valid.
+func (r *Replacements) read(ctx context.Context, order *v1alpha1.AcmeOrder) (replaced *v1alpha1.AcmeOrder, taken bool, err error) {
 	id, problem := acme.ParseCertID(order.Spec.Replaces)
-	if problem != nil {
-		return problem, nil
+	if order.Spec.Replaces == "" || problem != nil {
+		return nil, false, nil //nolint:nilerr // decide refuses it
 	}
-	replaced, err := r.certified(ctx, order, id)
-	if err != nil {
-		return nil, err
+	if replaced, err = r.certified(ctx, order, id); err != nil {
+		return nil, false, err
 	}
-	if replaced != nil {
-		if problem := policy.Replaces(replaced, order.Spec.AccountRef.Name, order.Names()); problem != nil {
-			return problem, nil
-		}
-	}
-	others, err := r.others(ctx, order)
-	if err != nil {
-		return nil, err
-	}
-	for i := range others {
-		if others[i].UID != order.UID && others[i].Status.State == acme.StateValid {
-			return alreadyReplaced(), nil
-		}
-	}
-	return nil, nil
+	taken, err = r.taken(ctx, order)
+	return replaced, taken, err
 }
 
-// Hold keeps other orders from replacing the same certificate, until Forget is called for this one, which is when the cache
-// shows how it ended. So who holds, and finds no fault after that, is the only one.
-func (r *Replacements) Hold(order *v1alpha1.AcmeOrder) *acme.Problem {
+// reserve keeps other orders from replacing the same certificate, until Forget is called for this order. taken reports whether
+// another order has reserved the certificate or replaced it: an order that reserves first, and then finds no valid order, is the
+// only one.
+func (r *Replacements) reserve(ctx context.Context, order *v1alpha1.AcmeOrder) (taken bool, err error) {
 	if order.Spec.Replaces == "" {
-		return nil
+		return false, nil
 	}
-	what, who := client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces}, client.ObjectKeyFromObject(order)
+	certificate, holder := replacedCertificate(order), client.ObjectKeyFromObject(order)
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if holder, ok := r.held[what]; ok && holder != who {
-		return alreadyReplaced()
+	other, held := r.reserved[certificate]
+	if !held {
+		if r.reserved == nil {
+			r.reserved = map[client.ObjectKey]client.ObjectKey{}
+		}
+		r.reserved[certificate] = holder
 	}
-	if r.held == nil {
-		r.held = map[client.ObjectKey]client.ObjectKey{}
+	r.mu.Unlock()
+	if held && other != holder {
+		return true, nil
 	}
-	r.held[what] = who
-	return nil
+	return r.taken(ctx, order)
 }
 
-// Forget lets go of what an order holds.
+// replacedCertificate is the key of the certificate that an order replaces.
+func replacedCertificate(order *v1alpha1.AcmeOrder) client.ObjectKey {
+	return client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces}
+}
+
+// Forget removes the reservation of an order.
 func (r *Replacements) Forget(order client.ObjectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.held, func(_, holder client.ObjectKey) bool { return holder == order })
+	maps.DeleteFunc(r.reserved, func(_, holder client.ObjectKey) bool { return holder == order })
 }
 
-// certified is the order of the same issuer that a certificate was issued for; nil for none.
+// certified returns the order of the same issuer that a certificate was issued for; nil if there is none.
 func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
 	name, found := r.Serials.Find(order.Namespace, v1alpha1.SerialText(id.Serial()))
 	if !found {
@@ -98,12 +90,14 @@ func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder,
 	return replaced, nil
 }
 
-// others are the orders that replace the same certificate, this one among them.
-func (r *Replacements) others(ctx context.Context, order *v1alpha1.AcmeOrder) ([]v1alpha1.AcmeOrder, error) {
+// taken reports whether another order that replaces the same certificate is valid.
+func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	var orders v1alpha1.AcmeOrderList
-	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexReplaces: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces},
+	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexReplaces: replacedCertificate(order).Name},
 		client.UnsafeDisableDeepCopy)
-	return orders.Items, err
+	return slices.ContainsFunc(orders.Items, func(o v1alpha1.AcmeOrder) bool {
+		return o.UID != order.UID && o.Status.State == acme.StateValid
+	}), err
 }
 
 func alreadyReplaced() *acme.Problem {

@@ -1,82 +1,69 @@
 package order
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
-	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
-// revoke revokes an order's certificate, or says why not (RFC 8555 section 7.6).
-func (r *Reconciler) revoke(ctx context.Context, issuer *issuers.Issuer, order *v1alpha1.AcmeOrder) error {
-	problem, err := r.verifyRevocation(ctx, issuer, order)
-	if err != nil {
-		return err
+// decideRevoking revokes an order's certificate, or refuses the request (RFC 8555 section 7.6). Without an issuer that can revoke,
+// the order waits for the issuer, or goes if there is no issuer any more.
+func decideRevoking(order *v1alpha1.AcmeOrder, f facts) step {
+	if f.issuer == nil {
+		return step{removeFinalizer: f.issuerEnding}
 	}
-	if problem == nil && order.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(order, v1alpha1.RevocationFinalizer) {
-		return kube.AddFinalizer(ctx, r.Client, order) // whose event brings the order back here
+	handled := &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest()}
+	if problem := revocationProblem(order, f); problem != nil {
+		handled.Problem = v1alpha1.ProblemFrom(problem)
+		return step{revocation: handled, problem: problem}.withEvent("RevocationRefused", "Revoke")
 	}
-	order.Status.Revocation = &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest(), Problem: v1alpha1.ProblemFrom(problem)}
-	if problem != nil {
-		r.Events.Eventf(order, nil, "Warning", "RevocationRefused", "Revoke", "%s", problem.Error())
-		return nil
+	if order.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(order, v1alpha1.RevocationFinalizer) {
+		return step{addFinalizer: true}
 	}
-	now := metav1.NewTime(r.Clock.Now())
-	order.Status.RevokedAt = &now
-	r.setReady(order, metav1.ConditionFalse, v1alpha1.ReasonRevoked, "the certificate was revoked")
-	return nil
+	return step{revocation: handled, condition: notReady(v1alpha1.ReasonRevoked, "the certificate was revoked")}
 }
 
-// verifyRevocation verifies that one who may revoke the certificate asked for it. A person who asks through the
-// Kubernetes API needs no signature; admission control keeps the ACME server from passing for one.
-func (r *Reconciler) verifyRevocation(ctx context.Context, issuer *issuers.Issuer, order *v1alpha1.AcmeOrder) (*acme.Problem, error) {
+// revocationProblem verifies that the request was made by a client that may revoke the certificate. A person who asks through the
+// Kubernetes API needs no signature; admission control keeps the ACME server from posing as one.
+func revocationProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 	request := order.Spec.Revocation.Request
 	if request == nil {
-		return nil, nil
+		return nil
 	}
 	message, problem := stored.Parse(request)
 	if problem != nil {
-		return problem, nil
+		return problem
 	}
-	// The cache holds no certificates.
-	full := &v1alpha1.AcmeOrder{}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(order), full); err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode([]byte(full.Status.Certificate))
+	block, _ := pem.Decode([]byte(f.revocation.certificate))
 	if block == nil {
-		return acme.NewProblem(acme.ServerInternal, "the order has no certificate"), nil
+		return acme.NewProblem(acme.ServerInternal, "the order has no certificate")
 	}
 	var payload acme.RevocationRequest
 	if problem := acme.Unmarshal(message.Body, &payload); problem != nil {
-		return problem, nil
+		return problem
 	}
 	if !slices.Equal(payload.Certificate, block.Bytes) || payload.Reason != order.Spec.Revocation.Reason {
-		return acme.NewProblem(acme.Unauthorized, "the signed request is for another certificate or reason"), nil
+		return acme.NewProblem(acme.Unauthorized, "the signed request is for another certificate or reason")
 	}
 	if message.Header.Key != nil {
-		return verifyCertificateKey(issuer, message, block.Bytes), nil
+		return certificateKeyProblem(f.issuer, message, block.Bytes)
 	}
-	return r.verifyRevokingAccount(ctx, issuer, order, request, message)
+	return revokingAccountProblem(order, f)
 }
 
-// verifyCertificateKey verifies a request that is signed with the certificate's own key: the jwk must be that very key.
-func verifyCertificateKey(issuer *issuers.Issuer, message *jws.Message, der []byte) *acme.Problem {
+// certificateKeyProblem verifies a request that is signed with the certificate's own key: the jwk must be that very key.
+func certificateKeyProblem(issuer *issuers.Issuer, message *jws.Message, der []byte) *acme.Problem {
 	if problem := verify.SignedFor(issuer, message, acme.RevokeCertPath); problem != nil {
 		return problem
 	}
@@ -90,43 +77,45 @@ func verifyCertificateKey(issuer *issuers.Issuer, message *jws.Message, der []by
 	return message.Verify(message.Header.Key)
 }
 
-// verifyRevokingAccount verifies a request that an account signed: the one that ordered, or one that is authorized for
-// every name of the certificate now.
-func (r *Reconciler) verifyRevokingAccount(ctx context.Context, issuer *issuers.Issuer, order *v1alpha1.AcmeOrder, request *v1alpha1.SignedRequest, message *jws.Message) (*acme.Problem, error) {
+// revokingAccount returns the name of the account that signed a revocation request, by the request's own claim.
+func revokingAccount(issuer *issuers.Issuer, order *v1alpha1.AcmeOrder) (string, bool) {
+	message, problem := stored.Parse(order.Spec.Revocation.Request)
+	if problem != nil {
+		return "", false
+	}
 	_, path, _ := acme.Relative(issuer.Bases, message.Header.KeyID)
-	name, ok := acme.AccountID(path)
+	return acme.AccountID(path)
+}
+
+// revokingAccountProblem verifies a request that an account signed: the account that ordered, or one that is authorized for every
+// name of the certificate now.
+func revokingAccountProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
+	name, ok := revokingAccount(f.issuer, order)
 	if !ok {
-		return acme.NewProblem(acme.Unauthorized, "the request names no account of this issuer"), nil
+		return acme.NewProblem(acme.Unauthorized, "the request names no account of this issuer")
 	}
-	account := &v1alpha1.AcmeAccount{}
-	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, account); apierrors.IsNotFound(err) {
-		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", name), nil
-	} else if err != nil {
-		return nil, err
+	account := f.revocation.account
+	if account == nil {
+		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", name)
 	}
-	if _, problem := verify.AccountRequest(issuer, account, request, acme.RevokeCertPath); problem != nil {
-		return problem, nil
+	if _, problem := verify.AccountRequest(f.issuer, account, order.Spec.Revocation.Request, acme.RevokeCertPath); problem != nil {
+		return problem
 	}
 	if name == order.Spec.AccountRef.Name {
-		return nil, nil
+		return nil
 	}
-	var authorizations v1alpha1.AcmeAuthorizationList
-	if err := r.Client.List(ctx, &authorizations, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexAccount: name}); err != nil {
-		return nil, err
-	}
-	now := r.Clock.Now()
 	for _, id := range order.Spec.Identifiers {
 		covers := func(a v1alpha1.AcmeAuthorization) bool {
-			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef && verify.Coverage(issuer, &a, id.ACME()) == nil &&
-				a.Status.Expires != nil && now.Before(a.Status.Expires.Time)
+			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef && verify.Coverage(f.issuer, &a, id.ACME()) == nil &&
+				a.Status.Expires != nil && f.now.Before(a.Status.Expires.Time)
 		}
-		if !slices.ContainsFunc(authorizations.Items, covers) {
-			return acme.NewProblem(acme.Unauthorized, "account %s is not authorized for %q", name, id.Value), nil
+		if !slices.ContainsFunc(f.revocation.authorizations, covers) {
+			return acme.NewProblem(acme.Unauthorized, "account %s is not authorized for %q", name, id.Value)
 		}
 	}
-	// Its word would block a key for others of which it has proved nothing.
+	// This account could block a key of which it has proved nothing.
 	if order.Spec.Revocation.Reason == int(ca.KeyCompromise) {
-		return acme.NewProblem(acme.BadRevocationReason, "only who ordered the certificate, or has its key, can say that the key is compromised"), nil
+		return acme.NewProblem(acme.BadRevocationReason, "reason keyCompromise needs the ordering account or the certificate's key")
 	}
-	return nil, nil
+	return nil
 }

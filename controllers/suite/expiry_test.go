@@ -32,13 +32,13 @@ var _ = Describe("What a client doesn't finish", func() {
 			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "a"}, Identifier: v1alpha1.Identifier(name),
 			Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("t", 43)}},
 		}}
-		authz.Namespace, authz.Name = namespace, "authz"
+		authz.Namespace, authz.Name = namespace, newName()
 		Expect(admin.Create(ctx, authz)).To(Succeed())
 		unfinished := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: authz.Spec.IssuerRef, AccountRef: authz.Spec.AccountRef,
 			Identifiers: []v1alpha1.Identifier{authz.Spec.Identifier}, Authorizations: []string{authz.Name},
 		}}
-		unfinished.Namespace, unfinished.Name = namespace, "order"
+		unfinished.Namespace, unfinished.Name = namespace, newName()
 		Expect(admin.Create(ctx, unfinished)).To(Succeed())
 
 		clock := testingclock.NewFakeClock(unfinished.CreationTimestamp.Time)

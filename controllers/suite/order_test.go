@@ -220,10 +220,11 @@ var _ = Describe("An order", func() {
 		}, `"csr" is missing`),
 	)
 
-	DescribeTable("isn't issued for a time of finalization that can't be", func(ctx SpecContext, shift time.Duration) {
+	DescribeTable("is valid from its creation or from now, less backdating, where its finalization was at another time", func(ctx SpecContext, shift time.Duration) {
 		o := newOperator(ctx)
 		c := o.registered(ctx)
 		order := c.readyOrder(ctx, "a.test")
+		o.clock.Step(10 * time.Minute)
 		at := o.clock.Now()
 		o.clock.SetTime(at.Add(shift)) // of the ACME server
 		before := order.DeepCopy()
@@ -234,9 +235,26 @@ var _ = Describe("An order", func() {
 		}
 		o.clock.SetTime(at)
 		Expect(admin.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
-		Expect(expectFailed(ctx, order).Detail).To(ContainSubstring("is not between the order's creation and now"))
+		from := at
+		if shift < 0 {
+			from = order.CreationTimestamp.Time
+		}
+		certificate := expectIssued(ctx, order)
+		Expect(certificate.NotAfter).To(BeTemporally("==", from.Add(90*24*time.Hour-time.Hour-time.Second)))
+		Expect(certificate.NotBefore).To(And(BeTemporally(">=", from.Add(-time.Hour)), BeTemporally("<=", from)))
 	},
-		Entry("before the order", -2*time.Minute), Entry("in the future", 2*time.Minute),
+		Entry("before the order", -time.Hour), Entry("in the future", 2*time.Minute),
+	)
+
+	DescribeTable("isn't issued where its name doesn't say when it was created", func(ctx SpecContext, name string) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		order := c.orderNamed(ctx, name, c.prove(ctx, c.authorize(ctx, "a.test")))
+		Expect(expectFailed(ctx, order)).To(And(HaveField("Type", acme.ServerInternal), HaveField("Detail", ContainSubstring("was not created at the time in its name"))))
+	},
+		Entry("but another time before", v1alpha1.NewObjectName(time.Now().Add(-time.Hour))),
+		Entry("but another time after", v1alpha1.NewObjectName(time.Now().Add(time.Hour))),
+		Entry("but nothing of the kind", "planted"),
 	)
 
 	It("gets the validity that its client asked for, or none", func(ctx SpecContext) {
@@ -438,6 +456,7 @@ var _ = Describe("Issuance", func() {
 			Eventually(ctx, func() bool { return apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(again), again)) }).WithTimeout(patience).Should(BeTrue())
 			return again.Status.Serial
 		}
-		Expect(issue("again")).NotTo(Equal(issue("again")))
+		name := newName()
+		Expect(issue(name)).NotTo(Equal(issue(name)))
 	})
 })

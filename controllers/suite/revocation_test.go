@@ -96,7 +96,7 @@ var _ = Describe("A revocation", func() {
 		o.prove(ctx, other.authorize(ctx, "b.test"))
 		request := other.sign(acme.RevokeCertPath, payload(1))
 		revoke(ctx, order, 1, request)
-		expectRefused(ctx, request, "can say that the key is compromised")
+		expectRefused(ctx, request, "reason keyCompromise needs the ordering account")
 	})
 
 	It("is refused to an account whose proofs are over", func(ctx SpecContext) {

@@ -3,6 +3,7 @@ package trust
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -186,18 +187,53 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 
 	It("cannot date the certificate before the order or into the future", func(ctx SpecContext) {
 		attacker := newParty(ctx)
+		const backdate, lifetime = time.Hour, 90 * 24 * time.Hour // of the default profile
 		for _, shift := range []time.Duration{-time.Hour, time.Hour} {
 			name := newName()
 			order := attacker.readyOrder(ctx, name)
-			request := csr(thief, name)
+			request := csr(certificates.NewKey(), name)
 			members := finalization(request, attacker.finalizes(ctx, order, request))
 			f := members["finalization"].(v1alpha1.Finalization)
 			f.Time = metav1.NewTime(f.Time.Add(shift))
 			members["finalization"] = f
 			Expect(writeSpec(ctx, server, order, members)).To(Succeed())
-			expectFailed(ctx, attacker, order, "the time of the finalize request")
+
+			By(fmt.Sprintf("counting from the order's creation or from now, with a time that is %v off", shift))
+			Eventually(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateValid))
+			created, now := order.CreationTimestamp.Time, time.Now()
+			Expect(order.Status.NotBefore.Time).To(And(BeTemporally(">=", created.Add(-backdate)), BeTemporally("<=", now)))
+			Expect(order.Status.NotAfter.Time).To(And(
+				BeTemporally(">=", created.Add(lifetime-backdate-time.Second)), BeTemporally("<=", now.Add(lifetime-backdate)),
+			))
 		}
 	}, SpecTimeout(specPatience))
+
+	DescribeTable("gets a certificate for a request that was signed for an order's name only if the name says when the order was created", func(ctx SpecContext, age time.Duration, issued bool) {
+		victim := newParty(ctx)
+		own := victim.readyOrder(ctx, newName())
+		again := pursuit{&v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
+			IssuerRef: own.Spec.IssuerRef, AccountRef: own.Spec.AccountRef, Identifiers: own.Spec.Identifiers, Authorizations: own.Spec.Authorizations,
+		}}, nil}
+		again.Name = v1alpha1.NewObjectName(time.Now().Add(-age))
+		again.client = clientOrder(again.Name)
+		request := csr(certificates.NewKey(), own.Spec.Identifiers[0].Value)
+		stored := finalization(request, victim.finalizes(ctx, again, request))
+
+		By("creating the order again under its name, with the request that the client signed for it once")
+		again.Spec.CSR = stored["csr"].(string)
+		f := stored["finalization"].(v1alpha1.Finalization)
+		again.Spec.Finalization = &f
+		plant(ctx, again.AcmeOrder)
+		if !issued {
+			expectFailed(ctx, victim, again, "the order was not created at the time in its name")
+			return
+		}
+		Eventually(ctx, func() acme.State { return refresh(ctx, again.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateValid))
+	},
+		Entry("created now, as a control", SpecTimeout(specPatience), time.Duration(0), true),
+		Entry("created long ago", SpecTimeout(specPatience), 11*time.Minute, false),
+		Entry("to be created later", SpecTimeout(specPatience), -11*time.Minute, false),
+	)
 
 	It("cannot have one certified at an issuer that does not exist", func(ctx SpecContext) {
 		attacker := newParty(ctx)

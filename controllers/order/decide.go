@@ -1,0 +1,193 @@
+package order
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/controllers/verify"
+	"github.com/acmeca/acmeca/internal/policy"
+)
+
+const (
+	// readyDelay is how long a client may take to finalize before "ready" is stored. The ACME server tells clients that they can
+	// finalize without it. "ready" is for people, and costs a write only if the client is slow.
+	readyDelay = 2 * time.Second
+	// missingDelay is the wait for an object that an order refers to and that the cache does not have yet.
+	missingDelay = time.Second
+)
+
+// stage is the part of an order's life that it is in.
+type stage int
+
+const (
+	stageDone   stage = iota // nothing is left to do
+	stageIssue               // neither valid nor invalid
+	stageRevoke              // valid, with a revocation that is not decided
+	stageDelete              // being deleted, and not to be revoked
+)
+
+func stageOf(order *v1alpha1.AcmeOrder) stage {
+	switch pending := kube.RevocationPending(order); {
+	case order.DeletionTimestamp != nil && (!pending || order.Status.State == acme.StateInvalid):
+		return stageDelete
+	case kube.Unfinished(order):
+		return stageIssue
+	case pending && order.Status.State == acme.StateValid:
+		return stageRevoke
+	}
+	return stageDone
+}
+
+// decide returns the next step of an order. It is pure: it reads no cluster, sends nothing and changes neither order nor facts.
+func decide(order *v1alpha1.AcmeOrder, f facts) step {
+	switch stageOf(order) {
+	case stageIssue:
+		return decideIssuing(order, f)
+	case stageRevoke:
+		return decideRevoking(order, f)
+	case stageDelete:
+		return decideDeleting(order, f)
+	}
+	return step{}
+}
+
+// decideDeleting removes the finalizer, unless the CRL still lacks the revocation: then the CRL publisher removes the finalizer.
+func decideDeleting(order *v1alpha1.AcmeOrder, f facts) step {
+	return step{removeFinalizer: !owesRevocation(order) || f.issuerEnding}
+}
+
+// owesRevocation reports whether a CRL has to list the order's certificate.
+func owesRevocation(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.State == acme.StateValid && (order.Status.RevokedAt != nil || kube.RevocationPending(order))
+}
+
+// finalized reports whether the client has sent a CSR.
+func finalized(order *v1alpha1.AcmeOrder) bool {
+	return order.Spec.CSR != "" && order.Spec.Finalization != nil
+}
+
+func decideIssuing(order *v1alpha1.AcmeOrder, f facts) step {
+	if !order.CreatedAsNamed() {
+		return failed(acme.NewProblem(acme.ServerInternal, "the order was not created at the time in its name, but at %s", order.CreationTimestamp.UTC().Format(time.RFC3339)))
+	}
+	if f.issuer == nil {
+		return decideWithoutIssuer(order, f)
+	}
+	if s := refuse(order, f); s.problem != nil {
+		return s
+	}
+	expiry := step{wait: order.ExpiresAt(f.issuer.Spec.Lifetimes).Sub(f.now)}
+	if f.issuer.Spec.Suspend {
+		return expiry
+	}
+	switch proofs := proofsOf(order, f); {
+	case proofs.problem != nil:
+		return failed(proofs.problem)
+	case proofs.missing:
+		return step{wait: missingDelay}
+	case !proofs.complete:
+		return expiry
+	}
+	if !finalized(order) {
+		return decideReady(order, f, expiry)
+	}
+	return decideFinalized(order, f, expiry)
+}
+
+// decideWithoutIssuer fails an order whose issuer is deleted. An order whose issuer can't issue now waits for the issuer.
+func decideWithoutIssuer(order *v1alpha1.AcmeOrder, f facts) step {
+	switch {
+	case f.issuerEnding:
+		return failed(verify.IssuerDeleted(order.Spec.IssuerRef))
+	case f.issuerFault != "" && order.Spec.CSR != "":
+		return step{condition: notReady(v1alpha1.ReasonIssuerNotReady, acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))}
+	}
+	return step{}
+}
+
+// refuse returns a failed step if the order can never be issued, whatever becomes of its authorizations.
+func refuse(order *v1alpha1.AcmeOrder, f facts) step {
+	if f.account != nil && f.account.Status.State.Final() {
+		return failed(acme.NewProblem(acme.Unauthorized, "the account is %s", f.account.Status.State)).onAccount()
+	}
+	if problem := replacementProblem(order, f); problem != nil {
+		return failed(problem)
+	}
+	if expires := order.ExpiresAt(f.issuer.Spec.Lifetimes); !f.now.Before(expires.Time) {
+		return failed(acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
+	}
+	return step{}
+}
+
+// replacementProblem returns why an order can't replace the certificate that it names (RFC 9773 section 5). An unknown
+// certificate that no other order replaces is accepted.
+func replacementProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
+	if order.Spec.Replaces == "" {
+		return nil
+	}
+	if _, problem := acme.ParseCertID(order.Spec.Replaces); problem != nil {
+		return problem
+	}
+	if f.replaced != nil {
+		if problem := policy.Replaces(f.replaced, order.Spec.AccountRef.Name, order.Names()); problem != nil {
+			return problem
+		}
+	}
+	if f.taken {
+		return alreadyReplaced()
+	}
+	return nil
+}
+
+// decideReady stores that the order waits for its client, once it has waited for readyDelay.
+func decideReady(order *v1alpha1.AcmeOrder, f facts, expiry step) step {
+	if order.Status.State == acme.StateReady {
+		return expiry
+	}
+	if wait := authorizedSince(order, f).Add(readyDelay).Sub(f.now); wait > 0 {
+		return step{wait: wait}
+	}
+	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
+	s := step{wait: expiry.wait, state: acme.StateReady, expires: &expires}
+	s.condition = &metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAuthorized, Message: "every identifier is authorized; the client has yet to finalize"}
+	return s
+}
+
+// decideFinalized issues the certificate of an order whose identifiers are all authorized. The client's signature comes first:
+// nothing is looked up for a request that the client did not make.
+func decideFinalized(order *v1alpha1.AcmeOrder, f facts, expiry step) step {
+	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
+	s := step{wait: expiry.wait, expires: &expires}
+	if f.account == nil {
+		if f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace {
+			return step{wait: missingDelay}
+		}
+		return s.failed(acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)).onAccount()
+	}
+	if problem := verify.Finalization(f.issuer, f.account, order); problem != nil {
+		return s.failed(problem).onAccount().withEvent("FinalizationRefused", "Finalize")
+	}
+	admitted, problem := admit(order, f)
+	if problem != nil {
+		return s.failed(problem)
+	}
+	if problem := policy.Terms(f.account, f.issuer.Spec.Account.TermsOfService); problem != nil {
+		return s.failed(problem).onAccount()
+	}
+	if problem := keyProblem(f); problem != nil {
+		return s.failed(problem)
+	}
+	return decideCAA(order, f, s, admitted)
+}
+
+// keyProblem returns why a key that is good by itself can't be in a certificate (RFC 8555 section 11.1).
+func keyProblem(f facts) *acme.Problem {
+	if f.keyOfAccount {
+		return acme.NewProblem(acme.BadCSR, "the certificate's key is the key of an account; use another one")
+	}
+	return f.keyProblem
+}

@@ -1,0 +1,196 @@
+package order
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/attempts"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/internal/jws"
+)
+
+// facts are what a decision about an order rests on, beside the order. They are read once for each reconcile, from the cache
+// unless a field says otherwise, and are read-only.
+type facts struct {
+	now time.Time
+	// issuer can issue if the order is to be issued, and can revoke if it is to be revoked; nil if not.
+	issuer *issuers.Issuer
+	// issuerEnding is whether the issuer is gone or being deleted; issuerFault is why an issuer that exists can't issue, if the
+	// issuer says so. Both are read live, and only without issuer.
+	issuerEnding bool
+	issuerFault  string
+	// account of the order; nil if there is none. accountLive is whether it was read live.
+	account     *v1alpha1.AcmeAccount
+	accountLive bool
+	// authorizations are those that spec.authorizations names, in that order; nil for one that does not exist.
+	authorizations []*v1alpha1.AcmeAuthorization
+	// replaced is the order of the certificate that this order replaces; nil if it is not known. taken is whether another order
+	// that replaces the same certificate is valid.
+	replaced *v1alpha1.AcmeOrder
+	taken    bool
+	// keyOfAccount is whether the CSR's key is the key of an account of any issuer.
+	keyOfAccount bool
+	// keyProblem is the problem of a CSR's key that is known to be compromised.
+	keyProblem *acme.Problem
+	// caa is the outcome of the CAA checks that are due.
+	caa attempts.CAAVerdict
+
+	revocation revocationFacts
+}
+
+// revocationFacts are what a decision about a revocation request rests on. All are read live but for authorizations.
+type revocationFacts struct {
+	// certificate of the order in PEM, which the cache does not hold.
+	certificate string
+	// account that signed the request by its claim; nil if there is none. authorizations are the account's, if the account is
+	// not the order's.
+	account        *v1alpha1.AcmeAccount
+	authorizations []v1alpha1.AcmeAuthorization
+}
+
+// gather reads the facts that the order's stage needs.
+func (r *Reconciler) gather(ctx context.Context, order *v1alpha1.AcmeOrder) (facts, error) {
+	f := facts{now: r.Clock.Now()}
+	var err error
+	switch stageOf(order) {
+	case stageIssue:
+		err = r.gatherIssuing(ctx, order, &f)
+	case stageRevoke:
+		err = r.gatherRevoking(ctx, order, &f)
+	case stageDelete:
+		f.issuerEnding, err = r.issuerGone(ctx, order)
+	}
+	return f, err
+}
+
+// gatherIssuing reads the facts about an order that is neither valid nor invalid.
+func (r *Reconciler) gatherIssuing(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+	var err error
+	if f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
+		return err
+	}
+	f.issuer, _ = r.Issuers.ReadyToIssue(order.Namespace, order.Spec.IssuerRef.Name)
+	if f.issuer == nil {
+		return r.readIssuer(ctx, order, f)
+	}
+	for _, name := range order.Spec.Authorizations {
+		// Without a copy: each of an order's authorizations starts a reconcile, which reads all of them.
+		authz, err := read[v1alpha1.AcmeAuthorization](ctx, r.Client, order.Namespace, name, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return err
+		}
+		f.authorizations = append(f.authorizations, authz)
+	}
+	if f.replaced, f.taken, err = r.Replacements.read(ctx, order); err != nil || !finalized(order) {
+		return err
+	}
+	if due := caaDue(order, *f); len(due) > 0 {
+		f.caa = r.CAA.Verdict(client.ObjectKeyFromObject(order), order.UID, due)
+	}
+	return r.readKey(ctx, order, f)
+}
+
+// readIssuer reads why the order's issuer can't issue.
+func (r *Reconciler) readIssuer(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+	var err error
+	if f.issuerEnding, err = kube.IssuerEnding(ctx, r.Client, r.Live, order.Namespace, order.Spec.IssuerRef.Name); err != nil || f.issuerEnding {
+		return err
+	}
+	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
+	if err != nil || issuer == nil {
+		return err
+	}
+	// After a restart, an issuer that is ready may not be loaded yet.
+	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionFalse {
+		f.issuerFault = ready.Message
+	}
+	return nil
+}
+
+// readKey reads the facts about the CSR's key. A CSR that can't be parsed is refused anyway.
+func (r *Reconciler) readKey(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+	csr, err := x509.ParseCertificateRequest(order.CSRBytes())
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	if key, problem := jws.NewKey(csr.PublicKey); problem == nil { // no account can have another key
+		var accounts v1alpha1.AcmeAccountList
+		if err := r.Client.List(ctx, &accounts, client.MatchingFields{kube.IndexThumbprint: key.Thumbprint()}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+			return err
+		}
+		f.keyOfAccount = len(accounts.Items) > 0
+	}
+	f.keyProblem, err = r.CompromisedKeys.Fault(ctx, order, csr.PublicKey)
+	return err
+}
+
+// gatherRevoking reads the facts about an order whose certificate is to be revoked.
+func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+	var err error
+	if f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
+		return err
+	}
+	f.issuer, _ = r.Issuers.Loaded(order.Namespace, order.Spec.IssuerRef.Name)
+	if f.issuer == nil {
+		f.issuerEnding, err = r.issuerGone(ctx, order)
+		return err
+	}
+	if order.Spec.Revocation.Request == nil {
+		return nil
+	}
+	full, err := read[v1alpha1.AcmeOrder](ctx, r.Live, order.Namespace, order.Name)
+	if err != nil || full == nil {
+		return err
+	}
+	f.revocation.certificate = full.Status.Certificate
+	name, ok := revokingAccount(f.issuer, order)
+	if !ok {
+		return nil
+	}
+	f.revocation.account, err = read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, name)
+	if err != nil || f.revocation.account == nil || name == order.Spec.AccountRef.Name {
+		return err
+	}
+	var authorizations v1alpha1.AcmeAuthorizationList
+	err = r.Client.List(ctx, &authorizations, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexAccount: name}, client.UnsafeDisableDeepCopy)
+	f.revocation.authorizations = authorizations.Items
+	return err
+}
+
+// issuerGone reports whether there is no issuer for an order that is being deleted, and so no CRL for the order.
+func (r *Reconciler) issuerGone(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
+	if order.DeletionTimestamp == nil || !owesRevocation(order) {
+		return false, nil
+	}
+	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
+	return err == nil && issuer == nil, err
+}
+
+// readLiveAccount replaces the cached account: the account watch may lag behind the order watch.
+func (r *Reconciler) readLiveAccount(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+	var err error
+	f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, order.Spec.AccountRef.Name)
+	f.accountLive = err == nil
+	return err
+}
+
+// read returns an object, or nil if there is none.
+func read[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, reader client.Reader, namespace, name string, options ...client.GetOption) (P, error) {
+	object := P(new(T))
+	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object, options...)
+	if err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return object, nil
+}

@@ -1,0 +1,119 @@
+package order
+
+import (
+	"bytes"
+	"crypto/x509"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/validation"
+)
+
+// step is what is to be done for an order. The zero step does nothing.
+type step struct {
+	// wait is when the order is reconciled again without an event; zero for never.
+	wait time.Duration
+	// recheck is whether the step rests on the cached account, and is to be decided again with the stored account.
+	recheck bool
+
+	// problem fails the order, or refuses its revocation if revocation is set.
+	problem *acme.Problem
+	// event is the reason of the Event about the problem, and eventAction its action; "" for no Event.
+	event, eventAction string
+	// state, expires and condition are written to the status unless they are zero.
+	state     acme.State
+	expires   *metav1.Time
+	condition *metav1.Condition
+
+	// checkCAA are the names whose CAA records are to be checked.
+	checkCAA []validation.Request
+	// issue is the certificate to be signed; certificate is the signed certificate.
+	issue       *issuance
+	certificate *x509.Certificate
+	// revocation is the decision about a revocation request.
+	revocation *v1alpha1.HandledRequest
+
+	addFinalizer, removeFinalizer bool
+}
+
+// failed returns the step that fails an order.
+func failed(problem *acme.Problem) step { return step{}.failed(problem) }
+
+// failed returns the step that fails the order instead.
+func (s step) failed(problem *acme.Problem) step {
+	return step{problem: problem, state: acme.StateInvalid, condition: notReady(reasonOf(problem), problem.Detail), expires: s.expires}
+}
+
+// onAccount marks a step that rests on the cached account.
+func (s step) onAccount() step {
+	s.recheck = true
+	return s
+}
+
+// withEvent adds an Event about the problem.
+func (s step) withEvent(reason, action string) step {
+	s.event, s.eventAction = reason, action
+	return s
+}
+
+// change makes the step's changes in an order's status.
+func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
+	status := &order.Status
+	if s.state != "" {
+		status.State = s.state
+	}
+	if s.expires != nil {
+		status.Expires = s.expires
+	}
+	condition := s.condition
+	switch {
+	case s.revocation != nil:
+		status.Revocation = s.revocation
+		if s.problem == nil {
+			now := metav1.NewTime(f.now)
+			status.RevokedAt = &now
+		}
+	case s.problem != nil:
+		status.Problem = v1alpha1.ProblemFrom(s.problem)
+	case s.certificate != nil:
+		record(status, s.certificate, f.issuer.Chain)
+		status.CRL = f.issuer.ShardOf(order)
+		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, Message: "the certificate was issued"}
+	}
+	if condition != nil {
+		c := *condition
+		c.Type, c.ObservedGeneration, c.LastTransitionTime = v1alpha1.ConditionReady, order.Generation, metav1.NewTime(f.now)
+		meta.SetStatusCondition(&status.Conditions, c)
+	}
+}
+
+// record writes a certificate to the status of its order.
+func record(status *v1alpha1.AcmeOrderStatus, certificate *x509.Certificate, chainPEM []byte) {
+	notBefore, notAfter := metav1.NewTime(certificate.NotBefore), metav1.NewTime(certificate.NotAfter)
+	status.State, status.Problem = acme.StateValid, nil
+	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
+	status.KeyFingerprint, _ = issuers.KeyFingerprint(certificate.PublicKey) // a certificate's key can be encoded
+	status.Serial = v1alpha1.SerialText(certificate.SerialNumber)
+	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
+	status.NotBefore, status.NotAfter = &notBefore, &notAfter
+}
+
+func notReady(reason, message string) *metav1.Condition {
+	return &metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+// reasonOf returns the reason of a condition for a problem's type: "BadCSR" for "badCSR". A type that is not registered may be any
+// text of a perspective, and not fit for a reason.
+func reasonOf(problem *acme.Problem) string {
+	t := string(problem.Type)
+	if !problem.Type.Registered() || t == "" {
+		return "Failed"
+	}
+	return string(t[0]-'a'+'A') + t[1:]
+}
