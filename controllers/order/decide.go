@@ -34,7 +34,7 @@ func stageOf(order *v1alpha1.AcmeOrder) stage {
 	switch pending := kube.RevocationPending(order); {
 	case order.DeletionTimestamp != nil && (!pending || order.Status.State == acme.StateInvalid):
 		return stageDelete
-	case kube.Unfinished(order):
+	case !order.Finished():
 		return stageIssue
 	case pending && order.Status.State == acme.StateValid:
 		return stageRevoke
@@ -138,7 +138,7 @@ func replacementProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 		}
 	}
 	if f.taken {
-		return alreadyReplaced()
+		return policy.AlreadyReplaced()
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func decideFinalized(order *v1alpha1.AcmeOrder, f facts, expiry step) step {
 // keyProblem returns why a key that is good by itself can't be in a certificate (RFC 8555 section 11.1).
 func keyProblem(f facts) *acme.Problem {
 	if f.keyOfAccount {
-		return acme.NewProblem(acme.BadCSR, "the certificate's key is the key of an account; use another one")
+		return policy.AccountKeyUsed()
 	}
 	return f.keyProblem
 }

@@ -23,50 +23,27 @@ type issuance struct {
 
 // admit checks once more all that decides over a certificate, whoever checked it before, and returns the certificate to be signed.
 func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
-	identifiers := order.Names()
-	for i, id := range identifiers {
-		normal, problem := id.Normalize()
-		if problem != nil {
-			return nil, problem
-		}
-		identifiers[i] = normal
-	}
+	at, skew := finalizedAt(order, f.now)
+	terms := policy.StoredTerms(order, clockSkew)
+	terms.Times.Finalized = at
 	allowed := f.issuer.Policy.ForAccount(f.account)
-	if problem := allowed.Identifiers(identifiers); problem != nil {
-		return nil, problem
-	}
-	profile, problem := allowed.Profile(order.Spec.Profile)
+	admitted, problem := allowed.AdmitOrder(terms)
 	if problem != nil {
 		return nil, problem
-	}
-	if len(identifiers) > profile.MaxIdentifiers {
-		return nil, acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
 	}
 	key, problem := verify.AccountKey(f.account)
 	if problem != nil {
 		return nil, problem
 	}
-	csr, problem := policy.ParseCSR(order.CSRBytes(), identifiers, policy.CSROptions{
-		AccountKey: key.Public(), CAKeys: f.issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms,
-	})
+	csr, problem := allowed.AdmitCSR(order.CSRBytes(), admitted, policy.CSROptions{AccountKey: key.Public(), CAKeys: f.issuer.CAKeys})
 	if problem != nil {
 		return nil, problem
 	}
-	if problem := allowed.Rules(identifiers, profile.Name, csr); problem != nil {
-		return nil, problem
-	}
-	at, skew := finalizedAt(order, f.now)
-	request := ca.Request{
-		ID: string(order.UID), Identifiers: identifiers, CSR: csr, FinalizedAt: at, OrderedAt: order.CreationTimestamp.Add(-clockSkew),
+	return &issuance{profile: f.issuer.Profiles[admitted.Profile.Name], skew: skew, request: ca.Request{
+		ID: string(order.UID), Identifiers: admitted.Identifiers, CSR: csr,
+		OrderedAt: terms.Times.Ordered, FinalizedAt: at, NotBefore: terms.Times.NotBefore, NotAfter: terms.Times.NotAfter,
 		IssuerURL: f.issuer.CertificateURL(), CRLURL: f.issuer.CRLURL(f.issuer.ShardOf(order)),
-	}
-	if order.Spec.NotBefore != nil {
-		request.NotBefore = order.Spec.NotBefore.Time
-	}
-	if order.Spec.NotAfter != nil {
-		request.NotAfter = order.Spec.NotAfter.Time
-	}
-	return &issuance{request: request, profile: f.issuer.Profiles[profile.Name], skew: skew}, nil
+	}}, nil
 }
 
 // finalizedAt returns the time from which an order's validity counts: the time of the finalize request, but not before the order's

@@ -23,6 +23,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/metrics"
+	"github.com/acmeca/acmeca/internal/policy"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
@@ -45,7 +46,7 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	order := &v1alpha1.AcmeOrder{}
 	err := r.Client.Get(ctx, request.NamespacedName, order)
-	if err != nil || !kube.Unfinished(order) {
+	if err != nil || order.Finished() {
 		r.CAA.Forget(request.NamespacedName)
 		r.Replacements.Forget(request.NamespacedName)
 	}
@@ -79,7 +80,7 @@ func (r *Reconciler) issue(ctx context.Context, order *v1alpha1.AcmeOrder, issue
 		return s, err
 	}
 	if replaced {
-		return s.failed(alreadyReplaced()), nil
+		return s.failed(policy.AlreadyReplaced()), nil
 	}
 	certificate, err := r.sign(order, issuer.Authority, s.issue)
 	if err != nil {
@@ -145,7 +146,7 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 
 // trace adds the end of an order to its trace: from the read of the order to its write.
 func (r *Reconciler) trace(before, order *v1alpha1.AcmeOrder, begun time.Time) {
-	if r.Tracer == nil || before.Status.State == order.Status.State || kube.Unfinished(order) {
+	if r.Tracer == nil || before.Status.State == order.Status.State || !order.Finished() {
 		return
 	}
 	span := r.Tracer.Continue(order.Annotations, "issue", begun)

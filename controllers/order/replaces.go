@@ -99,7 +99,3 @@ func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bo
 		return o.UID != order.UID && o.Status.State == acme.StateValid
 	}), err
 }
-
-func alreadyReplaced() *acme.Problem {
-	return acme.NewProblem(acme.AlreadyReplaced, "another order replaces the certificate already")
-}

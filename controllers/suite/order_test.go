@@ -303,7 +303,7 @@ var _ = Describe("An order", func() {
 		c, other := o.registered(ctx), o.registered(ctx)
 		order := c.readyOrder(ctx, "a.test")
 		c.finalizeWith(ctx, order, newCSR(other.key, "a.test"))
-		Expect(expectFailed(ctx, order).Detail).To(Equal("the certificate's key is the key of an account; use another one"))
+		Expect(expectFailed(ctx, order).Detail).To(Equal("the certificate's key is the key of an account; use another key"))
 	})
 
 	It("isn't issued beyond what the issuer allows now, whoever allowed it before", func(ctx SpecContext) {
