@@ -24,7 +24,7 @@ func audited(write func(context.Context)) []string {
 	return lines
 }
 
-// expectLines holds that there is one line for each list of what has to be in it.
+// expectLines fails the test unless there is one line for each list of texts, which contains them.
 func expectLines(t *testing.T, lines []string, want ...[]string) {
 	t.Helper()
 	if len(lines) != len(want) {

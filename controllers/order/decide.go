@@ -109,7 +109,7 @@ func decideWithoutIssuer(order *v1alpha1.AcmeOrder, f facts) step {
 	return step{}
 }
 
-// refuse returns a failed step if the order can never be issued, whatever becomes of its authorizations.
+// refuse returns a failed step if the order can never be issued, with any outcome of its authorizations.
 func refuse(order *v1alpha1.AcmeOrder, f facts) step {
 	if f.account != nil && f.account.Status.State.Final() {
 		return failed(acme.NewProblem(acme.Unauthorized, "the account is %s", f.account.Status.State)).onAccount()

@@ -113,7 +113,7 @@ func revokingAccountProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 			return acme.NewProblem(acme.Unauthorized, "account %s is not authorized for %q", name, id.Value)
 		}
 	}
-	// This account could block a key of which it has proved nothing.
+	// Else this account could block a key without a proof that it holds the key.
 	if order.Spec.Revocation.Reason == int(ca.KeyCompromise) {
 		return acme.NewProblem(acme.BadRevocationReason, "reason keyCompromise needs the ordering account or the certificate's key")
 	}
