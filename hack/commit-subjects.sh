@@ -7,7 +7,7 @@ export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
 
 # The last commit before this rule.
-base=63f7edcc368f2b400a53035dbd7f096c4d8bc1b8
+base=159b3c205d2c11f94c9ee74b9457643b12370258
 
 # fault prints how a subject breaks the rule, if it does.
 fault() { # SUBJECT
