@@ -154,7 +154,7 @@ func TestHAProxyOfTheGuide(t *testing.T) {
 	secure.StartTLS()
 	defer secure.Close()
 	dir := t.TempDir()
-	endpoint := behindProxies(t, echo, 9, &tls.Config{Certificates: secure.TLS.Certificates}, "127.0.0.1/32")
+	upstream := behindProxies(t, echo, 9, &tls.Config{Certificates: secure.TLS.Certificates}, "127.0.0.1/32")
 	front, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestHAProxyOfTheGuide(t *testing.T) {
 	}
 	defer socket.Close()
 	config := guideBlock(t, "haproxy")
-	for _, change := range [][2]string{{"bind :443", "bind fd@3"}, {"acmeca.acmeca-system.svc:443", endpoint}} {
+	for _, change := range [][2]string{{"bind :443", "bind fd@3"}, {"acmeca.acmeca-system.svc:443", upstream}} {
 		if strings.Count(config, change[0]) != 1 {
 			t.Fatalf("the guide's configuration has no %q", change[0])
 		}

@@ -15,10 +15,11 @@ import (
 	"testing"
 )
 
-// A fixed seed: the numbers are only to be of the right form.
+// dice has a fixed seed: any numbers of the right form will do.
 var dice = mathrand.New(mathrand.NewPCG(1, 2))
 
-// number has exactly so many bits, of which the four highest are set, so that products have the sum of the sizes.
+// number returns a random number of exactly this many bits. The four highest bits are set, so that the size of a product is the
+// sum of the sizes.
 func number(bits int) *big.Int {
 	n := new(big.Int)
 	for range bits {

@@ -114,7 +114,7 @@ func TestPeriodIsBounded(t *testing.T) {
 	})
 }
 
-// What is fine when it is ordered stays fine until it is over: an order isn't taken that must fail when it is finalized.
+// A validity that is accepted for an order stays acceptable until the order expires. Otherwise finalize would fail.
 func TestWhatIsOrderedIsIssued(t *testing.T) {
 	asked := rapid.Custom(func(t *rapid.T) time.Time {
 		if rapid.Bool().Draw(t, "not asked") {
