@@ -14,7 +14,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 )
 
-// healthTimeout is less than what a kubelet waits for the answer to a probe.
+// healthTimeout is shorter than the timeout of a kubelet's probe.
 const healthTimeout = 500 * time.Millisecond
 
 // issuersReady fails if there are issuers and none of them has a CA. One broken issuer is no failure, nor are controllers that

@@ -50,7 +50,7 @@ type finding struct {
 
 func (f finding) String() string { return fmt.Sprintf("%s:%d: %s", f.path, f.line, f.rule) }
 
-// reading is the result of reading texts: their words, the places of "what", and the other findings.
+// reading is the result of reading texts. The field whats holds the places of that word.
 type reading struct {
 	words    int
 	whats    []finding
@@ -84,8 +84,7 @@ func (r *reading) add(other reading) {
 	r.findings = append(r.findings, other.findings...)
 }
 
-// broken returns all findings. The places of "what" count if there are more than the limit for 1,000 words; one is always
-// allowed.
+// broken returns all findings. r.whats count beyond the limit for 1,000 words; one is always allowed.
 func (r *reading) broken(perThousand int) []finding {
 	all := slices.Clone(r.findings)
 	if allowed := max(1, perThousand*r.words/1000); len(r.whats) > allowed {

@@ -8,7 +8,7 @@ import (
 )
 
 var _ = Describe("An AcmeAccount", func() {
-	It("is pending until the controllers have looked at it", func(ctx SpecContext) {
+	It("is pending until the controllers write its status", func(ctx SpecContext) {
 		Expect(field(create(ctx, anAccount), "status", "state")).To(Equal("pending"))
 	})
 

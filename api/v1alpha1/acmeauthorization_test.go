@@ -15,7 +15,7 @@ import (
 var _ = Describe("An AcmeAuthorization", func() {
 	const aResponse = `{"spec": {"response": {"type": "http-01", "request": {"protected": "e30", "payload": "e30", "signature": "c2ln"}}}}`
 
-	It("is pending until the controllers have looked at it, whatever it is made with", func(ctx SpecContext) {
+	It("is pending until the controllers write its status, whatever status it is created with", func(ctx SpecContext) {
 		authorization := create(ctx, anAuthorization, `{"status": {"state": "valid", "expires": "2099-01-01T00:00:00Z"}}`)
 		Expect(field(authorization, "status", "state")).To(Equal("pending"))
 		Expect(field(authorization, "status", "expires")).To(BeEmpty())

@@ -588,7 +588,7 @@ type ExternalAccountBinding struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards cannot be lowered, because certificates name their shard",fieldPath=".shards"
 type CRL struct {
-	// lifetime of a CRL, from issue to nextUpdate, from 10m to 8760h. A CRL is replaced before half of its lifetime is over.
+	// lifetime of a CRL, from issue to nextUpdate, from 10m to 8760h. A CRL is replaced before half of its lifetime has passed.
 	// The default is 168h.
 	// +optional
 	// +kubebuilder:default="168h"

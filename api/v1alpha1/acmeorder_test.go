@@ -12,7 +12,7 @@ import (
 )
 
 var _ = Describe("An AcmeOrder", func() {
-	It("is pending until the controllers have looked at it, whatever it is made with", func(ctx SpecContext) {
+	It("is pending until the controllers write its status, whatever status it is created with", func(ctx SpecContext) {
 		order := create(ctx, anOrder, `{"status": {"state": "valid", "certificate": "mine"}}`)
 		Expect(field(order, "status", "state")).To(Equal("pending"))
 		Expect(field(order, "status", "certificate")).To(BeEmpty())

@@ -10,7 +10,7 @@ const (
 	// ExternalAccountKeyType is the type of the Secret.
 	ExternalAccountKeyType = "acmeca.dev/external-account-key"
 
-	// The keys in the data of the Secret.
+	// ExternalAccountKeyField and the names below are the keys in the data of the Secret.
 	ExternalAccountKeyField      = "hmac-key"
 	ExternalAccountExpiresField  = "expires"
 	ExternalAccountReusableField = "reusable"

@@ -143,9 +143,9 @@ var _ = Describe("A field selector", func() {
 		Entry("authorizations by name", anAuthorization, `{"spec": {"identifier": {"value": "selected.test"}}}`, `{}`, "spec.identifier.value", "selected.test"),
 	)
 
-	It("finds what the controllers haven't looked at", func(ctx SpecContext) {
-		order := create(ctx, anOrder, `{"spec": {"accountRef": {"name": "nobody-looked-at"}}}`)
-		Expect(find(ctx, order, client.MatchingFields{"spec.accountRef.name": "nobody-looked-at", "status.state": "pending"})).To(ConsistOf(order.GetName()))
+	It("finds orders without a status as pending", func(ctx SpecContext) {
+		order := create(ctx, anOrder, `{"spec": {"accountRef": {"name": "not-reconciled"}}}`)
+		Expect(find(ctx, order, client.MatchingFields{"spec.accountRef.name": "not-reconciled", "status.state": "pending"})).To(ConsistOf(order.GetName()))
 	})
 
 	It("can't be by what the kinds don't declare", func(ctx SpecContext) {

@@ -143,7 +143,7 @@ func field(object *unstructured.Unstructured, path ...string) string {
 	return fmt.Sprint(value)
 }
 
-// Each CEL rule of the kinds is shown by a spec that breaks it, so that none is there in vain.
+// A spec breaks each CEL rule of the kinds, so that no rule is without effect.
 var _ = ReportAfterSuite("every rule is held by a spec", func(report Report) {
 	if !report.SuiteSucceeded || report.PreRunStats.SpecsThatWillRun < report.PreRunStats.TotalSpecs {
 		return

@@ -169,7 +169,7 @@ func TestTheSchemeHasTheFourKinds(t *testing.T) {
 	}
 }
 
-// A component does not outlive the other: a Pod of which only half works would not be restarted.
+// A component does not outlive the other: a Pod with one component would not be restarted.
 func TestWhenOneComponentEndsTheOtherIsStopped(t *testing.T) {
 	broken := errors.New("broken")
 	endless := func(ctx context.Context) error { <-ctx.Done(); return nil }

@@ -185,7 +185,7 @@ func (f *follower) expect(t *testing.T, version int, skipped int, names ...strin
 	t.Fatalf("%s; want %v, version %d, %d skipped", got, names, version, skipped)
 }
 
-// One order that can't be decoded is absent from the cache, and the others are there.
+// One order that can't be decoded is absent from the cache, and the others are in it.
 func TestAListLeavesOutAnUndecodableObject(t *testing.T) {
 	server := &apiServer{version: 3, orders: []string{storedOrder("a", "one", 1, ""), storedOrder("b", "bad", 2, unreadableTime), storedOrder("c", "two", 3, "2026-01-01T00:00:00Z")}}
 	f := follow(t, server)

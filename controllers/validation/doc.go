@@ -25,7 +25,7 @@
 //     addresses, never names.
 //   - Responses are bounded in size and time. The client sees the kind of failure and the HTTP status. It sees a short
 //     printable prefix of the body or of a redirect's target only if every request was for the challenge's own path. So no
-//     redirect can be used to read from another path. The record holds no more than that.
+//     redirect can be used to read from another path. The record holds the same.
 //
 // A client can still learn whether an address that validation may connect to answers on these ports, and can cause a GET for
 // a path of its choice by a redirect. NetworkPolicy and Config.Deny limit that.

@@ -118,7 +118,7 @@ func serveDNS(t *testing.T, handler dns.HandlerFunc) string {
 	t.Helper()
 	var tcp net.Listener
 	var udp net.PacketConn
-	for range 20 { // the port that TCP got may be taken for UDP
+	for range 20 { // another UDP socket may have the port that TCP got
 		tcp = listen(t)
 		var err error
 		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {

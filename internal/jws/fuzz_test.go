@@ -35,7 +35,7 @@ func seeds(f *testing.F) {
 	}
 }
 
-// checkProblem holds what every problem of this package has: a known type and a short, printable detail.
+// checkProblem requires that a problem has a known type and a short, printable detail.
 func checkProblem(t *testing.T, problem *acme.Problem) {
 	t.Helper()
 	switch problem.Type {
@@ -52,7 +52,7 @@ func checkProblem(t *testing.T, problem *acme.Problem) {
 	}
 }
 
-// checkStored holds that both halves agree: what the ACME server has read, the controllers read in the same way.
+// checkStored requires that both halves agree: the controllers read a message in the same way as the ACME server.
 func checkStored(t *testing.T, m *jws.Message) {
 	t.Helper()
 	stored, problem := jws.FromParts(m.Protected, m.Payload, m.Signature)
@@ -123,7 +123,7 @@ func FuzzFromParts(f *testing.F) {
 	})
 }
 
-// checkHeader compares an accepted header with what another JSON parser sees in it.
+// checkHeader compares an accepted header with the result of another JSON parser.
 func checkHeader(t *testing.T, text string, h jws.Header) {
 	t.Helper()
 	var seen map[string]any

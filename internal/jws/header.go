@@ -25,8 +25,8 @@ type Header struct {
 // form describes the protected header of one of the three kinds of JWS in RFC 8555.
 type form struct {
 	algorithms []jose.SignatureAlgorithm
-	// nonce is true if the header must have a nonce, and false if it must not. jwk and kid are true for the allowed members,
-	// exactly one of which must exist.
+	// nonce is true if the header must have a nonce, and false if it must not. jwk and kid are true for the allowed members:
+	// the header must have exactly one of these.
 	nonce, jwk, kid bool
 	// checkKeyID checks a kid.
 	checkKeyID func(string) *acme.Problem

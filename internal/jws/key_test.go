@@ -245,7 +245,7 @@ func TestRefusedKeys(t *testing.T) {
 			}
 		})
 	}
-	// What the cases were made from is fine.
+	// The keys from which the cases were made are accepted.
 	for _, jwk := range []string{rfc7638JWK, rfc8037JWK, rfc7515JWK, ec("P-256", x, y), rsaJWK(n, "AQAB"), rsaJWK(n, "Aw"), rsaJWK(n, "f____w")} {
 		if _, problem := jws.ParseKey([]byte(jwk)); problem != nil {
 			t.Errorf("%s: %v", jwk, problem)

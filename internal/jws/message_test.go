@@ -137,7 +137,7 @@ func TestPOSTAsGETIsTheEmptyPayload(t *testing.T) {
 		t.Fatal(problem)
 	}
 	if parse(t, jwstest.Sign(t, key, accountHeader(nil), map[string]any{})).IsPOSTAsGET() {
-		t.Error("{} is taken for a POST-as-GET")
+		t.Error("{} is a POST-as-GET")
 	}
 }
 
@@ -420,7 +420,7 @@ func TestRefusedAlgorithms(t *testing.T) {
 	}
 }
 
-// The classic confusion: a public key, which everybody has, taken for the secret of a MAC.
+// The classic confusion: a public key, which everybody has, is used as the secret of a MAC.
 func TestAPublicKeyIsNoMACKey(t *testing.T) {
 	key := jwstest.NewKey(t, "RS256")
 	jwk := jwstest.JWK(t, key)
@@ -492,7 +492,7 @@ func TestPartsOfTwoRequestsDoNotMix(t *testing.T) {
 	}
 }
 
-// What doesn't come from Parse has no signature.
+// A message that does not come from Parse has no signature.
 func TestNothingToVerify(t *testing.T) {
 	key := jwstest.NewKey(t, "EdDSA")
 	m := parse(t, jwstest.Sign(t, key, accountHeader(nil), nil))

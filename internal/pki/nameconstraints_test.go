@@ -29,7 +29,7 @@ func ranges(t *testing.T, cidrs ...string) []*net.IPNet {
 	return out
 }
 
-// The CA's own tests compare with what clients make of the same certificates.
+// The tests of package ca compare with the verdicts of clients on the same certificates.
 func TestNameConstraints(t *testing.T) {
 	permit := func(domains ...string) x509.Certificate { return x509.Certificate{PermittedDNSDomains: domains} }
 	exclude := func(domains ...string) x509.Certificate { return x509.Certificate{ExcludedDNSDomains: domains} }

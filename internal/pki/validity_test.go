@@ -76,7 +76,7 @@ func TestPeriod(t *testing.T) {
 	}
 }
 
-// Whatever is asked, a certificate is never longer than the profile allows, is valid at some time, and has what was asked.
+// For every request, a certificate is not longer than the profile allows, is valid at some time, and has the requested bounds.
 func TestPeriodIsBounded(t *testing.T) {
 	seconds := rapid.Int64Range(-1000000, 1000000)
 	duration := rapid.Custom(func(t *rapid.T) time.Duration { return time.Duration(seconds.Draw(t, "seconds")) * time.Second })

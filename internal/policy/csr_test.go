@@ -286,7 +286,7 @@ func FuzzParseCSR(f *testing.F) {
 	})
 }
 
-// FuzzCSRExtensions signs what FuzzParseCSR can't, so that what comes after the signature is reached.
+// FuzzCSRExtensions signs its CSRs, so that the code after the check of the signature runs. FuzzParseCSR can't sign.
 func FuzzCSRExtensions(f *testing.F) {
 	san := must(asn1.Marshal([]asn1.RawValue{generalName(2, "a.test")}))
 	f.Add(san, []byte{0x30, 0}, []byte{3, 2, 7, 0x80}, []byte{0x30, 0}, []byte("a.test"))

@@ -58,7 +58,7 @@ func TestWildcardsOpenNothing(t *testing.T) {
 	})
 }
 
-// A denial closes something, and opens nothing; what is denied stays so, whatever is allowed.
+// A denial allows nothing more, and a denied identifier stays denied, whatever is allowed.
 func TestDenialsWin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p, s := drawPolicy(t)

@@ -122,7 +122,7 @@ func (o *options) order(ctx context.Context, name string) (*v1alpha1.AcmeOrder, 
 	return nil, fmt.Errorf("namespace %q has no order %q, and that is no serial number, certificate file or ordered name either", o.namespace, name)
 }
 
-// serialOf returns a serial number in the form of status.serial. text is a serial number, or the file of a certificate, of which the first
+// serialOf returns a serial number in the form of status.serial. text is a serial number, or the path of a file, whose first certificate
 // counts. The result is "" if text is neither.
 func serialOf(text string) (string, error) {
 	file, err := os.ReadFile(text)

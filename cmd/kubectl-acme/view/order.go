@@ -77,7 +77,7 @@ func shorten(ids []v1alpha1.Identifier) string {
 	return fmt.Sprintf("%s +%d", ids[0].Value, len(ids)-1)
 }
 
-// OrderTree returns an order with its authorizations and account, of which missing ones are nil.
+// OrderTree returns an order with its authorizations and account. Missing ones are nil.
 func OrderTree(order *v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthorization, account *v1alpha1.AcmeAccount, s Screen) Node {
 	word := OrderState(order, s.Now)
 	n := Node{Label: "Order " + order.Name, Text: word, Style: OfState(word)}

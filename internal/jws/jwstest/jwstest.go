@@ -75,7 +75,7 @@ func Sign(t testing.TB, key crypto.Signer, header Header, payload any) []byte {
 	return sign(t, key, Encode(t, withAlgorithm(header, Key(t, key).Algorithm())), Encode(t, payload))
 }
 
-// SignRaw is Sign with the text of a protected header as it stands, for what a map can't hold.
+// SignRaw is Sign with the exact text of a protected header, such as one with a member twice.
 func SignRaw(t testing.TB, key crypto.Signer, header string, payload any) []byte {
 	t.Helper()
 	return sign(t, key, base64URL([]byte(header)), Encode(t, payload))
@@ -86,8 +86,8 @@ func sign(t testing.TB, key crypto.Signer, protected, payload string) []byte {
 	return Flatten(t, protected, payload, base64URL(signature(t, key, []byte(protected+"."+payload))))
 }
 
-// MAC makes a flattened JWS with an HMAC: what an external account binding is, and a request must not be. The header's
-// "alg" chooses the digest; HS256 is added where it has none.
+// MAC returns a flattened JWS with an HMAC. An external account binding is one, and a request must not be one. The header's
+// "alg" chooses the digest; HS256 is added if the header has none.
 func MAC(t testing.TB, key []byte, header Header, payload any) []byte {
 	t.Helper()
 	header = withAlgorithm(header, "HS256")

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxCost bounds one rule, and maxTotal all rules of an issuer, in CEL cost units: about one step, five to ten of which take a
-	// microsecond.
+	// maxCost bounds one rule, and maxTotal all rules of an issuer, in CEL cost units. A unit is about one step. Five to ten
+	// steps take a microsecond.
 	maxCost  = 250_000
 	maxTotal = 500_000
 	// maxRules bounds the number of rules.

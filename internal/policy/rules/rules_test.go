@@ -202,7 +202,7 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
-// What a rule costs is bounded for a request larger than any schema lets through, too.
+// The cost of a rule is bounded also for a request that is larger than the schema allows.
 func TestCheckIsBounded(t *testing.T) {
 	set, err := Compile([]Rule{{Expression: "identifiers.all(i, identifiers.all(j, i.type == j.type || i.wildcard))"}})
 	if err != nil {
