@@ -166,7 +166,8 @@ func fault(err error) string {
 // jsonTypes names the JSON type of a Go kind, and jsonNames that of json.UnmarshalTypeError.Value, with an article.
 var (
 	jsonTypes = map[reflect.Kind]string{
-		reflect.String: "a string", reflect.Bool: "a boolean", reflect.Int: "a whole number", reflect.Slice: "a list", reflect.Struct: "an object",
+		reflect.String: "a string", reflect.Bool: "a boolean", reflect.Int: "a whole number",
+		reflect.Slice: "a list", reflect.Struct: "an object",
 	}
 	jsonNames = map[string]string{"string": "a string", "bool": "a boolean", "number": "a number", "array": "a list", "object": "an object"}
 )
