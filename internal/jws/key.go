@@ -118,27 +118,32 @@ func canonicalJWK(data []byte) ([]byte, *acme.Problem) {
 		if problem != nil {
 			return nil, problem
 		}
-		switch name {
-		case "kty":
-		case "crv":
-			if !slices.Contains(jwkCurves[kty], value) {
-				return nil, badKey("curve %q is not accepted; use one of %v", acme.Printable(value, 32), jwkCurves[kty])
-			}
-		default:
-			number, problem := decode("\""+name+"\" in the JWK", value)
-			if problem != nil {
-				return nil, problem
-			}
-			if name == "n" { // go-jose refuses some sizes without naming the size as the fault
-				if problem := checkRSABits(new(big.Int).SetBytes(number).BitLen()); problem != nil {
-					return nil, problem
-				}
-			}
+		if problem := checkMember(kty, name, value); problem != nil {
+			return nil, problem
 		}
 		// The value is a known word or base64url, so it needs no escaping.
 		fields[i] = fmt.Sprintf("%q:%q", name, value)
 	}
 	return []byte("{" + strings.Join(fields, ",") + "}"), nil
+}
+
+// checkMember checks the value of a defining member of a JWK of type kty.
+func checkMember(kty, name, value string) *acme.Problem {
+	switch name {
+	case "kty":
+		return nil
+	case "crv":
+		if !slices.Contains(jwkCurves[kty], value) {
+			return badKey("curve %q is not accepted; use one of %v", acme.Printable(value, 32), jwkCurves[kty])
+		}
+		return nil
+	}
+	number, problem := decode("\""+name+"\" in the JWK", value)
+	if problem != nil || name != "n" {
+		return problem
+	}
+	// go-jose refuses some sizes without naming the size as the fault.
+	return checkRSABits(new(big.Int).SetBytes(number).BitLen())
 }
 
 func checkRSABits(bits int) *acme.Problem {
