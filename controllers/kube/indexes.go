@@ -33,13 +33,16 @@ const (
 	IndexRevoked = "revoked"
 )
 
+// fieldIndex finds cached objects of a kind by the values that a function returns for them.
+type fieldIndex struct {
+	kind  client.Object
+	field string
+	value client.IndexerFunc
+}
+
 // AddIndexes adds to the cache the indexes that the controllers search it by.
 func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	for _, index := range []struct {
-		kind  client.Object
-		field string
-		value client.IndexerFunc
-	}{
+	for _, index := range []fieldIndex{
 		{&v1alpha1.AcmeAuthorization{}, IndexAccount, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.AcmeAuthorization).Spec.AccountRef.Name}
 		}},
