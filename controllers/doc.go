@@ -1,9 +1,9 @@
 // Package controllers holds the half of acmeca that decides: it verifies what clients signed, validates challenges,
-// issues certificates and publishes revocations. It reads the spec of the four kinds, writes their status, and alone
-// reads the keys of CAs and of external account bindings.
+// issues certificates and publishes revocations. It reads the spec of the four kinds and writes their status. No other
+// program reads the keys of CAs and of external account bindings.
 //
-// It knows nothing of HTTP: what clients ask for reaches it through the API objects, and it trusts the ACME server that
-// wrote those with nothing. Issuance and validation themselves are in the pure packages ca and validation below.
+// It knows nothing of HTTP: requests of clients arrive as API objects. It doesn't trust the ACME server that wrote them.
+// Issuance and validation themselves are in the pure packages ca and validation.
 package controllers
 
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers;acmeaccounts;acmeorders;acmeauthorizations,verbs=list;watch

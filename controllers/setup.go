@@ -41,32 +41,32 @@ type Options struct {
 	ExternalURLs []string
 	// PlainURL is the base of the ACME server's plain HTTP listener, which certificates name.
 	PlainURL string
-	// DefaultIssuer is the one that is also served under /acme, and whose CA signs the ACME server's TLS certificate.
+	// DefaultIssuer is the issuer that is also served under /acme, and whose CA signs the ACME server's TLS certificate.
 	DefaultIssuer client.ObjectKey
-	// ServerTLSSecret is where the ACME server's TLS certificate goes; nowhere without a name.
+	// ServerTLSSecret is the Secret for the ACME server's TLS certificate; none without a name.
 	ServerTLSSecret client.ObjectKey
-	// ServerReplicaSecret is where the secrets go that the ACME server's replicas share; nowhere without a name.
+	// ServerReplicaSecret is the Secret for the secrets that the ACME server's replicas share; none without a name.
 	ServerReplicaSecret client.ObjectKey
 	// ServerNames are names of the ACME server beside the hosts of its URLs.
 	ServerNames []string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it: the API server's.
 	Protected []netip.Prefix
-	// Denied are addresses that nothing which an issuer names may lead to, whatever it allows.
+	// Denied are addresses that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows.
 	Denied []netip.Prefix
-	// Concurrency of each controller.
+	// Concurrency is the number of objects that each controller reconciles at a time.
 	Concurrency int
-	// Metrics is where metrics are registered; nil for nowhere.
+	// Metrics is the registry for the metrics; nil for none.
 	Metrics prometheus.Registerer
 	// Tracer follows orders; nil for none.
 	Tracer *tracing.Tracer
-	// Clock to decide by; nil for the system's.
+	// Clock is nil for the system's clock.
 	Clock clock.WithTickerAndDelayedExecution
 }
 
-// wakeBuffer lets validations end without waiting for the queue that takes up their outcome.
+// wakeBuffer lets validations end without waiting for the work queue.
 const wakeBuffer = 1024
 
-// CacheOptions keep out of the controllers' cache what they don't read.
+// CacheOptions returns the options of the controllers' cache, which drop fields that the controllers don't read.
 func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -76,7 +76,7 @@ func CacheOptions() cache.Options {
 	}
 }
 
-// compact drops what is read past the cache where it is needed again: the certificate and the CSR of a finished order.
+// compact drops the certificate and the CSR of a finished order. They are read past the cache if they are needed again.
 func compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
 		ordercache.Compact(order)
@@ -84,7 +84,7 @@ func compact(object any) (any, error) {
 	return object, nil
 }
 
-// ClientOptions keep out of the cache what the controllers would need the right to list all of for that.
+// ClientOptions returns the options of the controllers' client. Kinds that the controllers have no right to list are not cached.
 func ClientOptions() client.Options {
 	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &certificatesv1.ClusterTrustBundle{}}}}
 }

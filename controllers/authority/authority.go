@@ -26,11 +26,11 @@ import (
 )
 
 // The Secrets of a CA that the operator makes, by the suffix of the issuer's name. They have no owner: deleting an issuer
-// doesn't destroy its CA, and one that is made again under its name finds it.
+// doesn't destroy its CA, and an issuer that is created again under the same name uses the CA.
 const (
-	rootSuffix         = "-root"         // kubernetes.io/tls; may be taken out of the cluster once the intermediate is there
+	rootSuffix         = "-root"         // kubernetes.io/tls; may be removed from the cluster once the intermediate exists
 	intermediateSuffix = "-intermediate" // kubernetes.io/tls, and in ca.crt the root
-	serialSuffix       = "-serial"       // the key that makes serial numbers, for a CA that you bring as well
+	serialSuffix       = "-serial"       // the key that makes serial numbers, also for a CA from spec.ca.secretRef
 
 	serialKeyField = "key"
 	caField        = "ca.crt"
@@ -41,7 +41,7 @@ const (
 	caBackdate = 5 * time.Minute
 )
 
-// Authorities loads the CAs of issuers from Secrets, and makes them where they are to be made.
+// Authorities loads the CAs of issuers from Secrets, and makes self-signed CAs.
 type Authorities struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
@@ -53,7 +53,7 @@ func caUnavailable(format string, args ...any) *issuers.Fault {
 	return &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf(format, args...)}
 }
 
-// Load gives an issuer its CA, and replaces that where it is due.
+// Load sets the CA of an issuer, and replaces the CA if that is due.
 func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) *issuers.Fault {
 	secret, f := a.signingSecret(ctx, object)
 	if f != nil {
@@ -63,7 +63,7 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	if object.Spec.CA.SelfSigned != nil {
 		var err error
 		if secret, root, err = a.rotate(ctx, object, secret); apierrors.IsConflict(err) {
-			return &issuers.Fault{Transient: err} // another has changed the Secret: look at what is there now
+			return &issuers.Fault{Transient: err} // another writer changed the Secret: read it again
 		} else if err != nil {
 			issuer.Warn("the CA can't be replaced though that is due: %v", err)
 		}
@@ -102,7 +102,7 @@ func caFieldOf(object *v1alpha1.AcmeIssuer) string {
 	return "spec.ca.selfSigned"
 }
 
-// signingSecret is the Secret with the CA that signs.
+// signingSecret returns the Secret with the CA that signs, and makes a self-signed CA if it does not exist.
 func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
 	switch {
 	case object.Spec.CA.SecretRef != nil:
@@ -131,7 +131,7 @@ func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIss
 	return nil, issuers.InvalidSpec(fmt.Errorf("spec.ca: selfSigned or secretRef must be set"))
 }
 
-// makeIntermediate makes a CA below the root, and the root too where there is none yet.
+// makeIntermediate makes an intermediate below the root, and the root if none exists yet.
 func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
 	root, f := a.root(ctx, object)
 	if f != nil {
@@ -156,7 +156,8 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	return secret, nil
 }
 
-// newIntermediate is the Secret of a new intermediate under a root, after the one before; it isn't stored.
+// newIntermediate returns the Secret of a new intermediate under a root. before is the intermediate that it replaces, if any.
+// The caller stores the Secret.
 func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object, " Intermediate", before)
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
@@ -172,13 +173,13 @@ func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPa
 	return secret, pair, nil
 }
 
-// root is the CA that signs the first intermediate, made where there has never been one.
+// root returns the CA that signs the first intermediate, and makes the root if none was ever published.
 func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca.KeyPair, *issuers.Fault) {
 	name := object.Name + rootSuffix
 	secret, err := a.get(ctx, object.Namespace, name)
 	switch {
 	case apierrors.IsNotFound(err) && object.Status.CABundle != "":
-		// Clients trust a root, and a new one would be worth nothing to them.
+		// Clients trust the lost root, and would not trust a new one.
 		return nil, caUnavailable("spec.ca.selfSigned: the Secrets %q and %q are gone: put them back; an issuer that is deleted and made again begins with a new CA", name, object.Name+intermediateSuffix)
 	case apierrors.IsNotFound(err):
 		var f *issuers.Fault
@@ -217,8 +218,8 @@ func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) 
 	return secret, nil
 }
 
-// caConfig describes the CA certificate that comes after another one, if any. They are told apart by a number in their
-// names: people see those in trust stores, and clients choose chains by them.
+// caConfig returns the description of the CA certificate that follows before, if any. A number in the common name tells the
+// two apart: people see the names in trust stores, and clients choose chains by them.
 func caConfig(object *v1alpha1.AcmeIssuer, suffix string, before *x509.Certificate) ca.CAConfig {
 	spec := object.Spec.CA.SelfSigned
 	name := spec.CommonName
@@ -232,8 +233,8 @@ func caConfig(object *v1alpha1.AcmeIssuer, suffix string, before *x509.Certifica
 	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm), Backdate: caBackdate}
 }
 
-// successor is the name with the number that follows that of the name before: "x" is followed by "x 2". After 99 it begins
-// again.
+// successor returns the name with the number that follows the number in before: "x 2" follows "x". After 99 the name has no
+// number again.
 func successor(name, before string) string {
 	if before == name {
 		return name + " 2"
@@ -246,7 +247,7 @@ func successor(name, before string) string {
 	return name + " " + strconv.Itoa(number+1)
 }
 
-// serialKey is the secret that serial numbers are made with, made when an issuer is first seen.
+// serialKey returns the secret that serial numbers are made with, and makes the secret if it does not exist.
 func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer) ([]byte, *issuers.Fault) {
 	secret, err := a.get(ctx, object.Namespace, object.Name+serialSuffix)
 	if apierrors.IsNotFound(err) {
@@ -273,7 +274,7 @@ func (a Authorities) get(ctx context.Context, namespace, name string) (*corev1.S
 	return secret, err
 }
 
-// createOrGet lets one of several that make the same Secret win, and gives its Secret to all.
+// createOrGet creates a Secret, or returns the Secret that another writer created first under that name.
 func (a Authorities) createOrGet(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
 	err := a.Client.Create(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {

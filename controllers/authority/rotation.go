@@ -22,60 +22,59 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// A CA that the operator made is replaced without an outage. Each step is one write of a Secret, and what stands in the
-// Secrets says what the next step is, so that a step that was cut short is taken again:
+// A self-signed CA is replaced without an outage. Each step is one write of a Secret. The contents of the Secrets determine
+// the next step, so an interrupted step is repeated:
 //
 //   - An intermediate is replaced ahead of its expiry, or on request. The Secret of the old one is copied first, and its
-//     key goes on signing CRLs for what it issued until it has expired.
+//     key signs CRLs for the certificates that it issued until it expires.
 //   - A root is replaced in two steps. First the new one is made, cross-signed by the old one, and published in the trust
-//     bundle; only after a while (spec.ca.selfSigned.rootOverlap) an intermediate under it is made, and the new root takes
-//     the old one's place. Clients are then given a chain that leads to either root.
+//     bundle; only after spec.ca.selfSigned.rootOverlap an intermediate under the new root is made, and the new root
+//     replaces the old one. Clients then get a chain that leads to either root.
 const (
 	// retiredAnnotation lists, on the intermediate's Secret, the CRL shard prefixes of those before it, whose Secrets have
-	// that in their names.
+	// the prefix in their names.
 	retiredAnnotation = "acmeca.dev/retired"
-	// rotatedAnnotation is, on a Secret, the request by which it was replaced last.
+	// rotatedAnnotation holds, on a Secret, the last request that was carried out.
 	rotatedAnnotation = "acmeca.dev/rotated"
 
-	// Fields of the root's Secret while the next root is being published.
+	// nextCertField and the two below are fields of the root's Secret while the next root is being published.
 	nextCertField  = "next.crt"
 	nextKeyField   = "next.key"
 	nextCrossField = "next-cross.crt"
-	// Fields of the intermediate's Secret.
+	// crossField and the one below are fields of the intermediate's Secret.
 	crossField         = "cross.crt"    // the root's certificate by the root before it, and so on
 	previousRootsField = "previous.crt" // roots before this one, for the trust bundle
 )
 
 const (
-	// MaxRetired bounds how many intermediates still sign CRLs. Only requests come so often.
+	// MaxRetired bounds how many intermediates still sign CRLs. Only requests to rotate can reach the bound.
 	MaxRetired = 16
-	// maxCross bounds the cross-certificates of a chain, which some clients want to be short.
+	// maxCross bounds the cross-certificates of a chain, since some clients accept short chains only.
 	maxCross = 2
 )
 
-// rotation replaces CA key pairs of one issuer, if that is due.
+// rotation replaces the CA key pairs of one issuer, if that is due.
 type rotation struct {
 	authorities  Authorities
 	object       *v1alpha1.AcmeIssuer
 	intermediate *corev1.Secret
-	// current is what the intermediate's Secret holds.
+	// current is the key pair in the intermediate's Secret.
 	current *ca.KeyPair
 	now     time.Time
 }
 
-// rotate takes the next step of what is due, and gives the Secrets of intermediate and root as they are then; that of the
-// root is nil where there is none. What can't be replaced though it is due goes on being used while it can be: the error
-// is for a warning.
+// rotate takes the next step that is due, and returns the Secrets of intermediate and root after the step. root is nil if its
+// Secret is absent or has no key. A CA whose replacement failed stays in use while it is valid: the error is for a warning.
 func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
 	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return intermediate, nil, nil //nolint:nilerr // Load says what is wrong with it
+		return intermediate, nil, nil //nolint:nilerr // Load reports why it is invalid
 	}
 	r := rotation{authorities: a, object: object, intermediate: intermediate, current: current, now: a.Clock.Now()}
 	root, err = a.get(ctx, object.Namespace, object.Name+rootSuffix)
 	if apierrors.IsNotFound(err) || err == nil && len(root.Data[corev1.TLSPrivateKeyKey]) == 0 {
 		if why := r.intermediateDue(); why != "" {
-			return intermediate, nil, fmt.Errorf("the intermediate is to be replaced (%s), and the root's key isn't here to sign: put Secret %q back", why, object.Name+rootSuffix)
+			return intermediate, nil, fmt.Errorf("the intermediate is to be replaced (%s), and the root's key is missing: put Secret %q back", why, object.Name+rootSuffix)
 		}
 		return intermediate, nil, nil
 	}
@@ -90,7 +89,7 @@ func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, in
 	return r.intermediate, roots.secret, err
 }
 
-// step does what is due.
+// step takes the step that is due, if any.
 func (r *rotation) step(ctx context.Context, roots *rootPairs) error {
 	switch {
 	case roots.next != nil && r.isUnder(roots.next):
@@ -117,10 +116,10 @@ func (r *rotation) step(ctx context.Context, roots *rootPairs) error {
 	return nil
 }
 
-// rootPairs is what the root's Secret holds.
+// rootPairs holds the key pairs in the root's Secret.
 type rootPairs struct {
 	secret *corev1.Secret
-	// current is the root, next the one that is being published, nil where there is none.
+	// current is the root, next the one that is being published; nil if none is.
 	current, next *ca.KeyPair
 }
 
@@ -144,8 +143,8 @@ func (r *rotation) isUnder(root *ca.KeyPair) bool {
 	return r.current.Certificate.CheckSignatureFrom(root.Certificate) == nil
 }
 
-// intermediateDue says why the intermediate is to be replaced, if it is: it was asked for, or a third of its life is left,
-// or less than the longest certificate lasts (but never in the first half of its life).
+// intermediateDue returns why the intermediate is due for replacement; "" if it is not. It is due on request, if less than a
+// third of its life is left, or if less than the longest certificate lifetime is left (but never in the first half of its life).
 func (r *rotation) intermediateDue() string {
 	if r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate) {
 		return "it was asked for"
@@ -171,7 +170,7 @@ func (r *rotation) requested(annotation string, secret *corev1.Secret) bool {
 	return token != "" && secret.Annotations[rotatedAnnotation] != token
 }
 
-// publishNext makes the next root, where one is due and isn't there yet.
+// publishNext makes the next root, if one is due and does not exist yet.
 func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	end := roots.current.Certificate.NotAfter
 	life := end.Sub(roots.current.Certificate.NotBefore)
@@ -210,8 +209,8 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	return nil
 }
 
-// nextRootDue reports whether the next root has been published for long enough to be issued from: for rootOverlap, but no
-// longer than half of what the root had left. What counts is that clients have had it, so it must be in the status.
+// nextRootDue reports whether the next root has been published for long enough to issue from: for rootOverlap, or half of the
+// time that the root had left if that is shorter. Clients read the status, so the next root must be there.
 func (r *rotation) nextRootDue(roots *rootPairs) bool {
 	if roots.next == nil || !strings.Contains(r.object.Status.CABundle, string(roots.next.CertificatePEM())) {
 		return false
@@ -222,8 +221,8 @@ func (r *rotation) nextRootDue(roots *rootPairs) bool {
 	return !r.now.Before(since.Add(min(overlap.Duration, left/2)))
 }
 
-// replaceIntermediate makes a new intermediate under a root. The old one's Secret is copied before it is overwritten,
-// which is the one write that counts.
+// replaceIntermediate makes a new intermediate under a root. It copies the old one's Secret before it overwrites the Secret.
+// Only the overwrite replaces the intermediate.
 func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, signer *ca.KeyPair, why string) error {
 	requested := r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate)
 	if signer == roots.current && !requested && !signer.Certificate.NotAfter.After(r.current.Certificate.NotAfter) {
@@ -234,7 +233,7 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 		return err
 	}
 	if len(prefixes) >= MaxRetired {
-		return fmt.Errorf("the intermediate can't be replaced: %d before it still sign CRLs for what they issued, which is the bound; one whose certificates matter no more can be dropped by deleting its Secret", len(prefixes))
+		return fmt.Errorf("the intermediate can't be replaced: %d retired ones still sign CRLs, which is the bound; delete the Secret of a retired one whose certificates are not used any more", len(prefixes))
 	}
 	old := v1alpha1.CAName(r.current.Certificate)
 	retired := belongingTo(r.object, intermediateSuffix+"-"+old)
@@ -270,8 +269,8 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	return nil
 }
 
-// promoteRoot puts the next root in the place of the root, once an intermediate is under it. The old root's key has nothing
-// more to sign, and goes.
+// promoteRoot replaces the root by the next root, once an intermediate is under it. The old root's key has nothing more to
+// sign, and is deleted.
 func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
 	changed := roots.secret.DeepCopy()
 	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField], corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
@@ -283,14 +282,14 @@ func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
 	return nil
 }
 
-// carriedOut notes on a Secret the request that led to it.
+// carriedOut notes on a Secret the request that was carried out.
 func (r *rotation) carriedOut(annotation string, secret *corev1.Secret) {
 	if token := r.object.Annotations[annotation]; token != "" {
 		kube.Annotate(secret, rotatedAnnotation, token)
 	}
 }
 
-// stillSigning lists the intermediates before this one that have neither expired nor been taken away.
+// stillSigning lists the retired intermediates whose Secrets exist and have not expired.
 func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
 	var prefixes []string
 	for _, id := range strings.Fields(r.intermediate.Annotations[retiredAnnotation]) {
@@ -307,7 +306,7 @@ func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
 
 func first[T any](n int, list []T) []T { return list[:min(n, len(list))] }
 
-// trustBundle is the PEM of the roots to trust: that of the authority itself, the one to come, and those before.
+// trustBundle returns the PEM of the roots to trust: the authority's own, the next root, and the previous roots.
 func trustBundle(now time.Time, authority *ca.Authority, intermediate, root *corev1.Secret) []byte {
 	roots := authority.TrustAnchors()
 	if root != nil {
@@ -323,8 +322,8 @@ func trustBundle(now time.Time, authority *ca.Authority, intermediate, root *cor
 	return ca.EncodeCertificates(bundle...)
 }
 
-// unexpired reads certificates and leaves out those that are of no use any more. What can't be read is none: it is nothing
-// that anyone should trust.
+// unexpired parses certificates and drops the expired ones. It returns none if the text can't be parsed, since nobody should
+// trust such text.
 func unexpired(now time.Time, text []byte) []*x509.Certificate {
 	certificates, err := ca.ParseCertificates(text)
 	if err != nil {
@@ -333,8 +332,8 @@ func unexpired(now time.Time, text []byte) []*x509.Certificate {
 	return slices.DeleteFunc(certificates, func(c *x509.Certificate) bool { return now.After(c.NotAfter) })
 }
 
-// retired loads the CAs before this one that still sign CRLs: the intermediates that were replaced here, and those that a
-// person names.
+// retired loads the previous CAs that still sign CRLs: the intermediates that the operator replaced, and those in
+// spec.ca.retired.
 func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, signing *corev1.Secret, serialKey []byte) ([]*ca.Authority, error) {
 	var authorities []*ca.Authority
 	load := func(name string, complain func(format string, args ...any)) error {
@@ -354,7 +353,7 @@ func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 		return nil
 	}
 	if object.Spec.CA.SelfSigned != nil {
-		expected := func(format string, args ...any) { // it has expired, or a person took it away
+		expected := func(format string, args ...any) { // it has expired, or a person deleted it
 			logf.FromContext(ctx).V(1).Info(fmt.Sprintf(format, args...))
 		}
 		for _, id := range strings.Fields(signing.Annotations[retiredAnnotation]) {

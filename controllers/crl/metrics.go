@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	descCRLThisUpdate = metrics.Describe("acmeca_crl_this_update_timestamp_seconds", "When the CRL of a shard was made.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
-	descCRLNextUpdate = metrics.Describe("acmeca_crl_next_update_timestamp_seconds", "When the CRL of a shard ceases to count.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLThisUpdate = metrics.Describe("acmeca_crl_this_update_timestamp_seconds", "thisUpdate of the CRL of a shard, in Unix seconds.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLNextUpdate = metrics.Describe("acmeca_crl_next_update_timestamp_seconds", "nextUpdate of the CRL of a shard, in Unix seconds.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
 	descCRLEntries    = metrics.Describe("acmeca_crl_entries", "Revoked certificates in the CRL of a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
 	descCRLSize       = metrics.Describe("acmeca_crl_size_bytes", "Size of the CRL of a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
 )

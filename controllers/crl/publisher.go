@@ -27,11 +27,11 @@ import (
 )
 
 const (
-	// Interval is the least time between two CRLs of a shard: what is revoked in between goes into the next one together.
+	// Interval is the least time between two CRLs of a shard. All revocations in between are in the next CRL.
 	Interval = time.Second
-	// CheckPeriod is how often what is published is looked at, for it isn't watched: somebody may have deleted or restored it.
+	// CheckPeriod is how often a published ConfigMap is read: it is not watched, and a person may delete or restore it.
 	CheckPeriod = 10 * time.Minute
-	// room is what is left of a shard when its issuer is warned of that.
+	// room is the number of free entries of a shard below which its issuer gets a warning.
 	room = ca.MaxEntries / 4
 )
 
@@ -53,14 +53,14 @@ type Publisher struct {
 
 // publishedCRL is a CRL as it was last read or written.
 type publishedCRL struct {
-	configMap *corev1.ConfigMap // without its data; nil where there is none
-	crl       *ca.CRL           // nil where there is none yet
+	configMap *corev1.ConfigMap // without its data; nil if it does not exist
+	crl       *ca.CRL           // nil if none is known
 	size      int               // of the DER, in bytes
 	at        time.Time         // when it was published
 	checked   time.Time
 }
 
-// publish makes the next CRL where one is due. The warning is for a person.
+// publish signs and stores the next CRL if one is due. The warning is for the issuer's condition.
 func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, issuer *issuers.Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
 	if issuer.Ending {
 		p.ending.Lock()
@@ -71,7 +71,7 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 		return ctrl.Result{}, "", err
 	}
 	now := p.Clock.Now()
-	if wait := last.at.Add(Interval).Sub(now); wait > 0 && wait <= Interval && !issuer.Ending { // not where the clock was set back
+	if wait := last.at.Add(Interval).Sub(now); wait > 0 && wait <= Interval && !issuer.Ending { // unless the clock was set back
 		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
 	}
 	revoked, err := p.revoked(ctx, request)
@@ -80,7 +80,7 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	}
 	end := now.Add(issuer.Spec.CRL.Lifetime.Duration)
 	if issuer.Ending {
-		end = authority.NotAfter() // nobody signs another one, and it is good until the last certificate has expired
+		end = authority.NotAfter() // the last CRL stays valid until the last certificate has expired
 	}
 	next, due := nextCRL(last, revoked, now, end, issuer.CRLURL(request.Shard), issuer.Ending)
 	if due > 0 {
@@ -109,7 +109,7 @@ func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issue
 		if err != nil {
 			return false, err
 		}
-		done = done && result.RequeueAfter > Interval // which is what follows when one was published
+		done = done && result.RequeueAfter > Interval // Interval means that a CRL was published just now
 	}
 	return done, nil
 }
@@ -121,8 +121,8 @@ func nearlyFull(crl *ca.CRL) string {
 	return fmt.Sprintf("has %d of %d entries: raise spec.crl.shards, for the certificates to come", len(crl.Entries), ca.MaxEntries)
 }
 
-// abandoned looks at a shard of a CA whose key is gone: the CRL that was published last is the last one. Orders that are
-// being deleted go when their certificates have expired.
+// abandoned reconciles a shard of a CA whose key is gone, so that no further CRL can be signed. It releases deleted orders whose
+// certificates have expired.
 func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest) (ctrl.Result, error) {
 	left, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
 	if left == 0 {
@@ -131,10 +131,10 @@ func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest)
 	return ctrl.Result{RequeueAfter: CheckPeriod}, err
 }
 
-// nextCRL is the CRL to publish now, or says when to look again.
+// nextCRL returns the CRL to publish now, or the time until one is due.
 //
-// Numbers are seconds since 1970, so that they rise even where a ConfigMap was lost, and a step above the last one where
-// the clock was set back.
+// CRL numbers are seconds since 1970, so that they rise even if a ConfigMap was lost. If the clock was set back, the number is
+// one above the last.
 func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (ca.CRL, time.Duration) {
 	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: []string{url}}
 	if last.crl == nil {
@@ -156,7 +156,7 @@ func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url str
 	return next, 0
 }
 
-// urls puts together where a shard is and where it was, each once: certificates name where it was when they were issued.
+// urls returns the current and the former URLs of a shard, each once: certificates name the URL at the time of issuance.
 func urls(now, before []string) []string {
 	var all []string
 	for _, url := range slices.Concat(now, before) {
@@ -167,7 +167,7 @@ func urls(now, before []string) []string {
 	return all[:min(len(all), ca.MaxURLs)]
 }
 
-// hasNew reports whether there are entries that the CRL, whose own are in the order of their serial numbers, lacks.
+// hasNew reports whether any of the entries is missing in listed, which is sorted by serial number.
 func hasNew(listed, entries []ca.Entry) bool {
 	return slices.ContainsFunc(entries, func(e ca.Entry) bool { return !lists(listed, e.Serial) })
 }
@@ -177,7 +177,7 @@ func lists(listed []ca.Entry, serial *big.Int) bool {
 	return found
 }
 
-// revoked are the revoked certificates of the shard whose orders still exist.
+// revoked returns the revoked certificates of the shard whose orders still exist.
 func (p *Publisher) revoked(ctx context.Context, request issuers.ShardRequest) ([]ca.Entry, error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
@@ -201,7 +201,8 @@ func (p *Publisher) list(ctx context.Context, request issuers.ShardRequest, orde
 	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
 }
 
-// release lets go of orders that are being deleted, once the CRL has their revocation, and counts those that it doesn't.
+// release removes the finalizer of deleted orders whose revocation is in the CRL. It returns the number of deleted orders that
+// are kept.
 func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, published *ca.CRL) (left int, err error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
@@ -231,8 +232,8 @@ func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, p
 	return left, errors.Join(errs...)
 }
 
-// read gives the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change that
-// somebody else made.
+// read returns the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change by
+// another writer.
 func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
 	p.mu.Lock()
 	known := p.published[request]
@@ -246,7 +247,7 @@ func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, auth
 		if known == nil {
 			return &publishedCRL{}, nil
 		}
-		return &publishedCRL{crl: known.crl}, nil // what was in it is still known
+		return &publishedCRL{crl: known.crl}, nil // the entries are still in memory
 	} else if err != nil {
 		return nil, err
 	}
@@ -266,21 +267,21 @@ func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, auth
 	return p.keep(request, &publishedCRL{withoutData(configMap), crl, len(configMap.BinaryData[v1alpha1.CRLField]), crl.ThisUpdate, now}), nil
 }
 
-// parseShard reads a CRL from its ConfigMap. What isn't one of this CA is left alone: beginning again would take
-// revocations back.
+// parseShard reads a CRL from its ConfigMap. A ConfigMap without a CRL of this CA is an error, and is not overwritten: an empty
+// CRL would undo revocations.
 func parseShard(ctx context.Context, configMap *corev1.ConfigMap, authority *x509.Certificate) (*ca.CRL, error) {
 	crl, err := ca.ParseCRL(configMap.BinaryData[v1alpha1.CRLField], authority)
 	if err != nil {
 		return nil, fmt.Errorf("ConfigMap %q holds no CRL of this CA, and none is published until it is restored, or deleted if no deleted order was revoked in it: %w", configMap.Name, err)
 	}
 	if err := crl.SetExpiries(configMap.BinaryData[v1alpha1.CRLExpiriesField]); err != nil {
-		logf.FromContext(ctx).Info("expiries beside a CRL are of no use, its entries stay", "configMap", configMap.Name, "reason", err.Error())
+		logf.FromContext(ctx).Info("ignoring the expiries beside a CRL, so its entries stay", "configMap", configMap.Name, "reason", err.Error())
 	}
 	return crl, nil
 }
 
-// merge is what a CRL that somebody else has put in place is taken for: an older one may have been restored, and lacks
-// what is known since. Where it does, its end is now, so that the next one is due.
+// merge combines a CRL that another writer stored with the entries in memory: a restored CRL may be older and lack some. If so,
+// NextUpdate is set to ThisUpdate, so that the next CRL is due at once.
 func merge(found, known *ca.CRL) *ca.CRL {
 	merged := *found
 	merged.URLs = urls(found.URLs, known.URLs)
@@ -294,7 +295,7 @@ func merge(found, known *ca.CRL) *ca.CRL {
 	return &merged
 }
 
-// write publishes a CRL. The resourceVersion keeps two controllers from publishing the same number.
+// write stores a CRL. The resourceVersion keeps two controllers from publishing the same number.
 func (p *Publisher) write(ctx context.Context, request issuers.ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
 	name := request.ConfigMap()
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}
@@ -305,7 +306,7 @@ func (p *Publisher) write(ctx context.Context, request issuers.ShardRequest, las
 	}
 	configMap.BinaryData = map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(crl.Entries)}
 	if err := write(); err != nil {
-		p.keep(request, &publishedCRL{crl: last.crl}) // another controller's is there, perhaps: read it again
+		p.keep(request, &publishedCRL{crl: last.crl}) // another controller may have written it: read it again
 		return err
 	}
 	now := p.Clock.Now()

@@ -13,11 +13,11 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// maxConfigMap is the API server's bound for what is in a ConfigMap.
+// maxConfigMap is the API server's bound for the data of a ConfigMap, in bytes.
 const maxConfigMap = 1 << 20
 
-// A hundred thousand revoked certificates, or a million with ACMECA_LONG=1, fit the shards that an issuer is given for them, each
-// shard its ConfigMap, and nothing is lost on the way.
+// A hundred thousand revoked certificates, or a million with ACMECA_LONG=1, fit the shards of an issuer, and each shard fits its
+// ConfigMap. No entry is lost.
 func TestManyRevoked(t *testing.T) {
 	total, shards := 100_000, 13
 	if os.Getenv("ACMECA_LONG") == "1" {

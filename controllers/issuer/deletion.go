@@ -21,9 +21,9 @@ import (
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=patch
 
 const (
-	// deletionPeriod is how often an issuer that is being deleted is looked at.
+	// deletionPeriod is how often an issuer that is being deleted is reconciled.
 	deletionPeriod = 200 * time.Millisecond
-	// deletionTimeout is for how long one waits for what keeps its last CRLs from being published.
+	// deletionTimeout bounds the wait for unfinished objects and for the last CRLs.
 	deletionTimeout = 5 * time.Minute
 )
 
@@ -36,13 +36,13 @@ func (r *Reconciler) addFinalizer(ctx context.Context, object *v1alpha1.AcmeIssu
 	return true, r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
 
-// delete takes the steps of an issuer that is being deleted: nothing is issued any more; what is under way ends, and
-// revocations that were asked for are carried out; then the last CRLs are published, or all is handed to the garbage
-// collector where the issuer wants that. Accounts stay in any case.
+// delete takes the steps of an issuer that is being deleted. Issuance stops, unfinished orders and authorizations end, and
+// requested revocations are carried out. Then the last CRLs are published, or the issuer's objects are handed to the garbage
+// collector if spec.deletionPolicy is Delete. Accounts stay in any case.
 func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (ctrl.Result, error) {
 	key := client.ObjectKeyFromObject(object)
 	if !controllerutil.ContainsFinalizer(object, v1alpha1.IssuerFinalizer) {
-		return ctrl.Result{}, r.forget(ctx, key) // others have a finalizer of theirs on it
+		return ctrl.Result{}, r.forget(ctx, key) // another controller's finalizer keeps it
 	}
 	issuer, err := r.startDeletion(ctx, object)
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (c
 	}
 	done, err := r.publishLast(ctx, object, issuer)
 	switch {
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // where nothing can be made any more
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // no object can be created any more
 	case err != nil && late:
 		r.Events.Eventf(object, nil, "Warning", "LastCRLMissing", "Delete", "the issuer is gone without its last CRLs: %s", acme.Printable(err.Error(), 500))
 	case err != nil || !done:
@@ -84,7 +84,8 @@ func (r *Reconciler) publishLast(ctx context.Context, object *v1alpha1.AcmeIssue
 	return true, r.Trust.PublishRetained(ctx, object, issuer)
 }
 
-// startDeletion marks an issuer as ending for the other controllers, and returns it; nil if it has no CA that could sign.
+// startDeletion marks an issuer as ending for the other controllers, and returns it. It returns nil if the issuer has no CA that
+// can sign.
 func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIssuer) (*issuers.Issuer, error) {
 	key := client.ObjectKeyFromObject(object)
 	known, ok := r.Issuers.Loaded(key.Namespace, key.Name)
@@ -128,19 +129,19 @@ func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey) (bool
 	if err := r.Client.List(ctx, &authorizations, of...); err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(authorizations.Items, func(a v1alpha1.AcmeAuthorization) bool { return a.Status.State == acme.StatePending }), nil
+	return slices.ContainsFunc(authorizations.Items, func(a v1alpha1.AcmeAuthorization) bool { return a.Pending() }), nil
 }
 
-// forget ends what is known of an issuer that is gone.
+// forget removes a deleted issuer from memory, and its ClusterTrustBundle from the cluster.
 func (r *Reconciler) forget(ctx context.Context, key client.ObjectKey) error {
 	r.Issuers.Remove(key)
 	r.Metrics.Forget(key)
-	r.wake(ctx, ctrl.Request{NamespacedName: key}) // what is under way has to end
+	r.wake(ctx, ctrl.Request{NamespacedName: key}) // unfinished objects have to end
 	return r.Trust.Withdraw(ctx, key)
 }
 
-// handOver makes the issuer the owner of what the operator made for it, so that Kubernetes deletes that after it. The
-// operator itself can't delete Secrets.
+// handOver makes the issuer the owner of the objects that the operator created for it, so that Kubernetes deletes them after
+// the issuer. The operator itself can't delete Secrets.
 func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
 	for _, name := range r.Authorities.SecretNames(ctx, object) {
 		if err := r.own(ctx, object, &corev1.Secret{}, name); err != nil {
@@ -159,7 +160,7 @@ func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, 
 	return nil
 }
 
-// own makes the issuer the owner of an object, if that is the operator's.
+// own makes the issuer the owner of an object, if the object carries the issuer's label.
 func (r *Reconciler) own(ctx context.Context, issuer *v1alpha1.AcmeIssuer, object client.Object, name string) error {
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: name}, object)
 	if apierrors.IsNotFound(err) || err == nil && object.GetLabels()[v1alpha1.IssuerLabel] != issuer.Name {

@@ -1,5 +1,5 @@
-// Package issuer holds the controller of issuers: it compiles their spec, loads their CA, publishes their roots, and ends them
-// once they are deleted.
+// Package issuer holds the controller of issuers. It compiles their spec, loads their CA, publishes their roots, and publishes
+// their last CRLs before they are deleted.
 package issuer
 
 import (
@@ -35,12 +35,11 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// secretsPeriod is how often the Secrets of an issuer are read again: they aren't watched, so that the controller needs
-// no right to list Secrets.
+// secretsPeriod is how often the Secrets of an issuer are read again. They aren't watched, so that the controller needs no
+// right to list Secrets.
 const secretsPeriod = time.Minute
 
-// Reconciler makes issuers ready: it checks what their spec says, makes or loads their CA, and publishes what
-// clients have to know.
+// Reconciler makes issuers ready: it checks their spec, makes or loads their CA, and publishes their URLs and roots.
 type Reconciler struct {
 	Client          client.Client
 	Authorities     authority.Authorities
@@ -55,15 +54,15 @@ type Reconciler struct {
 	PlainURL        string
 	// Protected are addresses that validation doesn't connect to unless an issuer allows it.
 	Protected []netip.Prefix
-	// Denied are addresses that nothing which an issuer names may lead to, whatever it allows.
+	// Denied are addresses that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows.
 	Denied []netip.Prefix
-	// Hosts bounds the connections to each address, by the validations of all issuers.
+	// Hosts bounds the connections of all issuers' validations to each address.
 	Hosts *validation.Hosts
-	// DefaultIssuer is the one that is also served under /acme.
+	// DefaultIssuer is the issuer that is also served under /acme.
 	DefaultIssuer client.ObjectKey
-	// Wake tells the other controllers of an issuer that can issue again.
+	// Wake wakes the other controllers when an issuer changes.
 	Wake []chan<- event.GenericEvent
-	// Metrics to forget deleted issuers in, if any.
+	// Metrics drops the series of deleted issuers; nil for none.
 	Metrics *metrics.Metrics
 }
 
@@ -72,7 +71,7 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(kube.RetryConflicts(r))
 }
 
-// Reconcile brings an issuer's status, and what the other controllers know of it, up to date.
+// Reconcile brings an issuer's status, and the issuer that the other controllers use, up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	object := &v1alpha1.AcmeIssuer{}
 	if err := r.Client.Get(ctx, request.NamespacedName, object); err != nil {
@@ -85,7 +84,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.delete(ctx, object)
 	}
 	if added, err := r.addFinalizer(ctx, object); added || err != nil {
-		return ctrl.Result{}, err // that change brings it here again: one more now would look like another's to what follows on it
+		return ctrl.Result{}, err // the change triggers another reconcile, and a second write here would conflict with it
 	}
 	base := object.DeepCopy()
 	known, _ := r.Issuers.Loaded(request.Namespace, request.Name)
@@ -97,7 +96,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if issuer.Authority != nil {
-		// Before it is in the status, after which a new root may be issued from.
+		// The roots are published before they are in the status: a new root in the status may be issued from.
 		if err := r.Trust.Publish(ctx, object, issuer); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -122,7 +121,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
 }
 
-// serve keeps the ACME server's TLS certificate, which the default issuer's CA signs.
+// serve keeps the ACME server's TLS certificate up to date. The default issuer's CA signs it.
 func (r *Reconciler) serve(ctx context.Context, request ctrl.Request, issuer *issuers.Issuer) error {
 	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
 		return nil
@@ -135,7 +134,7 @@ func (r *Reconciler) serve(ctx context.Context, request ctrl.Request, issuer *is
 	return err
 }
 
-// load makes of an AcmeIssuer one that can issue, or says in it why it can't. The error is one of the Kubernetes API.
+// load compiles an AcmeIssuer and loads its CA. An issuer that can't issue has a Fault. The error is one of the Kubernetes API.
 func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, known *issuers.Issuer) (*issuers.Issuer, error) {
 	issuer := &issuers.Issuer{Name: object.Name, Spec: object.Spec, Profiles: map[string]*ca.Profile{}}
 	urls := object.Spec.ExternalURLs
@@ -166,10 +165,10 @@ func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, know
 	return issuer, nil
 }
 
-// compile checks what the spec says, and makes of it what the other controllers work with.
+// compile checks the spec, and sets the issuer's policy, profiles and validator.
 func (r *Reconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) *issuers.Fault {
 	if object.Namespace == "acme" {
-		return issuers.InvalidSpec(fmt.Errorf("metadata.namespace: an issuer in a namespace called \"acme\" can't be served: its URLs would be taken for the default issuer's"))
+		return issuers.InvalidSpec(fmt.Errorf("metadata.namespace: an issuer in a namespace called \"acme\" can't be served: its URLs would be those of the default issuer"))
 	}
 	var err error
 	if issuer.Policy, err = policy.New(&object.Spec); err != nil {
@@ -185,19 +184,19 @@ func (r *Reconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 	return f
 }
 
-// loadCA gives an issuer its CA: the one in the Secrets, or the one that was loaded from them before. A Secret that is gone
-// or broken says nothing against a key that was good; docs/decisions/0030 says where this ends.
+// loadCA sets the CA of an issuer: the one in the Secrets, or else the CA that was loaded from them before. A missing or corrupt
+// Secret does not invalidate a loaded key (docs/decisions/0030).
 func (r *Reconciler) loadCA(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *issuers.Issuer) *issuers.Fault {
 	f := r.Authorities.Load(ctx, object, issuer)
 	if f == nil || f.Transient != nil || known == nil || !sameCA(known.Spec.CA, object.Spec.CA) || r.Clock.Now().After(known.Authority.NotAfter()) {
 		return f
 	}
 	issuer.Authority, issuer.Retired, issuer.Chain, issuer.Bundle = known.Authority, known.Retired, known.Chain, known.Bundle
-	issuer.Warn("the CA that was loaded before goes on being used, until the controller is restarted: %s", f.Message)
+	issuer.Warn("the CA that was loaded before stays in use until the controller restarts: %s", f.Message)
 	return nil
 }
 
-// sameCA reports whether two specs name the same CA, whatever they want of the next one.
+// sameCA reports whether two specs name the same CA. Settings for the next CA may differ.
 func sameCA(a, b v1alpha1.CertificateAuthority) bool {
 	if a.SecretRef == nil || b.SecretRef == nil {
 		return a.SecretRef == b.SecretRef
@@ -205,7 +204,7 @@ func sameCA(a, b v1alpha1.CertificateAuthority) bool {
 	return *a.SecretRef == *b.SecretRef
 }
 
-// checkProfiles says which profile can't be issued under the issuer's CA.
+// checkProfiles returns a fault for the first profile that can't be issued under the issuer's CA.
 func checkProfiles(issuer *issuers.Issuer) *issuers.Fault {
 	for i, p := range issuer.Spec.Profiles {
 		if err := issuer.Authority.CheckProfile(issuer.Profiles[p.Name]); err != nil {
@@ -230,7 +229,7 @@ func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
 	return config
 }
 
-// report puts into status what became of the issuer.
+// report sets the issuer's status.
 func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) {
 	status := &object.Status
 	ready := metav1.Condition{
@@ -248,7 +247,7 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 	}
 	ready.Message = acme.Printable(ready.Message, kube.MaxMessage)
 	meta.SetStatusCondition(&status.Conditions, ready)
-	// What was published for clients stays where there is nothing to replace it: it is still true of what was issued.
+	// Without a CA the published certificates stay: they still hold for issued certificates.
 	if issuer.Authority != nil {
 		status.CABundle = string(issuer.Bundle)
 		status.IssuingCertificate = issuingCertificate(issuer)
@@ -266,7 +265,7 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 	}
 }
 
-// announce makes an Event of an issuer's trouble, once for each.
+// announce records an Event for a new fault or warning of an issuer.
 func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
 	now, before := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
 	if before != nil && before.Reason == now.Reason && before.Message == now.Message {
@@ -278,7 +277,7 @@ func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
 	}
 }
 
-// noteReplacement tells of a CA that a person brought in the place of another one.
+// noteReplacement logs that a person replaced the CA in spec.ca.secretRef. It records an Event if the old CA signs no CRLs.
 func (r *Reconciler) noteReplacement(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *issuers.Issuer) {
 	if known == nil || issuer.Authority == nil || object.Spec.CA.SecretRef == nil {
 		return
@@ -290,7 +289,7 @@ func (r *Reconciler) noteReplacement(ctx context.Context, object *v1alpha1.AcmeI
 	audit.CAKey(ctx, audit.CAKeyReplaced, object, object.Spec.CA.SecretRef.Name, certificate, "it was brought")
 	if issuer.AuthorityOf(v1alpha1.CRLShardPrefix(old)) == nil {
 		r.Events.Eventf(object, nil, "Warning", "CAReplaced", "Reconcile",
-			"CRLs for what %q issued aren't signed any more: name a Secret with that CA in spec.ca.retired", acme.Printable(old.Subject.String(), 200))
+			"CRLs for certificates from %q aren't signed any more: name a Secret with that CA in spec.ca.retired", acme.Printable(old.Subject.String(), 200))
 	}
 }
 

@@ -21,19 +21,18 @@ import (
 // +kubebuilder:rbac:groups=certificates.k8s.io,resources=clustertrustbundles,verbs=get;create;patch;delete
 // +kubebuilder:rbac:groups=certificates.k8s.io,resources=signers,resourceNames=acmeca.dev/*,verbs=attest
 
-// namespaceLabel tells, on an object that is in no namespace, where the issuer is that it belongs to.
+// namespaceLabel holds, on a cluster-scoped object, the namespace of its issuer.
 const namespaceLabel = "acmeca.dev/issuer-namespace"
 
-// Trust gives the roots of issuers to those who are to trust them: in a ConfigMap beside the issuer, and for the whole
-// cluster in a ClusterTrustBundle where the issuer asks for one. Like the CA's Secrets the ConfigMap outlives the issuer:
-// what the CA has issued is as good as before.
+// Trust publishes the roots of issuers: in a ConfigMap beside the issuer, and for the whole cluster in a ClusterTrustBundle if
+// the issuer asks for one. Like the CA's Secrets the ConfigMap outlives the issuer, since issued certificates stay valid.
 type Trust struct {
 	// Client reads ConfigMaps and ClusterTrustBundles past every cache.
 	Client client.Client
 }
 
-// Publish brings both up to date. What keeps one from being published is a warning on the issuer; the error is one of the
-// Kubernetes API.
+// Publish brings the ConfigMap and the ClusterTrustBundle up to date. If one can't be published, the issuer gets a warning. The
+// error is one of the Kubernetes API.
 func (t Trust) Publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
 	if err := t.configMap(ctx, object, issuer); err != nil {
 		return err
@@ -50,7 +49,7 @@ func (t Trust) Publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer 
 	return t.clusterTrustBundle(ctx, object, issuer)
 }
 
-// Withdraw takes out of the cluster what was published for an issuer that is gone, but for what is in its namespace.
+// Withdraw deletes the ClusterTrustBundle of a deleted issuer. Objects in its namespace stay.
 func (t Trust) Withdraw(ctx context.Context, issuer client.ObjectKey) error {
 	if !t.clusterTrustBundlesServed() {
 		return nil
@@ -66,7 +65,7 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 	case client.IgnoreNotFound(err) != nil:
 		return err
 	case err == nil && there.Labels[v1alpha1.IssuerLabel] != object.Name:
-		issuer.Warn("the roots can't be published: the ConfigMap %q is somebody else's (it lacks the label %s: %s)", name, v1alpha1.IssuerLabel, object.Name)
+		issuer.Warn("the roots can't be published: the ConfigMap %q belongs to somebody else (it lacks the label %s: %s)", name, v1alpha1.IssuerLabel, object.Name)
 		return nil
 	case err == nil && there.Data[v1alpha1.TrustField] == string(issuer.Bundle):
 		return nil
@@ -126,5 +125,5 @@ func (t Trust) clusterTrustBundlesServed() bool {
 	return !meta.IsNoMatchError(err)
 }
 
-// applyOptions make what is applied the controllers' own, whoever wrote it before.
+// applyOptions take over the applied fields from any other writer.
 var applyOptions = []client.ApplyOption{client.FieldOwner("acmeca-controller"), client.ForceOwnership}

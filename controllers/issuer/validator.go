@@ -22,10 +22,10 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// perspectiveGrace is what the way to the perspectives may take beside the validations themselves.
+// perspectiveGrace is the time for the connection to a perspective, in addition to the validation's own timeout.
 const perspectiveGrace = 5 * time.Second
 
-// validator makes what validates for an issuer: the controller itself, its perspectives, or both.
+// validator returns the issuer's validator: the controller itself, its perspectives, or both.
 func (r *Reconciler) validator(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.Checker, *issuers.Fault) {
 	v := &object.Spec.Validation
 	config, err := validationConfig(v)
@@ -61,7 +61,7 @@ func (r *Reconciler) validator(ctx context.Context, object *v1alpha1.AcmeIssuer)
 
 func validatesLocally(v *v1alpha1.Validation) bool { return v.Local == nil || *v.Local }
 
-// corroboration makes what asks the perspectives, and the controller's own validator where that counts.
+// corroboration returns a validator that asks the perspectives, and local too if spec.validation.local is set.
 func (r *Reconciler) corroboration(ctx context.Context, object *v1alpha1.AcmeIssuer, here *validation.Validator) (validation.Checker, *issuers.Fault) {
 	v := &object.Spec.Validation
 	var local validation.Checker
@@ -96,7 +96,7 @@ func (r *Reconciler) corroboration(ctx context.Context, object *v1alpha1.AcmeIss
 	return all, nil
 }
 
-// egressDialer is the way through the issuer's proxy.
+// egressDialer returns a function that connects through the issuer's proxy.
 func (r *Reconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.DialFunc, *issuers.Fault) {
 	e := object.Spec.Validation.EgressProxy
 	proxy := validation.Proxy{URL: e.URL, Dial: r.dialer().DialContext}
@@ -114,8 +114,7 @@ func (r *Reconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssu
 	return dial, nil
 }
 
-// dialer connects to what issuers name, but to no address that is denied to all of them. It looks at the address itself,
-// after any name was resolved.
+// dialer returns a dialer for addresses that issuers name. It refuses the denied addresses, after any name was resolved.
 func (r *Reconciler) dialer() *net.Dialer {
 	return &net.Dialer{Timeout: dialTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		target, err := netip.ParseAddrPort(address)
@@ -134,13 +133,13 @@ func (r *Reconciler) denied(addr netip.Addr) bool {
 	return slices.ContainsFunc(r.Denied, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// dialTimeout is for what has no shorter one.
+// dialTimeout bounds a connection for which no shorter timeout is set.
 const dialTimeout = 30 * time.Second
 
 var errDenied = errors.New("the operator is told not to connect there")
 
-// secret reads a Secret that a field of an issuer names. It must be of the type that says what it is for, so that an
-// issuer's author can't have just any Secret of the namespace sent somewhere.
+// secret reads a Secret that a field of an issuer names. The Secret must have the type kind, so that the author of an issuer
+// can't send arbitrary Secrets of the namespace elsewhere.
 func (r *Reconciler) secret(ctx context.Context, object *v1alpha1.AcmeIssuer, ref v1alpha1.ObjectRef, field string, kind corev1.SecretType) (*corev1.Secret, *issuers.Fault) {
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}, secret)

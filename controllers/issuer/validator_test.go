@@ -42,8 +42,8 @@ func certificateAndKey(t *testing.T) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
-// What an issuer's spec.validation can say, and the words in which it is refused.
-func TestChecker(t *testing.T) {
+// TestValidator covers the settings of spec.validation, and the text of each refusal.
+func TestValidator(t *testing.T) {
 	certificate, key := certificateAndKey(t)
 	secret := func(name string, kind corev1.SecretType, data map[string][]byte) client.Object {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Type: kind, Data: data}
@@ -130,8 +130,7 @@ func TestChecker(t *testing.T) {
 	}
 }
 
-// What is denied to all issuers is denied to the resolvers, proxies and perspectives that they name, by the address that
-// a name turns out to have.
+// Addresses denied to all issuers are denied to their resolvers, proxies and perspectives, after names are resolved.
 func TestDeniedToAllIssuers(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -157,7 +156,7 @@ func TestDeniedToAllIssuers(t *testing.T) {
 			}
 		}
 	}
-	// And to what they validate, whatever they allow.
+	// A denied address is denied to validation too, even if the issuer allows it.
 	object := &v1alpha1.AcmeIssuer{}
 	object.Spec.Validation = v1alpha1.Validation{Resolvers: []string{"192.0.2.53"}, AllowedCIDRs: []string{"127.0.0.0/8"}}
 	r := &Reconciler{Denied: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}

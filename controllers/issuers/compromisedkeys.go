@@ -38,18 +38,18 @@ type CompromisedKeys struct {
 	// Client reads ConfigMaps past every cache, and orders from it.
 	Client client.Client
 
-	// writing is held while the ConfigMap is changed, of which several shards may have need at once.
+	// writing is held while the ConfigMap is changed: several shards may change it at once.
 	writing sync.Mutex
 
 	mu    sync.Mutex
 	known map[client.ObjectKey]map[string]bool
 }
 
-// Load reads the ConfigMap of an issuer. A corrupt one is left alone, and is a warning on the issuer.
+// Load reads the ConfigMap of an issuer. A corrupt ConfigMap is not overwritten, and is a warning on the issuer.
 func (b *CompromisedKeys) Load(ctx context.Context, key client.ObjectKey, issuer *Issuer) error {
 	_, keys, err := b.read(ctx, key)
-	if spoiled, ok := err.(*corruptError); ok { //nolint:errorlint // read wraps nothing
-		issuer.Warn("%v", spoiled)
+	if corrupt, ok := err.(*corruptError); ok { //nolint:errorlint // read wraps nothing
+		issuer.Warn("%v", corrupt)
 		return nil
 	}
 	if err != nil {

@@ -26,7 +26,7 @@ type Issuer struct {
 	Name  string
 	Spec  v1alpha1.AcmeIssuerSpec
 	Bases []acme.Base
-	// PlainBase is where what certificates point to is served without TLS.
+	// PlainBase is the URL without TLS under which the CRLs and CA certificates are served that certificates name.
 	PlainBase string
 	Policy    *policy.Policy
 	Validator validation.Checker
@@ -78,7 +78,7 @@ func (i *Issuer) PublicKeys() []crypto.PublicKey {
 		}
 	}
 	for _, text := range [][]byte{i.Chain, i.Bundle} {
-		certificates, _ := ca.ParseCertificates(text) // which were written by this package
+		certificates, _ := ca.ParseCertificates(text) // which the controllers wrote
 		for _, c := range certificates {
 			keys = append(keys, c.PublicKey)
 		}

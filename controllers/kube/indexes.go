@@ -47,18 +47,18 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.AcmeAuthorization).Spec.AccountRef.Name}
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexAuthorizations, func(o client.Object) []string {
-			if order := o.(*v1alpha1.AcmeOrder); Unfinished(order) {
+			if order := o.(*v1alpha1.AcmeOrder); !order.Finished() {
 				return order.Spec.Authorizations
 			}
 			return nil
 		}},
 		{&v1alpha1.AcmeAuthorization{}, IndexUnfinishedOfAccount, func(o client.Object) []string {
 			authz := o.(*v1alpha1.AcmeAuthorization)
-			return onlyIf(!authz.Status.State.Final(), authz.Spec.AccountRef.Name)
+			return onlyIf(!authz.Finished(), authz.Spec.AccountRef.Name)
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfAccount, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(Unfinished(order), order.Spec.AccountRef.Name)
+			return onlyIf(!order.Finished(), order.Spec.AccountRef.Name)
 		}},
 		{&v1alpha1.AcmeAccount{}, IndexThumbprint, func(o client.Object) []string {
 			thumbprint := o.(*v1alpha1.AcmeAccount).Status.Thumbprint
@@ -74,7 +74,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.AcmeAuthorization{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			authz := o.(*v1alpha1.AcmeAuthorization)
-			return onlyIf(!authz.Status.State.Final(), authz.Spec.IssuerRef.Name)
+			return onlyIf(!authz.Finished(), authz.Spec.IssuerRef.Name)
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexCompromised, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
@@ -91,7 +91,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(Unfinished(order) || RevocationPending(order), order.Spec.IssuerRef.Name)
+			return onlyIf(!order.Finished() || RevocationPending(order), order.Spec.IssuerRef.Name)
 		}},
 	} {
 		if err := indexer.IndexField(ctx, index.kind, index.field, index.value); err != nil {

@@ -40,7 +40,7 @@ func OfIssuer(reader client.Reader, kind client.ObjectList) handler.EventHandler
 // OfEndedAccount maps an account in a final state to its unfinished objects of a kind.
 func OfEndedAccount(reader client.Reader, kind client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, account client.Object) []reconcile.Request {
-		if !account.(*v1alpha1.AcmeAccount).Status.State.Final() {
+		if !account.(*v1alpha1.AcmeAccount).Finished() {
 			return nil
 		}
 		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(account.GetNamespace()), client.MatchingFields{IndexUnfinishedOfAccount: account.GetName()})

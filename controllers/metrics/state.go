@@ -19,11 +19,10 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
-	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// stateCollector says at each scrape what there is. Only the controllers that work do: others would count it again.
+// stateCollector reports the current state at each scrape. Only the leader reports: other replicas would count the same objects.
 type stateCollector struct {
 	working        <-chan struct{}
 	reader         client.Reader
@@ -55,11 +54,11 @@ var (
 	descReady          = Describe("acmeca_issuer_ready", "Whether an issuer can issue: its Ready condition.", LabelNamespace, LabelIssuer)
 	descSuspended      = Describe("acmeca_issuer_suspended", "Whether a person has suspended an issuer.", LabelNamespace, LabelIssuer)
 	descCAExpiry       = Describe("acmeca_ca_certificate_expiry_timestamp_seconds", "When a CA certificate expires, by what it does: issuing, retired, root.", LabelNamespace, LabelIssuer, "role", "ca")
-	descRunning        = Describe("acmeca_validations_running", "Validations under way.")
-	descWaiting        = Describe("acmeca_validations_waiting", "Validations that wait for their turn.")
+	descRunning        = Describe("acmeca_validations_running", "Validations that are running.")
+	descWaiting        = Describe("acmeca_validations_waiting", "Validations that wait for a free slot.")
 )
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAccounts, descOrders, descAuthorizations, descReady, descSuspended, descCAExpiry,
@@ -72,10 +71,10 @@ func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// scrapeTimeout bounds the wait for a cache that isn't there yet.
+// scrapeTimeout bounds the wait for a cache that isn't synchronized yet.
 const scrapeTimeout = time.Second
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 	select {
 	case <-s.working:
@@ -146,8 +145,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// tally counts the objects of a kind by issuer and state, as the cache tells of them: a scrape costs the same however many
-// there are, and so does a change.
+// tally counts the objects of a kind by issuer and state from the events of the cache. The cost of a scrape or a change doesn't
+// depend on the number of objects.
 type tally[T client.Object] struct {
 	issuer func(T) string
 	state  func(T) acme.State
@@ -176,14 +175,14 @@ func (t *tally[T]) add(key tallyKey, n int) {
 	}
 }
 
-// OnAdd is an event handler of the cache's.
+// OnAdd implements cache.ResourceEventHandler.
 func (t *tally[T]) OnAdd(object any, _ bool) {
 	if object, ok := object.(T); ok {
 		t.add(t.key(object), 1)
 	}
 }
 
-// OnUpdate is an event handler of the cache's.
+// OnUpdate implements cache.ResourceEventHandler.
 func (t *tally[T]) OnUpdate(before, now any) {
 	b, ok := before.(T)
 	n, ok2 := now.(T)
@@ -196,7 +195,7 @@ func (t *tally[T]) OnUpdate(before, now any) {
 	}
 }
 
-// OnDelete is an event handler of the cache's.
+// OnDelete implements cache.ResourceEventHandler.
 func (t *tally[T]) OnDelete(object any) {
 	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = unknown.Obj
@@ -206,7 +205,8 @@ func (t *tally[T]) OnDelete(object any) {
 	}
 }
 
-// among gives the counts for issuers that exist, and those of all others together: objects can name any, and outlive theirs.
+// among returns the counts for each existing issuer, and one count for all others together: an object can name any issuer, and
+// can outlive its issuer.
 func (t *tally[T]) among(existing map[types.NamespacedName]bool) map[tallyKey]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,15 +233,15 @@ func newTallies() (*tally[*v1alpha1.AcmeAccount], *tally[*v1alpha1.AcmeOrder], *
 		}
 }
 
-// orderState tells an order that is to be issued from one that waits for its client, which status doesn't.
+// orderState returns processing for an order that is finalized but not issued yet, and else the order's state.
 func orderState(o *v1alpha1.AcmeOrder) acme.State {
-	if kube.Unfinished(o) && o.Spec.CSR != "" {
+	if !o.Finished() && o.Spec.CSR != "" {
 		return acme.StateProcessing
 	}
 	return o.Status.State
 }
 
-// observe has the tallies follow the cache.
+// observe registers the tallies as event handlers of the cache.
 func (s *stateCollector) observe(ctx context.Context, informers cache.Informers) error {
 	s.accounts, s.orders, s.authorizations = newTallies()
 	for kind, handler := range map[client.Object]toolscache.ResourceEventHandler{

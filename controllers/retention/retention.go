@@ -24,14 +24,14 @@ import (
 )
 
 const (
-	// retentionPeriod is how often finished objects are looked for.
+	// retentionPeriod is the time between two sweeps.
 	retentionPeriod = 10 * time.Minute
-	// retentionRate is how many are removed a second, so that clients aren't held up by the clearing away.
+	// retentionRate bounds the objects removed in a second, so that a sweep doesn't delay clients.
 	retentionRate = 20
-	// keptOrders and keptAccounts are for what belonged to an issuer that is gone; they are the defaults of spec.retention.
+	// keptOrders and keptAccounts apply to objects of a deleted issuer. They are the defaults of spec.retention.
 	keptOrders   = 720 * time.Hour
 	keptAccounts = 8760 * time.Hour
-	// claimGrace is how old the claim of a key for no account is at least when it is removed: it may be under way.
+	// claimGrace is the least age at which a key claim without an account is removed: a younger one may be in flight.
 	claimGrace = time.Hour
 )
 
@@ -39,10 +39,10 @@ const (
 // certificate can be revoked, and by its finalizer until a revocation is in the CRL.
 type Sweeper struct {
 	Client client.Client
-	// Live reads past the cache, where an outdated answer would do harm.
+	// Live reads past the cache, if a stale answer would do harm.
 	Live  client.Reader
 	Clock clock.WithTicker
-	// Informers hold what there is; nil for none, and then it is listed.
+	// Informers hold the cached objects; nil to list them with Client.
 	Informers cache.Informers
 }
 
@@ -106,8 +106,8 @@ func (s *sweep) run(ctx context.Context) error {
 	return errors.Join(append(s.errs, ctx.Err())...)
 }
 
-// listCached gives all of a kind that the cache holds, to be read and not changed. A list has a copy of every object's fields, which
-// for many orders is as much memory again, for a moment.
+// listCached returns all cached objects of a kind, which must not be changed. A list would copy every object's fields, and need
+// as much memory again for a moment.
 func listCached[T client.Object](ctx context.Context, r *Sweeper, kind T, list client.ObjectList) ([]T, error) {
 	var all []T
 	if r.Informers != nil {
@@ -115,7 +115,7 @@ func listCached[T client.Object](ctx context.Context, r *Sweeper, kind T, list c
 		if err != nil {
 			return nil, err
 		}
-		if one, ok := informer.(toolscache.SharedIndexInformer); ok { // and not one for each of several namespaces
+		if one, ok := informer.(toolscache.SharedIndexInformer); ok { // the cache of several namespaces has another type
 			for _, object := range one.GetStore().List() {
 				all = append(all, object.(T))
 			}
@@ -132,7 +132,7 @@ func listCached[T client.Object](ctx context.Context, r *Sweeper, kind T, list c
 	return all, err
 }
 
-// retention is how long what belongs to an issuer is kept.
+// retention returns how long an issuer's orders and accounts are kept.
 func (s *sweep) retention(namespace string, issuer v1alpha1.ObjectRef) (orders, accounts time.Duration) {
 	kept := s.kept[client.ObjectKey{Namespace: namespace, Name: issuer.Name}]
 	orders, accounts = kept.Orders.Duration, kept.Accounts.Duration
@@ -157,7 +157,7 @@ func (s *sweep) expired(orders []*v1alpha1.AcmeOrder, authorizations []*v1alpha1
 		if ended && order.DeletionTimestamp == nil {
 			over = append(over, order.DeepCopy())
 		}
-		if kube.Unfinished(order) {
+		if !order.Finished() {
 			for _, name := range order.Spec.Authorizations {
 				needed[client.ObjectKey{Namespace: order.Namespace, Name: name}] = true
 			}
@@ -175,7 +175,7 @@ func (s *sweep) expired(orders []*v1alpha1.AcmeOrder, authorizations []*v1alpha1
 	return over
 }
 
-// used notes that an account made an object, which goes or stays.
+// used notes an object of an account. going reports whether the object is about to be removed.
 func (s *sweep) used(object client.Object, account v1alpha1.ObjectRef, going bool) {
 	key := client.ObjectKey{Namespace: object.GetNamespace(), Name: account.Name}
 	u := s.uses[key]
@@ -192,8 +192,8 @@ func (s *sweep) used(object client.Object, account v1alpha1.ObjectRef, going boo
 	}
 }
 
-// noteUses writes down when accounts were used last, where the object that tells of it goes. That is rare: an account in use
-// has newer ones.
+// noteUses stores when accounts were last used, if the newest object of an account is about to be removed. That is rare: an
+// account in use has newer objects.
 func (s *sweep) noteUses(ctx context.Context, accounts []v1alpha1.AcmeAccount) {
 	for i := range accounts {
 		u := s.uses[client.ObjectKeyFromObject(&accounts[i])]
@@ -207,14 +207,13 @@ func (s *sweep) noteUses(ctx context.Context, accounts []v1alpha1.AcmeAccount) {
 		account.Status.LastUsed = &metav1.Time{Time: u.going}
 		if err := kube.WriteStatus(ctx, s.Client, account, &accounts[i]); client.IgnoreNotFound(err) != nil {
 			s.errs = append(s.errs, err)
-			u.staying = u.going // it isn't known, so the account stays for now
+			u.staying = u.going // the time isn't stored, so the account stays for now
 		}
 	}
 }
 
-// account removes an account that isn't used any more, and what claims a key for an account that is gone. A claim stays for
-// as long as its account: whoever has a key that was given up, perhaps because it was stolen, could register with it again,
-// and use what names it, such as a record of dns-persist-01.
+// account removes an unused account, or a key claim whose account is gone. A claim stays as long as its account. Otherwise a
+// thief could register again with a replaced key, and use records that name the key's account, such as those of dns-persist-01.
 func (s *sweep) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
 	_, kept := s.retention(account.Namespace, account.Spec.IssuerRef)
 	last := account.CreationTimestamp.Time
@@ -228,13 +227,13 @@ func (s *sweep) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
 		if s.now.After(last.Add(claimGrace)) && s.lacksAccount(ctx, account) {
 			s.remove(ctx, account)
 		}
-	case account.Status.State == acme.StateRevoked: // by a person, who can remove it too
+	case account.Status.State == acme.StateRevoked: // a person revoked it, and can remove it
 	case u == nil && s.now.After(last.Add(kept)):
 		s.remove(ctx, account)
 	}
 }
 
-// lacksAccount reports whether the account is gone that a key is claimed for.
+// lacksAccount reports whether the account of a key claim is gone.
 func (s *sweep) lacksAccount(ctx context.Context, claim *v1alpha1.AcmeAccount) bool {
 	for _, reader := range []client.Reader{s.Client, s.Live} {
 		if err := reader.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}, &v1alpha1.AcmeAccount{}); !apierrors.IsNotFound(err) {
@@ -244,7 +243,7 @@ func (s *sweep) lacksAccount(ctx context.Context, claim *v1alpha1.AcmeAccount) b
 	return true
 }
 
-// remove deletes an object, if it is still as it was seen, in its turn.
+// remove deletes an object if it hasn't changed since it was read. It waits for the rate limit first.
 func (s *sweep) remove(ctx context.Context, object client.Object) {
 	if s.pace.Wait(ctx) != nil {
 		return
@@ -254,12 +253,12 @@ func (s *sweep) remove(ctx context.Context, object client.Object) {
 	switch {
 	case err == nil:
 		s.removed++
-	case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err): // else it has changed, and is looked at again
+	case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err): // a changed object is left for the next sweep
 		s.errs = append(s.errs, err)
 	}
 }
 
-// orderEnd is when an order was over: its certificate's last second, or its failure, of which the condition tells.
+// orderEnd returns when an order ended: its certificate's last second, or the time of its failure from the Ready condition.
 func orderEnd(order *v1alpha1.AcmeOrder) (time.Time, bool) {
 	switch order.Status.State {
 	case acme.StateValid:
@@ -276,7 +275,7 @@ func orderEnd(order *v1alpha1.AcmeOrder) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// authorizationEnd is when an authorization ceased to count, or would have.
+// authorizationEnd returns when an authorization expires or expired.
 func authorizationEnd(authz *v1alpha1.AcmeAuthorization) (time.Time, bool) {
 	if authz.Status.Expires == nil {
 		return time.Time{}, false

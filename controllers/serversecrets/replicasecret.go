@@ -20,25 +20,24 @@ import (
 )
 
 const (
-	// replicaSecretSize is that of a secret in bytes.
+	// replicaSecretSize is the size of a secret in bytes.
 	replicaSecretSize = 32
-	// ReplicaSecretLifetime is how long a secret is in use. A secret is known as the next one for as long before that, and as
-	// the previous one after it, both of which is far longer than it takes until a changed Secret is mounted everywhere, and
-	// than a nonce lives.
+	// ReplicaSecretLifetime is how long a secret is the current one. Before that it is the next one for as long, and after it the
+	// previous one. Both periods are far longer than a changed Secret takes to be mounted everywhere, and than a nonce lives.
 	ReplicaSecretLifetime = 24 * time.Hour
-	// replicaSecretCheck is how often the Secret is looked at; it isn't watched.
+	// replicaSecretCheck is how often the Secret is read; it isn't watched.
 	replicaSecretCheck = time.Minute
 
-	// Fields of the Secret, as the ACME server knows them.
+	// currentField, nextField and previousField are the fields of the Secret that the ACME server reads.
 	currentField  = "current"
 	nextField     = "next"
 	previousField = "previous"
-	// RotatedAtAnnotation says since when the current one is in use.
+	// RotatedAtAnnotation is the time since when the current secret is in use.
 	RotatedAtAnnotation = "acmeca.dev/rotated-at"
 )
 
-// ReplicaSecret keeps the secrets that the ACME server's replicas share, to redeem each other's nonces. Like its TLS certificate
-// they get to it as mounted files.
+// ReplicaSecret keeps the secrets that the ACME server's replicas share, to redeem each other's nonces. Like the TLS certificate
+// they are mounted as files.
 type ReplicaSecret struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
@@ -48,10 +47,10 @@ type ReplicaSecret struct {
 
 // SetupWithManager adds to a manager the periodic check of the Secret.
 func (r *ReplicaSecret) SetupWithManager(mgr manager.Manager) error {
-	return mgr.Add(kube.Periodic(r.Clock, replicaSecretCheck, fmt.Sprintf("the Secret %s of the ACME server's replicas can't be kept", r.Secret), r.Ensure))
+	return mgr.Add(kube.Periodic(r.Clock, replicaSecretCheck, fmt.Sprintf("can't keep the Secret %s of the ACME server's replicas", r.Secret), r.Ensure))
 }
 
-// Ensure makes the secrets, or moves on to the next one where that is due.
+// Ensure creates the secrets, or makes the next secret the current one if that is due.
 func (r *ReplicaSecret) Ensure(ctx context.Context) error {
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, r.Secret, secret)
@@ -79,7 +78,7 @@ func (r *ReplicaSecret) due(secret *corev1.Secret) bool {
 	return err != nil || since.After(now) || now.Sub(since) >= ReplicaSecretLifetime
 }
 
-// advance makes the next secret the current one. What isn't there yet is made.
+// advance makes the next secret the current one, and creates missing secrets.
 func (r *ReplicaSecret) advance(secret *corev1.Secret) {
 	current := secret.Data[currentField]
 	next := secret.Data[nextField]

@@ -23,22 +23,23 @@ import (
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
-// TLSCertificateLifetime is that of the ACME server's TLS certificate; it is made anew when a third of it is left.
+// TLSCertificateLifetime is the lifetime of the ACME server's TLS certificate. The certificate is renewed when a third of its
+// lifetime is left.
 const TLSCertificateLifetime = 30 * 24 * time.Hour
 
-// TLSCertificate keeps the Secret from which the ACME server has its TLS certificate. The ACME server gets it as a
-// mounted file, since it may read no Secret.
+// TLSCertificate keeps the Secret with the ACME server's TLS certificate. The Secret is mounted as files, since the ACME server
+// may not read Secrets.
 type TLSCertificate struct {
 	// Client reads Secrets past every cache.
 	Client client.Client
 	Secret client.ObjectKey
-	// Names that the ACME server is reached by, beside the hosts of the issuer's URLs.
+	// Names of the ACME server beside the hosts of the issuer's URLs.
 	Names []string
 	Clock clock.PassiveClock
 }
 
-// Ensure makes the certificate, or makes it anew where the one that is there runs out, lacks a name, or was issued by
-// another CA.
+// Ensure issues the certificate if none exists, or if the existing one expires soon, lacks a name, or was issued by another
+// CA.
 func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) error {
 	if s == nil {
 		return nil
@@ -68,7 +69,7 @@ func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) err
 	} else {
 		err = s.Client.Update(ctx, secret)
 	}
-	if apierrors.IsInvalid(err) { // somebody has made it of another type, or immutable
+	if apierrors.IsInvalid(err) { // the Secret has another type, or is immutable
 		return &UnissuableError{err}
 	}
 	if err == nil {
@@ -77,7 +78,8 @@ func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) err
 	return err
 }
 
-// UnissuableError is why the CA can't make the ACME server's certificate, such as a name that its constraints don't permit.
+// UnissuableError is the reason why the CA can't issue the ACME server's certificate, such as a name that its constraints don't
+// permit.
 type UnissuableError struct{ error }
 
 func (e *UnissuableError) Error() string {
@@ -92,7 +94,7 @@ func values(ids []acme.Identifier) []string {
 	return out
 }
 
-// identifiers are the names and addresses that the certificate has to have.
+// identifiers returns the names and addresses that the certificate must have.
 func (s *TLSCertificate) identifiers(issuer *issuers.Issuer) ([]acme.Identifier, *acme.Problem) {
 	hosts := slices.Clone(s.Names)
 	for _, base := range issuer.Bases {
@@ -116,7 +118,7 @@ func (s *TLSCertificate) identifiers(issuer *issuers.Issuer) ([]acme.Identifier,
 	return ids, nil
 }
 
-// good reports whether the Secret's certificate will do for now.
+// good reports whether the Secret's certificate needs no renewal yet.
 func (s *TLSCertificate) good(secret *corev1.Secret, authority *ca.Authority, ids []acme.Identifier) bool {
 	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {

@@ -55,7 +55,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		return configMap
 	}
 
-	It("is refused while the order is there, and one revoked for another reason isn't", func(ctx SpecContext) {
+	It("is refused while the order exists, and one revoked for another reason isn't", func(ctx SpecContext) {
 		revoked(ctx, 1, ca.Superseded)
 		Expect(blocked(ctx)).To(BeFalse())
 		revoked(ctx, 2, ca.KeyCompromise)
@@ -89,7 +89,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		Expect(stored(ctx).Data[issuers.CompromisedKeysField]).To(Equal(fingerprint + "\n"))
 	})
 
-	It("can be named by a person, and what is no key is left alone and said", func(ctx SpecContext) {
+	It("can be added by a person, and a corrupt list is not overwritten but reported", func(ctx SpecContext) {
 		named := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca-blocked-keys"}, Data: map[string]string{issuers.CompromisedKeysField: "\n " + strings.ToUpper(fingerprint)}}
 		Expect(admin.Create(ctx, named)).To(Succeed())
 		Expect(w.lists.Publisher.CompromisedKeys.Load(ctx, w.key(), w.loaded())).To(Succeed())

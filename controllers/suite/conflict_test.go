@@ -18,7 +18,7 @@ var _ = Describe("A conflict with another's change", func() {
 		Expect(o.conflicts).To(BeEmpty())
 	})
 
-	It("doesn't come about by two writes of one look at an issuer", func(ctx SpecContext) {
+	It("isn't caused by two writes of one reconcile of an issuer", func(ctx SpecContext) {
 		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Finalizers = nil })
 		Expect(w.reconcile(ctx)).To(And(HaveField("Finalizers", ConsistOf(v1alpha1.IssuerFinalizer)), HaveField("Status.Conditions", BeEmpty())))

@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// crlOf is the CRL that a certificate's order belongs to.
+// crlOf returns the CRL of a certificate's order.
 func (o *operator) crlOf(ctx context.Context, order *v1alpha1.AcmeOrder) *x509.RevocationList {
 	GinkgoHelper()
 	configMap := fresh(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: v1alpha1.CRLConfigMap("ca", fresh(ctx, order).Status.CRL)}})
@@ -27,7 +27,7 @@ func (o *operator) crlOf(ctx context.Context, order *v1alpha1.AcmeOrder) *x509.R
 	return crl
 }
 
-// makeAgain makes the issuer again, as GitOps does.
+// makeAgain creates the issuer again, as GitOps does.
 func (o *operator) makeAgain(ctx context.Context) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
 	issuer := &v1alpha1.AcmeIssuer{Spec: selfSigned(v1alpha1.SelfSignedCA{})}
@@ -38,7 +38,7 @@ func (o *operator) makeAgain(ctx context.Context) *v1alpha1.AcmeIssuer {
 }
 
 var _ = Describe("An issuer that is deleted", func() {
-	It("ends what is under way, revokes what was asked for, and publishes its last CRLs", func(ctx SpecContext) {
+	It("ends unfinished objects, carries out requested revocations, and publishes its last CRLs", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		before := o.issuer(ctx)
 		c := o.registered(ctx)
@@ -73,7 +73,7 @@ var _ = Describe("An issuer that is deleted", func() {
 		Expect(former.Data).To(HaveKeyWithValue(v1alpha1.TrustField, before.Status.CABundle))
 		Expect(former.Data[v1alpha1.AuthoritiesField]).To(Equal(string(ca.EncodeCertificates(authority[0]))))
 
-		// One that is made again goes on with all of it.
+		// An issuer that is created again uses all of it.
 		o.clock.Step(time.Minute)
 		again := o.makeAgain(ctx)
 		Expect(again.Status.IssuingCertificate).To(Equal(before.Status.IssuingCertificate))

@@ -17,7 +17,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/serversecrets"
 )
 
-// broughtCA is a root and an intermediate that a person has made.
+// broughtCA returns a root and an intermediate for spec.ca.secretRef.
 func broughtCA(now time.Time, lifetime time.Duration) (root, intermediate *ca.KeyPair) {
 	GinkgoHelper()
 	config := ca.CAConfig{CommonName: "brought", KeyAlgorithm: ca.ECDSAP256, Lifetime: lifetime, Backdate: time.Minute}
@@ -36,7 +36,7 @@ func tlsData(pair *ca.KeyPair, above ...*x509.Certificate) map[string][]byte {
 	return map[string][]byte{corev1.TLSCertKey: ca.EncodeCertificates(append([]*x509.Certificate{pair.Certificate}, above...)...), corev1.TLSPrivateKeyKey: key}
 }
 
-// bring puts a CA into the Secret "brought", and gives what takes it out again.
+// bring stores a CA in a Secret.
 func (w *issuerWorld) bring(ctx context.Context, name string, kind corev1.SecretType, data map[string][]byte) *corev1.Secret {
 	GinkgoHelper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Type: kind, Data: data}
@@ -102,7 +102,7 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 		Expect(w.versions(ctx)).To(Equal(before))
 	})
 
-	It("goes on with the CA that it has where the Secret disappears or breaks, and says so", func(ctx SpecContext) {
+	It("keeps using its CA if the Secret is deleted or corrupt, and says so", func(ctx SpecContext) {
 		secret := w.bring(ctx, "brought", corev1.SecretTypeTLS, tlsData(intermediate, root.Certificate))
 		good := w.reconcile(ctx)
 		expectToGoOn := func(why string) {
@@ -111,7 +111,7 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 			issuer := w.reconcile(ctx)
 			Expect(readyOf(issuer).Status).To(Equal(metav1.ConditionTrue))
 			Expect(readyOf(issuer).Reason).To(Equal(v1alpha1.ReasonDegraded))
-			Expect(readyOf(issuer).Message).To(And(ContainSubstring("goes on being used"), ContainSubstring(why)))
+			Expect(readyOf(issuer).Message).To(And(ContainSubstring("stays in use"), ContainSubstring(why)))
 			Expect(w.events.taken()).To(ConsistOf(HavePrefix("Warning Degraded")))
 			Expect(issuer.Status.IssuingCertificate).To(Equal(good.Status.IssuingCertificate))
 			Expect(w.verify(w.issue("a.test"), root.Certificate)).To(Succeed())
@@ -127,7 +127,7 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
 	})
 
-	It("doesn't go on where that isn't safe: another Secret is named, the CA has expired, or it isn't loaded", func(ctx SpecContext) {
+	It("stops using its CA if another Secret is named, the CA has expired, or it isn't loaded", func(ctx SpecContext) {
 		w.bring(ctx, "brought", corev1.SecretTypeTLS, tlsData(intermediate, root.Certificate))
 		w.reconcile(ctx)
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.CA.SecretRef.Name = "mistyped" })
@@ -148,7 +148,7 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 		Expect(w.canIssue()).To(BeFalse())
 	})
 
-	It("has CRLs signed by CAs that were there before, where it is told of them", func(ctx SpecContext) {
+	It("gets CRLs signed by previous CAs that spec.ca.retired names", func(ctx SpecContext) {
 		secret := w.bring(ctx, "brought", corev1.SecretTypeTLS, tlsData(intermediate, root.Certificate))
 		w.reconcile(ctx)
 		_, second := broughtCA(w.clock.Now(), 1000*time.Hour)
@@ -170,8 +170,8 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 	})
 })
 
-var _ = Describe("An issuer whose spec a person spoils", func() {
-	It("issues nothing until it is mended, but still revokes, and replaces its CA", func(ctx SpecContext) {
+var _ = Describe("An issuer whose spec becomes invalid", func() {
+	It("issues nothing until it is corrected, but still revokes, and replaces its CA", func(ctx SpecContext) {
 		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		good := w.reconcile(ctx)
 		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
@@ -211,7 +211,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		good = w.reconcile(ctx)
 	})
 
-	It("are never replaced by those of a new root while clients trust the one that is gone", func(ctx SpecContext) {
+	It("are never replaced by those of a new root while clients trust the lost one", func(ctx SpecContext) {
 		for _, name := range []string{"ca-root", "ca-intermediate"} {
 			Expect(admin.Delete(ctx, w.secret(ctx, name))).To(Succeed())
 		}
@@ -225,7 +225,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		Expect(issuer.Status.CABundle).To(Equal(good.Status.CABundle))
 	})
 
-	It("give another intermediate under the same root where that of the intermediate is gone, with a warning", func(ctx SpecContext) {
+	It("lead to a new intermediate under the same root if the intermediate's is lost, with a warning", func(ctx SpecContext) {
 		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate"))).To(Succeed())
 		w.events.taken()
 		issuer := w.reconcile(ctx)
@@ -235,7 +235,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		Expect(w.events.taken()).To(ContainElement(HavePrefix("Warning IntermediateLost")))
 	})
 
-	It("say which of them is spoiled", func(ctx SpecContext) {
+	It("are named in the condition if one is corrupt", func(ctx SpecContext) {
 		for name, field := range map[string]string{"ca-serial": "key", "ca-intermediate": corev1.TLSPrivateKeyKey} {
 			secret := w.secret(ctx, name)
 			was := secret.Data[field]
@@ -251,7 +251,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		}
 	})
 
-	It("outlive the issuer, and are found by one that is made again", func(ctx SpecContext) {
+	It("outlive the issuer, and are used by one that is created again", func(ctx SpecContext) {
 		w.delete(ctx)
 		_, loaded := w.reconciler.Issuers.Loaded(w.namespace, "ca")
 		Expect(loaded).To(BeFalse())
@@ -259,7 +259,7 @@ var _ = Describe("The Secrets of a CA that the operator made", func() {
 		Expect(w.reconcile(ctx).Status.IssuingCertificate).To(Equal(good.Status.IssuingCertificate))
 	})
 
-	It("are of the key algorithm that is asked for", func(ctx SpecContext) {
+	It("have the key algorithm of the spec", func(ctx SpecContext) {
 		for _, algorithm := range []v1alpha1.KeyAlgorithm{"ECDSA-P384", "RSA-2048", "Ed25519"} {
 			w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{KeyAlgorithm: algorithm}))
 			issuer := w.reconcile(ctx)

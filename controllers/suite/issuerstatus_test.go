@@ -20,7 +20,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/serversecrets"
 )
 
-// signedBy is a certificate like a template, with a key of its own; signed by itself where nobody else does.
+// signedBy returns a certificate like a template, with a key of its own; self-signed without a signer.
 func signedBy(signer *ca.KeyPair, template *x509.Certificate, now time.Time) *ca.KeyPair {
 	GinkgoHelper()
 	key, err := ca.GenerateKey(ca.ECDSAP256)
@@ -37,7 +37,7 @@ func signedBy(signer *ca.KeyPair, template *x509.Certificate, now time.Time) *ca
 	return &ca.KeyPair{Certificate: certificate, Key: key}
 }
 
-// serverOnly is a CA below which only certificates of servers are good.
+// serverOnly returns a CA below which only server certificates are valid.
 func serverOnly(root *ca.KeyPair, now time.Time) *ca.KeyPair {
 	GinkgoHelper()
 	return signedBy(root, &x509.Certificate{
@@ -110,7 +110,7 @@ var _ = Describe("An issuer's status", func() {
 		Expect(issuer.Status.DirectoryURL).To(Equal(before.Status.DirectoryURL))
 	})
 
-	DescribeTable("names the field where the spec makes no sense, until that is mended", func(ctx SpecContext, spoil, field string) {
+	DescribeTable("names the invalid field of the spec, until it is corrected", func(ctx SpecContext, spoil, field string) {
 		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		good := w.reconcile(ctx)
 		spoiled := client.RawPatch(types.MergePatchType, []byte(`{"spec": `+spoil+`}`))
@@ -199,7 +199,7 @@ var _ = Describe("The ACME server's TLS Secret", func() {
 		return secret.Data[corev1.TLSCertKey]
 	}
 
-	It("is made anew when the names change, and not when one is dropped", func(ctx SpecContext) {
+	It("is issued again when the names change, and not when one is dropped", func(ctx SpecContext) {
 		serve(w, "one.test", "10.0.0.1", "fd00::1")
 		w.reconcile(ctx)
 		first := served(ctx)
@@ -215,7 +215,7 @@ var _ = Describe("The ACME server's TLS Secret", func() {
 		Expect(served(ctx)).NotTo(Equal(first))
 	})
 
-	It("is made anew when a third of its life is left", func(ctx SpecContext) {
+	It("is renewed when a third of its life is left", func(ctx SpecContext) {
 		serve(w)
 		w.reconcile(ctx)
 		first := served(ctx)

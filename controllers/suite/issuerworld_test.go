@@ -31,8 +31,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// An issuerWorld is an AcmeIssuer named "ca" in a namespace of its own, and the controller that takes care of it, at a time
-// that the spec sets.
+// An issuerWorld holds an AcmeIssuer named "ca" in a namespace of its own, its controller, and a clock that the spec sets.
 type issuerWorld struct {
 	namespace  string
 	clock      *testingclock.FakeClock
@@ -49,7 +48,7 @@ func newIssuerWorld(ctx SpecContext, spec v1alpha1.AcmeIssuerSpec) *issuerWorld 
 	return w
 }
 
-// create makes the issuer, with the finalizer that it gets first.
+// create creates the issuer, with the finalizer that the controller would add first.
 func (w *issuerWorld) create(ctx context.Context, spec v1alpha1.AcmeIssuerSpec) {
 	GinkgoHelper()
 	issuer := &v1alpha1.AcmeIssuer{Spec: spec}
@@ -57,12 +56,12 @@ func (w *issuerWorld) create(ctx context.Context, spec v1alpha1.AcmeIssuerSpec) 
 	Expect(admin.Create(ctx, issuer)).To(Succeed())
 }
 
-// selfSigned is a CA that the operator makes.
+// selfSigned returns the spec of an issuer with a self-signed CA.
 func selfSigned(ca v1alpha1.SelfSignedCA) v1alpha1.AcmeIssuerSpec {
 	return v1alpha1.AcmeIssuerSpec{CA: v1alpha1.CertificateAuthority{SelfSigned: &ca}}
 }
 
-// restart puts a controller that remembers nothing in the place of the one before.
+// restart replaces the controller by one with empty memory.
 func (w *issuerWorld) restart() {
 	c := w.faults.client()
 	blocked := &issuers.CompromisedKeys{Client: c}
@@ -81,7 +80,7 @@ func (w *issuerWorld) try(ctx context.Context) error {
 	return err
 }
 
-// reconcile has the controller look at the issuer, and gives that as it is then.
+// reconcile reconciles the issuer once, and returns the issuer after that.
 func (w *issuerWorld) reconcile(ctx context.Context) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
 	Expect(w.try(ctx)).To(Succeed())
@@ -103,7 +102,7 @@ func (w *issuerWorld) edit(ctx context.Context, change func(*v1alpha1.AcmeIssuer
 	Expect(admin.Update(ctx, issuer)).To(Succeed())
 }
 
-// delete deletes the issuer, and has the controller take the steps that its end takes.
+// delete deletes the issuer, and reconciles until it is gone.
 func (w *issuerWorld) delete(ctx context.Context) {
 	GinkgoHelper()
 	issuer := w.issuer(ctx)
@@ -119,7 +118,7 @@ func (w *issuerWorld) annotate(ctx context.Context, name, value string) {
 	w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { kube.Annotate(issuer, name, value) })
 }
 
-// loaded is the issuer as the other controllers have it, which may be unable to issue.
+// loaded returns the issuer that the other controllers use, which may be unable to issue.
 func (w *issuerWorld) loaded() *issuers.Issuer {
 	GinkgoHelper()
 	issuer, ok := w.reconciler.Issuers.Loaded(w.namespace, "ca")
@@ -139,7 +138,7 @@ func (w *issuerWorld) secret(ctx context.Context, name string) *corev1.Secret {
 	return secret
 }
 
-// versions are the resourceVersions of all that the controller writes.
+// versions returns the resourceVersions of all objects that the controller writes.
 func (w *issuerWorld) versions(ctx context.Context) map[string]string {
 	GinkgoHelper()
 	versions := map[string]string{"issuer": w.issuer(ctx).ResourceVersion}
@@ -156,7 +155,7 @@ func (w *issuerWorld) versions(ctx context.Context) map[string]string {
 	return versions
 }
 
-// issue has the CA in use make a certificate, and gives it with the chain that a client gets.
+// issue issues a certificate from the current CA, and returns it with the chain that a client gets.
 func (w *issuerWorld) issue(name string) []*x509.Certificate {
 	GinkgoHelper()
 	issuer := w.loaded()
@@ -175,7 +174,7 @@ func (w *issuerWorld) issue(name string) []*x509.Certificate {
 	return append([]*x509.Certificate{certificate}, chain...)
 }
 
-// verify checks a chain as a client does that trusts these roots alone.
+// verify verifies a chain like a client that trusts only these roots.
 func (w *issuerWorld) verify(chain []*x509.Certificate, roots ...*x509.Certificate) error {
 	options := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: w.clock.Now()}
 	for _, root := range roots {
@@ -206,13 +205,13 @@ func readyOf(issuer *v1alpha1.AcmeIssuer) metav1.Condition {
 type faults struct {
 	mu     sync.Mutex
 	writes int
-	// failFrom is the write from which on all fail; 0 for none.
+	// failFrom is the number of the first write that fails; 0 if none fails.
 	failFrom int
 }
 
 var errKilled = errors.New("killed before this write")
 
-// from has the nth write from now on fail, and all after it.
+// from makes the nth write from now on fail, and all later ones.
 func (f *faults) from(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -228,7 +227,7 @@ func (f *faults) happened() bool {
 	return f.failFrom > 0 && f.writes >= f.failFrom
 }
 
-// unless makes a write unless it is one that fails.
+// unless calls write, or returns errKilled if this write is to fail.
 func (f *faults) unless(write func() error) error {
 	f.mu.Lock()
 	f.writes++
@@ -240,7 +239,7 @@ func (f *faults) unless(write func() error) error {
 	return write()
 }
 
-// client has none of what caches find by an index, which the API server doesn't know.
+// client returns a client whose lists by an index are empty: the API server doesn't know the indexes of a cache.
 func (f *faults) client() client.WithWatch {
 	return f.wrap(interceptor.NewClient(admin, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
@@ -275,7 +274,7 @@ func (f *faults) wrap(inner client.WithWatch) client.WithWatch {
 	})
 }
 
-// recordedEvents keeps the Events that were made.
+// recordedEvents records Events.
 type recordedEvents struct {
 	mu     sync.Mutex
 	events []string
@@ -288,7 +287,7 @@ func (r *recordedEvents) Eventf(_, _ runtime.Object, kind, reason, _, note strin
 	r.events = append(r.events, strings.Join([]string{kind, reason, fmt.Sprintf(note, args...)}, " "))
 }
 
-// taken gives the Events since it was last asked.
+// taken returns the Events since the last call.
 func (r *recordedEvents) taken() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,19 +35,19 @@ import (
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
-// An operator is all the controllers, put together as the program does, with the rights of their ServiceAccount, in a
-// namespace of their own with an issuer named "ca", at a time that the spec sets.
+// An operator runs all controllers, wired as in the program, with the rights of their ServiceAccount. It has a namespace of its
+// own with an issuer named "ca", and a clock that the spec sets.
 type operator struct {
 	namespace string
 	clock     *testingclock.FakeClock
 	stop      func()
 
 	mu sync.Mutex
-	// signed are the certificates that the controllers tried to write, by order.
+	// signed holds the certificates that the controllers tried to write, by order.
 	signed map[string][]string
-	// failing has every write of an order's status fail.
+	// failing makes every write of an order's status fail.
 	failing bool
-	// conflicts are the writes that met another's change.
+	// conflicts lists the writes that failed with a conflict.
 	conflicts []string
 }
 
@@ -56,7 +56,7 @@ const (
 	patience = 10 * time.Second
 )
 
-// controllerConfig is that of the controllers' ServiceAccount.
+// controllerConfig returns the client configuration of the controllers' ServiceAccount.
 var controllerConfig = sync.OnceValue(func() *rest.Config {
 	ctx := context.Background()
 	namespace := &unstructured.Unstructured{}
@@ -68,7 +68,7 @@ var controllerConfig = sync.OnceValue(func() *rest.Config {
 	return config
 })
 
-// newOperator starts controllers with an issuer that is ready.
+// newOperator starts controllers, and waits until the issuer is ready.
 func newOperator(ctx SpecContext, edit ...func(*v1alpha1.AcmeIssuerSpec)) *operator {
 	GinkgoHelper()
 	o := &operator{namespace: newNamespace(ctx), clock: testingclock.NewFakeClock(time.Now().Truncate(time.Second)), signed: map[string][]string{}}
@@ -94,7 +94,7 @@ func readyReason(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {
 	return ""
 }
 
-// start starts controllers that remember nothing of those before them.
+// start starts controllers with empty memory.
 func (o *operator) start() {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -118,7 +118,7 @@ func (o *operator) start() {
 	DeferCleanup(o.stop)
 }
 
-// restart ends the controllers, and starts others.
+// restart stops the controllers, and starts new ones.
 func (o *operator) restart() {
 	GinkgoHelper()
 	o.stop()
@@ -131,7 +131,7 @@ func (o *operator) cacheOptions() cache.Options {
 	return options
 }
 
-// client notes what the controllers write into orders, and has that fail where it is to; and conflicts.
+// client returns a client that records conflicts and the certificates written into orders, and fails such writes on demand.
 func (o *operator) client(config *rest.Config, options client.Options) (client.Client, error) {
 	inner, err := client.NewWithWatch(config, options)
 	if err != nil {
@@ -174,21 +174,21 @@ func (o *operator) noteConflict(object client.Object, err error) error {
 	return err
 }
 
-// fail has writes into orders fail from now on, or not any more.
+// fail sets whether writes into orders fail.
 func (o *operator) fail(failing bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failing = failing
 }
 
-// certificates are those that the controllers tried to write into an order.
+// certificates returns the certificates that the controllers tried to write into an order.
 func (o *operator) certificates(order *v1alpha1.AcmeOrder) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return append([]string(nil), o.signed[order.Name]...)
 }
 
-// later moves the clock on, and has the controllers look at an object again: their own alarm clock is the real one.
+// later advances the clock, and triggers a reconcile of objects: the work queue's own timer uses the real clock.
 func (o *operator) later(ctx context.Context, d time.Duration, objects ...client.Object) {
 	GinkgoHelper()
 	o.clock.Step(d)
@@ -217,7 +217,7 @@ func (o *operator) deleteIssuer(ctx context.Context) {
 		WithTimeout(patience).Should(MatchError(ContainSubstring("not found")))
 }
 
-// edit changes the issuer as a person does, and waits until the controllers have taken that up.
+// edit changes the issuer as a person does, and waits until the controllers have observed the change.
 func (o *operator) edit(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuer {
 	GinkgoHelper()
 	issuer := o.issuer(ctx)
@@ -228,7 +228,7 @@ func (o *operator) edit(ctx context.Context, change func(*v1alpha1.AcmeIssuerSpe
 	return issuer
 }
 
-// events are the notes of the warnings about an object.
+// events returns the notes of the warning Events about an object.
 func (o *operator) events(ctx context.Context, object client.Object) []string {
 	GinkgoHelper()
 	var all eventsv1.EventList
@@ -249,14 +249,14 @@ func fresh[T client.Object](ctx context.Context, object T) T {
 	return object
 }
 
-// An acmeClient is a client of ACME together with the ACME server, which only stores what the client signed.
+// An acmeClient is an ACME client and the ACME server in one: it stores its signed requests as API objects.
 type acmeClient struct {
 	*operator
 	key     crypto.Signer
 	account *v1alpha1.AcmeAccount
 }
 
-// register makes an account; the payload of the request may be nil.
+// register returns an account object; the payload of the request may be nil.
 func (o *operator) register(ctx context.Context, payload map[string]any) *acmeClient {
 	GinkgoHelper()
 	c := &acmeClient{operator: o, key: newSigner()}
@@ -264,7 +264,7 @@ func (o *operator) register(ctx context.Context, payload map[string]any) *acmeCl
 	return c
 }
 
-// create makes the account of the client's key.
+// create creates the account of the client's key.
 func (c *acmeClient) create(ctx context.Context, payload map[string]any) {
 	GinkgoHelper()
 	key := jwstest.Key(GinkgoTB(), c.key)
@@ -276,7 +276,7 @@ func (c *acmeClient) create(ctx context.Context, payload map[string]any) {
 	Expect(admin.Create(ctx, c.account)).To(Succeed())
 }
 
-// registered is a client with an account that was accepted.
+// registered returns a client with an accepted account.
 func (o *operator) registered(ctx context.Context) *acmeClient {
 	GinkgoHelper()
 	c := o.register(ctx, map[string]any{})
@@ -290,7 +290,7 @@ func (c *acmeClient) expectState(ctx context.Context, state acme.State) {
 	Eventually(ctx, func() acme.State { return fresh(ctx, c.account).Status.State }).WithTimeout(patience).Should(Equal(state))
 }
 
-// expectRefused waits for the account to be refused, of which an Event tells, and to be gone then.
+// expectRefused waits for the Event that the account was refused, and until the account is gone.
 func (c *acmeClient) expectRefused(ctx context.Context, words string) {
 	GinkgoHelper()
 	Eventually(ctx, func() []string { return c.events(ctx, c.account) }).WithTimeout(patience).Should(ContainElement(ContainSubstring(words)))
@@ -313,10 +313,10 @@ func sign(key crypto.Signer, header jwstest.Header, path string, payload any) *v
 
 func newSigner() crypto.Signer { return jwstest.NewKey(GinkgoTB(), "ES256") }
 
-// newName returns the name of a new order or authorization.
+// newName returns a name for an order, an authorization or another object, also fit for a label of a domain name.
 func newName() string { return v1alpha1.NewObjectName(time.Now()) }
 
-// authorize asks for an authorization of a name.
+// authorize creates an authorization for a name.
 func (c *acmeClient) authorize(ctx context.Context, name string) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	return c.authorizeIdentifier(ctx, acme.Identifier{Type: acme.DNS, Value: name})
@@ -334,7 +334,7 @@ func (c *acmeClient) authorizeIdentifier(ctx context.Context, id acme.Identifier
 	return authz
 }
 
-// prove has an authorization count as validated, for an hour.
+// prove makes an authorization valid for an hour.
 func (o *operator) prove(ctx context.Context, authz *v1alpha1.AcmeAuthorization) *v1alpha1.AcmeAuthorization {
 	GinkgoHelper()
 	expires := metav1.NewTime(o.clock.Now().Add(time.Hour))
@@ -343,7 +343,7 @@ func (o *operator) prove(ctx context.Context, authz *v1alpha1.AcmeAuthorization)
 	return authz
 }
 
-// orderOfItsOwn asks for a certificate on authorizations that are the order's own, and gives them their names.
+// orderOfItsOwn creates an order with authorizations of its own.
 func (c *acmeClient) orderOfItsOwn(ctx context.Context, authorizations ...*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	name := newName()
@@ -353,7 +353,7 @@ func (c *acmeClient) orderOfItsOwn(ctx context.Context, authorizations ...*v1alp
 	return c.orderNamed(ctx, name, authorizations...)
 }
 
-// order asks for a certificate on authorizations.
+// order creates an order with authorizations.
 func (c *acmeClient) order(ctx context.Context, authorizations ...*v1alpha1.AcmeAuthorization) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	return c.orderNamed(ctx, newName(), authorizations...)
@@ -371,7 +371,7 @@ func (c *acmeClient) orderNamed(ctx context.Context, name string, authorizations
 	return order
 }
 
-// readyOrder is an order for new names that are proved.
+// readyOrder returns an order for new names whose authorizations are valid.
 func (c *acmeClient) readyOrder(ctx context.Context, names ...string) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	var authorizations []*v1alpha1.AcmeAuthorization
@@ -381,7 +381,7 @@ func (c *acmeClient) readyOrder(ctx context.Context, names ...string) *v1alpha1.
 	return c.order(ctx, authorizations...)
 }
 
-// finalize has a CSR with the order's names certified.
+// finalize finalizes an order with a CSR for its names.
 func (c *acmeClient) finalize(ctx context.Context, order *v1alpha1.AcmeOrder) {
 	GinkgoHelper()
 	var names []string
@@ -418,7 +418,7 @@ func expectIssued(ctx context.Context, order *v1alpha1.AcmeOrder) *x509.Certific
 	return certificates[0]
 }
 
-// expectFailed waits for an order to end without a certificate, and gives its problem, which the condition tells too.
+// expectFailed waits for an order to become invalid, and returns its problem, which the condition states too.
 func expectFailed(ctx context.Context, order *v1alpha1.AcmeOrder) *v1alpha1.Problem {
 	GinkgoHelper()
 	Eventually(ctx, func() acme.State { return fresh(ctx, order).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))

@@ -45,7 +45,7 @@ var _ = Describe("The secrets of the ACME server's replicas", func() {
 		Expect(ensured(ctx).ResourceVersion).To(Equal(second.ResourceVersion))
 	})
 
-	It("are mended where somebody has spoiled them", func(ctx SpecContext) {
+	It("are repaired if they are corrupt", func(ctx SpecContext) {
 		secret := ensured(ctx)
 		current := secret.Data["current"]
 		secret.Data["next"] = []byte("short")

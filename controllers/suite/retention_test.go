@@ -101,7 +101,7 @@ var _ = Describe("Retention", func() {
 		return v1alpha1.AcmeOrderStatus{State: acme.StateValid, NotAfter: &at}
 	}
 
-	It("removes what was over for longer than it is kept, and nothing else", func(ctx SpecContext) {
+	It("removes expired objects, and nothing else", func(ctx SpecContext) {
 		old, recent := now.Add(-2*time.Hour), now.Add(-30*time.Minute)
 		failed := v1alpha1.AcmeOrderStatus{State: acme.StateInvalid, Conditions: []metav1.Condition{{
 			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Connection", LastTransitionTime: metav1.NewTime(old),
@@ -187,7 +187,7 @@ var _ = Describe("Retention", func() {
 		Expect(gone(ctx, busy)).To(BeFalse(), "it has an order")
 	})
 
-	It("counts from when an account was used last, of which the last object tells before it goes", func(ctx SpecContext) {
+	It("counts from an account's last use, which is stored before its last object is removed", func(ctx SpecContext) {
 		a := account(ctx, "a", acme.StateValid)
 		old := order(ctx, "old", "authz-1", valid(now.Add(30*time.Hour)))
 		recent := order(ctx, "recent", "authz-2", valid(now.Add(60*time.Hour)))
@@ -226,7 +226,7 @@ var _ = Describe("Retention", func() {
 		Expect(gone(ctx, claim)).To(BeTrue())
 	})
 
-	It("leaves what has changed since it was looked at", func(ctx SpecContext) {
+	It("keeps an object that has changed since it was read", func(ctx SpecContext) {
 		a := account(ctx, "unused", acme.StateValid)
 		deleted := 0
 		late := interceptor.NewClient(admin, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {

@@ -28,10 +28,10 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// A crlWorld is an issuerWorld with the controller of its revocation lists.
+// A crlWorld is an issuerWorld with the controller of its CRLs.
 type crlWorld struct {
 	*issuerWorld
-	// cached reads orders as the controllers do, and writes as they do.
+	// cached reads and writes orders like the controllers.
 	cached client.WithWatch
 	lists  *crl.Reconciler
 	shard  issuers.ShardRequest
@@ -52,7 +52,7 @@ func newCRLWorld(ctx SpecContext) *crlWorld {
 	return w
 }
 
-// cachedClient reads as the controllers do, in one namespace.
+// cachedClient returns a client that reads like the controllers', in one namespace.
 func cachedClient(namespace string) client.WithWatch {
 	GinkgoHelper()
 	options := controllers.CacheOptions()
@@ -75,7 +75,7 @@ func (w *crlWorld) shardOf(authority *ca.Authority) issuers.ShardRequest {
 	return issuers.ShardRequest{Namespace: w.namespace, Issuer: "ca", Shard: v1alpha1.CRLShardName(authority.Certificate(), 0)}
 }
 
-// restartLists puts a controller that remembers nothing in the place of the one before.
+// restartLists replaces the CRL controller by one with empty memory.
 func (w *crlWorld) restartLists() {
 	w.lists = &crl.Reconciler{Publisher: &crl.Publisher{Client: w.cached, Issuers: w.reconciler.Issuers, CompromisedKeys: &issuers.CompromisedKeys{Client: w.cached}, Clock: w.clock}}
 }
@@ -87,7 +87,7 @@ func (w *crlWorld) look(ctx context.Context) ctrl.Result {
 	return result
 }
 
-// publish has the controller look again once the least time between two CRLs has passed, and gives what is there then.
+// publish advances the clock by the least time between two CRLs, reconciles, and returns the published CRL.
 func (w *crlWorld) publish(ctx context.Context) *x509.RevocationList {
 	GinkgoHelper()
 	w.clock.Step(crl.Interval)
@@ -102,7 +102,7 @@ func (w *crlWorld) configMap(ctx context.Context) *corev1.ConfigMap {
 	return configMap
 }
 
-// published is the CRL as it is served, its signature checked.
+// published returns the CRL that is served, after it verified the signature.
 func (w *crlWorld) published(ctx context.Context) *x509.RevocationList {
 	GinkgoHelper()
 	list, err := x509.ParseRevocationList(w.configMap(ctx).BinaryData[v1alpha1.CRLField])
@@ -119,13 +119,13 @@ func serials(list *x509.RevocationList) []int64 {
 	return out
 }
 
-// revoke makes an order whose certificate was revoked now, and waits until the cache has it.
+// revoke creates an order whose certificate is revoked now, and waits until the cache has it.
 func (w *crlWorld) revoke(ctx context.Context, serial int64, notAfter time.Time) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	return w.revokeWith(ctx, serial, notAfter, ca.Superseded, "")
 }
 
-// revokeWith is revoke for a reason, and a key's fingerprint.
+// revokeWith is revoke with a reason and a key's fingerprint.
 func (w *crlWorld) revokeWith(ctx context.Context, serial int64, notAfter time.Time, reason ca.Reason, fingerprint string) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
@@ -186,7 +186,7 @@ var _ = Describe("A CRL shard", func() {
 		Expect(w.versions(ctx)).To(Equal(before))
 	})
 
-	It("is made anew before half of its life is over", func(ctx SpecContext) {
+	It("is renewed before half of its life has passed", func(ctx SpecContext) {
 		w.look(ctx)
 		first := w.published(ctx)
 		w.clock.Step(crlLifetime * 39 / 100)
@@ -233,7 +233,7 @@ var _ = Describe("A CRL shard", func() {
 				w.clock.Step(crl.CheckPeriod)
 				Expect(admin.Delete(ctx, w.configMap(ctx))).To(Succeed())
 			},
-			"the write came to nothing": func() {
+			"the write failed": func() {
 				w.faults.from(1)
 				_, err := w.lists.Reconcile(ctx, w.shard)
 				Expect(err).To(MatchError(errKilled))
@@ -317,11 +317,11 @@ var _ = Describe("A CRL shard", func() {
 		w.restartLists()
 		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
 	},
-		Entry("also where it is killed before the CRL is there", 1),
-		Entry("also where it is killed before the order could go", 2),
+		Entry("also if it is killed before the CRL is stored", 1),
+		Entry("also if it is killed before the order is released", 2),
 	)
 
-	It("isn't written over what is no CRL of this CA, and the issuer says so", func(ctx SpecContext) {
+	It("doesn't overwrite data that is no CRL of this CA, and the issuer says so", func(ctx SpecContext) {
 		w.revoke(ctx, 7, future)
 		garbage := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.shard.ConfigMap().Name}, BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("garbage")}}
 		Expect(admin.Create(ctx, garbage)).To(Succeed())
@@ -337,7 +337,7 @@ var _ = Describe("A CRL shard", func() {
 		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
 	})
 
-	It("is written anew from memory where it was spoiled, and takes up what was restored", func(ctx SpecContext) {
+	It("is rewritten from memory if it is corrupt, and includes restored entries", func(ctx SpecContext) {
 		w.revoke(ctx, 1, future)
 		w.publish(ctx)
 		backup := w.configMap(ctx).BinaryData

@@ -36,7 +36,7 @@ var _ = Describe("The intermediate of a CA that the operator made", func() {
 		first = w.reconcile(ctx)
 	})
 
-	It("is made once: looking at it again writes nothing", func(ctx SpecContext) {
+	It("is made once: another reconcile writes nothing", func(ctx SpecContext) {
 		before := w.versions(ctx)
 		Expect(before).To(HaveKey("secret ca-root"))
 		Expect(before).To(HaveKey("secret ca-intermediate"))
@@ -291,7 +291,7 @@ var _ = Describe("The root of a CA that the operator made", func() {
 	})
 })
 
-// rotationStep is what a person asks for, or what time brings about.
+// A rotationStep is a request of a person, or a change that is due with time.
 type rotationStep struct {
 	act  func(SpecContext, *issuerWorld)
 	done func(*v1alpha1.AcmeIssuer) bool
@@ -313,7 +313,7 @@ var _ = Describe("A controller that is killed while it replaces a CA", func() {
 	}
 	first := rotationStep{act: func(SpecContext, *issuerWorld) {}, done: func(*v1alpha1.AcmeIssuer) bool { return true }}
 
-	// kill runs the steps before, then fails the nth write of a step and all after it, and has another controller go on.
+	// kill runs the earlier steps, then fails the nth write of a step and all later ones, and continues with another controller.
 	kill := func(ctx SpecContext, n int, before []rotationStep, step rotationStep) (failed bool) {
 		GinkgoHelper()
 		spec := selfSigned(v1alpha1.SelfSignedCA{RootLifetime: hours(2400), IntermediateLifetime: hours(600), RootOverlap: ptr.To(hours(overlap))})
@@ -370,7 +370,7 @@ var _ = Describe("A controller that is killed while it replaces a CA", func() {
 	}
 })
 
-// expectComplete holds that what the Secrets say of each other is so, and that no key is left over.
+// expectComplete verifies that the Secrets match each other, and that no key is left behind.
 func expectComplete(ctx context.Context, w *issuerWorld) {
 	GinkgoHelper()
 	issuer := w.loaded()

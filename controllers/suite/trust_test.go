@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// withoutBundles is a client of an API server that serves no ClusterTrustBundles.
+// withoutBundles is a client of an API server without ClusterTrustBundles.
 type withoutBundles struct{ client.Client }
 
 func (withoutBundles) RESTMapper() meta.RESTMapper { return meta.NewDefaultRESTMapper(nil) }
@@ -65,7 +65,7 @@ var _ = Describe("The roots of an issuer", func() {
 		Expect(admin.Create(ctx, foreign)).To(Succeed())
 		issuer := w.reconcile(ctx)
 		Expect(readyOf(issuer).Status).To(Equal(metav1.ConditionTrue))
-		Expect(readyOf(issuer).Message).To(ContainSubstring(`the ConfigMap "ca-ca" is somebody else's`))
+		Expect(readyOf(issuer).Message).To(ContainSubstring(`the ConfigMap "ca-ca" belongs to somebody else`))
 		Expect(configMap(ctx).Data).To(Equal(foreign.Data))
 	})
 
