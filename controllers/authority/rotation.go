@@ -210,7 +210,7 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 }
 
 // nextRootDue reports whether the next root has been published for long enough to issue from: for rootOverlap, or half of the
-// time that the root had left if that is shorter. Clients read the status, so the next root must be there.
+// time that the root had left if that is shorter. Clients read the status, which must have the next root.
 func (r *rotation) nextRootDue(roots *rootPairs) bool {
 	if roots.next == nil || !strings.Contains(r.object.Status.CABundle, string(roots.next.CertificatePEM())) {
 		return false

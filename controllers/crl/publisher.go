@@ -2,12 +2,15 @@
 package crl
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +52,8 @@ type Publisher struct {
 
 	mu        sync.Mutex
 	published map[issuers.ShardRequest]*publishedCRL
+	// unlisted counts the revocations that do not fit a shard.
+	unlisted map[issuers.ShardRequest]int
 }
 
 // publishedCRL is a CRL as it was last read or written.
@@ -72,7 +77,7 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	}
 	now := p.Clock.Now()
 	if wait := last.at.Add(Interval).Sub(now); wait > 0 && wait <= Interval && !issuer.Ending { // unless the clock was set back
-		return ctrl.Result{RequeueAfter: wait}, nearlyFull(last.crl), nil
+		return ctrl.Result{RequeueAfter: wait}, p.fill(request, last.crl), nil
 	}
 	revoked, err := p.revoked(ctx, request)
 	if err != nil {
@@ -82,10 +87,11 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	if issuer.Ending {
 		end = authority.NotAfter() // the last CRL stays valid until the last certificate has expired
 	}
-	next, due := nextCRL(last, revoked, now, end, issuer.CRLURL(request.Shard), issuer.Ending)
+	next, due, unlisted := nextCRL(last, revoked, now, end, issuer.CRLURL(request.Shard), issuer.Ending)
+	p.setUnlisted(request, unlisted)
 	if due > 0 {
-		_, err := p.release(ctx, request, last.crl)
-		return ctrl.Result{RequeueAfter: min(due, CheckPeriod)}, nearlyFull(last.crl), err
+		_, warning, err := p.release(ctx, request, last.crl)
+		return ctrl.Result{RequeueAfter: min(due, CheckPeriod)}, join(p.fill(request, last.crl), warning), err
 	}
 	der, err := authority.SignCRL(next)
 	if err != nil {
@@ -95,8 +101,8 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 		return ctrl.Result{}, "", err
 	}
 	audit.CRLPublished(ctx, request.Namespace, request.Issuer, request.Shard, next.Number.String(), len(next.Entries), next.NextUpdate)
-	_, err = p.release(ctx, request, &next)
-	return ctrl.Result{RequeueAfter: Interval}, nearlyFull(&next), err
+	_, warning, err := p.release(ctx, request, &next)
+	return ctrl.Result{RequeueAfter: Interval}, join(p.fill(request, &next), warning), err
 }
 
 // PublishLast publishes the last CRL of each shard of an issuer that is being deleted. done reports that nothing is left to
@@ -114,9 +120,16 @@ func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issue
 	return done, nil
 }
 
-func nearlyFull(crl *ca.CRL) string {
-	if crl == nil || len(crl.Entries) < ca.MaxEntries-room {
+// fill returns the warning of a shard that is full or nearly full; "" if it has room.
+func (p *Publisher) fill(request issuers.ShardRequest, crl *ca.CRL) string {
+	p.mu.Lock()
+	unlisted := p.unlisted[request]
+	p.mu.Unlock()
+	switch {
+	case crl == nil || len(crl.Entries) < ca.MaxEntries-room:
 		return ""
+	case unlisted > 0:
+		return fmt.Sprintf("is full with %d entries: the CRL lacks later revocations (metric acmeca_crl_unlisted) until listed certificates expire; raise spec.crl.shards, for the certificates to come", len(crl.Entries))
 	}
 	return fmt.Sprintf("has %d of %d entries: raise spec.crl.shards, for the certificates to come", len(crl.Entries), ca.MaxEntries)
 }
@@ -124,36 +137,55 @@ func nearlyFull(crl *ca.CRL) string {
 // abandoned reconciles a shard of a CA whose key is gone, so that no further CRL can be signed. It releases deleted orders whose
 // certificates have expired.
 func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest) (ctrl.Result, error) {
-	left, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
+	left, _, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
 	if left == 0 {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: CheckPeriod}, err
 }
 
-// nextCRL returns the CRL to publish now, or the time until one is due.
+// nextCRL returns the CRL to publish now, or the time until one is due. unlisted is the number of revocations that do not fit.
 //
 // CRL numbers are seconds since 1970, so that they rise even if a ConfigMap was lost. If the clock was set back, the number is
 // one above the last.
-func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (ca.CRL, time.Duration) {
+func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (_ ca.CRL, due time.Duration, unlisted int) {
 	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: []string{url}}
 	if last.crl == nil {
-		next.Entries = ca.Carry(nil, time.Time{}, revoked)
-		return next, 0
+		next.Entries, unlisted = fit(nil, ca.Carry(nil, time.Time{}, revoked))
+		return next, 0, unlisted
 	}
 	if after := new(big.Int).Add(last.crl.Number, big.NewInt(1)); after.Cmp(next.Number) > 0 {
 		next.Number = after
 	}
-	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked)
+	next.Entries, unlisted = fit(last.crl.Entries, ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked))
 	next.URLs = urls(next.URLs, last.crl.URLs)
 	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
 	shortened := last.crl.NextUpdate.After(next.NextUpdate)
 	unfinished := final && last.crl.NextUpdate.Before(end.Truncate(time.Second))
 	moved := !slices.Contains(last.crl.URLs, url)
 	if last.configMap != nil && now.Before(renew) && !shortened && !unfinished && !moved && !hasNew(last.crl.Entries, next.Entries) {
-		return ca.CRL{}, renew.Sub(now)
+		return ca.CRL{}, renew.Sub(now), unlisted
 	}
-	return next, 0
+	return next, 0, unlisted
+}
+
+// fit returns the entries that a shard has room for, and the number of the others. Listed entries stay, so that no revocation is
+// undone. Of the others the earliest revocations are added.
+func fit(listed, entries []ca.Entry) (fitting []ca.Entry, unlisted int) {
+	unlisted = len(entries) - ca.MaxEntries
+	if unlisted <= 0 {
+		return entries, 0
+	}
+	rank := func(e ca.Entry) int {
+		if lists(listed, e.Serial) {
+			return 0
+		}
+		return 1
+	}
+	ranked := slices.SortedStableFunc(slices.Values(entries), func(a, b ca.Entry) int {
+		return cmp.Or(rank(a)-rank(b), a.RevokedAt.Compare(b.RevokedAt))
+	})
+	return ca.Carry(ranked[:ca.MaxEntries], time.Time{}, nil), unlisted
 }
 
 // urls returns the current and the former URLs of a shard, each once: certificates name the URL at the time of issuance.
@@ -202,11 +234,11 @@ func (p *Publisher) list(ctx context.Context, request issuers.ShardRequest, orde
 }
 
 // release removes the finalizer of deleted orders whose revocation is in the CRL. It returns the number of deleted orders that
-// are kept.
-func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, published *ca.CRL) (left int, err error) {
+// are kept, and a warning if the list of compromised keys is full.
+func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, published *ca.CRL) (left int, warning string, err error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	var going []*v1alpha1.AcmeOrder
 	for i := range orders.Items {
@@ -222,14 +254,49 @@ func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, p
 		}
 		going = append(going, order)
 	}
-	if err := p.CompromisedKeys.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going); err != nil {
-		return left, err
+	stored, err := p.CompromisedKeys.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going)
+	if err != nil {
+		return left, "", err
+	}
+	if kept := len(going) - len(stored); kept > 0 {
+		left += kept
+		warning = "the list of compromised keys is full: deleted orders with further compromised keys are kept"
 	}
 	var errs []error
-	for _, order := range going {
+	for _, order := range stored {
 		errs = append(errs, kube.RemoveFinalizer(ctx, p.Client, order))
 	}
-	return left, errors.Join(errs...)
+	return left, warning, errors.Join(errs...)
+}
+
+// setUnlisted notes how many revocations do not fit a shard.
+func (p *Publisher) setUnlisted(request issuers.ShardRequest, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n == 0 {
+		delete(p.unlisted, request)
+		return
+	}
+	if p.unlisted == nil {
+		p.unlisted = map[issuers.ShardRequest]int{}
+	}
+	p.unlisted[request] = n
+}
+
+// Forget removes the CRLs of a deleted issuer from memory.
+func (p *Publisher) Forget(issuer client.ObjectKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of := func(request issuers.ShardRequest) bool {
+		return request.Namespace == issuer.Namespace && request.Issuer == issuer.Name
+	}
+	maps.DeleteFunc(p.published, func(request issuers.ShardRequest, _ *publishedCRL) bool { return of(request) })
+	maps.DeleteFunc(p.unlisted, func(request issuers.ShardRequest, _ int) bool { return of(request) })
+}
+
+// join joins the warnings that are not empty.
+func join(warnings ...string) string {
+	return strings.Join(slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), "; ")
 }
 
 // read returns the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change by

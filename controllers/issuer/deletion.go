@@ -136,6 +136,8 @@ func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey) (bool
 func (r *Reconciler) forget(ctx context.Context, key client.ObjectKey) error {
 	r.Issuers.Remove(key)
 	r.Metrics.Forget(key)
+	r.CRLs.Forget(key)
+	r.CompromisedKeys.Forget(key)
 	r.wake(ctx, ctrl.Request{NamespacedName: key}) // unfinished objects have to end
 	return r.Trust.Withdraw(ctx, key)
 }

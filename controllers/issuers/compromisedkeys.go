@@ -81,41 +81,55 @@ func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, 
 	return blocked, nil
 }
 
-// Keep adds to the ConfigMap the compromised keys of orders that are about to be deleted.
-func (b *CompromisedKeys) Keep(ctx context.Context, key client.ObjectKey, orders []*v1alpha1.AcmeOrder) error {
+// Keep adds to the ConfigMap the compromised keys of orders that are about to be deleted. It returns the orders that may be
+// deleted: all but those whose keys do not fit the ConfigMap.
+func (b *CompromisedKeys) Keep(ctx context.Context, key client.ObjectKey, orders []*v1alpha1.AcmeOrder) ([]*v1alpha1.AcmeOrder, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
-	var more []string
 	b.mu.Lock()
-	for _, order := range orders {
-		if fingerprint := order.CompromisedKey(); fingerprint != "" && !b.known[key][fingerprint] {
-			more = append(more, fingerprint)
+	known := b.known[key] // never changed, but replaced
+	b.mu.Unlock()
+	isStored := func(keys map[string]bool) func(*v1alpha1.AcmeOrder) bool {
+		return func(order *v1alpha1.AcmeOrder) bool {
+			return order.CompromisedKey() == "" || keys[order.CompromisedKey()]
 		}
 	}
-	b.mu.Unlock()
-	if len(more) == 0 {
-		return nil
+	if !slices.ContainsFunc(orders, func(order *v1alpha1.AcmeOrder) bool { return !isStored(known)(order) }) {
+		return orders, nil
 	}
 	configMap, keys, err := b.read(ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, fingerprint := range more {
-		keys[fingerprint] = true
+	before := len(keys)
+	for _, order := range orders {
+		if fingerprint := order.CompromisedKey(); fingerprint != "" && len(keys) < maxCompromisedKeys {
+			keys[fingerprint] = true
+		}
 	}
-	if len(keys) > maxCompromisedKeys {
-		return fmt.Errorf("ConfigMap %q has no room for more than %d compromised keys, and the orders that have more are kept", configMap.Name, maxCompromisedKeys)
-	}
-	configMap.Data = map[string]string{CompromisedKeysField: strings.Join(slices.Sorted(maps.Keys(keys)), "\n") + "\n"}
-	write := func() error { return b.Client.Update(ctx, configMap) }
-	if configMap.ResourceVersion == "" {
-		write = func() error { return b.Client.Create(ctx, configMap) }
-	}
-	if err := write(); err != nil {
-		return err
+	if len(keys) > before {
+		if err := b.write(ctx, configMap, keys); err != nil {
+			return nil, err
+		}
 	}
 	b.keep(key, keys)
-	return nil
+	return slices.DeleteFunc(slices.Clone(orders), func(order *v1alpha1.AcmeOrder) bool { return !isStored(keys)(order) }), nil
+}
+
+// write stores keys in the ConfigMap.
+func (b *CompromisedKeys) write(ctx context.Context, configMap *corev1.ConfigMap, keys map[string]bool) error {
+	configMap.Data = map[string]string{CompromisedKeysField: strings.Join(slices.Sorted(maps.Keys(keys)), "\n") + "\n"}
+	if configMap.ResourceVersion == "" {
+		return b.Client.Create(ctx, configMap)
+	}
+	return b.Client.Update(ctx, configMap)
+}
+
+// Forget removes the keys of a deleted issuer from memory.
+func (b *CompromisedKeys) Forget(key client.ObjectKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.known, key)
 }
 
 // read returns the ConfigMap, or a new one that is not created yet, and its keys.

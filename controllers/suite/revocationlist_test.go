@@ -424,7 +424,7 @@ var _ = Describe("A CRL shard", func() {
 		Expect(named(w.published(ctx))).To(HaveLen(ca.MaxURLs))
 	})
 
-	It("takes as many certificates as it may have, and says before that it fills and after that it is full", func(ctx SpecContext) {
+	It("lists as many certificates as fit, warns before and after it is full, and is renewed while it is full", func(ctx SpecContext) {
 		authority := w.loaded().Authority
 		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl"}}
 		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
@@ -445,10 +445,15 @@ var _ = Describe("A CRL shard", func() {
 		w.look(ctx)
 
 		w.revoke(ctx, 2, future)
-		w.clock.Step(crl.Interval)
-		_, err = w.lists.Reconcile(ctx, w.shard)
-		Expect(err).To(MatchError(ContainSubstring("over the bound")))
-		Expect(readyOf(w.reconcile(ctx)).Message).To(ContainSubstring("over the bound"))
-		Expect(w.published(ctx).RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
+		before := w.publish(ctx)
+		ready := readyOf(w.reconcile(ctx))
+		Expect(ready.Reason).To(Equal(v1alpha1.ReasonDegraded))
+		Expect(ready.Message).To(ContainSubstring("is full with 16384 entries"))
+		Expect(w.events.taken()).To(ContainElement(ContainSubstring("is full with 16384 entries")))
+		Expect(before.RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
+		w.clock.Step(crlLifetime / 2)
+		renewed := w.publish(ctx)
+		Expect(renewed.NextUpdate).To(BeTemporally(">", before.NextUpdate))
+		Expect(renewed.RevokedCertificateEntries).To(Equal(before.RevokedCertificateEntries))
 	})
 })
