@@ -156,9 +156,14 @@ func (w *wiring) setupPool(context.Context) error {
 }
 
 func (w *wiring) setupIssuers(context.Context) error {
-	c := w.mgr.GetClient()
+	c, keysReady := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
+	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) {
+		object := &v1alpha1.AcmeIssuer{}
+		object.Namespace, object.Name = key.Namespace, key.Name
+		keysReady <- event.GenericEvent{Object: object}
+	}}
 	r := &issuer.Reconciler{
-		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
+		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
 		Trust: issuer.Trust{Client: c}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: validation.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
@@ -166,7 +171,7 @@ func (w *wiring) setupIssuers(context.Context) error {
 	if w.ServerTLSSecret.Name != "" {
 		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}
 	}
-	return r.SetupWithManager(w.mgr)
+	return r.SetupWithManager(w.mgr, w.concurrency(), keysReady)
 }
 
 func (w *wiring) setupAccounts(context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -47,6 +48,24 @@ type Authorities struct {
 	Client client.Client
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
+	// Keys generates the keys of CAs beside the reconciles; nil to generate each key in its reconcile.
+	Keys *KeyPool
+}
+
+// createFault returns the fault of a Secret that can't be created. A refusal, such as that of a ResourceQuota, stays until a person
+// acts, so it is reported on the issuer.
+func createFault(name string, err error) *issuers.Fault {
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		return caUnavailable("Secret %q can't be created: %v", name, err)
+	}
+	return &issuers.Fault{Transient: err}
+}
+
+// keyFault returns the fault of a CA that can't be made. A key that is being generated is no reason for an Event.
+func keyFault(err error) *issuers.Fault {
+	f := caUnavailable("spec.ca.selfSigned: %v", err)
+	f.Pending = errors.Is(err, errKeyPending)
+	return f
 }
 
 func caUnavailable(format string, args ...any) *issuers.Fault {
@@ -64,7 +83,7 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 		var err error
 		if secret, root, err = a.rotate(ctx, object, secret); apierrors.IsConflict(err) {
 			return &issuers.Fault{Transient: err} // another writer changed the Secret: read it again
-		} else if err != nil {
+		} else if err != nil && !errors.Is(err, errKeyPending) {
 			issuer.Warn("the CA can't be replaced though that is due: %v", err)
 		}
 	}
@@ -139,7 +158,7 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	}
 	secret, pair, err := a.newIntermediate(object, root, nil)
 	if err != nil {
-		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		return nil, keyFault(err)
 	}
 	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
 		secret, err = a.get(ctx, secret.Namespace, secret.Name)
@@ -151,7 +170,7 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 		}
 	}
 	if err != nil {
-		return nil, &issuers.Fault{Transient: err}
+		return nil, createFault(object.Name+intermediateSuffix, err)
 	}
 	return secret, nil
 }
@@ -161,6 +180,10 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object, " Intermediate", before)
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
+	var err error
+	if config.Key, err = a.Keys.take(client.ObjectKeyFromObject(object), intermediateSuffix, config.KeyAlgorithm); err != nil {
+		return nil, nil, err
+	}
 	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
 	if err != nil {
 		return nil, nil, err
@@ -199,9 +222,13 @@ func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca
 func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
 	config := caConfig(object, "", nil)
 	config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
+	var err error
+	if config.Key, err = a.Keys.take(client.ObjectKeyFromObject(object), rootSuffix, config.KeyAlgorithm); err != nil {
+		return nil, keyFault(err)
+	}
 	pair, err := ca.NewRoot(config, a.Clock.Now())
 	if err != nil {
-		return nil, caUnavailable("spec.ca.selfSigned: %v", err)
+		return nil, keyFault(err)
 	}
 	secret, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
 	if err != nil {
@@ -213,7 +240,7 @@ func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) 
 		audit.CAKey(ctx, audit.CAKeyMade, object, secret.Name, pair.Certificate, "root")
 	}
 	if err != nil {
-		return nil, &issuers.Fault{Transient: err}
+		return nil, createFault(object.Name+rootSuffix, err)
 	}
 	return secret, nil
 }
@@ -256,6 +283,9 @@ func (a Authorities) serialKey(ctx context.Context, object *v1alpha1.AcmeIssuer)
 		secret, err = a.createOrGet(ctx, &corev1.Secret{
 			ObjectMeta: belongingTo(object, serialSuffix), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{serialKeyField: key},
 		})
+		if err != nil {
+			return nil, createFault(object.Name+serialSuffix, err)
+		}
 	}
 	if err != nil {
 		return nil, &issuers.Fault{Transient: err}

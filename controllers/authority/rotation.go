@@ -185,6 +185,10 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	}
 	config := caConfig(r.object, "", roots.current.Certificate)
 	config.Lifetime = r.object.Spec.CA.SelfSigned.RootLifetime.Duration
+	var err error
+	if config.Key, err = r.authorities.Keys.take(client.ObjectKeyFromObject(r.object), rootSuffix, config.KeyAlgorithm); err != nil {
+		return err
+	}
 	next, err := ca.NewRoot(config, r.now)
 	if err != nil {
 		return err

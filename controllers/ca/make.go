@@ -20,6 +20,8 @@ type CAConfig struct {
 	Organization string
 	// KeyAlgorithm of the new key.
 	KeyAlgorithm KeyAlgorithm
+	// Key is the new key; nil to generate one.
+	Key crypto.Signer
 	// Lifetime from the first to the last second of validity, both included.
 	Lifetime time.Duration
 	// Backdate is the time between the start of validity and now, for clients whose clocks are behind.
@@ -63,7 +65,7 @@ func NewRoot(c CAConfig, now time.Time) (*KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := GenerateKey(c.KeyAlgorithm)
+	key, err := c.key()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error)
 		return nil, err
 	}
 	template.MaxPathLenZero = true
-	key, err := GenerateKey(c.KeyAlgorithm)
+	key, err := c.key()
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +109,13 @@ type publicKeyer interface{ Public() crypto.PublicKey }
 type publicOnly struct{ crypto.PublicKey }
 
 func (k publicOnly) Public() crypto.PublicKey { return k.PublicKey }
+
+func (c CAConfig) key() (crypto.Signer, error) {
+	if c.Key != nil {
+		return c.Key, nil
+	}
+	return GenerateKey(c.KeyAlgorithm)
+}
 
 func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 	switch {

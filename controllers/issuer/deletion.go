@@ -138,6 +138,7 @@ func (r *Reconciler) forget(ctx context.Context, key client.ObjectKey) error {
 	r.Metrics.Forget(key)
 	r.CRLs.Forget(key)
 	r.CompromisedKeys.Forget(key)
+	r.Authorities.Keys.Forget(key)
 	r.wake(ctx, ctrl.Request{NamespacedName: key}) // unfinished objects have to end
 	return r.Trust.Withdraw(ctx, key)
 }

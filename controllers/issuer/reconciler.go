@@ -12,14 +12,18 @@ import (
 	"net/netip"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -66,9 +70,10 @@ type Reconciler struct {
 	Metrics *metrics.Metrics
 }
 
-// SetupWithManager adds the controller to a manager.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).Complete(kube.RetryConflicts(r))
+// SetupWithManager adds the controller to a manager. It also reconciles the issuers that come from keysReady.
+func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Options, keysReady <-chan event.GenericEvent) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).WithOptions(options).
+		WatchesRawSource(source.Channel(keysReady, &handler.EnqueueRequestForObject{})).Complete(kube.RetryConflicts(r))
 }
 
 // Reconcile brings an issuer's status, and the issuer that the other controllers use, up to date.
@@ -96,8 +101,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if issuer.Authority != nil {
-		// The roots are published before they are in the status: a new root in the status may be issued from.
-		if err := r.Trust.Publish(ctx, object, issuer); err != nil {
+		if err := r.publishRoots(ctx, object, issuer); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -108,7 +112,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := kube.WriteStatus(ctx, r.Client, object, base); err != nil {
 		return ctrl.Result{}, err
 	}
-	r.announce(object, base)
+	if issuer.Fault == nil || !issuer.Fault.Pending {
+		r.announce(object, base)
+	}
 	r.noteReplacement(ctx, object, issuer, known)
 	if issuer.Authority == nil {
 		r.Issuers.Remove(request.NamespacedName)
@@ -119,6 +125,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+}
+
+// publishRoots publishes the issuer's roots before they are in the status: a new root in the status may be issued from. If the
+// API server refuses the ConfigMap, such as for a ResourceQuota, the status keeps its roots. An issuer without any is not ready.
+func (r *Reconciler) publishRoots(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	err := r.Trust.Publish(ctx, object, issuer)
+	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+		return err
+	}
+	issuer.Bundle = []byte(object.Status.CABundle)
+	if object.Status.CABundle != "" {
+		issuer.Warn("the roots can't be published: %v", err)
+	} else if issuer.Fault == nil {
+		issuer.Fault = &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf("the roots can't be published: %v", err)}
+	}
+	return nil
 }
 
 // serve keeps the ACME server's TLS certificate up to date. The default issuer's CA signs it.

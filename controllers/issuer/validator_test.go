@@ -82,7 +82,7 @@ func TestValidator(t *testing.T) {
 		"dns-persist-01": {func(s *v1alpha1.AcmeIssuerSpec) {
 			s.Challenges.Types, s.Validation.CAAIdentities = []acme.ChallengeType{acme.DNSPersist01}, []string{"ca.test"}
 		}, "", ""},
-		"nobody": {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.Local = no }, v1alpha1.ReasonInvalidSpec, "spec.validation: nobody"},
+		"nobody": {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.Local = no }, v1alpha1.ReasonInvalidSpec, "spec.validation: nothing is checked"},
 		"too high a quorum": {func(s *v1alpha1.AcmeIssuerSpec) {
 			s.Validation.Perspectives, s.Validation.Quorum = []v1alpha1.Perspective{perspective("client")}, 2
 		}, v1alpha1.ReasonInvalidSpec, "quorum"},

@@ -9,6 +9,8 @@ import (
 type Fault struct {
 	Reason, Message string
 	Transient       error
+	// Pending is set while the CA's key is being generated, which needs no person.
+	Pending bool
 }
 
 // InvalidSpec returns the fault of an issuer whose spec can't be compiled.

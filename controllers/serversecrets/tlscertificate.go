@@ -69,7 +69,7 @@ func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) err
 	} else {
 		err = s.Client.Update(ctx, secret)
 	}
-	if apierrors.IsInvalid(err) { // the Secret has another type, or is immutable
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) { // it has another type, is immutable, or a quota is used up
 		return &UnissuableError{err}
 	}
 	if err == nil {

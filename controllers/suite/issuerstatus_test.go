@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -144,6 +145,41 @@ var _ = Describe("An issuer's status", func() {
 		})
 		Expect(readyOf(w.reconcile(ctx))).To(And(HaveField("Reason", v1alpha1.ReasonInvalidSpec), HaveField("Message", HavePrefix("spec.profiles[0].usages"))))
 	})
+
+	DescribeTable("says that a ResourceQuota has no room for its objects, until it has", func(ctx SpecContext, resource corev1.ResourceName) {
+		w := newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
+		none := corev1.ResourceList{resource: apiresource.MustParse("0")}
+		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "none"}, Spec: corev1.ResourceQuotaSpec{Hard: none}}
+		Expect(admin.Create(ctx, quota)).To(Succeed())
+		quota.Status = corev1.ResourceQuotaStatus{Hard: none, Used: none} // no kube-controller-manager computes it here
+		Expect(admin.Status().Update(ctx, quota)).To(Succeed())
+		Eventually(func() error {
+			object := map[corev1.ResourceName]client.Object{corev1.ResourceSecrets: &corev1.Secret{}, corev1.ResourceConfigMaps: &corev1.ConfigMap{}}[resource]
+			object.SetNamespace(w.namespace)
+			object.SetName("probe")
+			return admin.Create(ctx, object, client.DryRunAll)
+		}).Should(MatchError(ContainSubstring("exceeded quota")))
+		Eventually(func(g Gomega) {
+			g.Expect(w.try(ctx)).To(Succeed())
+			ready := readyOf(w.issuer(ctx))
+			g.Expect(ready.Status).To(Equal(metav1.ConditionFalse))
+			g.Expect(ready.Reason).To(Equal(v1alpha1.ReasonCAUnavailable))
+			g.Expect(ready.Message).To(ContainSubstring("exceeded quota: none"))
+		}).Should(Succeed())
+		Expect(w.events.taken()).To(ConsistOf(ContainSubstring("exceeded quota: none")))
+		Expect(w.issuer(ctx).Status.CABundle).To(BeEmpty())
+		Expect(w.canIssue()).To(BeFalse())
+
+		Expect(admin.Delete(ctx, quota)).To(Succeed())
+		Eventually(func(g Gomega) {
+			g.Expect(w.try(ctx)).To(Succeed())
+			g.Expect(readyOf(w.issuer(ctx)).Status).To(Equal(metav1.ConditionTrue))
+		}).Should(Succeed())
+		Expect(w.canIssue()).To(BeTrue())
+	},
+		Entry("for Secrets", corev1.ResourceSecrets),
+		Entry("for ConfigMaps", corev1.ResourceConfigMaps),
+	)
 
 	It("says that its namespace can't be served", func(ctx SpecContext) {
 		Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "acme"}})).To(Succeed())
