@@ -78,7 +78,7 @@ var _ = Describe("An issuer with a CA that a person brought", func() {
 		}, "the private key does not belong to the first certificate"),
 		Entry("where there is no certificate", corev1.SecretTypeTLS, func() map[string][]byte {
 			return map[string][]byte{corev1.TLSCertKey: []byte("x"), corev1.TLSPrivateKeyKey: tlsData(root)[corev1.TLSPrivateKeyKey]}
-		}, "holds no PEM block"),
+		}, "has no PEM block"),
 		Entry("where the chain is broken", corev1.SecretTypeTLS, func() map[string][]byte {
 			other, _ := broughtCA(w.clock.Now(), time.Hour)
 			return tlsData(intermediate, other.Certificate)
