@@ -59,6 +59,10 @@ func TestNamespacesTakeTurnsAtKeys(t *testing.T) {
 		}
 		p.Forget(key("many", "29"))
 		time.Sleep(time.Minute)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
 		if len(ready) != 30 || p.running != 0 || len(p.waiting) != 0 || len(p.turns) != 0 || len(p.keys) != 29 {
 			t.Errorf("at the end: %d ready, %+v", len(ready), p)
 		}
