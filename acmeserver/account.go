@@ -1,12 +1,10 @@
 package acmeserver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -75,7 +73,7 @@ func (s *Server) newAccount(r *request) (*answer.Answer, error) {
 	if err == nil && !refused || payload.OnlyReturnExisting {
 		return s.existingAccount(r, name)
 	}
-	if err := r.checkRegistration(payload); err != nil {
+	if err := r.checkRegistration(); err != nil {
 		return nil, err
 	}
 	if refused {
@@ -121,28 +119,12 @@ func (s *Server) storeAccount(r *request, payload acme.AccountRequest, name type
 }
 
 // checkRegistration refuses at once a registration that the controllers would refuse.
-func (r *request) checkRegistration(payload acme.AccountRequest) error {
+func (r *request) checkRegistration() error {
 	if err := r.requireIssuer(); err != nil {
 		return err
 	}
-	rules := r.issuer.Spec.Account
-	if problem := policy.CheckKey(r.key.Public(), policy.KeyOptions{}); problem != nil {
+	if _, problem := policy.AdmitRegistration(r.message, &r.issuer.Spec.Account); problem != nil {
 		return problem
-	}
-	if problem := policy.Contacts(payload.Contact, rules.RequireContact); problem != nil {
-		return problem
-	}
-	if rules.TermsOfService != "" && !payload.TermsOfServiceAgreed {
-		return policy.TermsProblem("the terms of service must be agreed to", rules.TermsOfService)
-	}
-	bound := bytes.HasPrefix(bytes.TrimSpace(payload.ExternalAccountBinding), []byte("{"))
-	if rules.ExternalAccountBinding.Required && !bound {
-		return acme.NewProblem(acme.ExternalAccountRequired, "this issuer requires an external account binding")
-	}
-	if bound {
-		if _, problem := jws.ParseExternalAccountBinding(payload.ExternalAccountBinding); problem != nil {
-			return problem
-		}
 	}
 	return nil
 }
@@ -241,24 +223,28 @@ func (s *Server) account(r *request) (*answer.Answer, error) {
 		// Other values of status, and unknown fields, are ignored (RFC 8555 section 7.3.2).
 		return r.accountAnswer(http.StatusOK, r.account), nil
 	}
-	return s.updateAccount(r, payload)
+	return s.updateAccount(r, payload.TermsOfServiceAgreed)
 }
 
-func (s *Server) updateAccount(r *request, payload acme.AccountRequest) (*answer.Answer, error) {
-	spec := map[string]any{"update": stored.Request(r.message)}
-	if payload.Contact != nil {
-		if problem := policy.Contacts(payload.Contact, r.issuer.Spec.Account.RequireContact); problem != nil {
-			return nil, problem
-		}
-		spec["contact"] = slices.Clone(payload.Contact)
+func (s *Server) updateAccount(r *request, agreed bool) (*answer.Answer, error) {
+	update, problem := policy.AdmitUpdate(r.message, &r.issuer.Spec.Account)
+	if problem != nil {
+		return nil, problem
 	}
-	if payload.TermsOfServiceAgreed {
+	spec := map[string]any{"update": stored.Request(r.message)}
+	if update.Contact != nil {
+		spec["contact"] = update.Contact
+	}
+	if agreed {
 		spec["termsOfServiceAgreed"] = true
 	}
 	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Update })
 }
 
 func (s *Server) deactivateAccount(r *request) (*answer.Answer, error) {
+	if problem := policy.AdmitDeactivation(r.message); problem != nil {
+		return nil, problem
+	}
 	spec := map[string]any{"deactivation": v1alpha1.Deactivation{Request: stored.Request(r.message)}}
 	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.Deactivation })
 }
@@ -302,7 +288,7 @@ func (s *Server) keyChange(r *request) (*answer.Answer, error) {
 	if r.message.IsPOSTAsGET() {
 		return nil, acme.NewProblem(acme.Malformed, "the payload of a key change must be a request that is signed with the new key")
 	}
-	key, problem := policy.KeyChange(r.message, r.account.Status.JWK)
+	key, problem := policy.AdmitKeyChange(r.message, r.account.Status.JWK)
 	if problem != nil {
 		return nil, problem
 	}

@@ -81,14 +81,14 @@ func (s *Server) authorizationAnswer(r *request, authz *v1alpha1.AcmeAuthorizati
 	switch {
 	case isVirtual(authz) && !s.now().Before(authz.ExpiresAt(r.issuer.Spec.Lifetimes).Time):
 		document.Status = acme.StateInvalid // as the controllers decide for stored ones
-	case store.IsPending(authz):
+	case authz.Pending():
 		document.Status = acme.StatePending
 	case authz.Status.State == acme.StateValid && !s.isUsable(authz):
 		document.Status = acme.StateExpired
 	}
 	for _, c := range authz.Spec.Challenges {
 		// Once there is an outcome, only the challenge that led to it is shown (RFC 8555 section 7.1.4).
-		if store.IsPending(authz) || authz.Spec.Response == nil || authz.Spec.Response.Type == c.Type {
+		if authz.Pending() || authz.Spec.Response == nil || authz.Spec.Response.Type == c.Type {
 			document.Challenges = append(document.Challenges, r.challengeDocument(authz, c))
 		}
 	}
@@ -173,18 +173,11 @@ func (s *Server) newAuthz(r *request) (*answer.Answer, error) {
 
 // checkPreAuthorization returns the normal form of an identifier that may be authorized without an order.
 func (r *request) checkPreAuthorization(asked acme.Identifier) (acme.Identifier, *acme.Problem) {
-	id, problem := asked.Normalize()
-	if problem == nil && id.Wildcard() {
-		problem = acme.NewProblem(acme.RejectedIdentifier,
-			"%q is a wildcard, which cannot be authorized without an order (RFC 8555 section 7.4.1)", id.Value).About(id)
+	if asked.Wildcard() {
+		return asked, acme.NewProblem(acme.RejectedIdentifier,
+			"%q is a wildcard, which cannot be authorized without an order (RFC 8555 section 7.4.1)", asked.Value).About(asked)
 	}
-	if problem == nil {
-		problem = r.policy().Identifiers([]acme.Identifier{id})
-	}
-	if problem == nil {
-		problem = r.policy().Rules([]acme.Identifier{id}, "", nil)
-	}
-	return id, problem
+	return r.policy().AdmitIdentifier(asked)
 }
 
 // newAuthorization returns an authorization to be created, with the challenges that the issuer offers.
@@ -268,19 +261,13 @@ func (s *Server) storeVirtual(ctx context.Context, authz *v1alpha1.AcmeAuthoriza
 }
 
 func (s *Server) deactivateAuthorization(r *request, authz *v1alpha1.AcmeAuthorization) (*answer.Answer, error) {
-	var payload struct {
-		Status acme.State `json:"status"`
-	}
-	if err := r.unmarshal(&payload); err != nil {
-		return nil, err
-	}
-	if payload.Status != acme.StateDeactivated {
-		return nil, acme.NewProblem(acme.Malformed, "the status of an authorization can only be changed to \"deactivated\"")
+	if problem := policy.AdmitDeactivation(r.message); problem != nil {
+		return nil, problem
 	}
 	if authz.Status.State == acme.StateDeactivated {
 		return s.authorizationAnswer(r, authz), nil // the answer to an earlier request was lost
 	}
-	if !store.IsPending(authz) && authz.Status.State != acme.StateValid {
+	if !authz.Pending() && authz.Status.State != acme.StateValid {
 		return nil, acme.NewProblem(acme.Malformed, "the authorization is %s already", authz.Status.State)
 	}
 	if err := s.storeDeactivation(r, authz); err != nil {
@@ -288,12 +275,11 @@ func (s *Server) deactivateAuthorization(r *request, authz *v1alpha1.AcmeAuthori
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), verdictTimeout)
 	defer cancel()
-	isFinal := func(a *v1alpha1.AcmeAuthorization) bool { return a.Status.State.Final() }
-	authz, err := s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), isFinal)
+	authz, err := s.store.Authorizations.Await(ctx, client.ObjectKeyFromObject(authz), (*v1alpha1.AcmeAuthorization).Finished)
 	if err != nil {
 		return nil, err
 	}
-	if !authz.Status.State.Final() {
+	if !authz.Finished() {
 		return nil, errNotVerifiedYet()
 	}
 	return s.authorizationAnswer(r, authz), nil
@@ -336,8 +322,7 @@ func (r *request) subdomainAuthorization(domain acme.Identifier) *v1alpha1.AcmeA
 	if !r.issuer.Spec.Challenges.Subdomains || domain.Type != acme.DNS || domain.Wildcard() {
 		return nil
 	}
-	allowed, ids := r.policy(), []acme.Identifier{domain}
-	if allowed.Identifiers(ids) != nil || allowed.Rules(ids, "", nil) != nil {
+	if _, problem := r.policy().AdmitIdentifier(domain); problem != nil {
 		return nil
 	}
 	authz := r.newAuthorization(domain)

@@ -13,6 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws/stored"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // challengeDocument is a challenge (RFC 8555 sections 7.1.5 and 8).
@@ -62,7 +63,7 @@ func (s *Server) challenge(r *request) (*answer.Answer, error) {
 	if !found {
 		return nil, store.NotFound("challenge")
 	}
-	if !r.message.IsPOSTAsGET() && store.IsPending(authz) && authz.Spec.Response == nil {
+	if !r.message.IsPOSTAsGET() && authz.Pending() && authz.Spec.Response == nil {
 		if authz, err = s.respond(r, authz, kind); err != nil {
 			return nil, err
 		}
@@ -95,9 +96,8 @@ func (s *Server) respond(r *request, authz *v1alpha1.AcmeAuthorization, kind acm
 	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
-	var payload struct{}
-	if err := r.unmarshal(&payload); err != nil {
-		return nil, err
+	if problem := policy.AdmitResponse(r.message); problem != nil {
+		return nil, problem
 	}
 	if !s.now().Before(authz.ExpiresAt(r.issuer.Spec.Lifetimes).Time) {
 		return nil, acme.NewProblem(acme.Malformed, "the authorization has expired").WithStatus(http.StatusForbidden)
@@ -130,7 +130,7 @@ func (s *Server) awaitValidation(r *request, authz *v1alpha1.AcmeAuthorization) 
 
 // isValidating reports whether the client has responded to a challenge, and there is no outcome.
 func isValidating(authz *v1alpha1.AcmeAuthorization) bool {
-	return authz.Spec.Response != nil && store.IsPending(authz)
+	return authz.Spec.Response != nil && authz.Pending()
 }
 
 // isOnlyAuthorization reports whether an authorization is its order's only one. Clients of other orders respond to a

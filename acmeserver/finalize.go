@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
+	"github.com/acmeca/acmeca/internal/pki"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -29,10 +30,7 @@ func (s *Server) finalize(r *request) (*answer.Answer, error) {
 	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
-	if r.message.IsPOSTAsGET() {
-		return nil, acme.NewProblem(acme.Malformed, "a finalize request must have a CSR")
-	}
-	csr, problem := acme.FinalizeCSR(r.message.Body)
+	csr, problem := policy.AdmitFinalization(r.message)
 	if problem != nil {
 		return nil, problem
 	}
@@ -40,7 +38,7 @@ func (s *Server) finalize(r *request) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if store.IsFinished(order) { // the cache has no CSR of finished orders
+	if order.Finished() { // the cache has no CSR of finished orders
 		if order, err = s.store.Orders.GetLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
 			return nil, err
 		}
@@ -108,27 +106,27 @@ func (s *Server) requireReady(r *request, order *v1alpha1.AcmeOrder) error {
 
 // checkCSR refuses at once a CSR that the controllers would refuse.
 func (s *Server) checkCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) error {
-	identifiers := order.Names()
 	allowed := r.policy()
-	profile, problem := allowed.Profile(order.Spec.Profile)
+	// The profile may have been removed since the order was made (draft-ietf-acme-profiles section 4).
+	admitted, problem := allowed.AdmitOrder(s.termsToFinalize(order))
 	if problem != nil {
-		return problem // the profile was removed since (draft-ietf-acme-profiles section 4)
+		return problem
 	}
-	options := policy.CSROptions{AccountKey: r.key.Public(), CAKeys: r.issuer.CAKeys, KeyAlgorithms: profile.KeyAlgorithms}
-	parsed, problem := policy.ParseCSR(csr, identifiers, options)
+	parsed, problem := allowed.AdmitCSR(csr, admitted, policy.CSROptions{AccountKey: r.key.Public(), CAKeys: r.issuer.CAKeys})
 	if problem != nil {
 		return problem
 	}
 	if err := s.checkAccountKeys(r.Context(), parsed.PublicKey); err != nil {
 		return err
 	}
-	if err := s.checkCompromisedKeys(r.Context(), r.issuer, parsed.PublicKey); err != nil {
-		return err
-	}
-	if problem := allowed.Rules(identifiers, profile.Name, parsed); problem != nil {
-		return problem
-	}
-	return nil
+	return s.checkCompromisedKeys(r.Context(), r.issuer, parsed.PublicKey)
+}
+
+// termsToFinalize returns the terms of an order that is finalized now.
+func (s *Server) termsToFinalize(order *v1alpha1.AcmeOrder) policy.OrderTerms {
+	terms := policy.StoredTerms(order, pki.ClockSkew)
+	terms.Times.Finalized = s.now()
+	return terms
 }
 
 // checkAccountKeys refuses a certificate key that is the key of an account of any issuer (RFC 8555 section 11.1).
@@ -142,7 +140,7 @@ func (s *Server) checkAccountKeys(ctx context.Context, certificateKey crypto.Pub
 		return err
 	}
 	if len(accounts) > 0 {
-		return acme.NewProblem(acme.BadCSR, "the certificate's key is the key of an account; use another one")
+		return policy.AccountKeyUsed()
 	}
 	return nil
 }
@@ -160,7 +158,7 @@ func (s *Server) checkCompromisedKeys(ctx context.Context, i *issuers.Issuer, ke
 	}
 	for _, order := range orders {
 		if order.Spec.IssuerRef.Name == i.Key.Name {
-			return acme.NewProblem(acme.BadCSR, "the certificate's key is known to be compromised; make a new one")
+			return policy.KeyCompromised()
 		}
 	}
 	return nil

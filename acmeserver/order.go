@@ -97,12 +97,7 @@ func (s *Server) checkOrder(r *request) (*orderRequest, error) {
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err
 	}
-	allowed := r.policy()
-	profile, problem := allowed.Profile(payload.Profile)
-	if problem != nil {
-		return nil, problem
-	}
-	identifiers, problem := normalize(payload.Identifiers, profile)
+	admitted, problem := r.policy().AdmitOrder(policy.RequestedTerms(&payload, s.now()))
 	if problem != nil {
 		return nil, problem
 	}
@@ -110,57 +105,12 @@ func (s *Server) checkOrder(r *request) (*orderRequest, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	if problem := allowed.Identifiers(identifiers); problem != nil {
-		return nil, problem
-	}
-	if problem := allowed.Rules(identifiers, profile.Name, nil); problem != nil {
-		return nil, problem
-	}
-	if problem := policy.Validity(profile, payload.NotBefore, payload.NotAfter, s.now()); problem != nil {
-		return nil, problem
-	}
-	if err := s.checkReplaces(r, payload.Replaces, identifiers); err != nil {
+	if err := s.checkReplaces(r, payload.Replaces, admitted.Identifiers); err != nil {
 		return nil, err
 	}
-	return &orderRequest{profile, identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces}, nil
-}
-
-// normalize returns the identifiers of an order in their normal form, without duplicates.
-func normalize(asked []acme.OrderIdentifier, profile v1alpha1.Profile) ([]acme.Identifier, *acme.Problem) {
-	if len(asked) == 0 {
-		return nil, acme.NewProblem(acme.Malformed, "the order has no identifiers")
-	}
-	if len(asked) > 2*profile.MaxIdentifiers { // before any work is done on them
-		return nil, tooManyIdentifiers(profile)
-	}
-	var identifiers []acme.Identifier
-	var refused []acme.Problem
-	seen := map[acme.Identifier]bool{}
-	for _, id := range asked {
-		normal, problem := id.Normalize()
-		switch {
-		case problem != nil:
-			refused = append(refused, *problem)
-		case !seen[normal]:
-			seen[normal] = true
-			identifiers = append(identifiers, normal)
-		}
-	}
-	switch {
-	case len(refused) == 1:
-		return nil, &refused[0]
-	case len(refused) > 1:
-		problem := acme.NewProblem(refused[0].Type, "%d of %d identifiers are refused", len(refused), len(asked))
-		problem.Subproblems = refused
-		return nil, problem
-	case len(identifiers) > profile.MaxIdentifiers:
-		return nil, tooManyIdentifiers(profile)
-	}
-	return identifiers, nil
-}
-
-func tooManyIdentifiers(profile v1alpha1.Profile) *acme.Problem {
-	return acme.NewProblem(acme.Malformed, "an order on profile %q has at most %d identifiers", profile.Name, profile.MaxIdentifiers)
+	return &orderRequest{
+		admitted.Profile, admitted.Identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces,
+	}, nil
 }
 
 // checkReplaces checks that an order may replace the certificate that it names (RFC 9773 section 5): one of the same
@@ -192,7 +142,7 @@ func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Ide
 		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && !s.isInvalid(r.Context(), o)
 	}
 	if slices.ContainsFunc(others, replaces) {
-		return acme.NewProblem(acme.AlreadyReplaced, "another order replaces the certificate already").WithStatus(http.StatusConflict)
+		return policy.AlreadyReplaced().WithStatus(http.StatusConflict)
 	}
 	return nil
 }
@@ -284,7 +234,7 @@ func (s *Server) orderOf(r *request, id string) (*v1alpha1.AcmeOrder, error) {
 // awaitOrder waits for an order that the controllers are about to finish: it is being issued, or has become invalid.
 func (s *Server) awaitOrder(r *request, order *v1alpha1.AcmeOrder) (*v1alpha1.AcmeOrder, error) {
 	state, err := s.orderState(r.Context(), order)
-	if err != nil || store.IsFinished(order) || state == acme.StatePending || state == acme.StateReady {
+	if err != nil || order.Finished() || state == acme.StatePending || state == acme.StateReady {
 		return order, err
 	}
 	if err := r.requireIssuer(); err != nil && state == acme.StateInvalid {
@@ -294,7 +244,7 @@ func (s *Server) awaitOrder(r *request, order *v1alpha1.AcmeOrder) (*v1alpha1.Ac
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 	defer cancel()
-	return s.store.Orders.Await(ctx, client.ObjectKeyFromObject(order), store.IsFinished)
+	return s.store.Orders.Await(ctx, client.ObjectKeyFromObject(order), (*v1alpha1.AcmeOrder).Finished)
 }
 
 // orderAnswer returns the document of an order, in the state that orderState derives.
@@ -338,7 +288,7 @@ func (s *Server) orderAnswer(r *request, status int, order *v1alpha1.AcmeOrder) 
 // authorizations, since the controllers do not write every step.
 func (s *Server) orderState(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	switch {
-	case store.IsFinished(order):
+	case order.Finished():
 		return order.Status.State, nil
 	case order.Spec.CSR != "":
 		return acme.StateProcessing, nil
@@ -349,7 +299,7 @@ func (s *Server) orderState(ctx context.Context, order *v1alpha1.AcmeOrder) (acm
 		switch {
 		case err != nil:
 			return acme.StatePending, err
-		case !found, store.IsPending(authz):
+		case !found, authz.Pending():
 			state = acme.StatePending
 		case !s.isUsable(authz):
 			// The order is invalid before the controllers write so: it must not become pending after it was ready.

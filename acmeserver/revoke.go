@@ -18,12 +18,16 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // revoke revokes a certificate (RFC 8555 section 7.6). The account that ordered the certificate may ask for it, an account
 // that is authorized for all its names, and the holder of its key. The controllers decide whether the signer is one of them;
 // the server refuses only requests that it can tell are wrong.
 func (s *Server) revoke(r *request) (*answer.Answer, error) {
+	if problem := policy.AdmitSize(r.message, v1alpha1.MaxPayload); problem != nil {
+		return nil, problem
+	}
 	var payload acme.RevocationRequest
 	if err := r.unmarshal(&payload); err != nil {
 		return nil, err

@@ -148,11 +148,7 @@ func caPublicKeys(status *v1alpha1.AcmeIssuerStatus) []crypto.PublicKey {
 	if status.IssuingCertificate != nil {
 		text += status.IssuingCertificate.Chain
 	}
-	var keys []crypto.PublicKey
-	for _, certificate := range ParseCertificates([]byte(text)) {
-		keys = append(keys, certificate.PublicKey)
-	}
-	return keys
+	return policy.CAKeys(ParseCertificates([]byte(text)))
 }
 
 // BaseFor returns the URL under which an unsigned request reached the issuer: the declared base whose host the client sent,

@@ -39,7 +39,7 @@ var (
 	ordersByReplaces       = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
 	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account/pending", func(o *v1alpha1.AcmeOrder) string {
-		if IsFinished(o) {
+		if o.Finished() {
 			return ""
 		}
 		return o.Spec.AccountRef.Name
@@ -52,7 +52,7 @@ var (
 		return a.Spec.AccountRef.Name
 	}}
 	pendingAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account/pending", func(a *v1alpha1.AcmeAuthorization) string {
-		if !IsPending(a) {
+		if !a.Pending() {
 			return ""
 		}
 		return a.Spec.AccountRef.Name
@@ -68,16 +68,6 @@ func issuerAndOrigin(issuer, origin string) string { return issuer + " " + origi
 // accountAndIdentifier is a value of authorizationsByIdentifier. No part contains a space.
 func accountAndIdentifier(account string, id acme.Identifier) string {
 	return account + " " + string(id.Type) + " " + id.Value
-}
-
-// IsFinished reports whether an order is in a final state.
-func IsFinished(order *v1alpha1.AcmeOrder) bool {
-	return order.Status.State == acme.StateValid || order.Status.State == acme.StateInvalid
-}
-
-// IsPending reports whether an authorization has no outcome yet.
-func IsPending(authz *v1alpha1.AcmeAuthorization) bool {
-	return authz.Status.State == acme.StatePending || authz.Status.State == ""
 }
 
 func addIndexes(ctx context.Context, c cache.Cache) error {

@@ -150,7 +150,7 @@ func TestStoreForgetsObjectsDeletedBeforeTheirAnswer(t *testing.T) {
 	if _, err := s.GetCached(t.Context(), orderKey); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a removed object: %v", err)
 	}
-	if _, err := s.Await(t.Context(), orderKey, IsFinished); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); !errors.Is(err, ErrNotFound) {
 		t.Errorf("waiting for a removed object: %v", err)
 	}
 	if last, known := s.LastState("uid"); !known || last.Status.State != acme.StateInvalid {
@@ -197,7 +197,7 @@ func TestStoreAwaitsAChange(t *testing.T) {
 	cached.put(orderAt("1", acme.StateProcessing))
 	done := make(chan *v1alpha1.AcmeOrder)
 	go func() {
-		order, _ := s.Await(t.Context(), orderKey, IsFinished)
+		order, _ := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished)
 		done <- order
 	}()
 	// More changes than a waiter holds, from when it waits: the last one must reach it.
@@ -226,11 +226,11 @@ func TestStoreDoesNotWaitBeyondItsContextNorInACrowd(t *testing.T) {
 	cached.put(orderAt("1", acme.StateProcessing))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if order, err := s.Await(ended, orderKey, IsFinished); err != nil || order.Status.State != acme.StateProcessing {
+	if order, err := s.Await(ended, orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || order.Status.State != acme.StateProcessing {
 		t.Errorf("with an ended context: %v, %v", order, err)
 	}
 	s.waiting <- struct{}{} // full
-	if order, err := s.Await(t.Context(), orderKey, IsFinished); err != nil || order.Status.State != acme.StateProcessing {
+	if order, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || order.Status.State != acme.StateProcessing {
 		t.Errorf("in a crowd: %v, %v", order, err)
 	}
 }
