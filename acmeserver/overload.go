@@ -1,7 +1,6 @@
 package acmeserver
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,12 +19,14 @@ const (
 	DefaultMaxRequestsPerClient = 1024
 )
 
-// limitRequests bounds the requests in flight. Bodies are read before a request gets its slot, in slots of their own, so
-// that slow senders do not keep others from being served.
+// limitRequests bounds the requests in flight, and the memory of their bodies. Bodies are read before a request gets its
+// slot, in slots of their own, so that slow senders do not keep others from being served.
 func (s *Server) limitRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := s.clientOf(r)
-		if !s.bufferBody(client, r) || !s.requests.Acquire(client) {
+		held, ok := s.bufferBody(client, r)
+		defer s.bodyBytes.Release(client, held)
+		if !ok || !s.requests.Acquire(client) {
 			s.sendUnrouted(w, &call{Request: r}, s.metrics.Overload, answer.Fail(r.Context(), answer.Overloaded()))
 			return
 		}
@@ -37,21 +38,6 @@ func (s *Server) limitRequests(next http.Handler) http.Handler {
 // clientOf returns the key by which the sender of a request is counted.
 func (s *Server) clientOf(r *http.Request) string {
 	return limit.Origin(limit.ClientAddress(r.RemoteAddr, r.Header.Values("X-Forwarded-For"), s.trustedProxies))
-}
-
-// bufferBody reads the body of a request into memory. It returns false if no slot is free for that. A body that readBody
-// refuses for its length is not read.
-func (s *Server) bufferBody(client string, r *http.Request) bool {
-	if r.ContentLength == 0 || r.ContentLength > maxBody {
-		return true
-	}
-	if !s.bodies.Acquire(client) {
-		return false
-	}
-	defer s.bodies.Release(client)
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failingReader{err}))
-	return true
 }
 
 // failingReader returns the error with which reading the body ended.

@@ -61,13 +61,10 @@ const (
 	byKey                        // jwk
 )
 
-// maxBody bounds a request body in bytes.
-const maxBody = jws.MaxMessage
-
 // authenticate verifies a POST (RFC 8555 sections 6.2 to 6.5). The nonce is redeemed last, so that nobody can use up the
 // nonce of another client.
 func (s *Server) authenticate(c *call, by signer) (*request, error) {
-	body, err := readBody(c.Request)
+	body, err := readBody(c.Request, maxBodyOf(c.path))
 	if err != nil {
 		return nil, err
 	}
@@ -162,19 +159,19 @@ func (s *Server) accountOf(ctx context.Context, i *issuers.Issuer, id string) (*
 	return account, nil
 }
 
-func readBody(r *http.Request) ([]byte, error) {
+func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/jose+json" {
 		return nil, acme.NewProblem(acme.Malformed, "the Content-Type must be application/jose+json").WithStatus(http.StatusUnsupportedMediaType)
 	}
-	tooLarge := acme.NewProblem(acme.Malformed, "the request is larger than %d bytes", maxBody).WithStatus(http.StatusRequestEntityTooLarge)
-	if r.ContentLength > maxBody {
+	tooLarge := acme.NewProblem(acme.Malformed, "the request is larger than %d bytes", limit).WithStatus(http.StatusRequestEntityTooLarge)
+	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	switch {
 	case err != nil:
 		return nil, acme.NewProblem(acme.Malformed, "the request could not be read")
-	case len(body) > maxBody:
+	case int64(len(body)) > limit:
 		return nil, tooLarge
 	}
 	return body, nil

@@ -51,6 +51,8 @@ type Server struct {
 	tracer         *tracing.Tracer
 	// bodies bounds the request bodies that are being read; requests bounds the requests that are being answered.
 	bodies, requests *limit.Limiter
+	// bodyBytes bounds the memory of the bodies of both.
+	bodyBytes *limit.Bytes
 
 	handler    http.Handler
 	mux        *http.ServeMux
@@ -71,6 +73,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// MaxRequests bounds the requests in flight, and MaxRequestsPerClient those of one address. Zero means the default.
 	MaxRequests, MaxRequestsPerClient int
+	// MaxBodyBytes bounds the memory of request bodies in bytes. Zero means DefaultMaxBodyBytes.
+	MaxBodyBytes int64
 	// Certificates is the one that the cache was made with; nil if there is none.
 	Certificates *store.RecentCertificates
 	// Now is the clock; nil for time.Now.
@@ -101,6 +105,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		published: published, issuers: issuers.New(c, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
 		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
 		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
+		bodyBytes: limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),
 	}
 	if s.store, err = store.New(ctx, c, live, o.Certificates); err != nil {
 		return nil, err

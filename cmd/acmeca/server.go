@@ -91,7 +91,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
 		Certificates:  certificates,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
-		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, Now: newClock().Now,
+		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, MaxBodyBytes: s.limits.bodyBytes, Now: newClock().Now,
 	})
 	if err != nil {
 		return err
