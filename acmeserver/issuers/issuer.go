@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -162,11 +163,24 @@ func (i *Issuer) BaseFor(host string, short bool) acme.Base {
 		if preferred == "" {
 			preferred = b
 		}
-		if u, err := url.Parse(string(b)); err == nil && u.Host == host {
+		if u, err := url.Parse(string(b)); err == nil && sameHost(u.Host, host, u.Scheme) {
 			return b
 		}
 	}
 	return preferred
+}
+
+// sameHost reports whether two hosts of URLs with a scheme are equivalent (RFC 9110 section 4.2.3): case, the default port and
+// the dot at the end of a DNS name make no difference.
+func sameHost(a, b, scheme string) bool { return normalHost(a, scheme) == normalHost(b, scheme) }
+
+func normalHost(host, scheme string) string {
+	u := url.URL{Host: strings.ToLower(host)}
+	name, port := u.Hostname(), u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "http": "80"}[scheme]
+	}
+	return net.JoinHostPort(strings.TrimSuffix(name, "."), port)
 }
 
 // DomainNames returns the names by which records for dns-persist-01 name this issuer (draft-ietf-acme-dns-persist-02
