@@ -15,7 +15,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/store/storetest"
@@ -145,6 +147,11 @@ func TestEveryErrorAnswerToASignedRequest(t *testing.T) {
 		}},
 		"an API server that fails": {path: "acme/new-order", payload: order, status: 503, problem: acme.ServerInternal, change: func(_ *testing.T, s *served, _ *http.Request) {
 			s.cluster.Live.Fail = func() error { return errors.New("down") }
+		}},
+		"a quota": {path: "acme/new-order", payload: order, status: 503, problem: acme.ServerInternal, change: func(_ *testing.T, s *served, _ *http.Request) {
+			s.cluster.Live.Fail = func() error {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "acmeorders"}, "o", errors.New("exceeded quota: q"))
+			}
 		}},
 		"a panic": {path: "acme/order/none", status: 500, problem: acme.ServerInternal, change: func(_ *testing.T, s *served, _ *http.Request) {
 			s.cluster.Live.Fail = func() error { panic("a mistake in the server") }

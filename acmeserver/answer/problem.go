@@ -74,7 +74,11 @@ type LocatedProblem struct {
 // Unwrap returns the problem.
 func (p *LocatedProblem) Unwrap() error { return p.Problem }
 
-// ProblemOf returns the problem of any error. Clients are told nothing of the API server's errors, which are logged.
+// maxDenial bounds the reason of a quota or policy that clients are told.
+const maxDenial = 512
+
+// ProblemOf returns the problem of any error. Clients are told nothing of the API server's errors, which are logged, but the
+// reason for which a quota or policy denies an object.
 func ProblemOf(ctx context.Context, err error) *acme.Problem {
 	if problem, ok := errors.AsType[*acme.Problem](err); ok {
 		return problem
@@ -94,6 +98,9 @@ func ProblemOf(ctx context.Context, err error) *acme.Problem {
 		return Unavailable("the %s is being removed; try again", kind)
 	}
 	logf.FromContext(ctx).Error(err, "request failed")
+	if errors.Is(err, store.ErrDenied) {
+		return Unavailable("the cluster does not accept the %s now: %s", kind, acme.Printable(store.Denial(err), maxDenial))
+	}
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrRejected) {
 		return acme.NewProblem(acme.ServerInternal, "the server could not store this request").WithStatus(http.StatusInternalServerError)
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 )
@@ -28,6 +31,10 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{&store.Error{Kind: "order", Reason: store.ErrConflict}, 500, acme.ServerInternal, 0, "the server could not store this request"},
 		{&store.Error{Kind: "order", Reason: store.ErrRejected, Cause: errors.New("secret")}, 500, acme.ServerInternal, 0, "the server could not store this request"},
 		{&store.Error{Kind: "order", Reason: store.ErrUnavailable, Cause: errors.New("secret")}, 503, acme.ServerInternal, 5 * time.Second, "the server could not process this request now; try again"},
+		{
+			&store.Error{Kind: "order", Reason: store.ErrDenied, Cause: apierrors.NewForbidden(schema.GroupResource{Resource: "acmeorders"}, "o", errors.New("exceeded quota: q"))},
+			503, acme.ServerInternal, 5 * time.Second, "the cluster does not accept the order now: exceeded quota: q",
+		},
 		{errors.New("secret"), 503, acme.ServerInternal, 5 * time.Second, "the server could not process this request now; try again"},
 		{Limited(90*time.Second, "slowly"), http.StatusTooManyRequests, acme.RateLimited, 90 * time.Second, "slowly"},
 		{Limited(24*time.Hour, "slowly"), http.StatusTooManyRequests, acme.RateLimited, 600 * time.Second, "slowly"},

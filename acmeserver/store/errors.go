@@ -2,6 +2,8 @@ package store
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -16,6 +18,9 @@ var (
 	ErrConflict = errors.New("refused by the rules of the kind")
 	// ErrRejected means that the API server never accepts the object: it is too large, or this server may not write it.
 	ErrRejected = errors.New("rejected by the API server")
+	// ErrDenied means that a quota, an admission policy or a webhook of the cluster refuses the object, or that the namespace is
+	// being deleted. The API server may accept the object later. Denial returns the reason.
+	ErrDenied = errors.New("denied by the cluster")
 	// ErrBusy means that too many reads go past the cache now.
 	ErrBusy = errors.New("too many reads past the cache")
 	// ErrStale means that the cache lags behind, and the object may exist.
@@ -65,10 +70,41 @@ func failure(kind string, err error) error {
 		return NotFound(kind)
 	case apierrors.IsAlreadyExists(err):
 		return &Error{kind, ErrExists, err}
+	case denial(err) != "":
+		return &Error{kind, ErrDenied, err}
 	case apierrors.IsInvalid(err):
 		return &Error{kind, ErrConflict, err}
 	case apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err):
 		return &Error{kind, ErrRejected, err}
 	}
 	return &Error{kind, ErrUnavailable, err}
+}
+
+// denials mark the messages of errors that are the cluster's decision. Other 403 answers name this server's missing rights.
+var denials = []string{"exceeded quota: ", "failed quota: ", " denied the request", " denied request: ", "because it is being terminated"}
+
+// denial returns the reason for which the cluster denies an object, or "". Admission policies answer 403 or 422.
+func denial(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+		return ""
+	}
+	message := status.Status().Message
+	if !slices.ContainsFunc(denials, func(mark string) bool { return strings.Contains(message, mark) }) {
+		return ""
+	}
+	for _, before := range []string{" is forbidden: ", " is invalid: : ", " is invalid: "} {
+		if _, reason, found := strings.Cut(message, before); found {
+			return reason
+		}
+	}
+	return message
+}
+
+// Denial returns the reason of an ErrDenied in the cluster's words, or "".
+func Denial(err error) string {
+	if failed, ok := errors.AsType[*Error](err); ok && failed.Cause != nil {
+		return denial(failed.Cause)
+	}
+	return ""
 }

@@ -145,7 +145,8 @@ func (s *Objects[T]) GetLive(ctx context.Context, key types.NamespacedName) (T, 
 // LiveReads returns the number of reads past the cache that are in flight.
 func (s *Objects[T]) LiveReads() int { return len(s.liveReads) }
 
-// Create creates an object. The errors are ErrExists, ErrConflict, ErrRejected and ErrUnavailable.
+// Create creates an object. The errors are ErrExists, ErrConflict, ErrRejected, ErrDenied and
+// ErrUnavailable.
 func (s *Objects[T]) Create(ctx context.Context, object T) error {
 	if err := s.live.Create(ctx, object); err != nil {
 		return failure(s.kind.String(), err)

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -121,6 +122,10 @@ func TestErrorsOfTheAPIServerHaveReasons(t *testing.T) {
 		{apierrors.NewAlreadyExists(resource, "o"), ErrExists},
 		{apierrors.NewInvalid(kind, "o", nil), ErrConflict},
 		{apierrors.NewForbidden(resource, "o", nil), ErrRejected},
+		{apierrors.NewForbidden(resource, "o", errors.New("exceeded quota: q, requested: count/acmeorders.acmeca.dev=1")), ErrDenied},
+		{apierrors.NewForbidden(resource, "o", errors.New("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")), ErrDenied},
+		{apierrors.NewInvalid(kind, "o", field.ErrorList{field.Invalid(nil, "", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")}), ErrDenied},
+		{apierrors.NewForbidden(resource, "o", errors.New("User \"server\" cannot create resource")), ErrRejected},
 		{apierrors.NewRequestEntityTooLargeError("large"), ErrRejected},
 		{apierrors.NewConflict(resource, "o", nil), ErrUnavailable},
 		{context.DeadlineExceeded, ErrUnavailable},
