@@ -1,15 +1,18 @@
 package acmeserver
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/issuers"
 	"github.com/acmeca/acmeca/acmeserver/metrics"
 	"github.com/acmeca/acmeca/acmeserver/page"
 	"github.com/acmeca/acmeca/acmeserver/store"
@@ -69,13 +72,31 @@ func derAnswer(certificate *x509.Certificate) *answer.Answer {
 	return &answer.Answer{Status: http.StatusOK, Raw: certificate.Raw, ContentType: "application/pkix-cert", MaxAge: caMaxAge}
 }
 
-var shardName = regexp.MustCompile(`^[0-9a-f]{10}-[0-9]{1,3}$`)
+var shardName = regexp.MustCompile(`^[0-9a-f]{10}-([0-9]{1,3})$`)
+
+// maxShards is the number of shards that an issuer can have. That of a deleted issuer is not known.
+const maxShards = 256
+
+// hasShard reports whether an issuer can have a CRL of a name: one of its CA certificates and of a number below its number of
+// shards. CRLs are not cached before they are read, so other names must not lead to a read.
+func hasShard(i *issuers.Issuer, shard string) bool {
+	parts := shardName.FindStringSubmatch(shard)
+	if parts == nil {
+		return false
+	}
+	number, err := strconv.Atoi(parts[1])
+	if err != nil || number >= cmp.Or(i.Spec.CRL.Shards, maxShards) {
+		return false
+	}
+	named := func(authority *x509.Certificate) bool { return v1alpha1.CRLShardName(authority, number) == shard }
+	return slices.ContainsFunc(i.Authorities, named) || slices.ContainsFunc(i.Roots, named)
+}
 
 // crl returns a shard of the list of revoked certificates (RFC 5280 section 4.2.1.13).
 func (s *Server) crl(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
 	shard, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
-	if !found || !isCRL || !shardName.MatchString(shard) {
+	if !found || !isCRL || !hasShard(c.issuer, shard) {
 		return nil, store.NotFound("CRL")
 	}
 	crl, err := s.published.CRL(c.Context(), c.issuer.Key, shard, s.now())

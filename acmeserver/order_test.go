@@ -40,6 +40,13 @@ func (s *served) post(t *testing.T, path string, payload any) *httptest.Response
 	return w
 }
 
+func (s *served) get(t *testing.T, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, issuerURL+path, nil))
+	return w
+}
+
 // An order is invalid for its client as soon as one of its authorizations is, before the controllers write so.
 func TestAnOrderThatIsInvalidForItsClientReplacesNothing(t *testing.T) {
 	for state, status := range map[acme.State]int{acme.StatePending: http.StatusConflict, acme.StateInvalid: http.StatusCreated} {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/x509"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ const (
 	// crlAge is how long a CRL is served without being read again. A revocation must be visible within two seconds; the
 	// controllers may use one of them.
 	crlAge = 500 * time.Millisecond
+	// crlTimeout bounds the read of a CRL.
+	crlTimeout = 2 * time.Second
 	// maxCRLs bounds the CRLs that are kept, at up to 1 MiB each.
 	maxCRLs = 64
 	// retainedAge is how long a deleted issuer is cached.
@@ -51,27 +54,49 @@ func NewPublished(live client.Reader) *Published {
 type cachedCRL struct {
 	mu     sync.Mutex // held during a read, so that concurrent requests cost one read
 	readAt time.Time
-	der    []byte
+	// err is the error of the last read; der is the copy of the last one that succeeded, nil if there was no CRL.
+	err error
+	der []byte
+	// nextUpdate is the time until which der is valid; zero until it is needed.
+	nextUpdate time.Time
 }
 
-// CRL returns the DER of the issuer's CRL for a shard. The error is ErrNotFound if there is none.
+// read reads the CRL from its ConfigMap. It does not end with the client's request, since others wait for the same read.
+func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.NamespacedName, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), crlTimeout)
+	defer cancel()
+	configMap := &corev1.ConfigMap{}
+	err := live.Get(ctx, name, configMap)
+	c.readAt, c.err = now, failure("CRL", client.IgnoreNotFound(err))
+	if c.err == nil {
+		c.der, c.nextUpdate = configMap.BinaryData[v1alpha1.CRLField], time.Time{} // none if the ConfigMap does not exist
+	}
+}
+
+// isCurrent reports whether the copy is valid by itself.
+func (c *cachedCRL) isCurrent(now time.Time) bool {
+	if c.nextUpdate.IsZero() && c.der != nil {
+		if list, err := x509.ParseRevocationList(c.der); err == nil {
+			c.nextUpdate = list.NextUpdate
+		}
+	}
+	return now.Before(c.nextUpdate)
+}
+
+// CRL returns the DER of the issuer's CRL for a shard. While the API server cannot be asked, it returns the last copy until
+// the copy's nextUpdate. The errors are ErrNotFound and ErrUnavailable. Callers ask only for shards that the issuer can have.
 func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, shard string, now time.Time) ([]byte, error) {
 	name := types.NamespacedName{Namespace: issuer.Namespace, Name: v1alpha1.CRLConfigMap(issuer.Name, shard)}
 	cached := p.crl(name)
 	cached.mu.Lock()
 	defer cached.mu.Unlock()
 	if age := now.Sub(cached.readAt); age < 0 || age >= crlAge {
-		configMap := &corev1.ConfigMap{}
-		if err := p.live.Get(ctx, name, configMap); client.IgnoreNotFound(err) != nil {
-			return nil, failure("CRL", err)
-		} else if apierrors.IsNotFound(err) {
-			cached.der = nil
-		} else {
-			cached.der = configMap.BinaryData[v1alpha1.CRLField]
-		}
-		cached.readAt = now
+		cached.read(ctx, p.live, name, now)
 	}
-	if cached.der == nil {
+	switch {
+	case cached.err != nil && !cached.isCurrent(now):
+		return nil, cached.err
+	case cached.der == nil:
 		return nil, NotFound("CRL")
 	}
 	return cached.der, nil

@@ -1,8 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"strconv"
 	"testing"
 	"time"
@@ -64,6 +68,37 @@ func TestACRLIsReadAgainOnceItIsOld(t *testing.T) {
 	}
 	if len(p.crls) > maxCRLs {
 		t.Errorf("%d CRLs are kept", len(p.crls))
+	}
+}
+
+func TestTheLastCRLIsServedWhileTheAPIServerIsDown(t *testing.T) {
+	now := time.Now()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer := &x509.Certificate{KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
+	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, signer, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")}
+	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{name: {BinaryData: map[string][]byte{v1alpha1.CRLField: der}}}}
+	p := NewPublished(live)
+	for after, want := range map[time.Duration]error{0: nil, 30 * time.Minute: nil, 59 * time.Minute: nil, time.Hour + time.Second: ErrUnavailable} {
+		live.err = nil
+		if _, err := p.CRL(t.Context(), theIssuer, "0", now); err != nil {
+			t.Fatal(err)
+		}
+		live.err, live.reads = errors.New("down"), 0
+		for range 10 {
+			if got, err := p.CRL(t.Context(), theIssuer, "0", now.Add(after)); !errors.Is(err, want) || err == nil && !bytes.Equal(got, der) {
+				t.Errorf("after %s: %v", after, err)
+			}
+		}
+		if live.reads > 1 {
+			t.Errorf("%d reads at once", live.reads)
+		}
 	}
 }
 
