@@ -102,7 +102,11 @@ func (r *request) accountName(key *jws.Key) types.NamespacedName {
 // storeAccount creates the account of the key that signed, if the client's address may have one more.
 func (s *Server) storeAccount(r *request, payload acme.AccountRequest, name types.NamespacedName) (*v1alpha1.AcmeAccount, error) {
 	origin := s.origin(r)
-	defer s.lockLimit(r.issuer.Spec.RateLimits.NewAccounts, r.issuer.Key.String(), origin)()
+	unlock, err := s.lockLimit(r.Context(), r.issuer.Spec.RateLimits.NewAccounts, r.issuer.Key.String(), origin)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := s.limitAccounts(r, origin); err != nil {
 		return nil, err
 	}

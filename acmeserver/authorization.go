@@ -148,7 +148,11 @@ func (s *Server) newAuthz(r *request) (*answer.Answer, error) {
 	if problem != nil {
 		return nil, problem.WithStatus(http.StatusForbidden)
 	}
-	defer s.lockLimit(r.issuer.Spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
+	unlock, err := s.lockLimit(r.Context(), r.issuer.Spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := s.limitOrders(r, false, id); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package acmeserver
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -14,13 +15,22 @@ import (
 // Rate limits count stored objects, in the cache. They need no state of their own, and hold across all replicas. Objects that
 // another replica has just stored are not counted until the cache has them, which takes moments.
 
+// lockTimeout is how long a request waits for others under the same limit.
+const lockTimeout = 5 * time.Second
+
 // lockLimit serializes requests under the same limit, from counting to the write. It returns the function that unlocks.
-// Without a limit there is nothing to lock.
-func (s *Server) lockLimit(limit *v1alpha1.RateLimit, key ...string) (unlock func()) {
+// Without a limit there is nothing to lock. The wait ends with the request.
+func (s *Server) lockLimit(ctx context.Context, limit *v1alpha1.RateLimit, key ...string) (unlock func(), err error) {
 	if limit == nil {
-		return func() {}
+		return func() {}, nil
 	}
-	return s.limitLocks.Lock(key...)
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	unlock, ok := s.limitLocks.Lock(ctx, key...)
+	if !ok {
+		return nil, answer.Overloaded()
+	}
+	return unlock, nil
 }
 
 // wait returns the time until one more event fits under a limit; zero if it fits now.
@@ -29,7 +39,7 @@ func (s *Server) wait(l *v1alpha1.RateLimit, past []time.Time) time.Duration {
 }
 
 // limitOrders refuses orders and pre-authorizations beyond the issuer's rate limits. If several limits are exceeded, the
-// error names the one that takes longest to pass (RFC 8555 section 6.6). Renewals are exempt from the limit of new orders.
+// error names the one that takes longest to pass (RFC 8555 section 6.6). Due renewals are exempt from the limit of new orders.
 func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Identifier) error {
 	limits := r.issuer.Spec.RateLimits
 	var worst *answer.LimitedProblem
@@ -39,7 +49,7 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 		}
 	}
 	if limit := limits.NewOrders; limit != nil && !isRenewal {
-		made, err := s.orderTimes(r)
+		made, err := s.orderTimes(r, s.now().Add(-limit.Period.Duration))
 		if err != nil {
 			return err
 		}
@@ -63,22 +73,13 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 	return worst
 }
 
-// orderTimes returns when the account made its orders and pre-authorizations, renewals excepted.
-func (s *Server) orderTimes(r *request) ([]time.Time, error) {
-	orders, err := s.store.OrdersOf(r.Context(), r.account)
-	if err != nil {
-		return nil, err
-	}
+// orderTimes returns when the account made its orders and pre-authorizations since a time, renewals excepted.
+func (s *Server) orderTimes(r *request, since time.Time) ([]time.Time, error) {
 	authorizations, err := s.store.PreAuthorizations(r.Context(), r.account)
 	if err != nil {
 		return nil, err
 	}
-	made := make([]time.Time, 0, len(orders)+len(authorizations))
-	for _, order := range orders {
-		if order.Spec.Replaces == "" {
-			made = append(made, order.CreationTimestamp.Time)
-		}
-	}
+	made := s.store.OrderTimes(r.Context(), r.account, since)
 	for _, authz := range authorizations {
 		made = append(made, authz.CreationTimestamp.Time)
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/renewal"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -42,6 +43,8 @@ type orderRequest struct {
 	ancestors           map[acme.Identifier]acme.Identifier
 	notBefore, notAfter *metav1.Time
 	replaces            string
+	// renewal exempts the order from rateLimits.newOrders.
+	renewal bool
 }
 
 // newOrder creates an order, and the authorizations that it needs (RFC 8555 section 7.4).
@@ -57,8 +60,12 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.lockLimit(r.issuer.Spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)()
-	if err := s.limitOrders(r, asked.replaces != "", asked.identifiers...); err != nil {
+	unlock, err := s.lockLimit(r.Context(), r.issuer.Spec.RateLimits.NewOrders, r.account.Namespace, r.account.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.limitOrders(r, asked.renewal, asked.identifiers...); err != nil {
 		return nil, err
 	}
 	if err := s.limitPending(r, 1, len(asked.identifiers)); err != nil {
@@ -83,7 +90,10 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 	}
 	order.Namespace, order.Name = r.issuer.Key.Namespace, name
 	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
-	order.Annotations = r.span.Annotated(nil)
+	if asked.renewal {
+		order.Annotations = map[string]string{store.RenewalAnnotation: "true"}
+	}
+	order.Annotations = r.span.Annotated(order.Annotations)
 	r.span.Text("acmeca.order", order.Name)
 	if err := s.store.Orders.Create(r.Context(), order); err != nil {
 		return nil, err
@@ -105,46 +115,60 @@ func (s *Server) checkOrder(r *request) (*orderRequest, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	if err := s.checkReplaces(r, payload.Replaces, admitted.Identifiers); err != nil {
+	isRenewal, err := s.checkReplaces(r, payload.Replaces, admitted.Identifiers)
+	if err != nil {
 		return nil, err
 	}
 	return &orderRequest{
-		admitted.Profile, admitted.Identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces,
+		admitted.Profile, admitted.Identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces, isRenewal,
 	}, nil
 }
 
 // checkReplaces checks that an order may replace the certificate that it names (RFC 9773 section 5): one of the same
-// account, with an identifier in common, that no other order replaces. Two concurrent orders may both pass; the controllers
+// account, with an identifier in common, that no other order replaces. It reports whether the order is exempt from
+// rateLimits.newOrders. Two concurrent orders may both pass; the controllers
 // issue only one of them a certificate.
-func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Identifier) error {
+func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Identifier) (isRenewal bool, err error) {
 	if certID == "" {
-		return nil
+		return false, nil
 	}
 	id, problem := acme.ParseCertID(certID)
 	if problem != nil {
-		return problem
+		return false, problem
 	}
 	replaced, err := s.orderOfCertificate(r.call, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return acme.NewProblem(acme.Malformed, "\"replaces\" names a certificate that is not known here")
+		return false, acme.NewProblem(acme.Malformed, "\"replaces\" names a certificate that is not known here")
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if problem := policy.Replaces(replaced, r.account.Name, identifiers); problem != nil {
-		return problem
+		return false, problem
 	}
 	others, err := s.store.OrdersReplacing(r.Context(), r.issuer.Key.Namespace, certID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	replaces := func(o *v1alpha1.AcmeOrder) bool {
 		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && !s.isInvalid(r.Context(), o)
 	}
 	if slices.ContainsFunc(others, replaces) {
-		return policy.AlreadyReplaced().WithStatus(http.StatusConflict)
+		return false, policy.AlreadyReplaced().WithStatus(http.StatusConflict)
 	}
-	return nil
+	return s.isDueRenewal(r.call, replaced, id, identifiers), nil
+}
+
+// isDueRenewal reports whether an order for identifiers renews a certificate when that is suggested: it has the same
+// identifiers, the suggested window has begun, and the certificate has not expired.
+func (s *Server) isDueRenewal(c *call, replaced *v1alpha1.AcmeOrder, id acme.CertID, identifiers []acme.Identifier) bool {
+	names := replaced.Names()
+	if len(names) != len(identifiers) || slices.ContainsFunc(names, func(n acme.Identifier) bool { return !slices.Contains(identifiers, n) }) {
+		return false
+	}
+	window, _ := renewal.Suggest(c.issuer, replaced, id)
+	now := s.now()
+	return !now.Before(window.Start) && !now.After(replaced.Status.NotAfter.Time)
 }
 
 // maxParallelWrites bounds the concurrent writes of one request.

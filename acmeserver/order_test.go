@@ -1,6 +1,7 @@
 package acmeserver
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -40,6 +43,29 @@ func (s *served) post(t *testing.T, path string, payload any) *httptest.Response
 	return w
 }
 
+// issued stores an order with a certificate for a.test that is valid for three hours.
+func (s *served) issued(t *testing.T, name string, notBefore time.Time) acme.CertID {
+	t.Helper()
+	id := acme.NewCertID([]byte("key"), big.NewInt(1))
+	order := s.stored(name, acme.StateValid)
+	order.ResourceVersion, order.CreationTimestamp = "2", metav1.NewTime(notBefore)
+	order.Status.State, order.Status.Serial, order.Status.CertificateID = acme.StateValid, v1alpha1.SerialText(big.NewInt(1)), id.String()
+	from, to := metav1.NewTime(notBefore), metav1.NewTime(notBefore.Add(3*time.Hour))
+	order.Status.NotBefore, order.Status.NotAfter = &from, &to
+	s.cluster.Deliver(order)
+	return id
+}
+
+func (s *served) setOrderLimit(t *testing.T, limit *v1alpha1.RateLimit) *issuers.Issuer {
+	t.Helper()
+	issuer, err := s.issuers.Get(t.Context(), types.NamespacedName{Namespace: "ns", Name: "ca"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer.Spec.RateLimits.NewOrders = limit
+	return issuer
+}
+
 func (s *served) get(t *testing.T, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -51,13 +77,8 @@ func (s *served) get(t *testing.T, path string) *httptest.ResponseRecorder {
 func TestAnOrderThatIsInvalidForItsClientReplacesNothing(t *testing.T) {
 	for state, status := range map[acme.State]int{acme.StatePending: http.StatusConflict, acme.StateInvalid: http.StatusCreated} {
 		s := newServed(t)
-		id := acme.NewCertID([]byte("key"), big.NewInt(1))
-		replaced := s.stored("replaced", acme.StateValid)
-		replaced.ResourceVersion = "2"
-		replaced.Status.State, replaced.Status.Serial, replaced.Status.CertificateID = acme.StateValid, v1alpha1.SerialText(big.NewInt(1)), id.String()
-		from, to := metav1.Now(), metav1.NewTime(time.Now().Add(time.Hour))
-		replaced.Status.NotBefore, replaced.Status.NotAfter = &from, &to
-		s.cluster.Deliver(replaced)
+		s.setOrderLimit(t, nil)
+		id := s.issued(t, "replaced", time.Now())
 		earlier := s.stored("earlier", state)
 		earlier.ResourceVersion, earlier.Spec.Replaces = "2", id.String()
 		s.cluster.Deliver(earlier)
@@ -71,17 +92,101 @@ func TestAnOrderThatIsInvalidForItsClientReplacesNothing(t *testing.T) {
 func TestOrdersThatAreInvalidForTheirClientAreNotPending(t *testing.T) {
 	for state, status := range map[acme.State]int{acme.StatePending: http.StatusServiceUnavailable, acme.StateInvalid: http.StatusCreated} {
 		s := newServed(t)
-		issuer, err := s.issuers.Get(t.Context(), types.NamespacedName{Namespace: "ns", Name: "ca"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		issuer.Spec.RateLimits.NewOrders = nil
-		for i := range issuer.Spec.Account.MaxPendingOrders {
+		for i := range s.setOrderLimit(t, nil).Spec.Account.MaxPendingOrders {
 			s.stored(fmt.Sprintf("o%d", i), state)
 		}
 		w := s.post(t, acme.NewOrderPath, map[string]any{"identifiers": []map[string]string{{"type": "dns", "value": "a.test"}}})
 		if w.Code != status {
 			t.Errorf("with orders whose authorization is %s: %d %s", state, w.Code, w.Body)
 		}
+	}
+}
+
+// An order that names a certificate to replace is exempt from the limit of new orders only as the renewal that was suggested.
+func TestOnlyDueRenewalsAreExemptFromTheLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		age    time.Duration // of the certificate, which is valid for three hours
+		names  []string
+		status int
+	}{
+		"in the window":               {150 * time.Minute, []string{"a.test"}, http.StatusCreated},
+		"in the window, written big":  {150 * time.Minute, []string{"A.test", "a.test"}, http.StatusCreated},
+		"at once":                     {time.Minute, []string{"a.test"}, http.StatusTooManyRequests},
+		"after the certificate's end": {4 * time.Hour, []string{"a.test"}, http.StatusTooManyRequests},
+		"with another name":           {150 * time.Minute, []string{"a.test", "b.test"}, http.StatusTooManyRequests},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServed(t)
+			id := s.issued(t, "replaced", time.Now().Add(-test.age)) // counts, so that the limit of 1 is used up
+			s.setOrderLimit(t, &v1alpha1.RateLimit{Count: 1, Period: metav1.Duration{Duration: 24 * time.Hour}})
+			var identifiers []map[string]string
+			for _, n := range test.names {
+				identifiers = append(identifiers, map[string]string{"type": "dns", "value": n})
+			}
+			w := s.post(t, acme.NewOrderPath, map[string]any{"identifiers": identifiers, "replaces": id.String()})
+			if w.Code != test.status {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+func TestRenewalsThatFailCount(t *testing.T) {
+	for state, status := range map[acme.State]int{acme.StateProcessing: http.StatusCreated, acme.StateValid: http.StatusCreated, acme.StateInvalid: http.StatusTooManyRequests} {
+		s := newServed(t)
+		renewal := s.stored("renewal", acme.StateValid)
+		renewal.ResourceVersion, renewal.Annotations = "2", map[string]string{store.RenewalAnnotation: "true"}
+		renewal.Status.State = state
+		s.cluster.Deliver(renewal)
+		w := s.post(t, acme.NewOrderPath, map[string]any{"identifiers": []map[string]string{{"type": "dns", "value": "b.test"}}})
+		if w.Code != status {
+			t.Errorf("after a renewal that is %s: %d %s", state, w.Code, w.Body)
+		}
+	}
+}
+
+// A page of the list, and a count for the limit, cost the same however many orders an account has.
+func TestPagesCopyNoOrders(t *testing.T) {
+	s := newServed(t)
+	made := time.Now().Add(-48 * time.Hour)
+	for i := range 12000 {
+		order := &v1alpha1.AcmeOrder{}
+		order.Namespace, order.Name, order.ResourceVersion = "ns", fmt.Sprintf("o%d", i), "1"
+		order.CreationTimestamp = metav1.NewTime(made.Add(time.Duration(i) * time.Second))
+		order.Spec.IssuerRef.Name, order.Spec.AccountRef.Name = "ca", "me"
+		s.cluster.Deliver(order)
+	}
+	s.cluster.Cache.Lists.Store(0)
+	path, seen := acme.OrdersPath("me"), 0
+	for path != "" {
+		w := s.post(t, path, nil)
+		var document ordersDocument
+		if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		if want := fmt.Sprintf("%sacme/order/o%d", issuerURL, 11999-seen); document.Orders[0] != want {
+			t.Fatalf("page begins with %s, want %s", document.Orders[0], want)
+		}
+		seen += len(document.Orders)
+		path = ""
+		for _, link := range w.Header().Values("Link") {
+			if url, isNext := strings.CutSuffix(link, `>;rel="next"`); isNext {
+				path = strings.TrimPrefix(url, "<"+issuerURL)
+			}
+		}
+	}
+	if seen != 12000 {
+		t.Errorf("%d orders on the pages", seen)
+	}
+	if lists := s.cluster.Cache.Lists.Load(); lists != 0 {
+		t.Errorf("%d lists of the cache", lists)
+	}
+	account := &v1alpha1.AcmeAccount{}
+	account.Namespace, account.Name, account.Spec.IssuerRef.Name = "ns", "me", "ca"
+	if allocations := testing.AllocsPerRun(10, func() {
+		_ = s.store.OrdersAfter(t.Context(), account, store.OrderPlace{}, ordersPage)
+		_ = s.store.OrderTimes(t.Context(), account, made.Add(11990*time.Second))
+	}); allocations > 30 {
+		t.Errorf("%v allocations for a page and a count", allocations)
 	}
 }

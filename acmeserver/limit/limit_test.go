@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -37,6 +38,24 @@ func TestWait(t *testing.T) {
 			t.Fatalf("%s is longer than necessary", after)
 		}
 	})
+}
+
+// A request that waits for its turn ends with its client's connection.
+func TestAWaitForALockEndsWithTheContext(t *testing.T) {
+	var m KeyedMutex
+	unlock, ok := m.Lock(t.Context(), "a")
+	if !ok {
+		t.Fatal("the first one doesn't get the lock")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, ok := m.Lock(gone, "a"); ok {
+		t.Error("two hold the lock")
+	}
+	unlock()
+	if _, ok := m.Lock(t.Context(), "a"); !ok {
+		t.Error("the lock was not freed")
+	}
 }
 
 func TestClientAddress(t *testing.T) {

@@ -35,7 +35,6 @@ var (
 		return issuerAndOrigin(a.Spec.IssuerRef.Name, a.Spec.RegisteredFrom)
 	}}
 
-	ordersByAccount        = index[*v1alpha1.AcmeOrder]{"account", func(o *v1alpha1.AcmeOrder) string { return o.Spec.AccountRef.Name }}
 	ordersByReplaces       = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
 	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account/pending", func(o *v1alpha1.AcmeOrder) string {
@@ -74,7 +73,6 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 	for _, err := range []error{
 		accountsByThumbprint.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
 		accountsByOrigin.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
-		ordersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		pendingOrdersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),

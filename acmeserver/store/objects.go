@@ -31,6 +31,9 @@ type Objects[T client.Object] struct {
 	// liveReads and waiting hold an element for each read past the cache, and for each request that waits for a change.
 	liveReads, waiting chan struct{}
 
+	// noted is called with each new state of an object, and dropped with an object that is gone; nil if nobody needs them.
+	noted, dropped func(T)
+
 	position position
 
 	mu sync.Mutex
@@ -178,6 +181,9 @@ func (s *Objects[T]) written(object T) {
 	if before, ok := s.newer[key]; !gone && (!ok || older(before, kept)) {
 		s.newer[key] = kept
 	}
+	if !gone && s.noted != nil {
+		s.noted(kept)
+	}
 	s.mu.Unlock()
 	// If the cache has received the object meanwhile, no event follows.
 	current := s.newObject()
@@ -197,6 +203,9 @@ func (s *Objects[T]) observed(event any) {
 	s.forget(key, object)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.noted != nil {
+		s.noted(object)
+	}
 	s.notify(key, object)
 }
 
@@ -223,6 +232,9 @@ func (s *Objects[T]) deleted(event any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.removed.add(object)
+	if s.dropped != nil {
+		s.dropped(object)
+	}
 	if kept, ok := s.newer[key]; ok && kept.GetUID() != object.GetUID() {
 		return // another object of this name was created since
 	}

@@ -25,11 +25,6 @@ func (s *Store) AccountsFrom(ctx context.Context, issuer types.NamespacedName, o
 	return s.Accounts.list(ctx, accountsByOrigin, issuer.Namespace, issuerAndOrigin(issuer.Name, origin))
 }
 
-// OrdersOf returns the account's orders.
-func (s *Store) OrdersOf(ctx context.Context, account *v1alpha1.AcmeAccount) ([]*v1alpha1.AcmeOrder, error) {
-	return s.Orders.list(ctx, ordersByAccount, account.Namespace, account.Name)
-}
-
 // PendingOrders returns the account's orders that are not finished.
 func (s *Store) PendingOrders(ctx context.Context, account *v1alpha1.AcmeAccount) ([]*v1alpha1.AcmeOrder, error) {
 	return s.Orders.list(ctx, pendingOrdersByAccount, account.Namespace, account.Name)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/third_party/forked/golang/btree"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,6 +20,7 @@ type Store struct {
 
 	recent  *RecentCertificates
 	serials ordercache.SerialIndex // of orders
+	lists   orderLists
 	foreign foreignPositions
 }
 
@@ -28,7 +31,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 		return nil, err
 	}
 	s := &Store{
-		recent: recent,
+		recent: recent, lists: orderLists{byAccount: map[types.NamespacedName]*btree.BTree[listedOrder]{}},
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
@@ -39,6 +42,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 			func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
 	}
+	s.Orders.noted, s.Orders.dropped = s.lists.put, s.lists.remove
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -42,6 +43,11 @@ var _ = Describe("Rate limits (RFC 8555 section 6.6)", func() {
 		expectLimited(a.newAuthz("dns", "limited.test"), time.Hour)
 		other.newOrder("limited.test")
 		request["replaces"] = certID(der)
+		expectLimited(a.post(a.base+"new-order", request), time.Hour) // the suggested window has not begun
+		changeIssuer(ctx, issuer, func(spec *v1alpha1.AcmeIssuerSpec) {
+			spec.RenewalInfo.RenewIssuedBefore = ptr.To(metav1.NewTime(time.Now().Add(2 * time.Second)))
+		})
+		time.Sleep(3 * time.Second)
 		Expect(a.post(a.base+"new-order", request).StatusCode).To(Equal(http.StatusCreated), "a renewal is free")
 	})
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -89,6 +90,8 @@ func (o objects) get(key client.ObjectKey, into client.Object) error {
 // Cache is a cache that holds the objects that were delivered.
 type Cache struct {
 	cache.Cache
+	// Lists counts calls of List.
+	Lists atomic.Int64
 
 	mu        sync.Mutex
 	objects   objects
@@ -127,6 +130,7 @@ func (c *Cache) Get(_ context.Context, key client.ObjectKey, into client.Object,
 
 // List implements client.Reader for queries of one field.
 func (c *Cache) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	c.Lists.Add(1)
 	o := client.ListOptions{}
 	o.ApplyOptions(options)
 	c.mu.Lock()
