@@ -119,7 +119,11 @@ func (s *Server) storeAccount(r *request, payload acme.AccountRequest, name type
 		TermsOfServiceAgreed: payload.TermsOfServiceAgreed,
 	}}
 	account.Namespace, account.Name = name.Namespace, name.Name
-	return account, s.store.Accounts.Create(r.Context(), account)
+	if err := s.store.Accounts.Create(r.Context(), account); err != nil {
+		return nil, err
+	}
+	s.noteRegistration(r, origin, account)
+	return account, nil
 }
 
 // checkRegistration refuses at once a registration that the controllers would refuse.

@@ -115,7 +115,8 @@ func (s *Server) origin(r *request) string {
 	return s.clientOf(r.Request)
 }
 
-// limitAccounts refuses accounts from an address beyond the issuer's rate limit.
+// limitAccounts refuses accounts from an address beyond the issuer's rate limit. A registration counts, whether the controllers
+// accepted or refused it.
 func (s *Server) limitAccounts(r *request, origin string) error {
 	limit := r.issuer.Spec.RateLimits.NewAccounts
 	if limit == nil {
@@ -125,15 +126,32 @@ func (s *Server) limitAccounts(r *request, origin string) error {
 	if err != nil {
 		return err
 	}
-	made := make([]time.Time, len(accounts))
-	for i, account := range accounts {
-		made[i] = account.CreationTimestamp.Time
+	var made []time.Time
+	counted := map[string]bool{}
+	for _, account := range accounts {
+		counted[string(account.UID)] = true
+		made = append(made, account.CreationTimestamp.Time)
+	}
+	for _, attempt := range s.registrations.Of(registrationKey(r, origin)) {
+		if !counted[attempt.ID] {
+			made = append(made, attempt.Time)
+		}
 	}
 	if after := s.wait(limit, made); after > 0 {
 		return answer.Limited(after, "%d accounts may be registered from one address in %s", limit.Count, limit.Period.Duration)
 	}
 	return nil
 }
+
+// noteRegistration remembers an account that was stored, since the controllers delete it if they refuse it.
+func (s *Server) noteRegistration(r *request, origin string, account *v1alpha1.AcmeAccount) {
+	if l := r.issuer.Spec.RateLimits.NewAccounts; l != nil {
+		s.registrations.Add(registrationKey(r, origin), limit.Attempt{ID: string(account.UID), Time: s.now()}, l.Count)
+	}
+}
+
+// registrationKey is the key of registrations for an issuer and an address. No part contains a space.
+func registrationKey(r *request, origin string) string { return r.issuer.Key.String() + " " + origin }
 
 // limitPending bounds the unfinished orders and authorizations that an account can store. orders and authorizations are the
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not

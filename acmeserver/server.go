@@ -40,10 +40,12 @@ type Server struct {
 	published *store.Published
 	issuers   *issuers.Issuers
 	// accountKeys caches parsed account keys.
-	accountKeys    jws.KeyCache
-	nonces         *nonce.Source
-	peers          *replica.Peers
-	limitLocks     limit.KeyedMutex
+	accountKeys jws.KeyCache
+	nonces      *nonce.Source
+	peers       *replica.Peers
+	limitLocks  limit.KeyedMutex
+	// registrations are those that this replica stored. The controllers delete an account that they refuse.
+	registrations  limit.Attempts
 	defaultIssuer  types.NamespacedName
 	trustedProxies []netip.Prefix
 	now            func() time.Time

@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -84,5 +85,19 @@ func TestClientAddress(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	var a Attempts
+	now := time.Now()
+	for i := range 2 * maxOrigins {
+		for n := range 5 {
+			a.Add(strconv.Itoa(i), Attempt{strconv.Itoa(n), now.Add(time.Duration(i) * time.Second)}, 3)
+		}
+	}
+	latest := a.Of(strconv.Itoa(2*maxOrigins - 1))
+	if len(a.byOrigin) != maxOrigins || len(latest) != 3 || latest[2].ID != "4" || len(a.Of("0")) != 0 {
+		t.Errorf("%d origins, latest %v", len(a.byOrigin), latest)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -210,6 +211,7 @@ func (l *Live) Create(_ context.Context, object client.Object, _ ...client.Creat
 	}
 	l.version++
 	object.SetResourceVersion(strconv.Itoa(l.version))
+	object.SetUID(types.UID("created-" + strconv.Itoa(l.version)))
 	l.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
 	return nil
 }
