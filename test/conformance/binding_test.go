@@ -17,7 +17,9 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 )
 
 var keysMade atomic.Int32
@@ -182,7 +184,17 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		Expect(kube.Create(ctx, order)).To(Succeed())
 		Eventually(func() any { return a.post(a.base+"order/"+order.Name, nil).json()["status"] }, "10s").Should(Equal("ready"))
 		request := map[string]any{"csr": csr(jwstest.NewKey(GinkgoTB(), "ES256"), "other.test")}
-		Expect(a.post(a.base+"order/"+order.Name+"/finalize", request).StatusCode).To(Equal(http.StatusOK))
+		finalize := a.base + "order/" + order.Name + "/finalize"
+		expectProblem(a.post(finalize, request), http.StatusBadRequest, acme.RejectedIdentifier)
+		// The ACME server refuses too, so the request is stored as a compromised one would store it.
+		message, problem := jws.Parse(jwstest.Sign(GinkgoTB(), a.key, a.header(finalize), request))
+		Expect(problem).To(BeNil())
+		der, err := base64.RawURLEncoding.DecodeString(fmt.Sprint(request["csr"]))
+		Expect(err).NotTo(HaveOccurred())
+		before := order.DeepCopy()
+		order.Spec.CSR = v1alpha1.EncodeCSR(der)
+		order.Spec.Finalization = &v1alpha1.Finalization{Request: *stored.Request(message), Time: metav1.NewTime(time.Now().Truncate(time.Second))}
+		Expect(kube.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
 		Eventually(func() any { return a.post(a.base+"order/"+order.Name, nil).json()["status"] }, "10s").Should(Equal("invalid"))
 		Expect(a.post(a.base+"order/"+order.Name, nil).json()["error"]).To(HaveKeyWithValue("type", acme.RejectedIdentifier.URN()))
 	})
