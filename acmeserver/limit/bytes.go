@@ -15,7 +15,7 @@ type Bytes struct {
 	byClient map[string]int64
 }
 
-// NewBytes returns a Bytes with a budget in bytes, of which one client gets at most a quarter.
+// NewBytes returns a Bytes with a budget in bytes. One client gets at most a quarter.
 func NewBytes(budget int64) *Bytes {
 	return &Bytes{budget: budget, perClient: budget / 4, byClient: map[string]int64{}}
 }

@@ -12,7 +12,7 @@ type Limiter struct {
 	byClient map[string]int
 }
 
-// NewLimiter returns a Limiter with a number of slots, of which one client gets at most slotsPerClient.
+// NewLimiter returns a Limiter with a number of slots. One client gets at most slotsPerClient.
 func NewLimiter(slots, slotsPerClient int) *Limiter {
 	return &Limiter{slots: slots, slotsPerClient: slotsPerClient, byClient: map[string]int{}}
 }

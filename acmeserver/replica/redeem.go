@@ -26,7 +26,7 @@ const (
 	unreachableFor = 2 * time.Second
 	// maxUnreachable bounds the unreachable replicas that are remembered.
 	maxUnreachable = 64
-	// maxAnswer bounds the bytes read of an answer, of which only the status counts.
+	// maxAnswer bounds the bytes read of an answer. Only its status counts.
 	maxAnswer = 1 << 10
 )
 

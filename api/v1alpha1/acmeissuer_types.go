@@ -651,8 +651,8 @@ type Retention struct {
 // RateLimits limit the objects of a client (RFC 8555 section 6.6). Limits count stored objects, so they apply to all
 // replicas of the ACME server together. Concurrent requests can exceed a limit slightly.
 type RateLimits struct {
-	// newOrders limits the orders of an account, pre-authorizations included. Renewals that name the certificate that they
-	// replace (RFC 9773) do not count.
+	// newOrders limits the orders of an account, pre-authorizations included. Due renewals with the same names
+	// (RFC 9773) do not count, unless they fail.
 	// +optional
 	NewOrders *RateLimit `json:"newOrders,omitempty"`
 

@@ -149,7 +149,7 @@ var _ = Describe("An order", func() {
 		Entry("revoked", acme.StateRevoked, "the authorization is revoked"),
 	)
 
-	It("doesn't count an authorization whose time is over, whatever its state still says", func(ctx SpecContext) {
+	It("doesn't count an expired authorization, even if its state is still valid", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		c := o.registered(ctx)
 		authz := o.prove(ctx, c.authorize(ctx, "a.test"))
@@ -427,7 +427,7 @@ var _ = Describe("Issuance", func() {
 		one()
 	})
 
-	It("isn't repeated when an order is looked at again", func(ctx SpecContext) {
+	It("isn't repeated when an order is reconciled again", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		c := o.registered(ctx)
 		order := c.readyOrder(ctx, "a.test")

@@ -68,7 +68,7 @@ func (s *caaServer) heeding(spec *v1alpha1.AcmeIssuerSpec) {
 	spec.Validation.CAAIdentities = []string{"ca.test"}
 }
 
-// provedLongAgo is an order whose names were proved by http-01 without a look at CAA, as where it wasn't heeded then.
+// provedLongAgo returns an order whose names were proved by http-01 without a CAA check.
 func provedLongAgo(ctx SpecContext, c *acmeClient, names ...string) *v1alpha1.AcmeOrder {
 	GinkgoHelper()
 	c.stop() // or it would validate them
@@ -82,8 +82,8 @@ func provedLongAgo(ctx SpecContext, c *acmeClient, names ...string) *v1alpha1.Ac
 	return c.order(ctx, authorizations...)
 }
 
-var _ = Describe("An order whose names' CAA records have to be looked at", func() {
-	It("is issued where they name this CA, or none is there", func(ctx SpecContext) {
+var _ = Describe("An order that needs a CAA check", func() {
+	It("is issued if the CAA records name this CA, or there are none", func(ctx SpecContext) {
 		server := newCAAServer()
 		server.issue["a.test"] = "ca.test"
 		o := newOperator(ctx, server.heeding)
