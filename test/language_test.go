@@ -1,14 +1,11 @@
 package test
 
 import (
-	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -19,12 +16,6 @@ const (
 	tree                   = "all comments"
 )
 
-// ceilings lists the places with findings that are still to be corrected: a count and a path a line. Without the file every
-// ceiling is zero. `go test ./test -run TestLanguage -ceilings` writes it.
-const ceilings = "testdata/language-ceilings.txt"
-
-var writeCeilings = flag.Bool("ceilings", false, "write today's findings to "+ceilings)
-
 // notOurs are directories that are built, or hold other formats.
 var notOurs = map[string]bool{".git": true, ".local": true, "bin": true, "dist": true, "testdata": true, "template": true, "templates": true}
 
@@ -34,24 +25,14 @@ func TestLanguage(t *testing.T) {
 	if places[tree].words < 30_000 || len(places) < 100 {
 		t.Fatalf("only %d places with %d words in comments were found", len(places), places[tree].words)
 	}
-	found := map[string][]finding{}
 	for place, r := range places {
-		switch place {
-		case tree:
-			found[place] = (&reading{words: r.words, whats: r.whats}).broken(whatsPerThousandOfTree)
-		default:
-			found[place] = r.broken(whatsPerThousand)
+		findings := r.broken(whatsPerThousand)
+		if place == tree {
+			findings = (&reading{words: r.words, whats: r.whats}).broken(whatsPerThousandOfTree)
 		}
-	}
-	if *writeCeilings {
-		write(t, found)
-	}
-	ceiling := allowed(t)
-	for place, findings := range found {
-		if len(findings) <= ceiling[place] {
-			continue
+		if len(findings) > 0 {
+			t.Errorf("%s: %d findings:\n%s", place, len(findings), list(findings))
 		}
-		t.Errorf("%s: %d findings, %d allowed:\n%s", place, len(findings), ceiling[place], list(findings))
 	}
 }
 
@@ -111,40 +92,4 @@ func readTree(t *testing.T, root string) map[string]*reading {
 		t.Fatal(err)
 	}
 	return places
-}
-
-// allowed returns the findings that a place may still have.
-func allowed(t *testing.T) map[string]int {
-	t.Helper()
-	text, err := os.ReadFile(ceilings)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	most := map[string]int{}
-	for line := range strings.Lines(string(text)) {
-		count, place, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if most[place], err = strconv.Atoi(count); err != nil {
-			t.Fatalf("%s: %q: %v", ceilings, line, err)
-		}
-	}
-	return most
-}
-
-func write(t *testing.T, found map[string][]finding) {
-	t.Helper()
-	var lines []string
-	for place, findings := range found {
-		if len(findings) > 0 {
-			lines = append(lines, fmt.Sprintf("%d %s\n", len(findings), place))
-		}
-	}
-	slices.SortFunc(lines, func(a, b string) int {
-		return strings.Compare(a[strings.Index(a, " "):], b[strings.Index(b, " "):])
-	})
-	if err := os.MkdirAll(filepath.Dir(ceilings), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(ceilings, []byte(strings.Join(lines, "")), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
