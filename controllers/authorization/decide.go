@@ -170,9 +170,13 @@ func validate(authz *v1alpha1.AcmeAuthorization, f facts) step {
 }
 
 // responseProblem verifies the client's response. The response was verified before the first attempt, with the key that the
-// account had then: after the last attempt, only the issuer's rules are checked again.
+// account had then: after the last attempt, only the issuer's rules are checked again. An authorization that was created again
+// under its name is refused: the response in it was signed for another one.
 func responseProblem(authz *v1alpha1.AcmeAuthorization, f facts) *acme.Problem {
-	if f.attempt.Final() {
+	switch {
+	case !authz.CreatedAsNamed(f.issuer.Spec.Lifetimes):
+		return acme.NewProblem(acme.ServerInternal, "the authorization was not created at the time in its name, but at %s", authz.CreationTimestamp.UTC().Format(time.RFC3339))
+	case f.attempt.Final():
 		return verify.Offer(f.issuer, f.account, authz)
 	}
 	return verify.Response(f.issuer, f.account, authz)

@@ -62,7 +62,7 @@ func (w *world) sign(t *testing.T, key crypto.Signer, path string, payload any) 
 
 // pending returns a new authorization.
 func (w *world) pending() *v1alpha1.AcmeAuthorization {
-	authz := &v1alpha1.AcmeAuthorization{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a", UID: "uid-a", CreationTimestamp: metav1.NewTime(w.now)}}
+	authz := &v1alpha1.AcmeAuthorization{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: v1alpha1.NewObjectName(w.now), UID: "uid-a", CreationTimestamp: metav1.NewTime(w.now)}}
 	authz.Spec.IssuerRef.Name, authz.Spec.AccountRef.Name = "ca", "acct"
 	authz.Spec.Identifier = v1alpha1.Identifier{Type: acme.DNS, Value: "a.test"}
 	authz.Spec.Challenges = []v1alpha1.Challenge{{Type: acme.DNS01, Token: "another"}, {Type: acme.HTTP01, Token: "token"}}
@@ -73,7 +73,7 @@ func (w *world) pending() *v1alpha1.AcmeAuthorization {
 // accepted returns an authorization whose client has accepted the http-01 challenge.
 func (w *world) accepted(t *testing.T) *v1alpha1.AcmeAuthorization {
 	authz := w.pending()
-	authz.Spec.Response = &v1alpha1.ChallengeResponse{Type: acme.HTTP01, Request: *w.sign(t, w.key, acme.ChallengePath("a", acme.HTTP01), struct{}{})}
+	authz.Spec.Response = &v1alpha1.ChallengeResponse{Type: acme.HTTP01, Request: *w.sign(t, w.key, acme.ChallengePath(authz.Name, acme.HTTP01), struct{}{})}
 	return authz
 }
 
@@ -114,7 +114,7 @@ func TestDecide(t *testing.T) {
 		a.Status.State, a.Status.Expires, a.Status.Challenge = acme.StateValid, &expires, &v1alpha1.ChallengeStatus{Type: acme.HTTP01, State: acme.StateValid}
 	}
 	deactivate := func(t *testing.T, w *world, a *v1alpha1.AcmeAuthorization, key crypto.Signer) {
-		a.Spec.Deactivation = &v1alpha1.Deactivation{Request: w.sign(t, key, acme.AuthorizationPath("a"), map[string]string{"status": "deactivated"})}
+		a.Spec.Deactivation = &v1alpha1.Deactivation{Request: w.sign(t, key, acme.AuthorizationPath(a.Name), map[string]string{"status": "deactivated"})}
 	}
 	type edit func(*testing.T, *world, *v1alpha1.AcmeAuthorization, *facts)
 	attempted := func(number int, result validation.Result) edit {
@@ -226,6 +226,9 @@ func TestDecide(t *testing.T) {
 			func(t *testing.T, w *world, _ *v1alpha1.AcmeAuthorization, _ *facts) {
 				w.account.Status.JWK = string(jwstest.JWK(t, jwstest.NewKey(t, "ES256")))
 			}}, want: outcome{state: acme.StateInvalid, challenge: acme.StateInvalid, problem: acme.Malformed, refused: "Response", recheck: true}},
+		"isn't tried if it was created again under its name": {accepted: true, edits: []edit{func(_ *testing.T, _ *world, a *v1alpha1.AcmeAuthorization, _ *facts) {
+			a.CreationTimestamp = metav1.NewTime(a.CreationTimestamp.Add(v1alpha1.MaxNameSkew + time.Second))
+		}}, want: outcome{state: acme.StateInvalid, challenge: acme.StateInvalid, problem: acme.ServerInternal, refused: "Response", recheck: true}},
 		"isn't tried by a challenge that isn't offered": {accepted: true, edits: []edit{func(t *testing.T, w *world, _ *v1alpha1.AcmeAuthorization, _ *facts) { w.offer(t, acme.DNS01) }},
 			want: outcome{state: acme.StateInvalid, challenge: acme.StateInvalid, problem: acme.Unauthorized, refused: "Response", recheck: true}},
 		"isn't valid by a challenge that isn't offered any more": {accepted: true, edits: []edit{attempted(1, validation.Result{Valid: true}),

@@ -37,12 +37,12 @@ func TestAResultCountsFromTheEndOfItsAttempt(t *testing.T) {
 		w := newWorld(t)
 		w.issuer.Validator = alwaysValid{}
 		w.issuer.Spec.Validation.CAA = v1alpha1.CAAOff
-		r.Attempts.Start(w.issuer, w.account, w.accepted(t), 0)
+		authz := w.accepted(t)
+		r.Attempts.Start(w.issuer, w.account, authz, 0)
 		synctest.Wait()
 		tried := time.Now()
 		time.Sleep(time.Hour)
 		w.issuer.Spec.Validation.CAA = v1alpha1.CAAEnforce
-		authz := w.accepted(t)
 		f := r.withAccount(facts{now: time.Now(), issuer: w.issuer}, authz, w.account)
 		s := decide(authz, f)
 		if s.start || s.status.State != acme.StateValid {

@@ -32,8 +32,8 @@ func NewServer(ctx context.Context, handler http.Handler, report func(string)) *
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: MaxStreams, MaxReceiveBufferPerConnection: receiveBuffer, MaxReceiveBufferPerStream: receiveBuffer,
 		},
-		BaseContext:    func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:       log.New(writer(report), "", 0),
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ErrorLog:    log.New(writer(report), "", 0),
 	}
 }
 

@@ -123,6 +123,21 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		return attacker.withheld(func() error { _, err := attacker.Accept(ctx, challenge); return err })
 	}
 
+	DescribeTable("created again under its name", func(ctx SpecContext, age time.Duration) {
+		authorization := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
+			IssuerRef: v1alpha1.ObjectRef{Name: issuerName}, AccountRef: v1alpha1.ObjectRef{Name: account.Name},
+			Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: name},
+			Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token-of-the-first-authorization"}},
+		}}
+		authorization.Name = v1alpha1.NewObjectName(time.Now().Add(-age))
+		plant(ctx, authorization)
+		Expect(writeSpec(ctx, server, authorization, response(acme.HTTP01, accept(ctx, authorization)))).To(Succeed())
+		expectRefusedResponse(ctx, authorization, "the authorization was not created at the time in its name")
+	},
+		Entry("is refused long after", SpecTimeout(specPatience), 11*time.Minute),
+		Entry("is refused long before", SpecTimeout(specPatience), -11*time.Minute),
+	)
+
 	It("cannot create a valid authorization", func(ctx SpecContext) {
 		expires := metav1.NewTime(time.Now().Add(time.Hour))
 		authorization := &v1alpha1.AcmeAuthorization{
