@@ -20,5 +20,11 @@ func (o *AcmeOrder) Finished() bool {
 	return o.Status.State == acme.StateValid || o.Status.State == acme.StateInvalid
 }
 
+// RevocationPending reports whether a revocation was requested and is not decided yet.
+func (o *AcmeOrder) RevocationPending() bool {
+	asked, handled := o.Spec.Revocation, o.Status.Revocation
+	return asked != nil && o.Status.RevokedAt == nil && (handled == nil || handled.Digest != asked.Digest())
+}
+
 // isPending treats the empty state as pending: status.state is defaulted, but an object that was never stored has none.
 func isPending(s acme.State) bool { return s == acme.StatePending || s == "" }

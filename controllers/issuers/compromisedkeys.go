@@ -65,7 +65,7 @@ func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, 
 	if err != nil {
 		return acme.NewProblem(acme.BadCSR, "the CSR's key cannot be encoded"), nil //nolint:nilerr // it is the client's fault
 	}
-	blocked := acme.NewProblem(acme.BadCSR, "the certificate's key is known to be compromised; make a new one")
+	blocked := policy.KeyCompromised()
 	b.mu.Lock()
 	known := b.known[client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}][fingerprint]
 	b.mu.Unlock()

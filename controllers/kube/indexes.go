@@ -91,7 +91,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(!order.Finished() || RevocationPending(order), order.Spec.IssuerRef.Name)
+			return onlyIf(!order.Finished() || order.RevocationPending(), order.Spec.IssuerRef.Name)
 		}},
 	} {
 		if err := indexer.IndexField(ctx, index.kind, index.field, index.value); err != nil {

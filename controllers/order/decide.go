@@ -31,7 +31,7 @@ const (
 )
 
 func stageOf(order *v1alpha1.AcmeOrder) stage {
-	switch pending := kube.RevocationPending(order); {
+	switch pending := order.RevocationPending(); {
 	case order.DeletionTimestamp != nil && (!pending || order.Status.State == acme.StateInvalid):
 		return stageDelete
 	case !order.Finished():
@@ -62,7 +62,7 @@ func decideDeleting(order *v1alpha1.AcmeOrder, f facts) step {
 
 // owesRevocation reports whether a CRL has to list the order's certificate.
 func owesRevocation(order *v1alpha1.AcmeOrder) bool {
-	return order.Status.State == acme.StateValid && (order.Status.RevokedAt != nil || kube.RevocationPending(order))
+	return order.Status.State == acme.StateValid && (order.Status.RevokedAt != nil || order.RevocationPending())
 }
 
 // finalized reports whether the client has sent a CSR.

@@ -20,7 +20,6 @@ import (
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
-	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 	"github.com/acmeca/acmeca/internal/policy"
 )
@@ -489,7 +488,7 @@ func TestDecideRevoking(t *testing.T) {
 				}
 				return
 			}
-			if got.problem != nil || changed.Status.RevokedAt == nil || changed.Status.Revocation.Problem != nil || kube.RevocationPending(changed) {
+			if got.problem != nil || changed.Status.RevokedAt == nil || changed.Status.Revocation.Problem != nil || changed.RevocationPending() {
 				t.Errorf("%v, %+v", got.problem, changed.Status)
 			}
 			s.order.Finalizers = nil

@@ -8,7 +8,6 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/controllers/kube"
 )
 
 var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatever an ACME server let through,", func() {
@@ -81,7 +80,7 @@ var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatev
 	})
 })
 
-func finished(order *v1alpha1.AcmeOrder) bool { return !kube.Unfinished(order) }
+func finished(order *v1alpha1.AcmeOrder) bool { return order.Finished() }
 
 var _ = Describe("An order of an account that hasn't agreed to new terms", func() {
 	It("fails, whatever an ACME server let through, and those after it has are fine", func(ctx SpecContext) {

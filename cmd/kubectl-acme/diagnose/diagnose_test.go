@@ -115,7 +115,7 @@ func TestOrder(t *testing.T) {
 			w.orderFailed(acme.BadCSR, "the key is too short")
 		}, []string{"(badCSR)", "new key and CSR", "keyAlgorithms"}},
 		"the key is compromised": {func(w *world) {
-			w.orderFailed(acme.BadCSR, "the certificate's key is known to be compromised; make a new one")
+			w.orderFailed(acme.BadCSR, "the certificate's key is known to be compromised; generate a new key")
 		}, []string{"revoked with keyCompromise"}},
 		"the client took too long": {func(w *world) {
 			w.orderFailed(acme.Malformed, "the order was not finished before it expired at 2030-01-01T00:00:00Z")
