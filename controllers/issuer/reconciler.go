@@ -109,6 +109,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		issuer.Warn("%s", warning)
 	}
 	r.report(object, issuer)
+	if issuer.Fault != nil {
+		r.register(request, issuer) // before the status, so that an issuer that is shown as not ready issues no more
+	}
 	if err := kube.WriteStatus(ctx, r.Client, object, base); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -116,15 +119,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.announce(object, base)
 	}
 	r.noteReplacement(ctx, object, issuer, known)
-	if issuer.Authority == nil {
-		r.Issuers.Remove(request.NamespacedName)
-		return ctrl.Result{RequeueAfter: secretsPeriod}, nil
-	}
-	r.Issuers.Put(request.NamespacedName, issuer)
-	if issuer.AffectsObjects(known) {
+	r.register(request, issuer)
+	if issuer.Authority != nil && issuer.AffectsObjects(known) {
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+}
+
+// register puts a loaded issuer into the registry. An issuer without a CA can neither issue nor revoke, and is removed from it.
+func (r *Reconciler) register(request ctrl.Request, issuer *issuers.Issuer) {
+	if issuer.Authority == nil {
+		r.Issuers.Remove(request.NamespacedName)
+		return
+	}
+	r.Issuers.Put(request.NamespacedName, issuer)
 }
 
 // publishRoots publishes the issuer's roots before they are in the status: a new root in the status may be issued from. If the

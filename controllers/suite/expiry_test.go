@@ -47,9 +47,10 @@ var _ = Describe("What a client doesn't finish", func() {
 		authorizations := &authorization.Reconciler{Client: admin, Issuers: loaded, Attempts: attempts.New(nil, clock, nil), Events: recorder, Clock: clock}
 		at := func(after time.Duration) (acme.State, acme.State) {
 			GinkgoHelper()
-			clock.SetTime(unfinished.CreationTimestamp.Add(after))
+			clock.SetTime(unfinished.CreationTimestamp.Add(after)) // each object counts from its own creation, in whole seconds
 			_, err := orders.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(unfinished)})
 			Expect(err).NotTo(HaveOccurred())
+			clock.SetTime(authz.CreationTimestamp.Add(after))
 			_, err = authorizations.Reconcile(ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(authz)})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(admin.Get(ctx, client.ObjectKeyFromObject(unfinished), unfinished)).To(Succeed())
