@@ -6,6 +6,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -67,7 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: s.again}, r.apply(ctx, account, s)
 }
 
-// apply uses up an external account key, writes a step's status, and then reports the decision.
+// apply uses up an external account key, writes a step's status, and reports the decision.
 func (r *Reconciler) apply(ctx context.Context, account *v1alpha1.AcmeAccount, s step) error {
 	if s.discard {
 		return client.IgnoreNotFound(r.Client.Delete(ctx, account, client.Preconditions{UID: &account.UID}))
@@ -79,15 +80,20 @@ func (r *Reconciler) apply(ctx context.Context, account *v1alpha1.AcmeAccount, s
 	}
 	changed := account.DeepCopy()
 	changed.Status = s.status
-	if err := kube.WriteStatus(ctx, r.Client, changed, account); err != nil {
+	err := kube.WriteStatus(ctx, r.Client, changed, account)
+	if !apierrors.IsConflict(err) { // after a conflict the account is decided again; other failures last, and a person must see why
+		for _, refused := range s.refusals {
+			r.reportRefusal(account, refused)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	audit.Account(ctx, account, changed)
-	for _, refused := range s.refusals {
-		if s.held {
+	if s.held {
+		for _, refused := range s.refusals {
 			auditRefusal(ctx, changed, refused)
 		}
-		r.reportRefusal(account, refused)
 	}
 	return nil
 }

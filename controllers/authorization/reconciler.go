@@ -4,6 +4,7 @@ package authorization
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -79,25 +80,25 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorization, f facts, s step) error {
 	changed := authz.DeepCopy()
 	changed.Status = s.status
-	if err := kube.WriteStatus(ctx, r.Client, changed, authz); err != nil {
+	err := kube.WriteStatus(ctx, r.Client, changed, authz)
+	if !apierrors.IsConflict(err) { // after a conflict the authorization is decided again; other failures last, and a person must see why
+		for _, refused := range s.refusals {
+			r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", refused.problem.Error())
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if s.start {
 		r.Attempts.Start(f.issuer, f.account, changed, f.attempt.Number)
 	}
 	for _, refused := range s.refusals {
-		r.refuse(ctx, authz, refused)
+		audit.AuthorizationRefused(ctx, authz, refused.request, refused.problem)
 	}
 	if s.concluded {
 		logOutcome(ctx, changed)
 	}
 	return nil
-}
-
-// refuse reports a refused request in an Event and in the audit log.
-func (r *Reconciler) refuse(ctx context.Context, authz *v1alpha1.AcmeAuthorization, refused refusal) {
-	audit.AuthorizationRefused(ctx, authz, refused.request, refused.problem)
-	r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", refused.problem.Error())
 }
 
 // logOutcome logs the outcome of an authorization's last attempt.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -129,11 +130,12 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 	}
 	changed := order.DeepCopy()
 	s.change(changed, f)
-	if err := kube.WriteStatus(ctx, r.Client, changed, order); err != nil {
-		return err
-	}
-	if s.event != "" {
+	err := kube.WriteStatus(ctx, r.Client, changed, order)
+	if s.event != "" && !apierrors.IsConflict(err) { // after a conflict the order is decided again; other failures last, and a person must see why
 		r.Events.Eventf(changed, nil, "Warning", s.event, s.eventAction, "%s", s.problem.Error())
+	}
+	if err != nil {
+		return err
 	}
 	audit.Order(ctx, order, changed, f.account)
 	r.Metrics.OrderChanged(order, changed, f.issuer != nil, f.now)

@@ -48,6 +48,8 @@ func renamedInstallation() {
 		i         *installation
 		responder *http01.Responder
 		leader    *process.Process
+
+		orderByHand string // the name of an order that a person creates
 	)
 	BeforeAll(func(ctx SpecContext) {
 		i = newInstallation(ctx, GinkgoT().TempDir(), "pki", renamed)
@@ -162,17 +164,19 @@ func renamedInstallation() {
 			IssuerRef: issuer, AccountRef: nobody, Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "by-hand.test"},
 			Challenges: []v1alpha1.Challenge{{Type: acme.HTTP01, Token: strings.Repeat("a", 43)}},
 		}})).To(Succeed())
-		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: byHand, Spec: v1alpha1.AcmeOrderSpec{
+		orderByHand = v1alpha1.NewObjectName(time.Now())
+		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: orderByHand}, Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: issuer, AccountRef: nobody, Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "another.test"}}, Authorizations: []string{"by-hand"},
 		}})).To(Succeed())
 		Eventually(ctx, func() string {
-			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, "by-hand", "-o", "jsonpath={.status.state} {.status.problem.detail}")
+			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, orderByHand, "-o", "jsonpath={.status.state} {.status.problem.detail}")
 		}).Should(MatchRegexp("^invalid .+by-hand"))
-		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: "astray"}, Spec: v1alpha1.AcmeOrderSpec{
+		astray := v1alpha1.NewObjectName(time.Now())
+		Expect(person.Create(ctx, &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: astray}, Spec: v1alpha1.AcmeOrderSpec{
 			IssuerRef: nobody, AccountRef: nobody, Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "another.test"}}, Authorizations: []string{"by-hand"},
 		}})).To(Succeed())
 		Eventually(ctx, func() string {
-			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, "astray", "-o", "jsonpath={.status.state} {.status.problem.detail}")
+			return kubectl(ctx, "get", "acmeorder", "-n", i.namespace, astray, "-o", "jsonpath={.status.state} {.status.problem.detail}")
 		}).Should(HavePrefix(`invalid the issuer "nobody" was deleted`))
 		account := i.unsignedAccount()
 		Expect(person.Create(ctx, account)).To(Succeed())
@@ -208,12 +212,12 @@ func renamedInstallation() {
 		}).Should(Succeed())
 		long := metav1.NewTime(time.Now().Add(-20 * 365 * 24 * time.Hour).Truncate(time.Second))
 		i.setStatus(ctx, &v1alpha1.AcmeAuthorization{}, "by-hand", `{"expires": "`+long.UTC().Format(time.RFC3339)+`"}`)
-		i.setStatus(ctx, &v1alpha1.AcmeOrder{}, "by-hand", `{"conditions": [{"type": "Ready", "status": "False", "reason": "Restored", "message": "from a backup", "lastTransitionTime": "`+long.UTC().Format(time.RFC3339)+`"}]}`)
+		i.setStatus(ctx, &v1alpha1.AcmeOrder{}, orderByHand, `{"conditions": [{"type": "Ready", "status": "False", "reason": "Restored", "message": "from a backup", "lastTransitionTime": "`+long.UTC().Format(time.RFC3339)+`"}]}`)
 		leader.Kill()
 		obtain(ctx, i.client(ctx, i.issuer), responder)
-		for _, object := range []client.Object{&v1alpha1.AcmeOrder{}, &v1alpha1.AcmeAuthorization{}} {
+		for name, object := range map[string]client.Object{orderByHand: &v1alpha1.AcmeOrder{}, "by-hand": &v1alpha1.AcmeAuthorization{}} {
 			Eventually(ctx, func() bool {
-				return apierrors.IsNotFound(person.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: "by-hand"}, object))
+				return apierrors.IsNotFound(person.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: name}, object))
 			}).Should(BeTrue())
 		}
 		Expect(follower.Done()).NotTo(BeClosed())
