@@ -90,9 +90,9 @@ func (r *Reconciler) apply(ctx context.Context, account *v1alpha1.AcmeAccount, s
 		return err
 	}
 	audit.Account(ctx, account, changed)
-	if s.held {
+	if s.held { // a refusal that leaves the state as it is, so audit.Account has no line for it
 		for _, refused := range s.refusals {
-			auditRefusal(ctx, changed, refused)
+			audit.AccountRefused(ctx, changed, refused.request, refused.problem)
 		}
 	}
 	return nil
@@ -104,11 +104,6 @@ func (r *Reconciler) useUp(ctx context.Context, secret *corev1.Secret, account *
 	used := secret.DeepCopy()
 	kube.Annotate(used, v1alpha1.BoundAccountAnnotation, account.Name)
 	return r.Client.Update(ctx, used)
-}
-
-// auditRefusal writes the audit line of a refusal that leaves the account's state as it is.
-func auditRefusal(ctx context.Context, account *v1alpha1.AcmeAccount, refused refusal) {
-	audit.AccountRefused(ctx, account, refused.request, refused.problem)
 }
 
 // reportRefusal reports a refused request in an Event. The Event names the issuer too, since a refused account is deleted soon.

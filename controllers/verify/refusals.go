@@ -1,10 +1,6 @@
 package verify
 
 import (
-	"context"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -16,16 +12,6 @@ func EndState(d *v1alpha1.Deactivation) acme.State {
 		return acme.StateRevoked
 	}
 	return acme.StateDeactivated
-}
-
-// EndedAccount reads an account, and returns the problem of AccountEnded and the account's state. The problem is nil if the
-// account is not in the cache.
-func EndedAccount(ctx context.Context, reader client.Reader, namespace, name string) (*acme.Problem, acme.State, error) {
-	account := &v1alpha1.AcmeAccount{}
-	if err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, account); err != nil {
-		return nil, "", client.IgnoreNotFound(err)
-	}
-	return AccountEnded(account), account.Status.State, nil
 }
 
 // AccountEnded returns the problem of a request by an account that was deactivated or revoked (RFC 8555 section 7.3.6). The

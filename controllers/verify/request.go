@@ -52,22 +52,6 @@ func AccountRequest(
 	return message, nil
 }
 
-// LiveAccount runs a verification with the cached account. If the verification fails and the stored account is newer,
-// LiveAccount runs it again with the stored account. LiveAccount returns the account that was verified last.
-func LiveAccount(
-	ctx context.Context, live client.Reader, account *v1alpha1.AcmeAccount, verify func(*v1alpha1.AcmeAccount) *acme.Problem,
-) (*v1alpha1.AcmeAccount, *acme.Problem, error) {
-	problem := verify(account)
-	if problem == nil {
-		return account, nil, nil
-	}
-	newer, err := NewerAccount(ctx, live, account)
-	if err != nil || newer == nil {
-		return account, problem, err
-	}
-	return newer, verify(newer), nil
-}
-
 // NewerAccount returns the stored account if it differs from the cached one, and else nil: the account watch may lag behind the
 // watch of the signed objects, and still show the old key.
 func NewerAccount(ctx context.Context, live client.Reader, cached *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
