@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 // newManager returns a manager that sends at most qps requests a second to the API server. The default is far above the load of a
@@ -44,7 +45,7 @@ func restConfig(kubeconfig string) (config *rest.Config, err error) {
 		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
 	if err == nil {
-		config.Wrap(decodeAnswers)
+		config.Wrap(informer.DecodeAnswers)
 		config.Timeout = 0 // it would end a watch that is decoded here together with the empty answer for client-go
 	}
 	return config, err

@@ -9,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 // options are the flags that the ACME server and the controllers share.
@@ -67,7 +69,7 @@ func (o *options) checkNamespaces() error {
 
 // caches restricts a cache to the watched namespaces, and fills it from paged lists.
 func (o *options) caches(c cache.Options) cache.Options {
-	c.NewInformer = newPagedInformer
+	c.NewInformer = informer.New
 	if len(o.watch) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
 	}

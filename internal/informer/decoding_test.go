@@ -1,4 +1,4 @@
-package main
+package informer
 
 import (
 	"bytes"
@@ -55,7 +55,7 @@ func (a *answering) ask(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := decodeAnswers(a).RoundTrip(request)
+	response, err := DecodeAnswers(a).RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package main
+package informer
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -134,14 +135,14 @@ func follow(t *testing.T, server *apiServer) *follower {
 	server.events = make(chan string)
 	serving := httptest.NewServer(server)
 	t.Cleanup(serving.Close)
-	scheme, err := newScheme()
-	if err != nil {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	config := &rest.Config{Host: serving.URL, APIPath: "/apis", ContentConfig: rest.ContentConfig{
 		GroupVersion: &v1alpha1.GroupVersion, NegotiatedSerializer: serializer.NewCodecFactory(scheme), ContentType: "application/json",
 	}}
-	config.Wrap(decodeAnswers)
+	config.Wrap(DecodeAnswers)
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		t.Fatal(err)

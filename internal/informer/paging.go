@@ -1,4 +1,4 @@
-package main
+package informer
 
 import (
 	"context"
@@ -20,9 +20,9 @@ import (
 // pageSize is the number of objects in a page. The API server counts the remaining objects for each page.
 const pageSize = 5000
 
-// newPagedInformer returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
+// New returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
 // server then encodes an object once instead of twice, and unneeded parts of a page are freed before the next page is read.
-func newPagedInformer(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+func New(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	return newInformer(lw, kind, resync, indexers, skippedInProcess)
 }
 

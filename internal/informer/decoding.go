@@ -1,4 +1,4 @@
-package main
+package informer
 
 import (
 	"errors"
@@ -15,18 +15,13 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Lists and watches of acmeca's kinds are decoded here, and client-go gets an empty answer, for two reasons.
-// client-go parses each object twice, the first time only for its kind, with a decoder half as fast as encoding/json/v2: that was a
-// third of the work of a start with many orders, and a tenth of the work of an issuance.
-// And client-go fails a whole list or watch if one object can't be decoded, so one tenant's object would stop the others.
-
 // decoder reads the body of an answer in JSON, and replaces it by an empty one. It is a value of the request's context.
 type decoder interface{ decode(response *http.Response) }
 
 type decoderKey struct{}
 
-// decodeAnswers wraps the transport of a rest.Config.
-func decodeAnswers(inner http.RoundTripper) http.RoundTripper { return &answerDecoder{inner} }
+// DecodeAnswers wraps the transport of a rest.Config.
+func DecodeAnswers(inner http.RoundTripper) http.RoundTripper { return &answerDecoder{inner} }
 
 type answerDecoder struct{ inner http.RoundTripper }
 
