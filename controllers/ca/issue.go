@@ -132,7 +132,7 @@ func (a *Authority) template(p *Profile, r Request) (*x509.Certificate, error) {
 		Subject:               pkix.Name{CommonName: p.commonName(r)},
 		NotBefore:             from,
 		NotAfter:              to,
-		KeyUsage:              keyUsage(r.CSR.PublicKey),
+		KeyUsage:              keyUsage(r.CSR.PublicKey, p.config.ExtKeyUsages),
 		ExtKeyUsage:           p.config.ExtKeyUsages,
 		BasicConstraintsValid: true, // CA:FALSE, critical
 		SubjectKeyId:          keyID,
@@ -229,10 +229,10 @@ func (p *Profile) commonName(r Request) string {
 	return ""
 }
 
-// keyUsage returns the key usage for a key: only RSA keys are used for encryption in TLS (RFC 5246 section 7.4.7.1), and RFC
-// 8813 section 3 forbids keyEncipherment for ECDSA.
-func keyUsage(pub crypto.PublicKey) x509.KeyUsage {
-	if _, ok := pub.(*rsa.PublicKey); ok {
+// keyUsage returns the key usage for a key. Only RSA keys of servers are used for encryption in TLS (RFC 5246 section
+// 7.4.7.1). RFC 8813 section 3 forbids keyEncipherment for ECDSA, and RFC 5280 section 4.2.1.12 for clients.
+func keyUsage(pub crypto.PublicKey, extended []x509.ExtKeyUsage) x509.KeyUsage {
+	if _, ok := pub.(*rsa.PublicKey); ok && slices.Contains(extended, x509.ExtKeyUsageServerAuth) {
 		return x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
 	}
 	return x509.KeyUsageDigitalSignature

@@ -3,6 +3,8 @@ package ca
 import (
 	"crypto/x509"
 	"math/big"
+	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 						r.FinalizedAt = at
 						r.IssuerURL, r.CRLURL = "", ""
 						template := must(a.template(p, r))
+						template.URIs = []*url.URL{must(url.Parse("spiffe://cluster/ns/shop/sa/web"))}
 						der := must(x509.CreateCertificate(nil, template, a.lintIssuer, r.CSR.PublicKey, a.throwAway.key))
 						findings(t, der, found)
 					}
@@ -91,5 +94,53 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 		if !found[name] {
 			t.Errorf("nothing needs the exclusion of lint %s", name)
 		}
+	}
+}
+
+// A lint counts from a date on. No lint may begin to stop certificates and CRLs that pass today.
+func TestLintsPassInTheYearsToCome(t *testing.T) {
+	dates := []time.Time{testNow, testNow.Add(10 * 365 * day), testNow.Add(20 * 365 * day)}
+	for _, l := range lint.GlobalRegistry().CertificateLints().Lints() {
+		dates = append(dates, l.EffectiveDate.Add(day), l.IneffectiveDate.Add(day))
+	}
+	for _, l := range lint.GlobalRegistry().RevocationListLints().Lints() {
+		dates = append(dates, l.EffectiveDate.Add(day), l.IneffectiveDate.Add(day))
+	}
+	slices.SortFunc(dates, time.Time.Compare)
+	dates = slices.DeleteFunc(slices.Compact(dates), func(at time.Time) bool { return at.Before(testNow) })
+	if len(dates) < 5 { // 2027-03-15 (clientAuth) and 2029-03-15 are in zlint 3.7.3
+		t.Fatalf("lints have no dates to come: %s", dates)
+	}
+	for _, algorithm := range []KeyAlgorithm{ECDSAP256, RSA2048, Ed25519} {
+		root := must(NewRoot(CAConfig{CommonName: "Root", KeyAlgorithm: algorithm, Lifetime: 60 * 365 * day}, testNow))
+		for _, at := range dates {
+			lintAt(t, algorithm, root, at)
+		}
+	}
+}
+
+// lintAt issues from an intermediate that is made at a time, with profiles of short and long lifetimes and of each usage.
+func lintAt(t *testing.T, algorithm KeyAlgorithm, root *KeyPair, at time.Time) {
+	t.Helper()
+	intermediate := must(NewIntermediate(CAConfig{CommonName: "I", KeyAlgorithm: algorithm, Lifetime: 10 * 365 * day}, root, at))
+	a := must(LoadAuthority(material(intermediate, root), at))
+	for _, usages := range [][]x509.ExtKeyUsage{
+		{x509.ExtKeyUsageServerAuth}, {x509.ExtKeyUsageClientAuth}, {x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	} {
+		for _, lifetime := range []time.Duration{day, 5 * 365 * day} {
+			p := testProfile(func(c *ProfileConfig) { c.Lifetime, c.ExtKeyUsages, c.KeepCommonName = lifetime, usages, true })
+			for _, names := range [][]string{{"host", "*.a.corp.internal", "nas.home.arpa"}, {"10.0.0.1", "fd00::1"}} {
+				r := testRequest(names...)
+				r.CSR = testCSR(testKey(algorithm, "subscriber"), names[0])
+				r.FinalizedAt = at
+				if _, err := a.Issue(p, r); err != nil {
+					t.Errorf("%s, %s, %v for %s at %s: %v", algorithm, names, usages, lifetime, at.Format(time.DateOnly), err)
+				}
+			}
+		}
+	}
+	if _, err := a.SignCRL(CRL{Number: big.NewInt(1), ThisUpdate: at, NextUpdate: at.Add(7 * day), URLs: []string{crlURL},
+		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: at, Reason: 1}}}); err != nil {
+		t.Errorf("%s: CRL at %s: %v", algorithm, at.Format(time.DateOnly), err)
 	}
 }
