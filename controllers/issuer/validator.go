@@ -128,10 +128,7 @@ func (r *Reconciler) dialer() *net.Dialer {
 	}}
 }
 
-func (r *Reconciler) denied(addr netip.Addr) bool {
-	addr = addr.WithZone("").Unmap()
-	return slices.ContainsFunc(r.Denied, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
+func (r *Reconciler) denied(addr netip.Addr) bool { return validation.Denied(r.Denied, addr) }
 
 // dialTimeout bounds a connection for which no shorter timeout is set.
 const dialTimeout = 30 * time.Second

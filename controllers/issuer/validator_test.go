@@ -112,6 +112,9 @@ func TestValidator(t *testing.T) {
 		"a denied resolver": {func(s *v1alpha1.AcmeIssuerSpec) {
 			s.Validation.Resolvers = []string{"192.0.2.53", "198.51.100.53:5353"}
 		}, v1alpha1.ReasonInvalidSpec, "spec.validation.resolvers[1]: the operator"},
+		"a denied resolver, by NAT64": {func(s *v1alpha1.AcmeIssuerSpec) {
+			s.Validation.Resolvers = []string{"[64:ff9b::198.51.100.53]:53"}
+		}, v1alpha1.ReasonInvalidSpec, "spec.validation.resolvers[0]: the operator"},
 		"a resolver": {func(s *v1alpha1.AcmeIssuerSpec) { s.Validation.Resolvers = []string{"dns.test"} }, v1alpha1.ReasonInvalidSpec, "spec.validation: resolver"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +157,12 @@ func TestDeniedToAllIssuers(t *testing.T) {
 			if (err == nil) != c.ok || !c.ok && !errors.Is(err, errDenied) {
 				t.Errorf("%s, %s: got %v", name, host, err)
 			}
+		}
+	}
+	for _, host := range []string{"64:ff9b::127.0.0.1", "2002:7f00:1::", "::ffff:0:127.0.0.1", "2001:db8::5efe:127.0.0.1"} {
+		r := &Reconciler{Denied: []netip.Prefix{netip.MustParsePrefix("::ffff:127.0.0.0/104")}}
+		if conn, err := r.dialer().DialContext(t.Context(), "tcp", net.JoinHostPort(host, port)); !errors.Is(err, errDenied) {
+			t.Errorf("%s: got %v, %v", host, conn, err)
 		}
 	}
 	// A denied address is denied to validation too, even if the issuer allows it.

@@ -29,9 +29,8 @@ var deniedByDefault = []deniedRange{
 	{netip.MustParsePrefix("fe80::/10"), "a link-local address"},
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 	{netip.MustParsePrefix("100::/64"), "a discard-only address"}, // RFC 6666
-	{netip.MustParsePrefix("2001::/32"), "a Teredo address"},      // RFC 4380
-	// The offset of the IPv4 address in these depends on the network (RFC 8215), so that address can't be checked.
-	{netip.MustParsePrefix("64:ff9b:1::/48"), "a local NAT64 address"},
+	{teredo, "a Teredo address"},
+	{localNAT64, "a local NAT64 address"},
 	{netip.MustParsePrefix("fd00:ec2::/32"), "a cloud's metadata service"},          // AWS
 	{netip.MustParsePrefix("fd20:ce::254/128"), "a cloud's metadata service"},       // Google
 	{netip.MustParsePrefix("fd00:c1::a9fe:a9fe/128"), "a cloud's metadata service"}, // Oracle
@@ -85,7 +84,7 @@ func (p addressPolicy) objection(addr netip.Addr) string {
 	if why := p.objectionTo(addr); why != "" {
 		return why
 	}
-	if inner, ok := embedded(addr); ok {
+	for _, inner := range embedded(addr) {
 		if why := p.objectionTo(inner); why != "" {
 			return fmt.Sprintf("carrying %v, %s", inner, why)
 		}
@@ -109,23 +108,79 @@ func (p addressPolicy) objectionTo(addr netip.Addr) string {
 	return ""
 }
 
-// carriers lists the IPv6 ranges that carry an IPv4 address, with its offset in bytes.
-var carriers = []struct {
-	prefix netip.Prefix
-	offset int
-}{
-	{netip.MustParsePrefix("64:ff9b::/96"), 12},    // NAT64, RFC 6052 section 2.1
-	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056 section 2
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12}, // SIIT, RFC 2765 section 2.1
-}
-
-// embedded returns the IPv4 address that an address of carriers carries.
-func embedded(addr netip.Addr) (netip.Addr, bool) {
-	raw := addr.As16()
-	for _, c := range carriers {
-		if c.prefix.Contains(addr) {
-			return netip.AddrFrom4([4]byte(raw[c.offset : c.offset+4])), true
+// Denied reports whether one of ranges contains addr, or an IPv4 address that addr carries.
+func Denied(ranges []netip.Prefix, addr netip.Addr) bool {
+	addr = addr.WithZone("").Unmap()
+	for _, form := range append(embedded(addr), addr) {
+		if slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return unmapPrefix(p).Contains(form) }) {
+			return true
 		}
 	}
-	return netip.Addr{}, false
+	return false
+}
+
+// carrier is a form of IPv6 addresses that carries an IPv4 address.
+type carrier struct {
+	prefix netip.Prefix
+	// octets are the positions of the IPv4 address.
+	octets [4]int
+	// inverted means that the IPv4 address is stored with all bits inverted.
+	inverted bool
+	// loose means that other addresses of prefix have the form too, so an IPv4 address in 0.0.0.0/8 is none.
+	loose bool
+}
+
+var (
+	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
+	teredo     = netip.MustParsePrefix("2001::/32")      // RFC 4380 section 4
+)
+
+var carriers = []carrier{
+	{prefix: netip.MustParsePrefix("64:ff9b::/96"), octets: [4]int{12, 13, 14, 15}},       // NAT64, RFC 6052 section 2.1
+	{prefix: netip.MustParsePrefix("2002::/16"), octets: [4]int{2, 3, 4, 5}},              // 6to4, RFC 3056 section 2
+	{prefix: netip.MustParsePrefix("::ffff:0:0:0/96"), octets: [4]int{12, 13, 14, 15}},    // SIIT, RFC 2765 section 2.1
+	{prefix: netip.MustParsePrefix("::/96"), octets: [4]int{12, 13, 14, 15}, loose: true}, // RFC 4291 section 2.5.5.1
+	{prefix: teredo, octets: [4]int{4, 5, 6, 7}, loose: true},                             // the Teredo server
+	{prefix: teredo, octets: [4]int{12, 13, 14, 15}, inverted: true, loose: true},         // the Teredo client
+	// A network that uses local NAT64 chooses the length of the prefix (RFC 6052 section 2.2).
+	{prefix: localNAT64, octets: [4]int{6, 7, 9, 10}, loose: true},
+	{prefix: localNAT64, octets: [4]int{7, 9, 10, 11}, loose: true},
+	{prefix: localNAT64, octets: [4]int{9, 10, 11, 12}, loose: true},
+	{prefix: localNAT64, octets: [4]int{12, 13, 14, 15}, loose: true},
+}
+
+// isatap is the form of ISATAP (RFC 5214 section 6.1), under any prefix.
+var isatap = carrier{octets: [4]int{12, 13, 14, 15}, loose: true}
+
+func isISATAP(raw [16]byte) bool {
+	return raw[8]&^0x03 == 0 && raw[9] == 0 && raw[10] == 0x5e && raw[11] == 0xfe
+}
+
+// embedded returns the IPv4 addresses that an IPv6 address carries.
+func embedded(addr netip.Addr) (inner []netip.Addr) {
+	if !addr.Is6() {
+		return nil
+	}
+	raw := addr.As16()
+	add := func(c carrier) {
+		var four [4]byte
+		for i, at := range c.octets {
+			four[i] = raw[at]
+			if c.inverted {
+				four[i] = ^four[i]
+			}
+		}
+		if four[0] != 0 || !c.loose {
+			inner = append(inner, netip.AddrFrom4(four))
+		}
+	}
+	for _, c := range carriers {
+		if c.prefix.Contains(addr) {
+			add(c)
+		}
+	}
+	if isISATAP(raw) {
+		add(isatap)
+	}
+	return inner
 }

@@ -56,6 +56,7 @@ func TestAddressPolicyConfigured(t *testing.T) {
 		"127.0.0.53": false, "::ffff:127.0.0.53": false, "64:ff9b::7f00:35": false,
 		"10.5.1.2": false, "10.6.1.2": false, "::ffff:10.6.1.2": false, "10.7.1.2": true, "64:ff9b::a05:102": false,
 		"2001:db8:bad::1": false, "2001:db8::1": true,
+		"2001:db8::5efe:10.5.1.2": false, "fd00::200:5efe:10.5.1.2": false, "fd00::5efe:10.7.1.2": true, "fd00::5efe:169.254.169.254": false,
 		"10.96.0.1": true, "fd00:96::1": false, "fd00:96::2": true,
 		"169.254.20.10": true, "169.254.169.254": false, "::": false,
 	} {
@@ -73,16 +74,12 @@ func TestAddressPolicyConfigured(t *testing.T) {
 // Deny wins over everything, and no IPv6 form of an IPv4 address opens a denied one.
 func TestAddressPolicyProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		four := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(rt, "address")))
+		four := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Filter(func(b []byte) bool { return b[0] != 0 }).Draw(rt, "address")))
 		bits := rapid.IntRange(0, 32).Draw(rt, "bits")
 		around := netip.PrefixFrom(four, bits)
 		denied := policy(t, nil, prefixes("0.0.0.0/0", "::/0"), []netip.Prefix{around})
 		standard := policy(t, nil, nil, nil)
-		raw := four.As4()
-		for _, carrier := range carriers {
-			six := carrier.prefix.Addr().As16()
-			copy(six[carrier.offset:], raw[:])
-			addr := netip.AddrFrom16(six)
+		for _, addr := range carrying(four, [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "rest"))) {
 			if denied.objection(addr) == "" || denied.objection(four) == "" {
 				rt.Fatalf("%v is denied, but %v isn't", four, addr)
 			}
@@ -93,6 +90,71 @@ func TestAddressPolicyProperties(t *testing.T) {
 		mapped := netip.AddrFrom16(four.As16())
 		if (standard.objection(four) == "") != (standard.objection(mapped) == "") || denied.objection(mapped) == "" {
 			rt.Fatalf("%v and %v differ", four, mapped)
+		}
+	})
+}
+
+// carrying returns IPv6 addresses that carry four, one of each form, with other bits from rest.
+func carrying(four netip.Addr, rest [16]byte) (all []netip.Addr) {
+	v := four.As4()
+	form := func(at [4]int, prefix ...byte) {
+		raw := rest
+		copy(raw[:], prefix)
+		for i, b := range v {
+			raw[at[i]] = b
+		}
+		all = append(all, netip.AddrFrom16(raw))
+	}
+	last := [4]int{12, 13, 14, 15}
+	form(last, 0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0)      // NAT64
+	form(last, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0)         // SIIT
+	form(last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff)         // mapped
+	form(last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)               // compatible
+	form(last, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0x5e, 0xfe) // ISATAP
+	form(last, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 2, 0, 0x5e, 0xfe)
+	form([4]int{2, 3, 4, 5}, 0x20, 2)       // 6to4
+	form([4]int{4, 5, 6, 7}, 0x20, 1, 0, 0) // Teredo server
+	for _, at := range [][4]int{last, {9, 10, 11, 12}, {7, 9, 10, 11}, {6, 7, 9, 10}} {
+		form(at, 0, 0x64, 0xff, 0x9b, 0, 1) // local NAT64
+	}
+	raw := netip.MustParseAddr("2001:0:c633:6401::").As16() // Teredo client
+	for i, b := range v {
+		raw[12+i] = ^b
+	}
+	return append(all, netip.AddrFrom16(raw))
+}
+
+func TestDenied(t *testing.T) {
+	ranges := prefixes("10.5.0.0/16", "::ffff:10.6.0.0/112", "2001:db8:bad::/48")
+	for s, want := range map[string]bool{
+		"10.5.1.2": true, "::ffff:10.5.1.2": true, "10.6.1.2": true, "10.7.1.2": false, "2001:db8:bad::1%eth0": true, "2001:db8::1": false,
+		"64:ff9b::10.5.1.2": true, "64:ff9b::10.6.1.2": true, "64:ff9b::10.7.1.2": false, "64:ff9b:1::10.5.1.2": true,
+		"64:ff9b:1:a05:1:200::": true, "64:ff9b:1:a:5:102::": true, "64:ff9b:1::a:501:200:0": true, "64:ff9b:1:a07:1:200::": false,
+		"2002:a05:102::1": true, "2002:a07:102::1": false, "::ffff:0:10.5.1.2": true, "::10.5.1.2": true, "::1": false,
+		"2001:0:a05:102::": true, "2001:0:102:304::f5fa:fefd": true, "2001:0:102:304::f5f8:fefd": false,
+		"fe80::5efe:10.5.1.2%eth0": true, "2001:db8::200:5efe:10.5.1.2": true, "2001:db8::5efd:10.5.1.2": false,
+	} {
+		if got := Denied(ranges, netip.MustParseAddr(s)); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+}
+
+// FuzzDenied tries every form of an IPv4 address against a range that contains that address.
+func FuzzDenied(f *testing.F) {
+	f.Add([]byte{169, 254, 169, 254}, []byte("0123456789abcdef"), uint8(32))
+	f.Add([]byte{10, 0, 0, 1}, make([]byte, 16), uint8(8))
+	f.Fuzz(func(t *testing.T, address, rest []byte, bits uint8) {
+		if len(address) != 4 || address[0] == 0 || len(rest) != 16 {
+			t.Skip()
+		}
+		four := netip.AddrFrom4([4]byte(address))
+		around := []netip.Prefix{netip.PrefixFrom(four, int(bits%33))}
+		p := policy(t, nil, prefixes("0.0.0.0/0", "::/0"), around)
+		for _, addr := range append(carrying(four, [16]byte(rest)), four) {
+			if !Denied(around, addr) || p.objection(addr) == "" {
+				t.Errorf("%v is denied, but %v isn't", around, addr)
+			}
 		}
 	})
 }

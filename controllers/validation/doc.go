@@ -14,7 +14,7 @@
 //     rebinding is impossible. The target of every redirect is resolved and checked.
 //   - Some addresses are denied by default, since they need no certificate or are too sensitive: unspecified, loopback,
 //     link-local, multicast, broadcast and reserved addresses, and the metadata services of clouds. An IPv6 address that
-//     carries an IPv4 address (mapped, NAT64, 6to4, SIIT) is checked as both. Config.Protected adds addresses that only the
+//     carries an IPv4 address (mapped, NAT64, 6to4, SIIT, Teredo, ISATAP) is checked as both. Config.Protected adds addresses that only the
 //     caller knows, such as the API server's ClusterIP. Config.Allow opens parts of all these. Config.Deny closes more, and
 //     wins over everything.
 //   - Private addresses (RFC 1918, RFC 4193) are allowed, since a CA inside a cluster serves internal networks. Config.Deny
