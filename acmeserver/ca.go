@@ -72,34 +72,37 @@ func derAnswer(certificate *x509.Certificate) *answer.Answer {
 	return &answer.Answer{Status: http.StatusOK, Raw: certificate.Raw, ContentType: "application/pkix-cert", MaxAge: caMaxAge}
 }
 
-var shardName = regexp.MustCompile(`^[0-9a-f]{10}-([0-9]{1,3})$`)
+var crlName = regexp.MustCompile(`^[0-9a-f]{10}(?:-([0-9]{1,3}))?$`)
 
 // maxShards is the number of shards that an issuer can have. That of a deleted issuer is not known.
 const maxShards = 256
 
-// hasShard reports whether an issuer can have a CRL of a name: one of its CA certificates and of a number below its number of
-// shards. CRLs are not cached before they are read, so other names must not lead to a read.
-func hasShard(i *issuers.Issuer, shard string) bool {
-	parts := shardName.FindStringSubmatch(shard)
+// hasCRL reports whether an issuer can have a CRL of a name: the complete CRL of one of its CA certificates, or a shard of a number
+// below its number of shards. CRLs are not cached before they are read, so other names must not lead to a read.
+func hasCRL(i *issuers.Issuer, name string) bool {
+	parts := crlName.FindStringSubmatch(name)
 	if parts == nil {
 		return false
 	}
-	number, err := strconv.Atoi(parts[1])
-	if err != nil || number >= cmp.Or(i.Spec.CRL.Shards, maxShards) {
-		return false
+	ofName := func(authority *x509.Certificate) bool { return v1alpha1.CAName(authority) == name }
+	if parts[1] != "" {
+		number, err := strconv.Atoi(parts[1])
+		if err != nil || number >= cmp.Or(i.Spec.CRL.Shards, maxShards) {
+			return false
+		}
+		ofName = func(authority *x509.Certificate) bool { return v1alpha1.CRLShardName(authority, number) == name }
 	}
-	named := func(authority *x509.Certificate) bool { return v1alpha1.CRLShardName(authority, number) == shard }
-	return slices.ContainsFunc(i.Authorities, named) || slices.ContainsFunc(i.Roots, named)
+	return slices.ContainsFunc(i.Authorities, ofName) || slices.ContainsFunc(i.Roots, ofName)
 }
 
-// crl returns a shard of the list of revoked certificates (RFC 5280 section 4.2.1.13).
+// crl returns a list of revoked certificates (RFC 5280 section 4.2.1.13).
 func (s *Server) crl(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
-	shard, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
-	if !found || !isCRL || !hasShard(c.issuer, shard) {
+	name, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
+	if !found || !isCRL || !hasCRL(c.issuer, name) {
 		return nil, store.NotFound("CRL")
 	}
-	crl, err := s.published.CRL(c.Context(), c.issuer.Key, shard, s.now())
+	crl, err := s.published.CRL(c.Context(), c.issuer.Key, name, s.now())
 	if err != nil {
 		return nil, err
 	}

@@ -32,26 +32,27 @@ func caCertificate(t *testing.T) *x509.Certificate {
 }
 
 // Anyone can ask for any number of CRLs. Only names that the issuer can have lead to a read of the API server.
-func TestOnlyShardsOfTheIssuerAreRead(t *testing.T) {
+func TestOnlyCRLsOfTheIssuerAreRead(t *testing.T) {
 	issuing, retired, foreign := caCertificate(t), caCertificate(t), caCertificate(t)
 	i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}, Authorities: []*x509.Certificate{issuing, retired}}
 	i.Spec.CRL.Shards = 2
-	for shard, want := range map[string]bool{
+	for name, want := range map[string]bool{
+		v1alpha1.CAName(issuing): true, v1alpha1.CAName(retired): true, v1alpha1.CAName(foreign): false, v1alpha1.CAName(issuing)[1:]: false,
 		v1alpha1.CRLShardName(issuing, 0): true, v1alpha1.CRLShardName(issuing, 1): true, v1alpha1.CRLShardName(retired, 1): true,
 		v1alpha1.CRLShardName(issuing, 2): false, v1alpha1.CRLShardName(foreign, 0): false, "": false, "x": false,
 		v1alpha1.CRLShardPrefix(issuing) + "00": false,
 	} {
-		if got := hasShard(i, shard); got != want {
-			t.Errorf("%q: %v, want %v", shard, got, want)
+		if got := hasCRL(i, name); got != want {
+			t.Errorf("%q: %v, want %v", name, got, want)
 		}
 	}
 	i.Spec.CRL.Shards = 0 // the issuer was deleted
-	if !hasShard(i, v1alpha1.CRLShardName(issuing, 255)) || hasShard(i, v1alpha1.CRLShardName(issuing, 256)) {
+	if !hasCRL(i, v1alpha1.CRLShardName(issuing, 255)) || hasCRL(i, v1alpha1.CRLShardName(issuing, 256)) {
 		t.Error("a deleted issuer has up to 256 shards")
 	}
 }
 
-func TestUnknownShardsReachNoAPIServer(t *testing.T) {
+func TestUnknownCRLsReachNoAPIServer(t *testing.T) {
 	s := newServed(t)
 	reads := 0
 	s.cluster.Live.Fail = func() error { reads++; return nil }

@@ -6,19 +6,30 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
-// The keys in the binaryData of the ConfigMap of a CRL shard: the DER of the CRL, and the expiry times of its certificates.
+// The keys in the binaryData of the ConfigMap of a CRL: the DER of the CRL, and the expiry times of its certificates.
 const (
 	CRLField         = "crl"
 	CRLExpiriesField = "expiries"
 )
 
-// CRLShard returns the name of the CRL shard for the certificate of an order. It depends only on its arguments, so an order always
-// has the same shard.
-func CRLShard(ca *x509.Certificate, shards int, orderUID string) string {
+// CRLName returns the name of the CRL that the certificate of an order names: a shard if there are shards, otherwise the complete
+// CRL of the CA certificate. The name depends only on the arguments, so an order always has the same CRL.
+func CRLName(ca *x509.Certificate, shards int, orderUID string) string {
+	if shards < 1 {
+		return CAName(ca)
+	}
 	sum := sha256.Sum256([]byte(orderUID))
-	return CRLShardName(ca, int(binary.BigEndian.Uint32(sum[:])%uint32(max(shards, 1))))
+	return CRLShardName(ca, int(binary.BigEndian.Uint32(sum[:])%uint32(shards)))
+}
+
+// CompleteCRL returns the name of the complete CRL of a CA certificate from the name of any of its CRLs. The complete CRL lists
+// all revoked certificates of the CA certificate, and is named by CAName alone.
+func CompleteCRL(name string) string {
+	complete, _, _ := strings.Cut(name, "-")
+	return complete
 }
 
 // CRLShardName returns the name of a shard by its number. Each CA certificate of an issuer has its own shards.
@@ -35,5 +46,5 @@ func CAName(ca *x509.Certificate) string {
 	return hex.EncodeToString(sum[:5])
 }
 
-// CRLConfigMap returns the name of the ConfigMap of a shard.
-func CRLConfigMap(issuer, shard string) string { return issuer + "-crl-" + shard }
+// CRLConfigMap returns the name of the ConfigMap of a CRL.
+func CRLConfigMap(issuer, name string) string { return issuer + "-crl-" + name }

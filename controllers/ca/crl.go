@@ -16,13 +16,13 @@ const (
 	MaxURLs = 8
 )
 
-// CRL is one shard of the list of certificates that an authority has revoked.
+// CRL is the list of the certificates that an authority has revoked, or a shard of it.
 type CRL struct {
-	// Number increases with each CRL of a shard (RFC 5280 section 5.2.3).
+	// Number increases with each CRL of the same scope (RFC 5280 section 5.2.3).
 	Number *big.Int
 	// ThisUpdate is the time of issue. NextUpdate is the time by which the next CRL is published.
 	ThisUpdate, NextUpdate time.Time
-	// URLs of the shard, the current one first. A certificate of the shard names the URL that was current when the certificate
+	// URLs of a shard, the current one first; none for a complete CRL, which has no issuing distribution point. A certificate of the shard names the URL that was current when the certificate
 	// was issued (RFC 5280 section 6.3.3 (b)(2)(i)).
 	URLs []string
 	// Entries, each serial number once. ParseCRL returns them in ascending order.

@@ -52,23 +52,23 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 	switch {
 	case c.Number == nil || c.Number.Sign() <= 0:
 		return nil, errors.New("a CRL's number must be positive")
-	case len(c.URLs) == 0 || len(c.URLs) > MaxURLs || slices.Contains(c.URLs, ""):
-		return nil, fmt.Errorf("a CRL must have 1 to %d URLs", MaxURLs)
+	case len(c.URLs) > MaxURLs || slices.Contains(c.URLs, ""):
+		return nil, fmt.Errorf("a CRL must have at most %d URLs", MaxURLs)
 	case !c.NextUpdate.After(c.ThisUpdate):
 		return nil, errors.New("a CRL's nextUpdate must be after its thisUpdate")
 	case len(c.Entries) > MaxEntries:
 		return nil, fmt.Errorf("a CRL shard has %d entries, at most %d are allowed; use more shards", len(c.Entries), MaxEntries)
 	}
+	frame := &x509.RevocationList{Number: c.Number, ThisUpdate: pki.WholeSecond(c.ThisUpdate), NextUpdate: pki.WholeSecond(c.NextUpdate)}
+	if len(c.URLs) == 0 {
+		return frame, nil
+	}
 	idp, err := issuingDistributionPoint(c.URLs)
 	if err != nil {
 		return nil, err
 	}
-	return &x509.RevocationList{
-		Number:          c.Number,
-		ThisUpdate:      pki.WholeSecond(c.ThisUpdate),
-		NextUpdate:      pki.WholeSecond(c.NextUpdate),
-		ExtraExtensions: []pkix.Extension{idp},
-	}, nil
+	frame.ExtraExtensions = []pkix.Extension{idp}
+	return frame, nil
 }
 
 // issuingDistributionPoint returns the extension for the scope of a shard: end-entity certificates that name one of its URLs

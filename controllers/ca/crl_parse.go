@@ -51,9 +51,6 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 			return nil, nil, fmt.Errorf("the CRL has the unsupported critical extension %s", extension.Id)
 		}
 	}
-	if len(crl.URLs) == 0 {
-		return nil, nil, errors.New("the CRL has no issuing distribution point")
-	}
 	crl.Entries = make([]Entry, 0, len(list.RevokedCertificateEntries))
 	for i, entry := range list.RevokedCertificateEntries {
 		e := Entry{Serial: entry.SerialNumber, RevokedAt: entry.RevocationTime, Reason: Reason(entry.ReasonCode)}

@@ -97,9 +97,8 @@ func TestSignCRLRefuses(t *testing.T) {
 		{"no number", func(c *CRL) { c.Number = nil }, "number"},
 		{"number 0", func(c *CRL) { c.Number = new(big.Int) }, "number"},
 		{"number of 21 bytes", func(c *CRL) { c.Number = new(big.Int).Lsh(big.NewInt(1), 160) }, "20 octets"},
-		{"no URL", func(c *CRL) { c.URLs = nil }, "URL"},
 		{"an empty URL", func(c *CRL) { c.URLs = []string{crlURL, ""} }, "URL"},
-		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "1 to 8 URLs"},
+		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "at most 8 URLs"},
 		{"no time", func(c *CRL) { c.NextUpdate = c.ThisUpdate }, "nextUpdate"},
 		{"too many entries", func(c *CRL) { c.Entries = make([]Entry, MaxEntries+1) }, "use more shards"},
 		{"no serial number", func(c *CRL) { c.Entries[0].Serial = nil }, "serial number"},
@@ -182,7 +181,6 @@ func TestParseCRL(t *testing.T) {
 		{"corrupt", corrupt, "signature"},
 		{"too large", make([]byte, MaxCRLSize+1), "larger than"},
 		{"of another CA", must(testAuthority(t, ECDSAP384).SignCRL(testCRL())), "another issuer"},
-		{"no distribution point", made(func(l *x509.RevocationList) { l.ExtraExtensions = nil }), "no issuing distribution point"},
 		{"distribution point empty", made(idp(0x30, 0)), "not one of this CA's"},
 		{"distribution point broken", made(idp(0x30)), "not one of this CA's"},
 		{"distribution point without URL", made(idp(0x30, 3, 0x81, 1, 0xff)), "not one of this CA's"},
@@ -204,6 +202,22 @@ func TestParseCRL(t *testing.T) {
 				t.Errorf("got %v with error %v", crl, err)
 			}
 		})
+	}
+}
+
+// A complete CRL has no issuing distribution point, which many programs refuse because it is critical.
+func TestCompleteCRL(t *testing.T) {
+	a := testAuthority(t, ECDSAP256)
+	c := testCRL(testEntry(1), testEntry(2))
+	c.URLs = nil
+	der := must(a.SignCRL(c))
+	for _, extension := range must(x509.ParseRevocationList(der)).Extensions {
+		if extension.Critical || extension.Id.Equal(oidIssuingDistributionPoint) {
+			t.Errorf("extension %v", extension)
+		}
+	}
+	if got := must(ParseCRL(der, a.Certificate())); len(got.URLs) > 0 || !sameEntries(got.Entries, c.Entries) {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -342,6 +356,9 @@ func FuzzParseCRL(f *testing.F) {
 	f.Add(must(a.SignCRL(moved)))
 	f.Add(must(a.SignCRL(testCRL(testEntry(1), testEntry(2, func(e *Entry) { e.Reason = 0 })))))
 	f.Add(must(testAuthority(f, Ed25519).SignCRL(testCRL(testEntry(3)))))
+	complete := testCRL(testEntry(5))
+	complete.URLs = nil
+	f.Add(must(a.SignCRL(complete)))
 	f.Fuzz(func(t *testing.T, der []byte) {
 		if crl, err := ParseCRL(der, a.Certificate()); (crl == nil) != (err != nil) {
 			t.Fatalf("got %v and %v", crl, err)

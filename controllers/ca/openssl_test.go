@@ -28,7 +28,7 @@ func TestOpenSSLVerifies(t *testing.T) {
 				entry := Entry{Serial: serial, RevokedAt: testNow, Reason: KeyCompromise}
 				return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: must(a.SignCRL(testCRL(entry)))})
 			}
-			// published returns the CRL of a shard with the URLs. The certificate names crlURL.
+			// published returns the CRL of a shard with the URLs, or a complete CRL without any. The certificate names crlURL.
 			published := func(urls ...string) []byte {
 				crl := testCRL()
 				crl.URLs = urls
@@ -38,7 +38,7 @@ func TestOpenSSLVerifies(t *testing.T) {
 			for file, content := range map[string][]byte{
 				"root.pem": a.TrustAnchorsPEM(), "chain.pem": a.ChainPEM(), "cert.pem": EncodeCertificates(cert),
 				"good.crl": revoked(big.NewInt(1)), "bad.crl": revoked(cert.SerialNumber),
-				"moved.crl": published("http://new.test/1.crl", crlURL), "foreign.crl": published("http://new.test/1.crl"),
+				"moved.crl": published("http://new.test/1.crl", crlURL), "foreign.crl": published("http://new.test/1.crl"), "complete.crl": published(),
 			} {
 				if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
 					t.Fatal(err)
@@ -57,6 +57,9 @@ func TestOpenSSLVerifies(t *testing.T) {
 			}
 			if got := verify("moved.crl"); got != "cert.pem: OK\n" {
 				t.Errorf("a shard that has moved since the certificate was issued: %s", got)
+			}
+			if got := verify("complete.crl"); got != "cert.pem: OK\n" {
+				t.Errorf("a complete CRL: %s", got)
 			}
 			if got := verify("foreign.crl"); !strings.Contains(got, "CRL scope") {
 				t.Errorf("a shard that the certificate doesn't name: %s", got)

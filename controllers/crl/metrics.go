@@ -26,15 +26,15 @@ func (p *Publisher) Collect(gauge metrics.Gauge) {
 	p.mu.Lock()
 	published, unlisted := maps.Clone(p.published), maps.Clone(p.unlisted)
 	p.mu.Unlock()
-	for shard, last := range published {
-		issuer, ok := p.Issuers.Loaded(shard.Namespace, shard.Issuer)
-		if !ok || issuer.AuthorityOf(shard.Shard) == nil || last.crl == nil {
+	for crl, last := range published {
+		issuer, ok := p.Issuers.Loaded(crl.Namespace, crl.Issuer)
+		if !ok || issuer.AuthorityOf(crl.Name) == nil || last.crl == nil {
 			continue
 		}
-		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLNextUpdate, float64(last.crl.NextUpdate.Unix()), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLEntries, float64(len(last.crl.Entries)), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLUnlisted, float64(unlisted[shard]), shard.Namespace, shard.Issuer, shard.Shard)
-		gauge(descCRLSize, float64(last.size), shard.Namespace, shard.Issuer, shard.Shard)
+		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), crl.Namespace, crl.Issuer, crl.Name)
+		gauge(descCRLNextUpdate, float64(last.crl.NextUpdate.Unix()), crl.Namespace, crl.Issuer, crl.Name)
+		gauge(descCRLEntries, float64(len(last.crl.Entries)), crl.Namespace, crl.Issuer, crl.Name)
+		gauge(descCRLUnlisted, float64(unlisted[crl]), crl.Namespace, crl.Issuer, crl.Name)
+		gauge(descCRLSize, float64(last.size), crl.Namespace, crl.Issuer, crl.Name)
 	}
 }

@@ -38,7 +38,8 @@ const (
 	room = ca.MaxEntries / 4
 )
 
-// Publisher publishes the revocations of issuers in ConfigMaps, a CRL for each shard. The CRL is the durable record: an order
+// Publisher publishes the revocations of issuers in ConfigMaps: for each CA a complete CRL, and shards if certificates name
+// shards. The CRL is the durable record: an order
 // may be deleted once its revocation is in the CRL. The controllers of CRL shards and of issuers share a Publisher.
 type Publisher struct {
 	// Client reads ConfigMaps past every cache, so that the controllers need no right to list them.
@@ -51,9 +52,9 @@ type Publisher struct {
 	ending sync.Mutex
 
 	mu        sync.Mutex
-	published map[issuers.ShardRequest]*publishedCRL
+	published map[issuers.CRLRequest]*publishedCRL
 	// unlisted counts the revocations that do not fit a shard.
-	unlisted map[issuers.ShardRequest]int
+	unlisted map[issuers.CRLRequest]int
 }
 
 // publishedCRL is a CRL as it was last read or written.
@@ -66,7 +67,7 @@ type publishedCRL struct {
 }
 
 // publish signs and stores the next CRL if one is due. The warning is for the issuer's condition.
-func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, issuer *issuers.Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
+func (p *Publisher) publish(ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority) (ctrl.Result, string, error) {
 	if issuer.Ending {
 		p.ending.Lock()
 		defer p.ending.Unlock()
@@ -87,7 +88,18 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	if issuer.Ending {
 		end = authority.NotAfter() // the last CRL stays valid until the last certificate has expired
 	}
-	next, due, unlisted := nextCRL(last, revoked, now, end, issuer.CRLURL(request.Shard), issuer.Ending)
+	var url string // none for a complete CRL
+	if !request.IsComplete() {
+		url = issuer.CRLURL(request.Name)
+	}
+	if last.crl == nil && request.IsComplete() {
+		listed, err := p.listedInShards(ctx, request, issuer, authority)
+		if err != nil {
+			return ctrl.Result{}, "", err
+		}
+		revoked = append(revoked, listed...)
+	}
+	next, due, unlisted := nextCRL(last, revoked, now, end, url, issuer.Ending)
 	p.setUnlisted(request, unlisted)
 	if due > 0 {
 		_, warning, err := p.release(ctx, request, last.crl)
@@ -100,18 +112,34 @@ func (p *Publisher) publish(ctx context.Context, request issuers.ShardRequest, i
 	if err := p.write(ctx, request, last, &next, der); err != nil {
 		return ctrl.Result{}, "", err
 	}
-	audit.CRLPublished(ctx, request.Namespace, request.Issuer, request.Shard, next.Number.String(), len(next.Entries), next.NextUpdate)
+	audit.CRLPublished(ctx, request.Namespace, request.Issuer, request.Name, next.Number.String(), len(next.Entries), next.NextUpdate)
 	_, warning, err := p.release(ctx, request, &next)
 	return ctrl.Result{RequeueAfter: Interval}, join(p.fill(request, &next), warning), err
 }
 
-// PublishLast publishes the last CRL of each shard of an issuer that is being deleted. done reports that nothing is left to
+// listedInShards returns the entries of a CA's shards, for the first complete CRL of the CA: the orders of some may be gone.
+func (p *Publisher) listedInShards(ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority) ([]ca.Entry, error) {
+	var entries []ca.Entry
+	for _, name := range issuer.Shards(authority) {
+		request.Name = name
+		last, err := p.read(ctx, request, authority.Certificate())
+		if err != nil {
+			return nil, err
+		}
+		if last.crl != nil {
+			entries = append(entries, last.crl.Entries...)
+		}
+	}
+	return entries, nil
+}
+
+// PublishLast publishes the last CRLs of an issuer that is being deleted. done reports that nothing is left to
 // publish.
 func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issuer *issuers.Issuer) (done bool, err error) {
 	done = true
-	for _, shard := range issuer.Shards() {
-		request := issuers.ShardRequest{Namespace: key.Namespace, Issuer: key.Name, Shard: shard}
-		result, _, err := p.publish(ctx, request, issuer, issuer.AuthorityOf(shard))
+	for _, name := range issuer.CRLs() {
+		request := issuers.CRLRequest{Namespace: key.Namespace, Issuer: key.Name, Name: name}
+		result, _, err := p.publish(ctx, request, issuer, issuer.AuthorityOf(name))
 		if err != nil {
 			return false, err
 		}
@@ -121,7 +149,7 @@ func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issue
 }
 
 // fill returns the warning of a shard that is full or nearly full; "" if it has room.
-func (p *Publisher) fill(request issuers.ShardRequest, crl *ca.CRL) string {
+func (p *Publisher) fill(request issuers.CRLRequest, crl *ca.CRL) string {
 	p.mu.Lock()
 	unlisted := p.unlisted[request]
 	p.mu.Unlock()
@@ -136,7 +164,7 @@ func (p *Publisher) fill(request issuers.ShardRequest, crl *ca.CRL) string {
 
 // abandoned reconciles a shard of a CA whose key is gone, so that no further CRL can be signed. It releases deleted orders whose
 // certificates have expired.
-func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest) (ctrl.Result, error) {
+func (p *Publisher) abandoned(ctx context.Context, request issuers.CRLRequest) (ctrl.Result, error) {
 	left, _, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
 	if left == 0 {
 		return ctrl.Result{}, err
@@ -149,7 +177,7 @@ func (p *Publisher) abandoned(ctx context.Context, request issuers.ShardRequest)
 // CRL numbers are seconds since 1970, so that they rise even if a ConfigMap was lost. If the clock was set back, the number is
 // one above the last.
 func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (_ ca.CRL, due time.Duration, unlisted int) {
-	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: []string{url}}
+	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: urls([]string{url}, nil)}
 	if last.crl == nil {
 		next.Entries, unlisted = fit(nil, ca.Carry(nil, time.Time{}, revoked))
 		return next, 0, unlisted
@@ -162,7 +190,7 @@ func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url str
 	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
 	shortened := last.crl.NextUpdate.After(next.NextUpdate)
 	unfinished := final && last.crl.NextUpdate.Before(end.Truncate(time.Second))
-	moved := !slices.Contains(last.crl.URLs, url)
+	moved := url != "" && !slices.Contains(last.crl.URLs, url)
 	if last.configMap != nil && now.Before(renew) && !shortened && !unfinished && !moved && !hasNew(last.crl.Entries, next.Entries) {
 		return ca.CRL{}, renew.Sub(now), unlisted
 	}
@@ -188,11 +216,11 @@ func fit(listed, entries []ca.Entry) (fitting []ca.Entry, unlisted int) {
 	return ca.Carry(ranked[:ca.MaxEntries], time.Time{}, nil), unlisted
 }
 
-// urls returns the current and the former URLs of a shard, each once: certificates name the URL at the time of issuance.
+// urls returns the current and the former URLs of a shard, each once and none for a complete CRL: certificates name the URL at the time of issuance.
 func urls(now, before []string) []string {
 	var all []string
 	for _, url := range slices.Concat(now, before) {
-		if !slices.Contains(all, url) {
+		if url != "" && !slices.Contains(all, url) {
 			all = append(all, url)
 		}
 	}
@@ -210,7 +238,7 @@ func lists(listed []ca.Entry, serial *big.Int) bool {
 }
 
 // revoked returns the revoked certificates of the shard whose orders still exist.
-func (p *Publisher) revoked(ctx context.Context, request issuers.ShardRequest) ([]ca.Entry, error) {
+func (p *Publisher) revoked(ctx context.Context, request issuers.CRLRequest) ([]ca.Entry, error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
 		return nil, err
@@ -229,13 +257,13 @@ func (p *Publisher) revoked(ctx context.Context, request issuers.ShardRequest) (
 	return entries, nil
 }
 
-func (p *Publisher) list(ctx context.Context, request issuers.ShardRequest, orders *v1alpha1.AcmeOrderList) error {
-	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Shard}, client.UnsafeDisableDeepCopy)
+func (p *Publisher) list(ctx context.Context, request issuers.CRLRequest, orders *v1alpha1.AcmeOrderList) error {
+	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Name}, client.UnsafeDisableDeepCopy)
 }
 
-// release removes the finalizer of deleted orders whose revocation is in the CRL. It returns the number of deleted orders that
+// release removes the finalizer of deleted orders whose revocation is in each CRL that has to list it. It returns the number of deleted orders that
 // are kept, and a warning if the list of compromised keys is full.
-func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, published *ca.CRL) (left int, warning string, err error) {
+func (p *Publisher) release(ctx context.Context, request issuers.CRLRequest, published *ca.CRL) (left int, warning string, err error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
 		return 0, "", err
@@ -248,7 +276,7 @@ func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, p
 		}
 		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
 		expired := order.Status.NotAfter != nil && order.Status.NotAfter.Time.Before(published.ThisUpdate)
-		if !expired && (!ok || !lists(published.Entries, serial)) {
+		if !expired && (!ok || !lists(published.Entries, serial) || !p.listsElsewhere(request, order, serial)) {
 			left++
 			continue
 		}
@@ -269,8 +297,24 @@ func (p *Publisher) release(ctx context.Context, request issuers.ShardRequest, p
 	return left, warning, errors.Join(errs...)
 }
 
+// listsElsewhere reports whether the other CRL that has to list an order's certificate lists it: the complete CRL beside the shard, or
+// the shard beside the complete CRL. Of two CRLs that are published at the same time, the later one releases the order.
+func (p *Publisher) listsElsewhere(request issuers.CRLRequest, order *v1alpha1.AcmeOrder, serial *big.Int) bool {
+	other := request.Complete()
+	if request.IsComplete() {
+		other.Name = order.Status.CRL
+	}
+	if other == request {
+		return true
+	}
+	p.mu.Lock()
+	last := p.published[other]
+	p.mu.Unlock()
+	return last != nil && last.configMap != nil && lists(last.crl.Entries, serial)
+}
+
 // setUnlisted notes how many revocations do not fit a shard.
-func (p *Publisher) setUnlisted(request issuers.ShardRequest, n int) {
+func (p *Publisher) setUnlisted(request issuers.CRLRequest, n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n == 0 {
@@ -278,7 +322,7 @@ func (p *Publisher) setUnlisted(request issuers.ShardRequest, n int) {
 		return
 	}
 	if p.unlisted == nil {
-		p.unlisted = map[issuers.ShardRequest]int{}
+		p.unlisted = map[issuers.CRLRequest]int{}
 	}
 	p.unlisted[request] = n
 }
@@ -287,11 +331,11 @@ func (p *Publisher) setUnlisted(request issuers.ShardRequest, n int) {
 func (p *Publisher) Forget(issuer client.ObjectKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	of := func(request issuers.ShardRequest) bool {
+	of := func(request issuers.CRLRequest) bool {
 		return request.Namespace == issuer.Namespace && request.Issuer == issuer.Name
 	}
-	maps.DeleteFunc(p.published, func(request issuers.ShardRequest, _ *publishedCRL) bool { return of(request) })
-	maps.DeleteFunc(p.unlisted, func(request issuers.ShardRequest, _ int) bool { return of(request) })
+	maps.DeleteFunc(p.published, func(request issuers.CRLRequest, _ *publishedCRL) bool { return of(request) })
+	maps.DeleteFunc(p.unlisted, func(request issuers.CRLRequest, _ int) bool { return of(request) })
 }
 
 // join joins the warnings that are not empty.
@@ -301,7 +345,7 @@ func join(warnings ...string) string {
 
 // read returns the CRL that was published last: from memory, or from its ConfigMap after a start, a conflict or a change by
 // another writer.
-func (p *Publisher) read(ctx context.Context, request issuers.ShardRequest, authority *x509.Certificate) (*publishedCRL, error) {
+func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, authority *x509.Certificate) (*publishedCRL, error) {
 	p.mu.Lock()
 	known := p.published[request]
 	p.mu.Unlock()
@@ -363,7 +407,7 @@ func merge(found, known *ca.CRL) *ca.CRL {
 }
 
 // write stores a CRL. The resourceVersion keeps two controllers from publishing the same number.
-func (p *Publisher) write(ctx context.Context, request issuers.ShardRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
+func (p *Publisher) write(ctx context.Context, request issuers.CRLRequest, last *publishedCRL, crl *ca.CRL, der []byte) error {
 	name := request.ConfigMap()
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}
 	write := func() error { return p.Client.Create(ctx, configMap) }
@@ -381,11 +425,11 @@ func (p *Publisher) write(ctx context.Context, request issuers.ShardRequest, las
 	return nil
 }
 
-func (p *Publisher) keep(request issuers.ShardRequest, published *publishedCRL) *publishedCRL {
+func (p *Publisher) keep(request issuers.CRLRequest, published *publishedCRL) *publishedCRL {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.published == nil {
-		p.published = map[issuers.ShardRequest]*publishedCRL{}
+		p.published = map[issuers.CRLRequest]*publishedCRL{}
 	}
 	p.published[request] = published
 	return published

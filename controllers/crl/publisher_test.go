@@ -53,15 +53,15 @@ func TestFullShardIsRenewed(t *testing.T) {
 func TestForget(t *testing.T) {
 	p := &Publisher{}
 	for _, name := range []string{"gone", "other"} {
-		p.keep(shard(name), &publishedCRL{})
-		p.setUnlisted(shard(name), 1)
+		p.keep(request(name), &publishedCRL{})
+		p.setUnlisted(request(name), 1)
 	}
 	p.Forget(client.ObjectKey{Namespace: "ns", Name: "gone"})
-	if len(p.published) != 1 || len(p.unlisted) != 1 || p.published[shard("other")] == nil {
+	if len(p.published) != 1 || len(p.unlisted) != 1 || p.published[request("other")] == nil {
 		t.Errorf("left: %v, %v", p.published, p.unlisted)
 	}
 }
 
-func shard(issuer string) issuers.ShardRequest {
-	return issuers.ShardRequest{Namespace: "ns", Issuer: issuer, Shard: "0"}
+func request(issuer string) issuers.CRLRequest {
+	return issuers.CRLRequest{Namespace: "ns", Issuer: issuer, Name: "0"}
 }

@@ -18,26 +18,26 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// Reconciler keeps the CRL of each shard up to date.
+// Reconciler keeps the CRLs of each issuer up to date.
 type Reconciler struct {
 	Publisher *Publisher
 }
 
-// SetupWithManager adds the controller to a manager. It reconciles the shards of the issuers that come from issuersReady.
+// SetupWithManager adds the controller to a manager. It reconciles the CRLs of the issuers that come from issuersReady.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, concurrency int, issuersReady <-chan event.GenericEvent) error {
-	return builder.TypedControllerManagedBy[issuers.ShardRequest](mgr).Named("revocationlist").
-		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(shardOfRevoked)).
-		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(r.shardsOf))).
-		WithOptions(controller.TypedOptions[issuers.ShardRequest]{MaxConcurrentReconciles: concurrency}).Complete(kube.RetryConflicts(r))
+	return builder.TypedControllerManagedBy[issuers.CRLRequest](mgr).Named("revocationlist").
+		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(crlsOfRevoked)).
+		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(r.crlsOf))).
+		WithOptions(controller.TypedOptions[issuers.CRLRequest]{MaxConcurrentReconciles: concurrency}).Complete(kube.RetryConflicts(r))
 }
 
-// Reconcile publishes the next CRL of a shard once certificates are revoked, and before half of the last one's lifetime has passed.
-func (r *Reconciler) Reconcile(ctx context.Context, request issuers.ShardRequest) (ctrl.Result, error) {
+// Reconcile publishes the next CRL once certificates are revoked, and before half of the last one's lifetime has passed.
+func (r *Reconciler) Reconcile(ctx context.Context, request issuers.CRLRequest) (ctrl.Result, error) {
 	issuer, ok := r.Publisher.Issuers.Loaded(request.Namespace, request.Issuer)
 	if !ok {
-		return ctrl.Result{}, nil // the issuer's becoming ready wakes its shards
+		return ctrl.Result{}, nil // the issuer's becoming ready wakes its CRLs
 	}
-	authority := issuer.AuthorityOf(request.Shard)
+	authority := issuer.AuthorityOf(request.Name)
 	if authority == nil {
 		return r.Publisher.abandoned(ctx, request)
 	}
@@ -45,20 +45,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, request issuers.ShardRequest
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 		warning = err.Error()
 	}
-	r.Publisher.Issuers.SetShardWarning(request, warning)
+	r.Publisher.Issuers.SetCRLWarning(request, warning)
 	return result, err
 }
 
-// shardOfRevoked maps a revoked order to its CRL shard.
-func shardOfRevoked(_ context.Context, object client.Object) []issuers.ShardRequest {
+// crlsOfRevoked maps a revoked order to the CRLs that have to list its certificate.
+func crlsOfRevoked(_ context.Context, object client.Object) []issuers.CRLRequest {
 	order := object.(*v1alpha1.AcmeOrder)
 	if order.Status.RevokedAt == nil || order.Status.CRL == "" {
 		return nil
 	}
-	return []issuers.ShardRequest{{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Shard: order.Status.CRL}}
+	request := issuers.CRLRequest{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Name: order.Status.CRL}
+	if request.IsComplete() {
+		return []issuers.CRLRequest{request}
+	}
+	return []issuers.CRLRequest{request, request.Complete()}
 }
 
-// shardsOf maps an issuer to all its CRL shards.
-func (r *Reconciler) shardsOf(_ context.Context, issuer client.Object) []issuers.ShardRequest {
-	return r.Publisher.Issuers.ShardRequests(client.ObjectKeyFromObject(issuer))
+// crlsOf maps an issuer to all its CRLs.
+func (r *Reconciler) crlsOf(_ context.Context, issuer client.Object) []issuers.CRLRequest {
+	return r.Publisher.Issuers.CRLRequests(client.ObjectKeyFromObject(issuer))
 }

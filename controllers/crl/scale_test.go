@@ -43,7 +43,7 @@ func TestManyRevoked(t *testing.T) {
 		var serial [16]byte
 		binary.BigEndian.PutUint64(serial[:], random.Uint64()|1<<63) // of the full length
 		binary.BigEndian.PutUint64(serial[8:], random.Uint64())
-		shard := v1alpha1.CRLShard(authority.Certificate(), shards, fmt.Sprintf("%08x-0000-4000-8000-%012x", random.Uint32(), i))
+		shard := v1alpha1.CRLName(authority.Certificate(), shards, fmt.Sprintf("%08x-0000-4000-8000-%012x", random.Uint32(), i))
 		entries[shard] = append(entries[shard], ca.Entry{
 			Serial: new(big.Int).SetBytes(serial[:]), RevokedAt: now.Add(-time.Hour), Reason: reasons[i%len(reasons)], NotAfter: now.Add(time.Hour),
 		})

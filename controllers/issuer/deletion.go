@@ -152,8 +152,8 @@ func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, 
 		}
 	}
 	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name), object.Name + issuers.CompromisedKeysSuffix}
-	for _, shard := range issuer.Shards() {
-		configMaps = append(configMaps, v1alpha1.CRLConfigMap(object.Name, shard))
+	for _, crl := range issuer.CRLs() {
+		configMaps = append(configMaps, v1alpha1.CRLConfigMap(object.Name, crl))
 	}
 	for _, name := range configMaps {
 		if err := r.own(ctx, object, &corev1.ConfigMap{}, name); err != nil {

@@ -105,7 +105,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 			return ctrl.Result{}, err
 		}
 	}
-	for _, warning := range r.Issuers.ShardWarnings(request.NamespacedName) {
+	for _, warning := range r.Issuers.CRLWarnings(request.NamespacedName) {
 		issuer.Warn("%s", warning)
 	}
 	r.report(object, issuer)
@@ -317,7 +317,7 @@ func (r *Reconciler) noteReplacement(ctx context.Context, object *v1alpha1.AcmeI
 		return
 	}
 	audit.CAKey(ctx, audit.CAKeyReplaced, object, object.Spec.CA.SecretRef.Name, certificate, "it was brought")
-	if issuer.AuthorityOf(v1alpha1.CRLShardPrefix(old)) == nil {
+	if issuer.AuthorityOf(v1alpha1.CAName(old)) == nil {
 		r.Events.Eventf(object, nil, "Warning", "CAReplaced", "Reconcile",
 			"CRLs for certificates from %q aren't signed any more: name a Secret with that CA in spec.ca.retired", acme.Printable(old.Subject.String(), 200))
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,14 +53,14 @@ func (i *Issuer) Warn(format string, args ...any) {
 	i.Warning += fmt.Sprintf(format, args...)
 }
 
-// ShardOf returns the CRL shard of an order's certificate.
-func (i *Issuer) ShardOf(order *v1alpha1.AcmeOrder) string {
-	return v1alpha1.CRLShard(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
+// CRLOf returns the name of the CRL that an order's certificate names.
+func (i *Issuer) CRLOf(order *v1alpha1.AcmeOrder) string {
+	return v1alpha1.CRLName(i.Authority.Certificate(), i.Spec.CRL.Shards, string(order.UID))
 }
 
-// CRLURL returns the URL of a CRL shard.
-func (i *Issuer) CRLURL(shard string) string {
-	return i.PlainBase + "/" + acme.CRLPrefix + shard + acme.CRLSuffix
+// CRLURL returns the URL of a CRL.
+func (i *Issuer) CRLURL(name string) string {
+	return i.PlainBase + "/" + acme.CRLPrefix + name + acme.CRLSuffix
 }
 
 // CertificateURL returns the URL of the issuing CA's certificate.
@@ -86,10 +85,10 @@ func (i *Issuer) PublicKeys() []crypto.PublicKey {
 	return keys
 }
 
-// AuthorityOf returns the CA that signs a CRL shard; nil if the issuer has none.
-func (i *Issuer) AuthorityOf(shard string) *ca.Authority {
+// AuthorityOf returns the CA that signs a CRL; nil if the issuer has none.
+func (i *Issuer) AuthorityOf(crl string) *ca.Authority {
 	for _, authority := range i.Authorities() {
-		if strings.HasPrefix(shard, v1alpha1.CRLShardPrefix(authority.Certificate())) {
+		if v1alpha1.CAName(authority.Certificate()) == v1alpha1.CompleteCRL(crl) {
 			return authority
 		}
 	}
@@ -101,16 +100,24 @@ func (i *Issuer) Authorities() []*ca.Authority {
 	return append([]*ca.Authority{i.Authority}, i.Retired...)
 }
 
-// Shards returns the names of all CRL shards; none for a nil Issuer.
-func (i *Issuer) Shards() []string {
+// CRLs returns the names of all CRLs: the complete CRL and the shards of each CA; none for a nil Issuer.
+func (i *Issuer) CRLs() []string {
 	if i == nil {
 		return nil
 	}
 	var names []string
 	for _, authority := range i.Authorities() {
-		for number := range max(i.Spec.CRL.Shards, 1) {
-			names = append(names, v1alpha1.CRLShardName(authority.Certificate(), number))
-		}
+		names = append(names, v1alpha1.CAName(authority.Certificate()))
+		names = append(names, i.Shards(authority)...)
+	}
+	return names
+}
+
+// Shards returns the names of the CRL shards of a CA.
+func (i *Issuer) Shards(authority *ca.Authority) []string {
+	var names []string
+	for number := range i.Spec.CRL.Shards {
+		names = append(names, v1alpha1.CRLShardName(authority.Certificate(), number))
 	}
 	return names
 }
@@ -119,7 +126,7 @@ func (i *Issuer) Shards() []string {
 type Registry struct {
 	mu     sync.RWMutex
 	byName map[types.NamespacedName]*Issuer
-	shards map[ShardRequest]string
+	crls   map[CRLRequest]string
 }
 
 // ReadyToIssue returns an issuer that can issue.
@@ -149,51 +156,51 @@ func (s *Registry) Put(key types.NamespacedName, issuer *Issuer) {
 	s.byName[key] = issuer
 }
 
-// ShardRequests lists the CRL shards of an issuer; none if it is not loaded.
-func (s *Registry) ShardRequests(issuer types.NamespacedName) []ShardRequest {
+// CRLRequests lists the CRLs of an issuer; none if it is not loaded.
+func (s *Registry) CRLRequests(issuer types.NamespacedName) []CRLRequest {
 	loaded, _ := s.Loaded(issuer.Namespace, issuer.Name)
-	var requests []ShardRequest
-	for _, shard := range loaded.Shards() {
-		requests = append(requests, ShardRequest{Namespace: issuer.Namespace, Issuer: issuer.Name, Shard: shard})
+	var requests []CRLRequest
+	for _, name := range loaded.CRLs() {
+		requests = append(requests, CRLRequest{Namespace: issuer.Namespace, Issuer: issuer.Name, Name: name})
 	}
 	return requests
 }
 
-// SetShardWarning sets the warning of a CRL shard, which the issuer's condition shows; "" for none.
-func (s *Registry) SetShardWarning(shard ShardRequest, warning string) {
+// SetCRLWarning sets the warning of a CRL, which the issuer's condition shows; "" for none.
+func (s *Registry) SetCRLWarning(crl CRLRequest, warning string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case warning == "":
-		delete(s.shards, shard)
-	case s.shards == nil:
-		s.shards = map[ShardRequest]string{shard: warning}
+		delete(s.crls, crl)
+	case s.crls == nil:
+		s.crls = map[CRLRequest]string{crl: warning}
 	default:
-		s.shards[shard] = warning
+		s.crls[crl] = warning
 	}
 }
 
-// ShardWarnings returns the warnings of an issuer's CRL shards, sorted.
-func (s *Registry) ShardWarnings(key types.NamespacedName) []string {
+// CRLWarnings returns the warnings of an issuer's CRLs, sorted.
+func (s *Registry) CRLWarnings(key types.NamespacedName) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var warnings []string
-	for shard, warning := range s.shards {
-		if shard.Namespace == key.Namespace && shard.Issuer == key.Name {
-			warnings = append(warnings, "CRL shard "+shard.Shard+": "+warning)
+	for crl, warning := range s.crls {
+		if crl.Namespace == key.Namespace && crl.Issuer == key.Name {
+			warnings = append(warnings, "CRL "+crl.Name+": "+warning)
 		}
 	}
 	slices.Sort(warnings)
 	return warnings
 }
 
-// Remove removes an issuer, and the warnings of its CRL shards.
+// Remove removes an issuer, and the warnings of its CRLs.
 func (s *Registry) Remove(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byName, key)
-	maps.DeleteFunc(s.shards, func(shard ShardRequest, _ string) bool {
-		return shard.Namespace == key.Namespace && shard.Issuer == key.Name
+	maps.DeleteFunc(s.crls, func(crl CRLRequest, _ string) bool {
+		return crl.Namespace == key.Namespace && crl.Issuer == key.Name
 	})
 }
 
@@ -203,12 +210,21 @@ func (i *Issuer) AffectsObjects(before *Issuer) bool {
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 
-// ShardRequest asks to reconcile a CRL shard.
-type ShardRequest struct {
-	Namespace, Issuer, Shard string
+// CRLRequest asks to reconcile a CRL.
+type CRLRequest struct {
+	Namespace, Issuer, Name string
 }
 
-// ConfigMap returns the key of the ConfigMap that holds the shard's CRL.
-func (s ShardRequest) ConfigMap() client.ObjectKey {
-	return client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.CRLConfigMap(s.Issuer, s.Shard)}
+// ConfigMap returns the key of the ConfigMap that holds the CRL.
+func (r CRLRequest) ConfigMap() client.ObjectKey {
+	return client.ObjectKey{Namespace: r.Namespace, Name: v1alpha1.CRLConfigMap(r.Issuer, r.Name)}
 }
+
+// Complete returns the request for the complete CRL of the same CA.
+func (r CRLRequest) Complete() CRLRequest {
+	r.Name = v1alpha1.CompleteCRL(r.Name)
+	return r
+}
+
+// IsComplete reports whether the CRL is the complete one of its CA.
+func (r CRLRequest) IsComplete() bool { return r == r.Complete() }

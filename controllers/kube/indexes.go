@@ -29,7 +29,7 @@ const (
 	IndexCompromised = "compromised"
 	// IndexReplaces finds orders by issuer and the ARI identifier of the certificate that they replace.
 	IndexReplaces = "replaces"
-	// IndexRevoked finds revoked orders by issuer and CRL shard.
+	// IndexRevoked finds revoked orders by issuer and CRL: the complete CRL, and the shard that the certificate names.
 	IndexRevoked = "revoked"
 )
 
@@ -87,7 +87,14 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(order.Status.RevokedAt != nil, order.Spec.IssuerRef.Name+"/"+order.Status.CRL)
+			if order.Status.RevokedAt == nil {
+				return nil
+			}
+			of := order.Spec.IssuerRef.Name + "/"
+			if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
+				return []string{of + complete, of + order.Status.CRL}
+			}
+			return []string{of + order.Status.CRL}
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)

@@ -83,7 +83,7 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 		status.Problem = v1alpha1.ProblemFrom(s.problem)
 	case s.certificate != nil:
 		record(status, s.certificate, f.issuer.Chain)
-		status.CRL = f.issuer.ShardOf(order)
+		status.CRL = f.issuer.CRLOf(order)
 		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, Message: "the certificate was issued"}
 	}
 	if condition != nil {

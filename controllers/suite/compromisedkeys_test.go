@@ -79,7 +79,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		w.remove(ctx, order)
 		w.clock.Step(crl.Interval)
 		w.faults.from(2) // the CRL is written, and the key isn't
-		_, err := w.lists.Reconcile(ctx, w.shard)
+		_, err := w.lists.Reconcile(ctx, w.crl)
 		Expect(err).To(MatchError(errKilled))
 		w.faults.none()
 		Expect(exists(ctx, order)).To(BeTrue())
@@ -103,7 +103,7 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		w.restartLists()
 		w.remove(ctx, order)
 		w.clock.Step(crl.Interval)
-		_, err := w.lists.Reconcile(ctx, w.shard)
+		_, err := w.lists.Reconcile(ctx, w.crl)
 		Expect(err).To(MatchError(ContainSubstring("is no SHA-256")))
 		Expect(exists(ctx, order)).To(BeTrue())
 		Expect(stored(ctx).ResourceVersion).To(Equal(named.ResourceVersion))

@@ -34,7 +34,7 @@ type crlWorld struct {
 	// cached reads and writes orders like the controllers.
 	cached client.WithWatch
 	lists  *crl.Reconciler
-	shard  issuers.ShardRequest
+	crl    issuers.CRLRequest
 }
 
 const crlLifetime = 100 * time.Hour
@@ -47,7 +47,7 @@ func newCRLWorld(ctx SpecContext) *crlWorld {
 	w := &crlWorld{issuerWorld: newIssuerWorld(ctx, spec)}
 	w.reconcile(ctx)
 	w.cached = w.faults.wrap(cachedClient(w.namespace))
-	w.shard = w.shardOf(w.loaded().Authority)
+	w.crl = w.crlOf(w.loaded().Authority)
 	w.restartLists()
 	return w
 }
@@ -71,8 +71,15 @@ func cachedClient(namespace string) client.WithWatch {
 	return c
 }
 
-func (w *crlWorld) shardOf(authority *ca.Authority) issuers.ShardRequest {
-	return issuers.ShardRequest{Namespace: w.namespace, Issuer: "ca", Shard: v1alpha1.CRLShardName(authority.Certificate(), 0)}
+// crlOf returns the request for the complete CRL of a CA, and shardOf that for its shard.
+func (w *crlWorld) crlOf(authority *ca.Authority) issuers.CRLRequest {
+	return issuers.CRLRequest{Namespace: w.namespace, Issuer: "ca", Name: v1alpha1.CAName(authority.Certificate())}
+}
+
+func (w *crlWorld) shardOf(authority *ca.Authority) issuers.CRLRequest {
+	request := w.crlOf(authority)
+	request.Name = v1alpha1.CRLShardName(authority.Certificate(), 0)
+	return request
 }
 
 // restartLists replaces the CRL controller by one with empty memory.
@@ -82,7 +89,7 @@ func (w *crlWorld) restartLists() {
 
 func (w *crlWorld) look(ctx context.Context) ctrl.Result {
 	GinkgoHelper()
-	result, err := w.lists.Reconcile(ctx, w.shard)
+	result, err := w.lists.Reconcile(ctx, w.crl)
 	Expect(err).NotTo(HaveOccurred())
 	return result
 }
@@ -98,7 +105,7 @@ func (w *crlWorld) publish(ctx context.Context) *x509.RevocationList {
 func (w *crlWorld) configMap(ctx context.Context) *corev1.ConfigMap {
 	GinkgoHelper()
 	configMap := &corev1.ConfigMap{}
-	Expect(admin.Get(ctx, w.shard.ConfigMap(), configMap)).To(Succeed())
+	Expect(admin.Get(ctx, w.crl.ConfigMap(), configMap)).To(Succeed())
 	return configMap
 }
 
@@ -107,7 +114,7 @@ func (w *crlWorld) published(ctx context.Context) *x509.RevocationList {
 	GinkgoHelper()
 	list, err := x509.ParseRevocationList(w.configMap(ctx).BinaryData[v1alpha1.CRLField])
 	Expect(err).NotTo(HaveOccurred())
-	Expect(list.CheckSignatureFrom(w.loaded().AuthorityOf(w.shard.Shard).Certificate())).To(Succeed())
+	Expect(list.CheckSignatureFrom(w.loaded().AuthorityOf(w.crl.Name).Certificate())).To(Succeed())
 	return list
 }
 
@@ -137,7 +144,7 @@ func (w *crlWorld) revokeWith(ctx context.Context, serial int64, notAfter time.T
 	Expect(admin.Create(ctx, order)).To(Succeed())
 	now, end := metav1.NewTime(w.clock.Now()), metav1.NewTime(notAfter)
 	order.Status = v1alpha1.AcmeOrderStatus{
-		State: acme.StateValid, Serial: hex.EncodeToString(big.NewInt(serial).Bytes()), NotAfter: &end, RevokedAt: &now, CRL: w.shard.Shard,
+		State: acme.StateValid, Serial: hex.EncodeToString(big.NewInt(serial).Bytes()), NotAfter: &end, RevokedAt: &now, CRL: w.crl.Name,
 		KeyFingerprint: fingerprint,
 	}
 	Expect(admin.Status().Update(ctx, order)).To(Succeed())
@@ -158,6 +165,17 @@ func (w *crlWorld) remove(ctx context.Context, order *v1alpha1.AcmeOrder) {
 	}).Should(BeTrue())
 }
 
+// lose deletes an order without its finalizer, as a version of the operator without complete CRLs did.
+func (w *crlWorld) lose(ctx context.Context, order *v1alpha1.AcmeOrder) {
+	GinkgoHelper()
+	order.Finalizers = nil
+	Expect(admin.Update(ctx, order)).To(Succeed())
+	Expect(admin.Delete(ctx, order)).To(Succeed())
+	Eventually(func() bool {
+		return apierrors.IsNotFound(w.cached.Get(ctx, client.ObjectKeyFromObject(order), &v1alpha1.AcmeOrder{}))
+	}).Should(BeTrue())
+}
+
 func exists(ctx context.Context, order *v1alpha1.AcmeOrder) bool {
 	GinkgoHelper()
 	err := admin.Get(ctx, client.ObjectKeyFromObject(order), &v1alpha1.AcmeOrder{})
@@ -165,7 +183,7 @@ func exists(ctx context.Context, order *v1alpha1.AcmeOrder) bool {
 	return err == nil
 }
 
-var _ = Describe("A CRL shard", func() {
+var _ = Describe("A CRL", func() {
 	var w *crlWorld
 	var future time.Time
 	BeforeEach(func(ctx SpecContext) {
@@ -235,7 +253,7 @@ var _ = Describe("A CRL shard", func() {
 			},
 			"the write failed": func() {
 				w.faults.from(1)
-				_, err := w.lists.Reconcile(ctx, w.shard)
+				_, err := w.lists.Reconcile(ctx, w.crl)
 				Expect(err).To(MatchError(errKilled))
 				w.faults.none()
 			},
@@ -268,11 +286,11 @@ var _ = Describe("A CRL shard", func() {
 			w.clock.Step(crl.Interval)
 			var group sync.WaitGroup
 			for _, controller := range []*crlWorld{w, &other} {
-				group.Go(func() { _, _ = controller.lists.Reconcile(ctx, w.shard) }) // one of them may come too late
+				group.Go(func() { _, _ = controller.lists.Reconcile(ctx, w.crl) }) // one of them may come too late
 			}
 			group.Wait()
 			w.publish(ctx)
-			_, _ = other.lists.Reconcile(ctx, w.shard)
+			_, _ = other.lists.Reconcile(ctx, w.crl)
 			list := w.published(ctx)
 			Expect(list.RevokedCertificateEntries).To(HaveLen(int(serial) + 1))
 			if raw, known := numbers[list.Number.String()]; known {
@@ -307,7 +325,7 @@ var _ = Describe("A CRL shard", func() {
 		Expect(exists(ctx, order)).To(BeTrue())
 		w.clock.Step(crl.Interval)
 		w.faults.from(killedBefore)
-		_, err := w.lists.Reconcile(ctx, w.shard)
+		_, err := w.lists.Reconcile(ctx, w.crl)
 		Expect(err).To(MatchError(errKilled))
 		w.faults.none()
 		Expect(exists(ctx, order)).To(BeTrue())
@@ -323,9 +341,9 @@ var _ = Describe("A CRL shard", func() {
 
 	It("doesn't overwrite data that is no CRL of this CA, and the issuer says so", func(ctx SpecContext) {
 		w.revoke(ctx, 7, future)
-		garbage := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.shard.ConfigMap().Name}, BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("garbage")}}
+		garbage := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name}, BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("garbage")}}
 		Expect(admin.Create(ctx, garbage)).To(Succeed())
-		_, err := w.lists.Reconcile(ctx, w.shard)
+		_, err := w.lists.Reconcile(ctx, w.crl)
 		Expect(err).To(MatchError(ContainSubstring("holds no CRL of this CA")))
 		Expect(w.configMap(ctx).ResourceVersion).To(Equal(garbage.ResourceVersion))
 		ready := readyOf(w.reconcile(ctx))
@@ -363,9 +381,10 @@ var _ = Describe("A CRL shard", func() {
 		old := w.published(ctx)
 		w.annotate(ctx, v1alpha1.RotateIntermediateAnnotation, "now")
 		w.reconcile(ctx)
-		Expect(w.shardOf(w.loaded().Authority)).NotTo(Equal(w.shard))
-		requests := w.reconciler.Issuers.ShardRequests(w.key())
-		Expect(requests).To(ConsistOf(w.shard, w.shardOf(w.loaded().Authority)))
+		Expect(w.crlOf(w.loaded().Authority)).NotTo(Equal(w.crl))
+		requests := w.reconciler.Issuers.CRLRequests(w.key())
+		now, before := w.loaded().Authority, w.loaded().Retired[0]
+		Expect(requests).To(ConsistOf(w.crl, w.shardOf(before), w.crlOf(now), w.shardOf(now)))
 		w.revoke(ctx, 7, future)
 		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
 		w.clock.Step(crlLifetime / 2)
@@ -387,7 +406,7 @@ var _ = Describe("A CRL shard", func() {
 		w.look(ctx)
 		w.annotate(ctx, v1alpha1.RotateIntermediateAnnotation, "now")
 		w.reconcile(ctx)
-		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate-"+w.shard.Shard[:10]))).To(Succeed())
+		Expect(admin.Delete(ctx, w.secret(ctx, "ca-intermediate-"+w.crl.Name[:10]))).To(Succeed())
 		w.reconcile(ctx)
 		order := w.revoke(ctx, 7, w.clock.Now().Add(time.Hour))
 		w.remove(ctx, order)
@@ -398,6 +417,34 @@ var _ = Describe("A CRL shard", func() {
 		Expect(exists(ctx, order)).To(BeFalse())
 	})
 
+	It("that is complete takes over the entries of shards whose orders are gone", func(ctx SpecContext) {
+		complete := w.crl
+		w.crl = w.shardOf(w.loaded().Authority)
+		order := w.revoke(ctx, 7, future)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		w.lose(ctx, order)
+		w.restartLists()
+		w.crl = complete
+		w.look(ctx)
+		list := w.published(ctx)
+		Expect(serials(list)).To(ConsistOf(int64(7)))
+		Expect(list.Extensions).To(HaveEach(HaveField("Critical", BeFalse())))
+	})
+
+	It("lets an order go only once the complete CRL and the shard list the certificate", func(ctx SpecContext) {
+		complete := w.crl
+		shard := w.shardOf(w.loaded().Authority)
+		w.look(ctx)
+		w.crl = shard
+		order := w.revoke(ctx, 7, future)
+		w.remove(ctx, order)
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		Expect(exists(ctx, order)).To(BeTrue(), "the complete CRL lacks it")
+		w.crl = complete
+		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
+		Expect(exists(ctx, order)).To(BeFalse())
+	})
+
 	It("is published at once where it has moved to, and still names where it was, for the certificates that do", func(ctx SpecContext) {
 		named := func(list *x509.RevocationList) []string {
 			GinkgoHelper()
@@ -405,7 +452,8 @@ var _ = Describe("A CRL shard", func() {
 			Expect(err).NotTo(HaveOccurred())
 			return crl.URLs
 		}
-		url := func(base string) string { return base + "/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl" }
+		w.crl = w.shardOf(w.loaded().Authority)
+		url := func(base string) string { return base + "/" + w.namespace + "/ca/crl/" + w.crl.Name + ".crl" }
 		w.look(ctx)
 		first := w.published(ctx)
 		Expect(named(first)).To(Equal([]string{url(w.reconciler.PlainURL)}))
@@ -426,7 +474,8 @@ var _ = Describe("A CRL shard", func() {
 
 	It("lists as many certificates as fit, warns before and after it is full, and is renewed while it is full", func(ctx SpecContext) {
 		authority := w.loaded().Authority
-		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.shard.Shard + ".crl"}}
+		w.crl = w.shardOf(authority)
+		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.crl.Name + ".crl"}}
 		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
 		for i := range int64(ca.MaxEntries - 1) {
 			full.Entries = append(full.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: future})
@@ -434,7 +483,7 @@ var _ = Describe("A CRL shard", func() {
 		der, err := authority.SignCRL(full)
 		Expect(err).NotTo(HaveOccurred())
 		stored := &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.shard.ConfigMap().Name},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name},
 			BinaryData: map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(full.Entries)},
 		}
 		Expect(admin.Create(ctx, stored)).To(Succeed())
