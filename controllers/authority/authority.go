@@ -81,7 +81,7 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	var root *corev1.Secret
 	if object.Spec.CA.SelfSigned != nil {
 		var err error
-		if secret, root, err = a.rotate(ctx, object, secret); apierrors.IsConflict(err) {
+		if secret, root, err = a.rotate(ctx, object, issuer, secret); apierrors.IsConflict(err) {
 			return &issuers.Fault{Transient: err} // another writer changed the Secret: read it again
 		} else if err != nil && !errors.Is(err, errKeyPending) {
 			issuer.Warn("the CA can't be replaced though that is due: %v", err)

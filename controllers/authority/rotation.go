@@ -64,8 +64,9 @@ type rotation struct {
 }
 
 // rotate takes the next step that is due, and returns the Secrets of intermediate and root after the step. root is nil if its
-// Secret is absent or has no key. A CA whose replacement failed stays in use while it is valid: the error is for a warning.
-func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
+// Secret is absent or has no key. A CA whose replacement failed stays in use while it is valid: the error is for a warning. rotate
+// sets when the issuer's next root will be due.
+func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
 	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
 		return intermediate, nil, nil //nolint:nilerr // Load reports why it is invalid
@@ -86,6 +87,9 @@ func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, in
 		return intermediate, root, err
 	}
 	err = r.step(ctx, roots)
+	if due := r.nextRootDue(roots); r.now.Before(due) {
+		issuer.NextRootDue = due
+	}
 	return r.intermediate, roots.secret, err
 }
 
@@ -101,7 +105,7 @@ func (r *rotation) step(ctx context.Context, roots *rootPairs) error {
 		return err
 	}
 	signer, why := roots.current, r.intermediateDue()
-	if r.nextRootDue(roots) {
+	if roots.next != nil && r.isPublished(roots.next) && !r.now.Before(r.nextRootDue(roots)) {
 		signer, why = roots.next, "the next root has been published for long enough"
 	}
 	if why == "" {
@@ -213,16 +217,21 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	return nil
 }
 
-// nextRootDue reports whether the next root has been published for long enough to issue from: for rootOverlap, or half of the
-// time that the root had left if that is shorter. Clients read the status, which must have the next root.
-func (r *rotation) nextRootDue(roots *rootPairs) bool {
-	if roots.next == nil || !strings.Contains(r.object.Status.CABundle, string(roots.next.CertificatePEM())) {
-		return false
+// isPublished reports whether the status has a root. Clients read the roots to trust there.
+func (r *rotation) isPublished(next *ca.KeyPair) bool {
+	return strings.Contains(r.object.Status.CABundle, string(next.CertificatePEM()))
+}
+
+// nextRootDue returns when the next root will have been published for long enough to issue from: for rootOverlap, or half of
+// the time that the root had left if that is shorter. It returns zero if there is no next root.
+func (r *rotation) nextRootDue(roots *rootPairs) time.Time {
+	if roots.next == nil {
+		return time.Time{}
 	}
 	since := roots.next.Certificate.NotBefore.Add(caBackdate)
 	left := roots.current.Certificate.NotAfter.Sub(since)
 	overlap := ptr.Deref(r.object.Spec.CA.SelfSigned.RootOverlap, metav1.Duration{}) // the API server sets its default
-	return !r.now.Before(since.Add(min(overlap.Duration, left/2)))
+	return since.Add(min(overlap.Duration, left/2))
 }
 
 // replaceIntermediate makes a new intermediate under a root. It copies the old one's Secret before it overwrites the Secret.

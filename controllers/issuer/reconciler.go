@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,11 +17,13 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -73,6 +74,7 @@ type Reconciler struct {
 // SetupWithManager adds the controller to a manager. It also reconciles the issuers that come from keysReady.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Options, keysReady <-chan event.GenericEvent) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).WithOptions(options).
+		Watches(&v1alpha1.AcmeIssuer{}, handler.EnqueueRequestsFromMapFunc(r.wakeDefault), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(keysReady, &handler.EnqueueRequestForObject{})).Complete(kube.RetryConflicts(r))
 }
 
@@ -123,7 +125,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if issuer.Authority != nil && issuer.AffectsObjects(known) {
 		r.wake(ctx, request)
 	}
-	return ctrl.Result{RequeueAfter: secretsPeriod}, nil
+	return ctrl.Result{RequeueAfter: r.requeueAfter(issuer)}, nil
+}
+
+// requeueAfter returns the time until the Secrets are read again: secretsPeriod, or less if the next root is due before.
+func (r *Reconciler) requeueAfter(issuer *issuers.Issuer) time.Duration {
+	if issuer.NextRootDue.IsZero() {
+		return secretsPeriod
+	}
+	return min(secretsPeriod, max(issuer.NextRootDue.Sub(r.Clock.Now()), time.Millisecond)) // zero would mean never
 }
 
 // register puts a loaded issuer into the registry. An issuer without a CA can neither issue nor revoke, and is removed from it.
@@ -149,19 +159,6 @@ func (r *Reconciler) publishRoots(ctx context.Context, object *v1alpha1.AcmeIssu
 		issuer.Fault = &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf("the roots can't be published: %v", err)}
 	}
 	return nil
-}
-
-// serve keeps the ACME server's TLS certificate up to date. The default issuer's CA signs it.
-func (r *Reconciler) serve(ctx context.Context, request ctrl.Request, issuer *issuers.Issuer) error {
-	if issuer.Authority == nil || request.NamespacedName != r.DefaultIssuer {
-		return nil
-	}
-	err := r.ServerTLS.Ensure(ctx, issuer)
-	if unissuable, ok := errors.AsType[*serversecrets.UnissuableError](err); ok {
-		issuer.Warn("%v", unissuable)
-		return nil
-	}
-	return err
 }
 
 // load compiles an AcmeIssuer and loads its CA. An issuer that can't issue has a Fault. The error is one of the Kubernetes API.

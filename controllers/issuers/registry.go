@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,8 @@ type Issuer struct {
 	Authority *ca.Authority
 	// Retired are CAs before Authority, which only sign CRLs for what they issued.
 	Retired []*ca.Authority
+	// NextRootDue is when the CA's next root will replace the root; zero if none is published.
+	NextRootDue time.Time
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
 	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.

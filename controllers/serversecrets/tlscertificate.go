@@ -27,6 +27,9 @@ import (
 // lifetime is left.
 const TLSCertificateLifetime = 30 * 24 * time.Hour
 
+// maxOthers bounds the names that the certificate has for other issuers than the default one.
+const maxOthers = 100
+
 // TLSCertificate keeps the Secret with the ACME server's TLS certificate. The Secret is mounted as files, since the ACME server
 // may not read Secrets.
 type TLSCertificate struct {
@@ -39,15 +42,13 @@ type TLSCertificate struct {
 }
 
 // Ensure issues the certificate if none exists, or if the existing one expires soon, lacks a name, or was issued by another
-// CA.
-func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer) error {
-	if s == nil {
-		return nil
-	}
+// CA. others are the hosts of other issuers' URLs, the most important one first.
+func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer, others []string) error {
 	names, problem := s.identifiers(issuer)
 	if problem != nil {
 		return &UnissuableError{problem}
 	}
+	names = append(names, admitted(issuer, others, names)...)
 	secret := &corev1.Secret{}
 	err := s.Client.Get(ctx, s.Secret, secret)
 	if client.IgnoreNotFound(err) != nil {
@@ -94,7 +95,8 @@ func values(ids []acme.Identifier) []string {
 	return out
 }
 
-// identifiers returns the names and addresses that the certificate must have.
+// identifiers returns the names and addresses that the certificate must have: the ACME server's names, and the hosts of the
+// default issuer's URLs.
 func (s *TLSCertificate) identifiers(issuer *issuers.Issuer) ([]acme.Identifier, *acme.Problem) {
 	hosts := slices.Clone(s.Names)
 	for _, base := range issuer.Bases {
@@ -105,17 +107,42 @@ func (s *TLSCertificate) identifiers(issuer *issuers.Issuer) ([]acme.Identifier,
 	slices.Sort(hosts)
 	var ids []acme.Identifier
 	for _, host := range slices.Compact(hosts) {
-		id := acme.Identifier{Type: acme.DNS, Value: host}
-		if host != "" && (strings.Contains(host, ":") || host[len(host)-1] >= '0' && host[len(host)-1] <= '9') {
-			id.Type = acme.IP
-		}
-		normal, problem := id.Normalize()
+		normal, problem := identifierOf(host).Normalize()
 		if problem != nil {
 			return nil, problem
 		}
 		ids = append(ids, normal)
 	}
 	return ids, nil
+}
+
+// admitted returns the identifiers of other issuers' hosts that the default issuer's policy permits, without those in names. The
+// authors of the other issuers choose the hosts. So a host that is refused must not invalidate the certificate, and the ACME server
+// gets no name that the default issuer would not certify.
+func admitted(issuer *issuers.Issuer, hosts []string, names []acme.Identifier) []acme.Identifier {
+	if issuer.Fault != nil {
+		return nil // its policy may be incomplete; a certificate with the names stays
+	}
+	var ids []acme.Identifier
+	for _, host := range hosts {
+		id, problem := issuer.Policy.AdmitIdentifier(identifierOf(host))
+		if problem != nil || id.Wildcard() || slices.Contains(names, id) || slices.Contains(ids, id) {
+			continue
+		}
+		if ids = append(ids, id); len(ids) == maxOthers {
+			break
+		}
+	}
+	return ids
+}
+
+// identifierOf returns the identifier of a URL's host. A host that ends in a digit is an address, as in URLs.
+func identifierOf(host string) acme.Identifier {
+	id := acme.Identifier{Type: acme.DNS, Value: host}
+	if host != "" && (strings.Contains(host, ":") || host[len(host)-1] >= '0' && host[len(host)-1] <= '9') {
+		id.Type = acme.IP
+	}
+	return id
 }
 
 // good reports whether the Secret's certificate needs no renewal yet.

@@ -251,6 +251,33 @@ var _ = Describe("The ACME server's TLS Secret", func() {
 		Expect(served(ctx)).NotTo(Equal(first))
 	})
 
+	It("has the hosts of other issuers' URLs that the default issuer may certify", func(ctx SpecContext) {
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
+			issuer.Spec.Policy.DNS.Allow, issuer.Spec.Policy.IP.Allow = []string{"tls.example"}, []string{"10.2.0.0/16"}
+		})
+		serve(w)
+		w.reconcile(ctx)
+		first := served(ctx)
+		for name, urls := range map[string][]string{
+			"one": {"https://one.tls.example:8443/base", "https://one.tls.example", "https://10.2.0.7"},
+			"two": {"https://bank.example", "https://10.3.0.7", "https://two.tls.example"},
+		} {
+			spec := selfSigned(v1alpha1.SelfSignedCA{})
+			spec.ExternalURLs = urls
+			Expect(admin.Create(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}, Spec: spec})).To(Succeed())
+		}
+		w.reconcile(ctx)
+		second := served(ctx)
+		Expect(second).NotTo(Equal(first))
+		certificates, err := ca.ParseCertificates(second)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(certificates[0].DNSNames).To(ConsistOf("acme.test", "one.tls.example", "two.tls.example"))
+		Expect(certificates[0].IPAddresses).To(HaveLen(1))
+		Expect(certificates[0].IPAddresses[0].String()).To(Equal("10.2.0.7"))
+		w.reconcile(ctx)
+		Expect(served(ctx)).To(Equal(second))
+	})
+
 	It("is renewed when a third of its life is left", func(ctx SpecContext) {
 		serve(w)
 		w.reconcile(ctx)

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -227,6 +228,22 @@ var _ = Describe("The root of a CA that the operator made", func() {
 		Expect(w.loaded().Retired).To(HaveLen(1))
 		shard := v1alpha1.CRLShardName(w.loaded().Retired[0].Certificate(), 0)
 		Expect(w.loaded().AuthorityOf(shard)).To(Equal(w.loaded().Retired[0]))
+	})
+
+	It("is replaced as soon as the overlap ends, not at the next check of the Secrets", func(ctx SpecContext) {
+		w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) {
+			issuer.Spec.CA.SelfSigned.RootOverlap = &metav1.Duration{Duration: 2 * time.Second}
+		})
+		w.annotate(ctx, v1alpha1.RotateRootAnnotation, "now")
+		result, err := w.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: w.key()})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(result.RequeueAfter).To(Equal(2 * time.Second))
+		w.clock.Step(result.RequeueAfter)
+		next := bundleOf(w.issuer(ctx))[1]
+		result, err = w.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: w.key()})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(result.RequeueAfter).To(Equal(time.Minute))
+		Expect(w.verify(w.issue("after.test"), next)).To(Succeed())
 	})
 
 	It("is replaced when a third of its life is left, and leaves the bundle and the chain once it has expired", func(ctx SpecContext) {
