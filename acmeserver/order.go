@@ -134,7 +134,7 @@ func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Ide
 	}
 	id, problem := acme.ParseCertID(certID)
 	if problem != nil {
-		return false, problem
+		return false, acme.NewProblem(acme.Malformed, "\"replaces\": %s", problem.Detail)
 	}
 	replaced, err := s.orderOfCertificate(r.call, id)
 	if errors.Is(err, store.ErrNotFound) {

@@ -102,6 +102,27 @@ func TestUsualWindow(t *testing.T) {
 	})
 }
 
+// certbot and lego refuse a window that does not end after its start (RFC 9773 section 4.2).
+func TestEveryWindowEndsAfterItsStart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := func(label string) *metav1.Time {
+			if !rapid.Bool().Draw(t, label) {
+				return nil
+			}
+			return &metav1.Time{Time: issued.Add(time.Duration(rapid.Int64Range(int64(-1000*time.Hour), int64(1000*time.Hour)).Draw(t, label)))}
+		}
+		order := orderFor(time.Duration(rapid.Int64Range(int64(time.Minute), int64(1000*time.Hour)).Draw(t, "life")))
+		order.Status.RevokedAt = at("revoked")
+		i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{RenewalInfo: v1alpha1.RenewalInfo{RenewIssuedBefore: at("before")}}}
+		if since := at("superseded"); since != nil {
+			i.Authorities = []*x509.Certificate{{SubjectKeyId: []byte("another"), NotBefore: since.Time}}
+		}
+		if got, _ := Suggest(i, order, acme.NewCertID([]byte("key"), big.NewInt(1))); !got.End.After(got.Start) {
+			t.Fatalf("%s to %s", got.Start, got.End)
+		}
+	})
+}
+
 func TestUsualWindowsAreSpread(t *testing.T) {
 	const life = 90 * 24 * time.Hour
 	starts := map[int64]bool{}

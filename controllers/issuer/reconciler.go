@@ -184,6 +184,7 @@ func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, know
 		issuer.Fault = checkProfiles(issuer)
 	}
 	if issuer.Fault == nil {
+		warnSizes(issuer)
 		issuer.Policy, issuer.CAKeys = issuer.Policy.Under(issuer.Authority.FullChain()), issuer.PublicKeys()
 	}
 	if err := r.CompromisedKeys.Load(ctx, client.ObjectKeyFromObject(object), issuer); err != nil {

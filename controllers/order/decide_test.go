@@ -192,7 +192,7 @@ func TestDecideIssuing(t *testing.T) {
 		"it replaces another account's certificate": {func(s *situation) {
 			s.order.Spec.Replaces, s.facts.replaced = replaces, s.order.DeepCopy()
 			s.facts.replaced.Spec.AccountRef.Name = "other"
-		}, expectation{problem: acme.Unauthorized, detail: "another account"}},
+		}, expectation{problem: acme.Malformed, detail: "another account"}},
 		"it replaces a certificate for other names": {func(s *situation) {
 			s.order.Spec.Replaces, s.facts.replaced = replaces, s.order.DeepCopy()
 			s.facts.replaced.Spec.Identifiers = []v1alpha1.Identifier{{Type: acme.DNS, Value: "c.test"}}

@@ -210,7 +210,7 @@ var _ = Describe("An order that replaces a certificate (RFC 9773 section 5)", fu
 	It("replaces a certificate of the same account, for one of its names", func() {
 		a, other := registered("ES256"), registered("ES256")
 		_, der, _ := a.issued("own.test")
-		expectProblem(replacing(other, certID(der), "own.test"), http.StatusForbidden, acme.Unauthorized)
+		expectProblem(replacing(other, certID(der), "own.test"), http.StatusBadRequest, acme.Malformed)
 		expectProblem(replacing(a, certID(der), "different.test"), http.StatusBadRequest, acme.Malformed)
 		key, _, _ := strings.Cut(certID(der), ".")
 		expectProblem(replacing(a, key+".AQ", "own.test"), http.StatusBadRequest, acme.Malformed)
