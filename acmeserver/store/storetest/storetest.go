@@ -4,12 +4,14 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -212,6 +214,39 @@ func (l *Live) Create(_ context.Context, object client.Object, _ ...client.Creat
 	l.version++
 	object.SetResourceVersion(strconv.Itoa(l.version))
 	object.SetUID(types.UID("created-" + strconv.Itoa(l.version)))
+	l.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
+	return nil
+}
+
+// Patch implements client.Writer for merge patches.
+func (l *Live) Patch(_ context.Context, object client.Object, patch client.Patch, _ ...client.PatchOption) error {
+	if l.Fail != nil {
+		if err := l.Fail(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.objects.get(client.ObjectKeyFromObject(object), object); err != nil {
+		return err
+	}
+	changes, err := patch.Data(object)
+	if err != nil {
+		return err
+	}
+	before, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	after, err := jsonpatch.MergePatch(before, changes)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(after, object); err != nil {
+		return err
+	}
+	l.version++
+	object.SetResourceVersion(strconv.Itoa(l.version))
 	l.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
 	return nil
 }
