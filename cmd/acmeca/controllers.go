@@ -13,6 +13,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/controllers"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 type controllerOptions struct {
@@ -60,8 +61,10 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	if err != nil {
 		return err
 	}
+	h := informer.NewHistory()
 	mgr, err := newManager(config, ctrl.Options{
-		Cache:                         o.caches(controllers.CacheOptions()),
+		Cache:                         o.caches(controllers.CacheOptions(), h),
+		NewClient:                     h.NewClient,
 		Client:                        controllers.ClientOptions(),
 		HealthProbeBindAddress:        c.health,
 		Metrics:                       metricsserver.Options{BindAddress: c.metrics},
@@ -95,7 +98,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	}); err != nil {
 		return err
 	}
-	if err := addChecks(mgr); err != nil {
+	if err := addChecks(mgr, h); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -112,7 +113,7 @@ func TestWatchedNamespaces(t *testing.T) {
 			if err := errors.Join(flags.Parse(append(test.args, "-namespace", "pki")), o.check()); err != nil {
 				t.Fatal(err)
 			}
-			restricted := slices.Sorted(maps.Keys(o.caches(cache.Options{}).DefaultNamespaces))
+			restricted := slices.Sorted(maps.Keys(o.caches(cache.Options{}, informer.NewHistory()).DefaultNamespaces))
 			if !slices.Equal(o.watch, test.want) || !slices.Equal(restricted, test.want) {
 				t.Errorf("got %v, and %v for the cache", o.watch, restricted)
 			}

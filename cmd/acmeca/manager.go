@@ -51,8 +51,11 @@ func restConfig(kubeconfig string) (config *rest.Config, err error) {
 	return config, err
 }
 
-// addChecks adds the health and readiness checks that both components have.
-func addChecks(mgr manager.Manager) error {
+// addChecks adds the health and readiness checks that both components have. The manager ends once the history went back.
+func addChecks(mgr manager.Manager, h *informer.History) error {
+	if err := h.AddTo(mgr); err != nil {
+		return err
+	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}

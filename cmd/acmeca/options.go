@@ -67,9 +67,9 @@ func (o *options) checkNamespaces() error {
 	return nil
 }
 
-// caches restricts a cache to the watched namespaces, and fills it from paged lists.
-func (o *options) caches(c cache.Options) cache.Options {
-	c.NewInformer = informer.New
+// caches restricts a cache to the watched namespaces, and fills it from paged lists, whose history h follows.
+func (o *options) caches(c cache.Options, h *informer.History) cache.Options {
+	c.NewInformer = h.NewInformer
 	if len(o.watch) > 0 {
 		c.DefaultNamespaces = map[string]cache.Config{}
 	}

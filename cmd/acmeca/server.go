@@ -19,6 +19,7 @@ import (
 
 	"github.com/acmeca/acmeca/acmeserver"
 	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/internal/informer"
 	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
@@ -68,12 +69,13 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 		return err
 	}
 	certificates := store.NewRecentCertificates()
-	mgr, err := o.serverManager(s, certificates)
+	h := informer.NewHistory()
+	mgr, err := o.serverManager(s, certificates, h)
 	if err != nil {
 		return err
 	}
 	// live reads past the cache; the ACME server reads cached objects from the cache itself.
-	live, err := client.New(mgr.GetConfig(), client.Options{
+	live, err := h.NewClient(mgr.GetConfig(), client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
 	})
 	if err != nil {
@@ -96,7 +98,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := addListeners(mgr, &listeners{options: s, acme: acme, proxies: proxies}); err != nil {
+	if err := addListeners(mgr, &listeners{options: s, acme: acme, proxies: proxies}, h); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -117,12 +119,12 @@ func (s *serverOptions) check() ([]netip.Prefix, error) {
 	return proxies, nil
 }
 
-func (o *options) serverManager(s *serverOptions, certificates *store.RecentCertificates) (ctrl.Manager, error) {
+func (o *options) serverManager(s *serverOptions, certificates *store.RecentCertificates, h *informer.History) (ctrl.Manager, error) {
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	caches := o.caches(certificates.CacheOptions())
+	caches := o.caches(certificates.CacheOptions(), h)
 	caches.NewInformer = ordercache.Packing(caches.NewInformer)
 	return newManager(config, ctrl.Options{
 		Cache:                  caches,
@@ -135,7 +137,7 @@ func (o *options) serverManager(s *serverOptions, certificates *store.RecentCert
 }
 
 // addListeners adds the listeners, their metric and the checks to the manager.
-func addListeners(mgr manager.Manager, l *listeners) error {
+func addListeners(mgr manager.Manager, l *listeners, h *informer.History) error {
 	if err := metrics.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "acmeca_server_certificate_expiry_timestamp_seconds", Help: "notAfter of the ACME server's TLS certificate, in Unix seconds; 0 if there is none.",
 	}, l.expiry)); err != nil {
@@ -144,7 +146,7 @@ func addListeners(mgr manager.Manager, l *listeners) error {
 	if err := mgr.Add(l); err != nil {
 		return err
 	}
-	if err := addChecks(mgr); err != nil {
+	if err := addChecks(mgr, h); err != nil {
 		return err
 	}
 	return mgr.AddReadyzCheck("listening", l.ready)

@@ -1,4 +1,4 @@
-// Package informer fills the caches of both halves with acmeca's kinds. An informer lists in pages (New), and a transport decodes
+// Package informer fills the caches of both halves with acmeca's kinds. An informer lists in pages, and a transport decodes
 // the pages and the events of watches (DecodeAnswers). client-go gets an empty answer, for two reasons.
 //
 // client-go parses each object twice, the first time only for its kind, with a decoder half as fast as encoding/json/v2. That was a
@@ -6,4 +6,6 @@
 //
 // And client-go fails a whole list or watch if one object can't be decoded, so one tenant's object would stop the others. Here such an
 // object is left out, logged and counted, or read without the members at fault.
+//
+// A History follows the informers of a component, and notices that the stored objects went back to an earlier state.
 package informer

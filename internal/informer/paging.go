@@ -20,22 +20,29 @@ import (
 // pageSize is the number of objects in a page. The API server counts the remaining objects for each page.
 const pageSize = 5000
 
-// New returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
+// newInformer returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
 // server then encodes an object once instead of twice, and unneeded parts of a page are freed before the next page is read.
-func New(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
-	return newInformer(lw, kind, resync, indexers, skippedInProcess)
-}
-
-func newInformer(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge) toolscache.SharedIndexInformer {
-	skipped := newSkippedObjects(context.Background(), reflect.TypeOf(kind).Elem().Name(), gauge)
-	return toolscache.NewSharedIndexInformer(&paged{toolscache.ToListerWatcherWithContext(lw), kind, skipped}, kind, resync, indexers)
+func newInformer(
+	lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge, h *History,
+) toolscache.SharedIndexInformer {
+	p := &paged{
+		ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(lw), kind: kind, history: h,
+		skipped: newSkippedObjects(context.Background(), reflect.TypeOf(kind).Elem().Name(), gauge),
+	}
+	p.informer = toolscache.NewSharedIndexInformer(p, kind, resync, indexers)
+	h.follow(p)
+	return p.informer
 }
 
 // paged is a lister and watcher that lists in pages, and leaves out the objects that can't be decoded.
 type paged struct {
 	toolscache.ListerWatcherWithContext
-	kind    runtime.Object
-	skipped *skippedObjects
+	kind     runtime.Object
+	skipped  *skippedObjects
+	history  *History
+	informer toolscache.SharedIndexInformer
+	// listed means that no watch has started since the last list.
+	listed bool
 }
 
 // IsWatchListSemanticsUnSupported makes reflectors list before they watch.
@@ -51,11 +58,34 @@ func (p *paged) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return p.WatchWithContext(context.Background(), o)
 }
 
-// WatchWithContext implements toolscache.ListerWatcherWithContext.
+// WatchWithContext implements toolscache.ListerWatcherWithContext. A watch that goes on from an earlier one is refused if the history
+// went back meanwhile.
 func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	if !p.listed {
+		if err := p.probe(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.listed = false
 	return readEvents(ctx, p.kind, p.skipped, func(ctx context.Context) (watch.Interface, error) {
 		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
 	})
+}
+
+// probe checks the history of the objects by a list of one object.
+func (p *paged) probe(ctx context.Context) error {
+	reached := p.informer.LastSyncResourceVersion()
+	list, _, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
+		return p.ListerWatcherWithContext.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
+	})
+	if err != nil {
+		return err
+	}
+	at, err := meta.ListAccessor(list)
+	if err != nil {
+		return err
+	}
+	return p.history.check(p.kind, reached, at.GetResourceVersion())
 }
 
 // ListWithContext implements toolscache.ListerWatcherWithContext. It returns all objects at one resourceVersion. If that version expires
@@ -63,6 +93,7 @@ func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wat
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	all := &internalversion.List{}
 	var skipped []skippedObject
+	reached := p.informer.LastSyncResourceVersion()
 	// Pages need a list without a version, which is as of now: with version 0 the API server ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
@@ -89,6 +120,10 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 			return nil, err
 		}
 		if o.Continue = at.GetContinue(); o.Continue == "" {
+			if err := p.history.check(p.kind, reached, all.ResourceVersion); err != nil {
+				return nil, err
+			}
+			p.listed = true
 			p.skipped.replaceAll(skipped)
 			return all, nil
 		}

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +52,8 @@ type apiServer struct {
 	orders  []string
 	version int
 	watched []string // the versions that watches began at
+	lists   int
+	written string // the answer to a write
 
 	events chan string // the lines of the current watch; "" ends it
 }
@@ -60,6 +64,11 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("watch") == "" {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if r.Method != http.MethodGet {
+			fmt.Fprint(w, s.written)
+			return
+		}
+		s.lists++
 		fmt.Fprintf(w, `{"apiVersion":"acmeca.dev/v1alpha1","kind":"AcmeOrderList","metadata":{"resourceVersion":"%d"},"items":[%s]}`, s.version, strings.Join(s.orders, ","))
 		return
 	}
@@ -86,6 +95,11 @@ func (s *apiServer) send(t *testing.T, kind, object string) {
 	line := ""
 	if kind != "" {
 		line = fmt.Sprintf(`{"type":%q,"object":%s}`, kind, object)
+		if version := regexp.MustCompile(`"resourceVersion":"(\d+)"`).FindStringSubmatch(object); version != nil {
+			s.mu.Lock()
+			s.version, _ = strconv.Atoi(version[1])
+			s.mu.Unlock()
+		}
 	}
 	select {
 	case s.events <- line:
@@ -128,6 +142,8 @@ type follower struct {
 	informer toolscache.SharedIndexInformer
 	heard    *heard
 	gauge    *skippedGauge
+	history  *History
+	url      string
 }
 
 func follow(t *testing.T, server *apiServer) *follower {
@@ -147,8 +163,8 @@ func follow(t *testing.T, server *apiServer) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{heard: &heard{count: map[string]int{}}, gauge: newSkippedGauge(prometheus.NewRegistry())}
-	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge)
+	f := &follower{heard: &heard{count: map[string]int{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: NewHistory(), url: serving.URL}
+	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge, f.history)
 	if _, err := f.informer.AddEventHandler(f.heard); err != nil {
 		t.Fatal(err)
 	}

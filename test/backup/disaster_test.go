@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
@@ -62,7 +64,7 @@ type site struct {
 
 var _ = Describe("The guide to disaster recovery", Ordered, func() {
 	var s *site
-	BeforeAll(func(ctx SpecContext) { s = newSite(ctx) }, NodeTimeout(3*time.Minute))
+	BeforeAll(func(ctx SpecContext) { s = newSite(ctx) }, NodeTimeout(6*time.Minute))
 
 	replays := []struct {
 		lost   string
@@ -70,6 +72,7 @@ var _ = Describe("The guide to disaster recovery", Ordered, func() {
 	}{
 		{"a Pod, a node, the leader of the controllers", (*site).loseProcesses},
 		{"the API server or etcd, for a while", (*site).loseControlPlane},
+		{"the newest state of etcd, which is restored while acmeca runs", (*site).rewindEtcd},
 		{"an AcmeIssuer that was deleted", (*site).loseIssuer},
 		{"AcmeOrders", (*site).loseOrders},
 		{"CRL ConfigMaps", (*site).loseCRLs},
@@ -79,7 +82,7 @@ var _ = Describe("The guide to disaster recovery", Ordered, func() {
 		{"AcmeAccounts", (*site).loseAccounts},
 	}
 	for _, r := range replays {
-		It("is right about "+r.lost, func(ctx SpecContext) { r.replay(s, ctx) }, SpecTimeout(3*time.Minute))
+		It("is right about "+r.lost, func(ctx SpecContext) { r.replay(s, ctx) }, SpecTimeout(6*time.Minute))
 	}
 
 	It("has a spec for each row", func() {
@@ -178,6 +181,28 @@ func (s *site) loseControlPlane(ctx context.Context) {
 	Expect(s.acmeca.Plane().RestartAPIServer(ctx)).To(Succeed())
 	Eventually(ctx, func() error { _, err := s.user.GetAccount(ctx, s.user.account); return err }).WithTimeout(patience).Should(Succeed())
 	s.obtain(ctx)
+}
+
+// rewindEtcd restores etcd to a state before some certificates and an account. The operator ends by itself, and is started again as by
+// the kubelet.
+func (s *site) rewindEtcd(ctx context.Context) {
+	backup := filepath.Join(GinkgoT().TempDir(), "etcd")
+	Expect(s.acmeca.Plane().BackUpEtcd(ctx, backup)).To(Succeed())
+	lost := acme.Account{TermsOfServiceAgreed: true, PrivateKey: certificates.NewKey()}
+	Eventually(ctx, func() (err error) { lost, err = s.user.NewAccount(ctx, lost); return err }).WithTimeout(patience).Should(Succeed())
+	for range 3 {
+		s.obtain(ctx)
+	}
+	Expect(s.acmeca.Plane().RestoreEtcd(ctx, backup)).To(Succeed())
+	log, err := s.acmeca.AwaitOperatorEnd(ctx)
+	Expect(err).NotTo(HaveOccurred(), log)
+	Expect(log).To(ContainSubstring("as after a restore of etcd from a backup"))
+	Expect(s.acmeca.StartOperator(ctx)).To(Succeed())
+
+	_, err = s.user.GetAccount(ctx, lost)
+	Expect(err).To(MatchError(ContainSubstring(acme.ProblemTypeAccountDoesNotExist)))
+	s.obtain(ctx)
+	s.isListed(ctx, s.revoked)
 }
 
 func (s *site) loseIssuer(ctx context.Context) {

@@ -108,6 +108,17 @@ func (l *Local) KillOperator() {
 	l.operator.Kill()
 }
 
+// AwaitOperatorEnd waits until the operator has ended by itself, and returns the end of its log.
+func (l *Local) AwaitOperatorEnd(ctx context.Context) (log string, err error) {
+	l.forget(l.operator)
+	select {
+	case <-l.operator.Done():
+		return l.operator.LogTail(20), nil
+	case <-ctx.Done():
+		return l.operator.LogTail(20), ctx.Err()
+	}
+}
+
 // OperatorPID returns the operator's process id.
 func (l *Local) OperatorPID() int { return l.operator.PID() }
 
