@@ -30,7 +30,8 @@ import (
 	"github.com/acmeca/acmeca/controllers/order"
 	"github.com/acmeca/acmeca/controllers/retention"
 	"github.com/acmeca/acmeca/controllers/serversecrets"
-	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/network"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
@@ -126,7 +127,7 @@ type wiring struct {
 	mgr         manager.Manager
 	recorder    events.EventRecorder
 	counts      *metrics.Metrics
-	pool        *validation.Pool
+	pool        *pool.Pool
 	loaded      *issuers.Registry
 	compromised *issuers.CompromisedKeys
 	crls        *crl.Publisher
@@ -136,7 +137,7 @@ type wiring struct {
 
 func newWiring(mgr manager.Manager, o Options) *wiring {
 	w := &wiring{
-		Options: o, mgr: mgr, recorder: mgr.GetEventRecorder("acmeca-controller"), counts: metrics.New(), pool: validation.NewPool(validation.PoolConfig{}),
+		Options: o, mgr: mgr, recorder: mgr.GetEventRecorder("acmeca-controller"), counts: metrics.New(), pool: pool.New(pool.Config{}),
 		loaded: &issuers.Registry{}, compromised: &issuers.CompromisedKeys{Client: mgr.GetClient()},
 	}
 	w.crls = &crl.Publisher{Client: mgr.GetClient(), Issuers: w.loaded, CompromisedKeys: w.compromised, Clock: o.Clock}
@@ -165,7 +166,7 @@ func (w *wiring) setupIssuers(context.Context) error {
 	r := &issuer.Reconciler{
 		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
 		Trust: issuer.Trust{Client: c}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
-		Protected: w.Protected, Denied: w.Denied, Hosts: validation.NewHosts(0),
+		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
 	}
 	if w.ServerTLSSecret.Name != "" {

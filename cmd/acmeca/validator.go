@@ -19,6 +19,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/controllers/validation/perspective"
 	"github.com/acmeca/acmeca/internal/listen"
 )
@@ -54,7 +55,7 @@ func validator(flags *flag.FlagSet) component {
 	flags.IntVar(&o.tlsPort, "tls-port", validation.DefaultTLSPort, "`port` for tls-alpn-01")
 	flags.DurationVar(&o.timeout, "timeout", validation.DefaultTimeout, "maximum `time` for one validation")
 	flags.IntVar(&o.concurrent, "concurrency", perspective.DefaultConcurrent, "`number` of concurrent validations")
-	flags.IntVar(&o.perHost, "connections-per-host", validation.DefaultPerHost, "`number` of concurrent connections to one address")
+	flags.IntVar(&o.perHost, "connections-per-host", network.DefaultPerHost, "`number` of concurrent connections to one address")
 	return o.run
 }
 
@@ -102,7 +103,7 @@ func (o *validatorOptions) run(ctx context.Context) error {
 func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 	c := validation.Config{
 		Resolvers: o.resolvers, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
-		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: validation.NewHosts(o.perHost),
+		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: network.NewHosts(o.perHost),
 	}
 	var err error
 	if c.Allow, err = parseCIDRs("--allow", o.allow); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/metrics"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
@@ -27,7 +28,7 @@ var Backoff = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 *
 // Runner runs attempts at challenges beside the reconciler of authorizations, and triggers a reconcile when an attempt ends. Its
 // state is in memory: after a restart, attempts in flight begin again.
 type Runner struct {
-	pool  *validation.Pool
+	pool  *pool.Pool
 	clock clock.WithDelayedExecution
 	wake  chan<- event.GenericEvent
 	// Metrics and Tracer may be nil.
@@ -70,7 +71,7 @@ func (s *attemptState) job() string {
 }
 
 // New returns a Runner that sends to wake each authorization whose attempt has ended.
-func New(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Runner {
+func New(pool *pool.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *Runner {
 	return &Runner{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*attemptState{}}
 }
 

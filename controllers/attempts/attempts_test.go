@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 // checks is a Checker that returns a test's results.
@@ -43,8 +44,8 @@ type bench struct {
 	woke chan event.GenericEvent
 }
 
-func newBench(t *testing.T, c validation.PoolConfig) *bench {
-	pool := validation.NewPool(c)
+func newBench(t *testing.T, c pool.Config) *bench {
+	pool := pool.New(c)
 	t.Cleanup(pool.Close)
 	b := &bench{woke: make(chan event.GenericEvent, 1000)}
 	b.Runner = New(pool, clock.RealClock{}, b.woke)
@@ -89,7 +90,7 @@ func (b *bench) newest(account, name string) (Attempt, bool) {
 
 func TestAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{})
+		b := newBench(t, pool.Config{})
 		var asked validation.Request
 		issuer := &issuers.Issuer{
 			Bases: []acme.Base{"https://ca.test", "https://ca.test/ns/issuer"},
@@ -142,7 +143,7 @@ func TestAttempt(t *testing.T) {
 // A transient failure is shown and retried after increasing waits. A definite failure ends the attempts at once.
 func TestAttemptsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{})
+		b := newBench(t, pool.Config{})
 		begun := time.Now()
 		var at []time.Duration
 		result := busy
@@ -188,7 +189,7 @@ func TestALateProofCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, validation.PoolConfig{})
+				b := newBench(t, pool.Config{})
 				visible := time.Now().Add(10 * time.Second)
 				issuer := &issuers.Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result {
 					if time.Now().Before(visible) {
@@ -215,7 +216,7 @@ func TestALateProofCounts(t *testing.T) {
 // Forget cancels an attempt that is queued, in flight, or waits for its retry, and triggers no reconcile.
 func TestAttemptsForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 1})
+		b := newBench(t, pool.Config{Size: 1})
 		ran := map[string]int{}
 		issuer := &issuers.Issuer{Validator: checks(func(ctx context.Context, r validation.Request) validation.Result {
 			ran[r.Identifier.Value]++
@@ -252,7 +253,7 @@ func TestAttemptsForget(t *testing.T) {
 // An account's attempts that time out, and their retries, don't delay the attempts of another account.
 func TestAttemptsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 8, PerAccount: 4})
+		b := newBench(t, pool.Config{Size: 8, PerAccount: 4})
 		issuer := &issuers.Issuer{Validator: checks(func(_ context.Context, r validation.Request) validation.Result {
 			if r.Identifier.Value[0] == 'g' {
 				return valid
@@ -283,7 +284,7 @@ func TestAttemptsAreFair(t *testing.T) {
 // An attempt beyond the bound of its account fails transiently.
 func TestAttemptsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 1, PerAccount: 1, WaitingPerAccount: 1})
+		b := newBench(t, pool.Config{Size: 1, PerAccount: 1, WaitingPerAccount: 1})
 		issuer := &issuers.Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result {
 			time.Sleep(time.Minute)
 			return valid

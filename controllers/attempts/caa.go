@@ -14,6 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 // maxCAAAge is how long a check of CAA records counts: 8 hours or the records' TTL, if longer (CA/Browser Forum Baseline Requirements
@@ -34,7 +35,7 @@ func CAADue(issuer *issuers.Issuer, authz *v1alpha1.AcmeAuthorization, now time.
 // Every name counts, and a failed lookup forbids: an order gets no certificate if only a part of its names was checked. The state
 // may be lost: rounds in flight begin again after a restart.
 type CAAChecks struct {
-	pool  *validation.Pool
+	pool  *pool.Pool
 	clock clock.WithDelayedExecution
 	wake  chan<- event.GenericEvent
 
@@ -43,7 +44,7 @@ type CAAChecks struct {
 }
 
 // NewCAAChecks returns CAAChecks that send to wake each order whose round has ended.
-func NewCAAChecks(pool *validation.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *CAAChecks {
+func NewCAAChecks(pool *pool.Pool, c clock.WithDelayedExecution, wake chan<- event.GenericEvent) *CAAChecks {
 	return &CAAChecks{pool: pool, clock: c, wake: wake, byKey: map[types.NamespacedName]*caaRound{}}
 }
 

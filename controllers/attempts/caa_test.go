@@ -16,6 +16,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 func TestCAADue(t *testing.T) {
@@ -82,7 +83,7 @@ func caaIssuer(answers map[string]validation.Result) (*issuers.Issuer, map[strin
 
 func TestCAAPermits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 1})
+		b := newBench(t, pool.Config{Size: 1})
 		issuer, asked := caaIssuer(map[string]validation.Result{"a.test": valid, "b.test": valid, "c.test": valid})
 		if got := b.check(issuer, "a.test", "b.test"); got.Permitted || got.Final {
 			t.Fatalf("before anyone was asked: %+v", got)
@@ -128,7 +129,7 @@ func TestCAARefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, validation.PoolConfig{})
+				b := newBench(t, pool.Config{})
 				answers := map[string]validation.Result{}
 				var names []string
 				for i := range 100 {
@@ -164,7 +165,7 @@ func TestCAARefuses(t *testing.T) {
 
 func TestCAAOfAWildcard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{})
+		b := newBench(t, pool.Config{})
 		issuer := &issuers.Issuer{Validator: checks(func(_ context.Context, r validation.Request) validation.Result {
 			if r.Wildcard {
 				return refused
@@ -191,7 +192,7 @@ func TestCAAOfAWildcard(t *testing.T) {
 
 func TestCAAForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 1})
+		b := newBench(t, pool.Config{Size: 1})
 		begun := 0
 		issuer := &issuers.Issuer{Validator: checks(func(ctx context.Context, _ validation.Request) validation.Result {
 			begun++
@@ -211,7 +212,7 @@ func TestCAAForget(t *testing.T) {
 // Where the pool takes no more, nobody was asked, so nothing is permitted.
 func TestCAAWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, validation.PoolConfig{Size: 1, WaitingPerAccount: 1})
+		b := newBench(t, pool.Config{Size: 1, WaitingPerAccount: 1})
 		issuer := &issuers.Issuer{Validator: checks(func(context.Context, validation.Request) validation.Result {
 			time.Sleep(time.Second)
 			return valid

@@ -14,6 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 // alwaysValid is a Checker that finds every proof.
@@ -31,7 +32,7 @@ func (alwaysValid) CheckCAA(context.Context, validation.Request) validation.Resu
 // as for a suspended issuer.
 func TestAResultCountsFromTheEndOfItsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pool := validation.NewPool(validation.PoolConfig{})
+		pool := pool.New(pool.Config{})
 		t.Cleanup(pool.Close)
 		r := &Reconciler{Attempts: attempts.New(pool, clock.RealClock{}, make(chan event.GenericEvent, 10))}
 		w := newWorld(t)

@@ -36,7 +36,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/metrics"
 	"github.com/acmeca/acmeca/controllers/serversecrets"
-	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -62,7 +62,7 @@ type Reconciler struct {
 	// Denied are addresses that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows.
 	Denied []netip.Prefix
 	// Hosts bounds the connections of all issuers' validations to each address.
-	Hosts *validation.Hosts
+	Hosts *network.Hosts
 	// DefaultIssuer is the issuer that is also served under /acme.
 	DefaultIssuer client.ObjectKey
 	// Wake wakes the other controllers when an issuer changes.

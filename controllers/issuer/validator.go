@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/controllers/validation/perspective"
 	"github.com/acmeca/acmeca/internal/policy"
 )
@@ -97,9 +98,9 @@ func (r *Reconciler) corroboration(ctx context.Context, object *v1alpha1.AcmeIss
 }
 
 // egressDialer returns a function that connects through the issuer's proxy.
-func (r *Reconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssuer) (validation.DialFunc, *issuers.Fault) {
+func (r *Reconciler) egressDialer(ctx context.Context, object *v1alpha1.AcmeIssuer) (network.DialFunc, *issuers.Fault) {
 	e := object.Spec.Validation.EgressProxy
-	proxy := validation.Proxy{URL: e.URL, Dial: r.dialer().DialContext}
+	proxy := network.Proxy{URL: e.URL, Dial: r.dialer().DialContext}
 	if e.SecretRef != nil {
 		secret, f := r.secret(ctx, object, *e.SecretRef, "spec.validation.egressProxy.secretRef", corev1.SecretTypeBasicAuth)
 		if f != nil {
@@ -128,7 +129,7 @@ func (r *Reconciler) dialer() *net.Dialer {
 	}}
 }
 
-func (r *Reconciler) denied(addr netip.Addr) bool { return validation.Denied(r.Denied, addr) }
+func (r *Reconciler) denied(addr netip.Addr) bool { return network.Denied(r.Denied, addr) }
 
 // dialTimeout bounds a connection for which no shorter timeout is set.
 const dialTimeout = 30 * time.Second

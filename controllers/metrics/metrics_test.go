@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 func orderIn(state acme.State, issuer string) *v1alpha1.AcmeOrder {
@@ -113,7 +114,7 @@ func (noCRLs) Collect(Gauge)                    {}
 func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	working := make(chan struct{})
 	accounts, orders, authorizations := newTallies()
-	pool := validation.NewPool(validation.PoolConfig{})
+	pool := pool.New(pool.Config{})
 	defer pool.Close()
 	s := &stateCollector{
 		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)}, issuers: &issuers.Registry{}, crls: noCRLs{}, pool: pool,

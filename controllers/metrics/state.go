@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
-	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
 
 // stateCollector reports the current state at each scrape. Only the leader reports: other replicas would count the same objects.
@@ -28,7 +28,7 @@ type stateCollector struct {
 	reader         client.Reader
 	issuers        *issuers.Registry
 	crls           Part
-	pool           *validation.Pool
+	pool           *pool.Pool
 	accounts       *tally[*v1alpha1.AcmeAccount]
 	orders         *tally[*v1alpha1.AcmeOrder]
 	authorizations *tally[*v1alpha1.AcmeAuthorization]
@@ -260,7 +260,7 @@ func (s *stateCollector) observe(ctx context.Context, informers cache.Informers)
 
 // RegisterState registers a collector of the current state of issuers, cached objects, validations in the pool, and CRLs. The
 // leader alone reports it.
-func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *validation.Pool, crls Part) error {
+func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *pool.Pool, crls Part) error {
 	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
 	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))
 }

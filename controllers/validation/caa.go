@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // checkCAA checks CAA (RFC 8659). It skips IP addresses, for which RFC 8738 defines no CAA. A failed lookup is never treated as
@@ -21,7 +22,7 @@ func (a *attempt) checkCAA(ctx context.Context) (verdict, *failure) {
 		return unproven, failed
 	}
 	if why := a.caaObjection(records); why != "" {
-		return unproven, definite(acme.CAA, "the CAA records of %s forbid issuance: %s", shown(domain), why)
+		return unproven, definite(acme.CAA, "the CAA records of %s forbid issuance: %s", network.QuoteName(domain), why)
 	}
 	return proven, nil
 }
@@ -29,14 +30,14 @@ func (a *attempt) checkCAA(ctx context.Context) (verdict, *failure) {
 // relevantCAA returns the CAA records of the closest domain that has some, from the name up to its top-level domain (RFC 8659
 // section 3).
 func (a *attempt) relevantCAA(ctx context.Context) (domain string, records []*dns.CAA, failed *failure) {
-	domain = strings.TrimSuffix(a.resolver.absolute(a.req.Identifier.Value), ".")
+	domain = strings.TrimSuffix(a.resolver.Absolute(a.req.Identifier.Value), ".")
 	for {
-		ans, failed := a.resolver.lookup(ctx, domain, dns.TypeCAA)
+		ans, failed := a.lookup(ctx, domain, dns.TypeCAA)
 		a.record.addAnswer(ans)
 		if failed != nil {
 			return domain, nil, failed
 		}
-		for _, rr := range ans.records {
+		for _, rr := range ans.Records {
 			caa := rr.(*dns.CAA)
 			a.record.addRecord("CAA " + domain + " " + strings.TrimPrefix(caa.String(), caa.Hdr.String()))
 			records = append(records, caa)
@@ -66,7 +67,7 @@ func (a *attempt) caaObjection(records []*dns.CAA) string {
 		case "iodef":
 		default:
 			if caa.Flag&caaCritical != 0 {
-				return "a record has the critical tag " + shown(caa.Tag) + ", which this CA does not support"
+				return "a record has the critical tag " + network.QuoteName(caa.Tag) + ", which this CA does not support"
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
 func TestCheckCAA(t *testing.T) {
@@ -86,30 +87,30 @@ func TestCheckCAAWithoutIdentity(t *testing.T) {
 func TestCheckCAAFailsClosed(t *testing.T) {
 	parentFails := func(w dns.ResponseWriter, q *dns.Msg) {
 		if q.Question[0].Name == "test." {
-			rcode(dns.RcodeServerFailure)(w, q)
+			networktest.Rcode(dns.RcodeServerFailure)(w, q)
 			return
 		}
-		zoneHandler(t)(w, q)
+		networktest.Zone(t)(w, q)
 	}
 	for name, c := range map[string]struct {
 		handler dns.HandlerFunc
 		want    expectation
 	}{
-		"SERVFAIL":                {rcode(dns.RcodeServerFailure), expectation{problem: acme.DNSProblem, transient: true, detail: `CAA of "a.test"`}},
+		"SERVFAIL":                {networktest.Rcode(dns.RcodeServerFailure), expectation{problem: acme.DNSProblem, transient: true, detail: `CAA of "a.test"`}},
 		"SERVFAIL for the parent": {parentFails, expectation{problem: acme.DNSProblem, transient: true, detail: `CAA of "test"`}},
-		"truncated": {reply(func(_, m *dns.Msg) { m.Truncated = true }),
+		"truncated": {networktest.Reply(func(_, m *dns.Msg) { m.Truncated = true }),
 			expectation{problem: acme.DNSProblem, detail: "truncated over TCP"}},
-		"a record without data": {reply(func(_, m *dns.Msg) {
+		"a record without data": {networktest.Reply(func(_, m *dns.Msg) {
 			m.Answer = []dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeCAA, Class: dns.ClassINET}}}
 		}), expectation{problem: acme.DNSProblem, detail: "no data"}},
-		"a record without a tag": {reply(func(_, m *dns.Msg) {
+		"a record without a tag": {networktest.Reply(func(_, m *dns.Msg) {
 			m.Answer = []dns.RR{&dns.RFC3597{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeCAA, Class: dns.ClassINET}, Rdata: "00"}}
 		}), expectation{problem: acme.CAA, detail: "malformed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.config.CAA, w.config.CAAIdentities = true, []string{"ca.test"}
-			w.config.Resolvers = []string{serveDNS(t, c.handler)}
+			w.config.Resolvers = []string{networktest.Serve(t, c.handler)}
 			c.want.check(t, w.validator().CheckCAA(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		})
 	}
@@ -118,7 +119,7 @@ func TestCheckCAAFailsClosed(t *testing.T) {
 func TestCheckCAADoesNotApply(t *testing.T) {
 	w := newWorld(t)
 	w.config.CAA = true
-	w.config.Resolvers = []string{serveDNS(t, rcode(dns.RcodeServerFailure))}
+	w.config.Resolvers = []string{networktest.Serve(t, networktest.Rcode(dns.RcodeServerFailure))}
 	expectation{}.check(t, w.validator().CheckCAA(t.Context(), ipRequest(acme.HTTP01, "192.0.2.1")))
 	w.config.CAA = false
 	expectation{}.check(t, w.validator().CheckCAA(t.Context(), dnsRequest(acme.HTTP01, "a.test")))

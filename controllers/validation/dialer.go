@@ -14,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // maxDialsPerFamily bounds the addresses of a family that an attempt dials, so that a long list neither exhausts the timeout nor
@@ -47,7 +48,7 @@ func (a *attempt) permitted(host string, addrs []netip.Addr) ([]netip.Addr, *fai
 	var objections []string
 	for _, addr := range addrs {
 		a.record.addAddress(addr.String())
-		if why := a.policy.objection(addr); why == "" {
+		if why := a.policy.Objection(addr); why == "" {
 			usable = append(usable, addr.Unmap())
 		} else if len(objections) < 2*maxDialsPerFamily {
 			objections = append(objections, fmt.Sprintf("%v is %s", addr, why))
@@ -63,8 +64,17 @@ func (a *attempt) permitted(host string, addrs []netip.Addr) ([]netip.Addr, *fai
 
 // lookup is the outcome of one DNS lookup.
 type lookup struct {
-	answer answer
+	answer network.Answer
 	failed *failure
+}
+
+// lookup returns the records of a type. An answer without records is no failure.
+func (a *attempt) lookup(ctx context.Context, name string, qtype uint16) (network.Answer, *failure) {
+	ans, err := a.resolver.Lookup(ctx, name, qtype)
+	if err != nil {
+		return ans, &failure{acme.NewProblem(acme.DNSProblem, "%s", err.Detail), err.Transient}
+	}
+	return ans, nil
 }
 
 // lookupFamilies looks up A and AAAA at the same time. Some servers never answer queries for AAAA (RFC 4074 section 4.1). So once
@@ -75,13 +85,13 @@ func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lo
 	begin := func(qtype uint16) <-chan lookup {
 		done := make(chan lookup, 1)
 		go func() {
-			ans, failed := a.resolver.lookup(ctx, host, qtype)
+			ans, failed := a.lookup(ctx, host, qtype)
 			done <- lookup{ans, failed}
 		}()
 		return done
 	}
 	limit := func(known lookup) {
-		if len(known.answer.records) > 0 {
+		if len(known.answer.Records) > 0 {
 			time.AfterFunc(a.timeout/10, cancel)
 		}
 	}
@@ -102,15 +112,15 @@ func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lo
 func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four []netip.Addr, failed *failure) {
 	av4, av6 := a.lookupFamilies(ctx, host)
 	a.record.addAnswer(av4.answer)
-	if len(av4.answer.chain) == 0 {
+	if len(av4.answer.Chain) == 0 {
 		a.record.addAnswer(av6.answer)
 	}
-	for _, rr := range av4.answer.records {
+	for _, rr := range av4.answer.Records {
 		if addr, ok := netip.AddrFromSlice(rr.(*dns.A).A.To4()); ok {
 			four = append(four, addr)
 		}
 	}
-	for _, rr := range av6.answer.records {
+	for _, rr := range av6.answer.Records {
 		if addr, ok := netip.AddrFromSlice(rr.(*dns.AAAA).AAAA.To16()); ok {
 			six = append(six, addr)
 		}
@@ -122,12 +132,12 @@ func (a *attempt) lookupAddresses(ctx context.Context, host string) (six, four [
 		return nil, nil, av4.failed
 	case av6.failed != nil:
 		return nil, nil, av6.failed
-	case av4.answer.nxdomain || av6.answer.nxdomain:
+	case av4.answer.NXDomain || av6.answer.NXDomain:
 		return nil, nil, definite(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)",
-			acme.Printable(host, acme.MaxNameLength), av4.answer.server)
+			acme.Printable(host, acme.MaxNameLength), av4.answer.Server)
 	}
 	return nil, nil, definite(acme.DNSProblem, "%q has neither an A nor an AAAA record (answer from %s)",
-		acme.Printable(host, acme.MaxNameLength), av4.answer.server)
+		acme.Printable(host, acme.MaxNameLength), av4.answer.Server)
 }
 
 // dialFirst returns a connection to the first address that accepts one, so that a broken IPv6 address does not hide a working
@@ -168,7 +178,7 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 		dialCtx = share
 	}
 	a.record.AddressUsed = target.String()
-	release, ok := a.hosts.acquire(dialCtx, target.Addr())
+	release, ok := a.hosts.Acquire(dialCtx, target.Addr())
 	if !ok {
 		return nil, transient("connecting to %v: too many validations are connected to this address", target)
 	}
@@ -177,23 +187,14 @@ func (a *attempt) dialOne(ctx context.Context, target netip.AddrPort, shares int
 		release()
 		return nil, connectionFailure(err, "connecting to "+target.String())
 	}
-	conn = hostConn{conn, release}
-	closeAfter(ctx, conn)
+	conn = network.HostConn{Conn: conn, Release: release}
+	network.CloseAfter(ctx, conn)
 	return conn, nil
 }
 
-// closeAfter closes the connection when ctx ends. The connection has no deadline, so that ctx.Err is set whenever the time is up.
-// The caller still has to close the connection.
-func closeAfter(ctx context.Context, conn net.Conn) {
-	context.AfterFunc(ctx, func() { closeQuietly(conn) })
-}
-
-// closeQuietly closes a connection, and ignores the error.
-func closeQuietly(conn net.Conn) { _ = conn.Close() }
-
 // connectionFailure returns the failure for an error while connecting. doing is the start of its detail.
 func connectionFailure(err error, doing string) *failure {
-	why := reason(err)
+	why := network.Reason(err)
 	if why == "" {
 		why = "failed"
 	}

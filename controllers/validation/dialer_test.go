@@ -3,6 +3,7 @@ package validation
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // dialFirstOf dials addresses in a synctest bubble. Those in open accept at once, the others never answer. It returns the
@@ -71,4 +73,50 @@ func TestDialFirstEndsWithItsContext(t *testing.T) {
 	if failed == nil || dials != 1 {
 		t.Errorf("got %v after %d dials", failed, dials)
 	}
+}
+
+func TestFewOfEach(t *testing.T) {
+	var addrs []netip.Addr
+	for _, s := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		addrs = append(addrs, netip.MustParseAddr(s))
+	}
+	want := slices.Concat(addrs[:2], addrs[3:5])
+	if got := fewOfEach(addrs); !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Attempts release all their slots: those of failed connections and of each redirect too.
+func TestAttemptsReleaseTheirSlots(t *testing.T) {
+	w := newWorld(t, "a.test. A 192.0.2.1", "b.test. A 192.0.2.1", "c.test. A 192.0.2.3")
+	w.config.Hosts = network.NewHosts(1)
+	w.http(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Host == "a.test" {
+			redirectTo("http://b.test/x")(rw, r)
+			return
+		}
+		_, _ = rw.Write([]byte(testKeyAuth))
+	}, "192.0.2.1:80")
+	v := w.validator()
+	for range 3 {
+		expectation{}.check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+		expectation{problem: acme.Connection, transient: true}.check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "c.test")))
+		expectation{problem: acme.Connection, transient: true}.check(t, v.Validate(t.Context(), dnsRequest(acme.TLSALPN01, "a.test")))
+	}
+	for _, addr := range []string{"192.0.2.1", "192.0.2.3"} {
+		if _, ok := w.config.Hosts.Acquire(t.Context(), netip.MustParseAddr(addr)); !ok {
+			t.Errorf("the slot of %s is still held", addr)
+		}
+	}
+}
+
+func TestFullHostIsTransient(t *testing.T) {
+	w := newWorld(t, "a.test. A 192.0.2.1")
+	w.config.Hosts, w.config.Timeout = network.NewHosts(1), 50*time.Millisecond
+	if _, ok := w.config.Hosts.Acquire(t.Context(), netip.MustParseAddr("192.0.2.1")); !ok {
+		t.Fatal("no room")
+	}
+	expectation{problem: acme.Connection, transient: true, detail: "192.0.2.1:80: too many validations are connected to this address"}.
+		check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+	equal(t, "dials", w.dials, nil)
 }

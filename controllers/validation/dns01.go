@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 const (
@@ -42,7 +43,7 @@ func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure)
 	}
 	want := acme.DNS01Digest(a.keyAuthorization())
 	var seen []string
-	for _, rr := range ans.records {
+	for _, rr := range ans.Records {
 		value := textOf(rr)
 		short := fmt.Sprintf("%q", acme.Printable(value, maxTXTShown))
 		a.record.addRecord("TXT " + short)
@@ -54,25 +55,25 @@ func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure)
 		}
 	}
 	return unproven, notYet(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
-		len(ans.records), name, strings.Join(seen, ", "))
+		len(ans.Records), name, strings.Join(seen, ", "))
 }
 
 // lookupTXT returns the TXT records of a name, or a failure if there are none.
-func (a *attempt) lookupTXT(ctx context.Context, name string) (answer, *failure) {
+func (a *attempt) lookupTXT(ctx context.Context, name string) (network.Answer, *failure) {
 	if _, ok := dns.IsDomainName(name); !ok {
-		return answer{}, definite(acme.DNSProblem, "the name %q is too long", acme.Printable(name, acme.MaxNameLength))
+		return network.Answer{}, definite(acme.DNSProblem, "the name %q is too long", acme.Printable(name, acme.MaxNameLength))
 	}
-	ans, failed := a.resolver.lookup(ctx, name, dns.TypeTXT)
+	ans, failed := a.lookup(ctx, name, dns.TypeTXT)
 	a.record.addAnswer(ans)
 	switch {
 	case failed != nil:
 		return ans, failed
-	case len(ans.records) > 0:
+	case len(ans.Records) > 0:
 		return ans, nil
-	case ans.nxdomain:
-		return ans, notYet(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.server)
+	case ans.NXDomain:
+		return ans, notYet(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.Server)
 	}
-	return ans, notYet(acme.Unauthorized, "%q has no TXT record (answer from %s)", name, ans.server)
+	return ans, notYet(acme.Unauthorized, "%q has no TXT record (answer from %s)", name, ans.Server)
 }
 
 // textOf returns the value of a TXT record. Its strings are joined: a value longer than 255 bytes has several.

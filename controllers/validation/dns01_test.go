@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
 func TestDNS01(t *testing.T) {
@@ -71,7 +72,7 @@ func TestDNS01Record(t *testing.T) {
 
 func TestDNS01Failures(t *testing.T) {
 	w := newWorld(t)
-	w.config.Resolvers = []string{serveDNS(t, rcode(dns.RcodeServerFailure))}
+	w.config.Resolvers = []string{networktest.Serve(t, networktest.Rcode(dns.RcodeServerFailure))}
 	expectation{problem: acme.DNSProblem, transient: true, detail: `TXT of "_acme-challenge.a.test" from ` + w.config.Resolvers[0] + ": SERVFAIL"}.
 		check(t, w.validator().Validate(t.Context(), dnsRequest(acme.DNS01, "a.test")))
 

@@ -35,7 +35,7 @@ func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 	var first *failure
 	var best time.Time
 	found := false
-	for _, rr := range ans.records {
+	for _, rr := range ans.Records {
 		text := textOf(rr)
 		a.record.addRecord(fmt.Sprintf("TXT %q", acme.Printable(text, maxPersistShown)))
 		permit, named, failed := a.parsePersist(text)
@@ -59,7 +59,7 @@ func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 		return proven, nil
 	case forThisCA == 0:
 		return unproven, definite(acme.Unauthorized, "none of the %d TXT records of %q names this CA, as one of: %s",
-			len(ans.records), name, strings.Join(a.caaIdentities, ", "))
+			len(ans.Records), name, strings.Join(a.caaIdentities, ", "))
 	}
 	first.problem.Detail = acme.Printable(fmt.Sprintf("the TXT record of %q %s", name, first.problem.Detail), acme.MaxDetail)
 	return unproven, first

@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
 const hashPrefix = "https://ca.test/acme/account-hash/"
@@ -133,7 +134,7 @@ func TestDNSPersist01WithoutRecords(t *testing.T) {
 		})
 	}
 	w := newWorld(t)
-	w.config.Resolvers = []string{serveDNS(t, rcode(dns.RcodeServerFailure))}
+	w.config.Resolvers = []string{networktest.Serve(t, networktest.Rcode(dns.RcodeServerFailure))}
 	expectation{problem: acme.DNSProblem, transient: true, detail: "SERVFAIL"}.
 		check(t, w.validator().Validate(t.Context(), persistRequest("a.test")))
 }

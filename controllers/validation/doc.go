@@ -1,6 +1,7 @@
 // Package validation checks whether an ACME account controls an identifier: http-01 (RFC 8555 section 8.3), dns-01 (section
 // 8.4), tls-alpn-01 (RFC 8737), each also for IP addresses if RFC 8738 allows it, dns-account-01 and dns-persist-01 (drafts),
-// and CAA (RFC 8659, RFC 8657). A Corroboration checks from several places. A Pool runs the attempts.
+// and CAA (RFC 8659, RFC 8657). A Corroboration checks from several places. Package pool runs the attempts, package network queries
+// DNS and connects.
 //
 // The package imports nothing of Kubernetes and nothing of the ACME server, and does not know the source of its
 // configuration. It uses the network only through the dial functions of its Config.
@@ -19,9 +20,9 @@
 //     wins over everything.
 //   - Private addresses (RFC 1918, RFC 4193) are allowed, since a CA inside a cluster serves internal networks. Config.Deny
 //     can close parts of them.
-//   - Pool bounds the attempts of each account and at each name. Hosts bounds the connections to each address.
+//   - pool.Pool bounds the attempts of each account and at each name. network.Hosts bounds the connections to each address.
 //   - Only the configured ports are dialled, with a fixed GET, a TLS handshake or DNS queries. No cookie, credential,
-//     client certificate, environment proxy or header of the cluster is ever sent. A configured Proxy gets checked
+//     client certificate, environment proxy or header of the cluster is ever sent. A configured network.Proxy gets checked
 //     addresses, never names.
 //   - Responses are bounded in size and time. The client sees the kind of failure and the HTTP status. It sees a short
 //     printable prefix of the body or of a redirect's target only if every request was for the challenge's own path. So no

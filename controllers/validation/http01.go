@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 const (
@@ -29,8 +30,6 @@ const (
 	maxInformational = 5
 	// maxBodyShown bounds the prefix of a body in a problem, in bytes.
 	maxBodyShown = 32
-
-	userAgent = "acmeca-validation/1 (+https://acmeca.dev)"
 )
 
 // hop is one URL of an http-01 validation.
@@ -209,7 +208,7 @@ func (a *attempt) fetch(ctx context.Context, target hop) (httpResponse, *failure
 	if failed != nil {
 		return httpResponse{}, failed
 	}
-	defer closeQuietly(conn)
+	defer network.CloseQuietly(conn)
 	if target.url.Scheme == "https" {
 		secure, failed := a.redirectTLS(ctx, conn, target.url.Hostname())
 		if failed != nil {
@@ -238,7 +237,7 @@ func (a *attempt) get(ctx context.Context, conn net.Conn, target hop) (httpRespo
 		URL:    target.url,
 		Host:   target.url.Host,
 		Header: http.Header{
-			"User-Agent": {userAgent}, "Accept": {"*/*"},
+			"User-Agent": {network.UserAgent}, "Accept": {"*/*"},
 			// Without it the server may choose any coding (RFC 9110 section 12.5.3), and none is decoded here.
 			"Accept-Encoding": {"identity"},
 		},
@@ -285,7 +284,7 @@ func httpFailure(ctx context.Context, err error, target hop) *failure {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if why := reason(err); why != "" {
+	if why := network.Reason(err); why != "" {
 		return transient("fetching %v: %s", target, why)
 	}
 	return definite(acme.IncorrectResponse, "fetching %v: the response is not valid HTTP", target)
@@ -297,7 +296,7 @@ func tlsFailure(ctx context.Context, err error, address string) *failure {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if why := reason(err); why != "" {
+	if why := network.Reason(err); why != "" {
 		return transient("TLS handshake with %s: %s", address, why)
 	}
 	return definite(acme.TLS, "TLS handshake with %s: %s", address, acme.Printable(strings.TrimPrefix(err.Error(), "tls: "), 128))

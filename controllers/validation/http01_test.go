@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 func body(s string) http.HandlerFunc {
@@ -123,7 +124,7 @@ func TestHTTP01Request(t *testing.T) {
 					t.Errorf("got %s to host %q with %d bytes", r.Method, r.Host, r.ContentLength)
 				}
 				want := http.Header{
-					"User-Agent": {userAgent}, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}, "Connection": {"close"},
+					"User-Agent": {network.UserAgent}, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}, "Connection": {"close"},
 				}
 				if fmt.Sprint(r.Header) != fmt.Sprint(want) {
 					t.Errorf("got header %v", r.Header)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // tunnel copies between two connections until one of them is closed.
@@ -84,7 +85,7 @@ func (w *world) socksProxy(credentials string) string {
 }
 
 // through returns a validator whose only egress is the proxy.
-func (w *world) through(p Proxy) *Validator {
+func (w *world) through(p network.Proxy) *Validator {
 	w.t.Helper()
 	dial, err := p.Dialer()
 	if err != nil {
@@ -102,14 +103,14 @@ func TestProxies(t *testing.T) {
 		w.http(keyAuthorizationServer, "192.0.2.1:80", "[2001:db8::2]:80")
 		return w
 	}
-	for name, start := range map[string]func(*world) Proxy{
-		"HTTP": func(w *world) Proxy { return Proxy{URL: "http://" + w.httpProxy("")} },
-		"HTTP with a password": func(w *world) Proxy {
-			return Proxy{URL: "http://" + w.httpProxy("Basic bWU6cHc="), Username: "me", Password: "pw"}
+	for name, start := range map[string]func(*world) network.Proxy{
+		"HTTP": func(w *world) network.Proxy { return network.Proxy{URL: "http://" + w.httpProxy("")} },
+		"HTTP with a password": func(w *world) network.Proxy {
+			return network.Proxy{URL: "http://" + w.httpProxy("Basic bWU6cHc="), Username: "me", Password: "pw"}
 		},
-		"SOCKS": func(w *world) Proxy { return Proxy{URL: "socks5://" + w.socksProxy("")} },
-		"SOCKS with password": func(w *world) Proxy {
-			return Proxy{URL: "socks5://" + w.socksProxy("me:pw"), Username: "me", Password: "pw"}
+		"SOCKS": func(w *world) network.Proxy { return network.Proxy{URL: "socks5://" + w.socksProxy("")} },
+		"SOCKS with password": func(w *world) network.Proxy {
+			return network.Proxy{URL: "socks5://" + w.socksProxy("me:pw"), Username: "me", Password: "pw"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +152,7 @@ func TestProxyFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
-			got := w.through(Proxy{URL: c.scheme + "://" + serveRaw(t, c.raw)}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
+			got := w.through(network.Proxy{URL: c.scheme + "://" + serveRaw(t, c.raw)}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
 			expectation{problem: acme.Connection, transient: true, detail: c.detail}.check(t, got)
 			if strings.Contains(got.Problem.Detail, "SECRET") {
 				t.Errorf("tells what the proxy said: %s", got.Problem.Detail)
@@ -162,19 +163,19 @@ func TestProxyFailures(t *testing.T) {
 		t.Run("none there: "+scheme, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
 			expectation{problem: acme.Connection, transient: true, detail: "the egress proxy is unreachable: connection refused"}.
-				check(t, w.through(Proxy{URL: scheme + "://127.0.0.1:1"}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+				check(t, w.through(network.Proxy{URL: scheme + "://127.0.0.1:1"}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		})
 		t.Run("silent: "+scheme, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
 			w.config.Timeout = 100 * time.Millisecond
 			address := serveRaw(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 			expectation{problem: acme.Connection, transient: true, detail: "timed out"}.
-				check(t, w.through(Proxy{URL: scheme + "://" + address}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+				check(t, w.through(network.Proxy{URL: scheme + "://" + address}).Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		})
 		t.Run("black hole: "+scheme, func(t *testing.T) {
 			w := newWorld(t, "a.test. A 192.0.2.1")
 			w.config.Timeout = 100 * time.Millisecond
-			p := Proxy{URL: scheme + "://192.0.2.2:3128", Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			p := network.Proxy{URL: scheme + "://192.0.2.2:3128", Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				<-ctx.Done()
 				return nil, fmt.Errorf("dial: %w", ctx.Err())
 			}}
@@ -196,7 +197,7 @@ func (r repeat) Read(b []byte) (int, error) { return copy(b, strings.Repeat(stri
 // Data that the target sends first is not lost, though it arrives together with the proxy's response.
 func TestProxyKeepsEarlyWords(t *testing.T) {
 	address := serveRaw(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nhello") })
-	dial, err := Proxy{URL: "http://" + address}.Dialer()
+	dial, err := network.Proxy{URL: "http://" + address}.Dialer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestProxyKeepsEarlyWords(t *testing.T) {
 
 func TestProxyIsDialledByItsDialer(t *testing.T) {
 	var dialled atomic.Value
-	p := Proxy{URL: "socks5://proxy.test:1080", Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+	p := network.Proxy{URL: "socks5://proxy.test:1080", Dial: func(_ context.Context, network, address string) (net.Conn, error) {
 		dialled.Store(network + " " + address)
 		return nil, io.EOF
 	}}
@@ -228,7 +229,7 @@ func TestProxyIsDialledByItsDialer(t *testing.T) {
 func TestProxyRefuses(t *testing.T) {
 	for _, u := range []string{"", "proxy:3128", "http://proxy", "https://proxy:3128", "ftp://proxy:21", "http://me:pw@proxy:3128",
 		"http://proxy:3128/path", "http://proxy:3128?x", "http://:3128", "socks5h://proxy:1080", "http://proxy:99999999999999"} {
-		if _, err := (Proxy{URL: u}).Dialer(); err == nil || strings.Contains(err.Error(), "pw") {
+		if _, err := (network.Proxy{URL: u}).Dialer(); err == nil || strings.Contains(err.Error(), "pw") {
 			t.Errorf("%q: got %v", u, err)
 		}
 	}

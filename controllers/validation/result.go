@@ -1,15 +1,10 @@
 package validation
 
 import (
-	"context"
-	"errors"
-	"io"
-	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // Result is the outcome of an attempt. The zero value is not a success.
@@ -83,6 +78,13 @@ func appendBounded(list []string, item string, limit int) []string {
 	return append(list, acme.Printable(item, limit))
 }
 
+func (r *Record) addAnswer(ans network.Answer) {
+	r.Resolver = ans.Server
+	for _, name := range ans.Chain {
+		r.addRecord("CNAME " + name)
+	}
+}
+
 // verdict is the outcome of a step of a validation. Only proven is a success. Each step returns proven in one place alone, after
 // it has compared the proof, so that no error path looks like a success.
 type verdict int
@@ -122,27 +124,4 @@ func conclude(got verdict, failed *failure) Result {
 		failed = definite(acme.ServerInternal, "the validation ended without a verdict")
 	}
 	return Result{Problem: failed.problem, Transient: failed.transient}
-}
-
-// reason returns a text for a network error, or "" if there is none. It never returns the text of the error, which can contain
-// data from the peer.
-func reason(err error) string {
-	var errno syscall.Errno
-	var netErr net.Error
-	var proxyErr proxyError
-	switch {
-	case errors.As(err, &proxyErr):
-		return proxyErr.Error()
-	case errors.Is(err, context.Canceled):
-		return "the attempt was cancelled"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		return "timed out"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed early"
-	case errors.As(err, &errno):
-		return errno.Error()
-	case errors.Is(err, net.ErrClosed):
-		return "the connection was closed"
-	}
-	return ""
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // alpnProtocol is the protocol that both sides must negotiate (RFC 8737 section 6.2).
@@ -33,7 +34,7 @@ func (a *attempt) tlsALPN01(ctx context.Context) (verdict, *failure) {
 	if failed != nil {
 		return unproven, failed
 	}
-	defer closeQuietly(conn)
+	defer network.CloseQuietly(conn)
 	secure := tls.Client(conn, &tls.Config{
 		ServerName: serverName(a.req.Identifier),
 		NextProtos: []string{alpnProtocol},

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // Defaults of Config.
@@ -20,9 +19,6 @@ const (
 	DefaultTLSPort   = 443
 	DefaultTimeout   = 10 * time.Second
 )
-
-// DialFunc opens a connection like (*net.Dialer).DialContext. The address is always an IP address and a port.
-type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Config configures a Validator. Its zero value is usable.
 type Config struct {
@@ -54,10 +50,10 @@ type Config struct {
 	CAAIdentities []string
 
 	// Hosts bounds the connections to each address; nil means no bound.
-	Hosts *Hosts
+	Hosts *network.Hosts
 
 	// Dial connects to validation targets, DialDNS ("udp" and "tcp") to resolvers; nil means a plain net.Dialer.
-	Dial, DialDNS DialFunc
+	Dial, DialDNS network.DialFunc
 
 	// Now is the clock of records; nil means time.Now.
 	Now func() time.Time
@@ -68,12 +64,12 @@ type Validator struct {
 	httpPort, httpsPort, tlsPort uint16
 
 	timeout       time.Duration
-	policy        addressPolicy
-	resolver      *resolver
+	policy        network.AddressPolicy
+	resolver      *network.Resolver
 	caaEnforced   bool
 	caaIdentities []string
-	hosts         *Hosts
-	dial          DialFunc
+	hosts         *network.Hosts
+	dial          network.DialFunc
 	now           func() time.Time
 }
 
@@ -102,30 +98,21 @@ func New(c Config) (*Validator, error) {
 	if v.tlsPort, err = port(c.TLSPort, DefaultTLSPort); err != nil {
 		return nil, fmt.Errorf("TLS port: %w", err)
 	}
-	if v.policy, err = newAddressPolicy(c.Protected, c.Allow, c.Deny); err != nil {
+	if v.policy, err = network.NewAddressPolicy(c.Protected, c.Allow, c.Deny); err != nil {
 		return nil, err
 	}
-	if v.resolver, err = newResolver(c.Resolvers, c.DialDNS, v.timeout/5); err != nil {
-		return nil, err
+	domain, ok := domainName(c.ClusterDomain)
+	if c.ClusterDomain != "" && !ok {
+		return nil, fmt.Errorf("cluster domain %q is not a domain name", c.ClusterDomain)
 	}
-	if c.ClusterDomain != "" {
-		domain, ok := domainName(c.ClusterDomain)
-		if !ok {
-			return nil, fmt.Errorf("cluster domain %q is not a domain name", c.ClusterDomain)
-		}
-		v.resolver.clusterDomain = dns.CanonicalName(domain)
+	if v.resolver, err = network.NewResolver(c.Resolvers, domain, c.DialDNS, v.timeout/5); err != nil {
+		return nil, err
 	}
 	return v, v.setCAAIdentities(c.CAAIdentities)
 }
 
 // Resolvers returns the DNS servers in order of preference.
-func (v *Validator) Resolvers() []netip.AddrPort {
-	servers := make([]netip.AddrPort, len(v.resolver.servers))
-	for i, server := range v.resolver.servers {
-		servers[i] = netip.MustParseAddrPort(server) // as newResolver wrote it
-	}
-	return servers
-}
+func (v *Validator) Resolvers() []netip.AddrPort { return v.resolver.Servers() }
 
 // WithCAA returns a copy of the validator with another CAA configuration, as in Config.
 func (v *Validator) WithCAA(enforce bool, identities []string) (*Validator, error) {

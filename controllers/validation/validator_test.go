@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -84,7 +85,7 @@ func TestValidateDenies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			var queries atomic.Int32
-			w.config.Resolvers = []string{serveDNS(t, func(dns.ResponseWriter, *dns.Msg) { queries.Add(1) })}
+			w.config.Resolvers = []string{networktest.Serve(t, func(dns.ResponseWriter, *dns.Msg) { queries.Add(1) })}
 			expectation{problem: c.problem}.check(t, w.validator().Validate(t.Context(), c.request))
 			if queries.Load() > 0 || len(w.dials) > 0 {
 				t.Errorf("%d queries, dialled %v", queries.Load(), w.dials)
@@ -140,10 +141,10 @@ func TestValidateEndsWithItsContext(t *testing.T) {
 // rebinding answers the first query for A with the first address, and so on.
 func rebinding(addresses ...string) (dns.HandlerFunc, *atomic.Int32) {
 	asked := new(atomic.Int32)
-	return reply(func(q, m *dns.Msg) {
+	return networktest.Reply(func(q, m *dns.Msg) {
 		if q.Question[0].Qtype == dns.TypeA {
 			n := min(int(asked.Add(1)), len(addresses))
-			m.Answer = []dns.RR{mustRR(q.Question[0].Name + " 0 A " + addresses[n-1])}
+			m.Answer = []dns.RR{networktest.RR(q.Question[0].Name + " 0 A " + addresses[n-1])}
 		}
 	}), asked
 }
@@ -152,7 +153,7 @@ func TestRebinding(t *testing.T) {
 	t.Run("between check and dial", func(t *testing.T) {
 		w := newWorld(t)
 		handler, asked := rebinding("192.0.2.1", "127.0.0.1")
-		w.config.Resolvers = []string{serveDNS(t, handler)}
+		w.config.Resolvers = []string{networktest.Serve(t, handler)}
 		w.http(keyAuthorizationServer, "192.0.2.1:80")
 		expectation{}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		equal(t, "dials", w.dials, []string{"192.0.2.1:80"})
@@ -163,7 +164,7 @@ func TestRebinding(t *testing.T) {
 	t.Run("between redirects", func(t *testing.T) {
 		w := newWorld(t)
 		handler, _ := rebinding("192.0.2.1", "169.254.169.254")
-		w.config.Resolvers = []string{serveDNS(t, handler)}
+		w.config.Resolvers = []string{networktest.Serve(t, handler)}
 		w.http(redirectTo("/elsewhere"), "192.0.2.1:80")
 		expectation{problem: acme.Connection, detail: "link-local"}.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		equal(t, "dials", w.dials, []string{"192.0.2.1:80"})
@@ -219,11 +220,11 @@ func TestLookupOfAddresses(t *testing.T) {
 				good(w, q)
 				return
 			}
-			rcode(dns.RcodeServerFailure)(w, q)
+			networktest.Rcode(dns.RcodeServerFailure)(w, q)
 		}
 	}
-	v4, v6 := zoneHandler(t, "a.test. A 192.0.2.1"), zoneHandler(t, "a.test. AAAA 2001:db8::1")
-	empty := reply(func(_, _ *dns.Msg) {})
+	v4, v6 := networktest.Zone(t, "a.test. A 192.0.2.1"), networktest.Zone(t, "a.test. AAAA 2001:db8::1")
+	empty := networktest.Reply(func(_, _ *dns.Msg) {})
 	servfail := expectation{problem: acme.DNSProblem, transient: true, detail: "SERVFAIL"}
 	for name, c := range map[string]struct {
 		handler dns.HandlerFunc
@@ -233,12 +234,12 @@ func TestLookupOfAddresses(t *testing.T) {
 		"A fails":                {only(dns.TypeAAAA, v6), expectation{}},
 		"A is empty, AAAA fails": {only(dns.TypeA, empty), servfail},
 		"AAAA is empty, A fails": {only(dns.TypeAAAA, empty), servfail},
-		"both fail":              {rcode(dns.RcodeServerFailure), servfail},
+		"both fail":              {networktest.Rcode(dns.RcodeServerFailure), servfail},
 		"both are empty":         {empty, expectation{problem: acme.DNSProblem, detail: "neither an A nor an AAAA"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.config.Resolvers = []string{serveDNS(t, c.handler)}
+			w.config.Resolvers = []string{networktest.Serve(t, c.handler)}
 			w.http(keyAuthorizationServer, "192.0.2.1:80", "[2001:db8::1]:80")
 			c.want.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
 		})
@@ -258,10 +259,10 @@ func TestAddressesOfAFamilyThatIsNotAnswered(t *testing.T) {
 		handler dns.HandlerFunc
 		want    expectation
 	}{
-		"no AAAA":                       {silentFor(dns.TypeAAAA, zoneHandler(t, "a.test. A 192.0.2.1")), expectation{}},
-		"no A":                          {silentFor(dns.TypeA, zoneHandler(t, "a.test. AAAA 2001:db8::1")), expectation{}},
-		"no AAAA, and the port refuses": {silentFor(dns.TypeAAAA, zoneHandler(t, "a.test. A 192.0.2.2")), refusedBy("192.0.2.2:80")},
-		"no AAAA, and A is empty": {silentFor(dns.TypeAAAA, reply(func(_, _ *dns.Msg) {})),
+		"no AAAA":                       {silentFor(dns.TypeAAAA, networktest.Zone(t, "a.test. A 192.0.2.1")), expectation{}},
+		"no A":                          {silentFor(dns.TypeA, networktest.Zone(t, "a.test. AAAA 2001:db8::1")), expectation{}},
+		"no AAAA, and the port refuses": {silentFor(dns.TypeAAAA, networktest.Zone(t, "a.test. A 192.0.2.2")), refusedBy("192.0.2.2:80")},
+		"no AAAA, and A is empty": {silentFor(dns.TypeAAAA, networktest.Reply(func(_, _ *dns.Msg) {})),
 			expectation{problem: acme.DNSProblem, transient: true, detail: "timed out"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestAddressesOfAFamilyThatIsNotAnswered(t *testing.T) {
 			w := newWorld(t)
 			w.config.Timeout = time.Second
 			for range 3 {
-				w.config.Resolvers = append(w.config.Resolvers, serveDNS(t, c.handler))
+				w.config.Resolvers = append(w.config.Resolvers, networktest.Serve(t, c.handler))
 			}
 			w.http(keyAuthorizationServer, "192.0.2.1:80", "[2001:db8::1]:80")
 			c.want.check(t, w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
@@ -284,7 +285,7 @@ func refusedBy(address string) expectation {
 // A name with many addresses gets a few connections and a small record.
 func TestHugeAddressSet(t *testing.T) {
 	w := newWorld(t)
-	w.config.Resolvers = []string{serveDNS(t, manyRecords(t, 250))}
+	w.config.Resolvers = []string{networktest.Serve(t, networktest.Many(t, 250))}
 	got := w.validator().Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
 	expectation{problem: acme.Connection, transient: true}.check(t, got)
 	if len(w.dials) != maxDialsPerFamily || len(got.Record.Addresses) != MaxRecordItems {

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
 const (
@@ -57,7 +56,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 func (w *world) validator() *Validator {
 	w.t.Helper()
 	if w.config.Resolvers == nil {
-		w.config.Resolvers = []string{serveDNS(w.t, zoneHandler(w.t, w.zone...))}
+		w.config.Resolvers = []string{networktest.Serve(w.t, networktest.Zone(w.t, w.zone...))}
 	}
 	w.config.Dial = w.dial
 	v, err := New(w.config)
@@ -77,27 +76,17 @@ func (w *world) http(handler http.HandlerFunc, addresses ...string) {
 
 func serveHTTP(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
-	l := listen(t)
+	l := networktest.Listen(t)
 	server := &http.Server{Handler: handler}
 	go server.Serve(l)
 	t.Cleanup(func() { server.Close() })
 	return l.Addr().String()
 }
 
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
-
 // serveRaw calls raw for each connection, and closes the connection.
 func serveRaw(t *testing.T, raw func(net.Conn)) string {
 	t.Helper()
-	l := listen(t)
+	l := networktest.Listen(t)
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -111,93 +100,6 @@ func serveRaw(t *testing.T, raw func(net.Conn)) string {
 		}
 	}()
 	return l.Addr().String()
-}
-
-// serveDNS starts a DNS server on one port of UDP and TCP.
-func serveDNS(t *testing.T, handler dns.HandlerFunc) string {
-	t.Helper()
-	var tcp net.Listener
-	var udp net.PacketConn
-	for range 20 { // another UDP socket may have the port that TCP got
-		tcp = listen(t)
-		var err error
-		if udp, err = net.ListenPacket("udp", tcp.Addr().String()); err == nil {
-			break
-		}
-	}
-	if udp == nil {
-		t.Fatal("no port is free for both UDP and TCP")
-	}
-	for _, server := range []*dns.Server{{Listener: tcp}, {PacketConn: udp}} {
-		server.Handler = handler
-		started := make(chan struct{})
-		server.NotifyStartedFunc = func() { close(started) }
-		go server.ActivateAndServe()
-		<-started
-		t.Cleanup(func() { server.Shutdown() })
-	}
-	return tcp.Addr().String()
-}
-
-// zoneHandler returns a recursive resolver with the given records, which follows CNAME records among them.
-func zoneHandler(t *testing.T, zone ...string) dns.HandlerFunc {
-	t.Helper()
-	records := parseZone(t, zone...)
-	return func(w dns.ResponseWriter, query *dns.Msg) {
-		reply := new(dns.Msg).SetReply(query)
-		reply.RecursionAvailable = true
-		q := query.Question[0]
-		exists := false
-		name := strings.ToLower(q.Name)
-		for range 20 {
-			next := ""
-			for _, rr := range records {
-				if strings.ToLower(rr.Header().Name) != name {
-					exists = exists || strings.HasSuffix(rr.Header().Name, "."+name)
-					continue
-				}
-				exists = true
-				if cname, ok := rr.(*dns.CNAME); ok {
-					reply.Answer = append(reply.Answer, rr)
-					next = strings.ToLower(cname.Target)
-				} else if rr.Header().Rrtype == q.Qtype {
-					reply.Answer = append(reply.Answer, rr)
-				}
-			}
-			if next == "" {
-				break
-			}
-			name, exists = next, false
-		}
-		if !exists {
-			reply.Rcode = dns.RcodeNameError
-		}
-		reply.Truncate(sizeFor(w, query))
-		w.WriteMsg(reply)
-	}
-}
-
-func sizeFor(w dns.ResponseWriter, query *dns.Msg) int {
-	if w.LocalAddr().Network() == "tcp" {
-		return dns.MaxMsgSize
-	}
-	if opt := query.IsEdns0(); opt != nil {
-		return int(opt.UDPSize())
-	}
-	return dns.MinMsgSize
-}
-
-func parseZone(t *testing.T, zone ...string) []dns.RR {
-	t.Helper()
-	var records []dns.RR
-	for _, line := range zone {
-		rr, err := dns.NewRR(line)
-		if err != nil {
-			t.Fatalf("%s: %v", line, err)
-		}
-		records = append(records, rr)
-	}
-	return records
 }
 
 func dnsRequest(c acme.ChallengeType, name string) Request {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/controllers/validation"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 // Config of a Client.
@@ -30,7 +31,7 @@ type Config struct {
 	CAA           bool
 	CAAIdentities []string
 	// Dial connects to the validator; nil means a plain net.Dialer.
-	Dial validation.DialFunc
+	Dial network.DialFunc
 }
 
 // Client sends checks to a validator. It is a validation.Checker, and safe for concurrent use.

@@ -1,4 +1,4 @@
-package validation
+package network
 
 import (
 	"fmt"
@@ -37,14 +37,14 @@ var deniedByDefault = []deniedRange{
 	{netip.MustParsePrefix("fd00:42::42/128"), "a cloud's metadata service"},        // Scaleway
 }
 
-// addressPolicy decides which addresses validation may connect to. deny wins over allow, and allow over protected.
-type addressPolicy struct {
+// AddressPolicy decides which addresses validation may connect to. deny wins over allow, and allow over protected.
+type AddressPolicy struct {
 	protected   []deniedRange
 	allow, deny []netip.Prefix
 }
 
-func newAddressPolicy(protected, allow, deny []netip.Prefix) (addressPolicy, error) {
-	p := addressPolicy{protected: slices.Clone(deniedByDefault)}
+func NewAddressPolicy(protected, allow, deny []netip.Prefix) (AddressPolicy, error) {
+	p := AddressPolicy{protected: slices.Clone(deniedByDefault)}
 	for _, list := range []struct {
 		from []netip.Prefix
 		add  func(netip.Prefix)
@@ -57,7 +57,7 @@ func newAddressPolicy(protected, allow, deny []netip.Prefix) (addressPolicy, err
 	} {
 		for _, prefix := range list.from {
 			if !prefix.IsValid() {
-				return addressPolicy{}, fmt.Errorf("address range %v is not valid", prefix)
+				return AddressPolicy{}, fmt.Errorf("address range %v is not valid", prefix)
 			}
 			list.add(unmapPrefix(prefix))
 		}
@@ -74,9 +74,9 @@ func unmapPrefix(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// objection returns the reason why validation may not connect to addr, or "" if it may. An address that carries an IPv4 address
+// Objection returns the reason why validation may not connect to addr, or "" if it may. An address that carries an IPv4 address
 // is checked as both, since a gateway may unwrap it.
-func (p addressPolicy) objection(addr netip.Addr) string {
+func (p AddressPolicy) Objection(addr netip.Addr) string {
 	if !addr.IsValid() || addr.Zone() != "" {
 		return "not a plain address"
 	}
@@ -92,7 +92,7 @@ func (p addressPolicy) objection(addr netip.Addr) string {
 	return ""
 }
 
-func (p addressPolicy) objectionTo(addr netip.Addr) string {
+func (p AddressPolicy) objectionTo(addr netip.Addr) string {
 	contains := func(n netip.Prefix) bool { return n.Contains(addr) }
 	if slices.ContainsFunc(p.deny, contains) {
 		return "in a denied range"

@@ -1,15 +1,16 @@
-package validation
+package network
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
 	"sync"
 )
 
-// DefaultPerHost is the default of NewHosts. It exceeds DefaultPerAccount, so that no account alone can occupy all slots of an
+// DefaultPerHost is the default of NewHosts. It exceeds pool.DefaultPerAccount, so that no account alone can occupy all slots of an
 // address that several accounts share, such as the address of an ingress.
-const DefaultPerHost = 2 * DefaultPerAccount
+const DefaultPerHost = 64
 
 // Hosts bounds the connections to each address, across all validators that share it. The bound of a Pool on each name does not
 // suffice: a client can direct a thousand names, or redirects, at one machine.
@@ -29,12 +30,12 @@ type host struct {
 
 // NewHosts returns Hosts with a bound of perHost connections to each address; zero or less means DefaultPerHost.
 func NewHosts(perHost int) *Hosts {
-	return &Hosts{limit: positive(perHost, DefaultPerHost), byAddr: map[netip.Addr]*host{}}
+	return &Hosts{limit: cmp.Or(max(perHost, 0), DefaultPerHost), byAddr: map[netip.Addr]*host{}}
 }
 
-// acquire reserves a slot at an address, or returns false if ctx ends first. The caller must call release once the connection is
+// Acquire reserves a slot at an address, or returns false if ctx ends first. The caller must call release once the connection is
 // closed. A nil Hosts has no bound.
-func (h *Hosts) acquire(ctx context.Context, addr netip.Addr) (release func(), ok bool) {
+func (h *Hosts) Acquire(ctx context.Context, addr netip.Addr) (release func(), ok bool) {
 	if h == nil {
 		return func() {}, true
 	}
@@ -72,13 +73,14 @@ func (h *Hosts) drop(addr netip.Addr) {
 	}
 }
 
-// hostConn releases its slot when it is closed.
-type hostConn struct {
+// HostConn releases its slot when it is closed.
+type HostConn struct {
 	net.Conn
-	release func()
+	Release func()
 }
 
-func (c hostConn) Close() error {
-	defer c.release()
+// Close implements net.Conn.
+func (c HostConn) Close() error {
+	defer c.Release()
 	return c.Conn.Close()
 }

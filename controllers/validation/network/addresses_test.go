@@ -1,16 +1,15 @@
-package validation
+package network
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
-func policy(t *testing.T, protected, allow, deny []netip.Prefix) addressPolicy {
+func policy(t *testing.T, protected, allow, deny []netip.Prefix) AddressPolicy {
 	t.Helper()
-	p, err := newAddressPolicy(protected, allow, deny)
+	p, err := NewAddressPolicy(protected, allow, deny)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +27,7 @@ func TestAddressPolicyByDefault(t *testing.T) {
 		"2002:7f00:1::", "2002:a9fe:a9fe::1",
 		"fe80::1%eth0", "2001:db8::1%eth0",
 	} {
-		if p.objection(netip.MustParseAddr(s)) == "" {
+		if p.Objection(netip.MustParseAddr(s)) == "" {
 			t.Errorf("%s may be connected to", s)
 		}
 	}
@@ -37,11 +36,11 @@ func TestAddressPolicyByDefault(t *testing.T) {
 		"2001:db8::1", "2606:4700::1111", "fd00::1", "fc00::1", "fd20:ce::253", "2001:1::1",
 		"::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1",
 	} {
-		if why := p.objection(netip.MustParseAddr(s)); why != "" {
+		if why := p.Objection(netip.MustParseAddr(s)); why != "" {
 			t.Errorf("%s may not be connected to: %s", s, why)
 		}
 	}
-	if p.objection(netip.Addr{}) == "" {
+	if p.Objection(netip.Addr{}) == "" {
 		t.Error("no address may be connected to")
 	}
 }
@@ -60,12 +59,12 @@ func TestAddressPolicyConfigured(t *testing.T) {
 		"10.96.0.1": true, "fd00:96::1": false, "fd00:96::2": true,
 		"169.254.20.10": true, "169.254.169.254": false, "::": false,
 	} {
-		if got := p.objection(netip.MustParseAddr(s)) == ""; got != want {
+		if got := p.Objection(netip.MustParseAddr(s)) == ""; got != want {
 			t.Errorf("%s: %v", s, got)
 		}
 	}
 	for i, bad := range [][3][]netip.Prefix{{{{}}, nil, nil}, {nil, {{}}, nil}, {nil, nil, {{}}}} {
-		if _, err := newAddressPolicy(bad[0], bad[1], bad[2]); err == nil {
+		if _, err := NewAddressPolicy(bad[0], bad[1], bad[2]); err == nil {
 			t.Errorf("list %d with an invalid range is taken", i)
 		}
 	}
@@ -80,15 +79,15 @@ func TestAddressPolicyProperties(t *testing.T) {
 		denied := policy(t, nil, prefixes("0.0.0.0/0", "::/0"), []netip.Prefix{around})
 		standard := policy(t, nil, nil, nil)
 		for _, addr := range carrying(four, [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "rest"))) {
-			if denied.objection(addr) == "" || denied.objection(four) == "" {
+			if denied.Objection(addr) == "" || denied.Objection(four) == "" {
 				rt.Fatalf("%v is denied, but %v isn't", four, addr)
 			}
-			if standard.objection(four) != "" && standard.objection(addr) == "" {
+			if standard.Objection(four) != "" && standard.Objection(addr) == "" {
 				rt.Fatalf("%v is closed, but %v isn't", four, addr)
 			}
 		}
 		mapped := netip.AddrFrom16(four.As16())
-		if (standard.objection(four) == "") != (standard.objection(mapped) == "") || denied.objection(mapped) == "" {
+		if (standard.Objection(four) == "") != (standard.Objection(mapped) == "") || denied.Objection(mapped) == "" {
 			rt.Fatalf("%v and %v differ", four, mapped)
 		}
 	})
@@ -152,20 +151,17 @@ func FuzzDenied(f *testing.F) {
 		around := []netip.Prefix{netip.PrefixFrom(four, int(bits%33))}
 		p := policy(t, nil, prefixes("0.0.0.0/0", "::/0"), around)
 		for _, addr := range append(carrying(four, [16]byte(rest)), four) {
-			if !Denied(around, addr) || p.objection(addr) == "" {
+			if !Denied(around, addr) || p.Objection(addr) == "" {
 				t.Errorf("%v is denied, but %v isn't", around, addr)
 			}
 		}
 	})
 }
 
-func TestFewOfEach(t *testing.T) {
-	var addrs []netip.Addr
-	for _, s := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2", "192.0.2.3"} {
-		addrs = append(addrs, netip.MustParseAddr(s))
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
 	}
-	want := slices.Concat(addrs[:2], addrs[3:5])
-	if got := fewOfEach(addrs); !slices.Equal(got, want) {
-		t.Errorf("got %v", got)
-	}
+	return out
 }

@@ -1,4 +1,4 @@
-package validation
+package pool
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/acmeca/acmeca/controllers/validation"
 )
 
 // stall is a pool whose attempts run until the test ends them. It records the started and reported attempts in order. Its tests
@@ -19,26 +21,26 @@ type stall struct {
 	gates    map[string]chan struct{}
 }
 
-func newStall(c PoolConfig) *stall {
-	return &stall{Pool: NewPool(c), gates: map[string]chan struct{}{}}
+func newStall(c Config) *stall {
+	return &stall{Pool: New(c), gates: map[string]chan struct{}{}}
 }
 
 // submit adds an attempt with the key "account/name" at the target.
 func (s *stall) submit(account, name, target string) bool {
 	key := account + "/" + name
 	gate := make(chan struct{})
-	taken := s.Submit(key, account, target, func(ctx context.Context) Result {
+	taken := s.Submit(key, account, target, func(ctx context.Context) validation.Result {
 		s.mu.Lock()
 		s.started = append(s.started, key)
 		s.gates[key] = gate
 		s.mu.Unlock()
 		select {
 		case <-gate:
-			return Result{Valid: true}
+			return validation.Result{Valid: true}
 		case <-ctx.Done():
-			return Result{Transient: true}
+			return validation.Result{Transient: true}
 		}
-	}, func(r Result) {
+	}, func(r validation.Result) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.reported = append(s.reported, fmt.Sprint(key, " ", r.Valid))
@@ -64,7 +66,7 @@ func (s *stall) expect(t *testing.T, started ...string) {
 
 func TestPoolBlackHolesDontSlowOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 4, PerAccount: 3})
+		s := newStall(Config{Size: 4, PerAccount: 3})
 		defer s.Close()
 		for i := range 100 {
 			s.submit("bad", fmt.Sprint(i), fmt.Sprint("hole", i))
@@ -84,7 +86,7 @@ func TestPoolBlackHolesDontSlowOthers(t *testing.T) {
 
 func TestPoolAccountsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 1})
+		s := newStall(Config{Size: 1})
 		defer s.Close()
 		s.submit("first", "0", "x")
 		for i := range 3 {
@@ -103,7 +105,7 @@ func TestPoolAccountsTakeTurns(t *testing.T) {
 
 func TestPoolBoundsTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 10, PerTarget: 2})
+		s := newStall(Config{Size: 10, PerTarget: 2})
 		defer s.Close()
 		s.submit("a", "0", "x")
 		s.submit("b", "0", "x")
@@ -120,7 +122,7 @@ func TestPoolBoundsTargets(t *testing.T) {
 
 func TestPoolTakesAKeyOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 1})
+		s := newStall(Config{Size: 1})
 		defer s.Close()
 		for range 2 { // running, then waiting
 			for _, name := range []string{"0", "1"} {
@@ -141,11 +143,11 @@ func TestPoolTakesAKeyOnce(t *testing.T) {
 
 func TestPoolHoldsTheKeyWhileReporting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(PoolConfig{Size: 1})
+		p := New(Config{Size: 1})
 		defer p.Close()
 		runs, written := 0, make(chan struct{})
 		submit := func() bool {
-			return p.Submit("key", "a", "x", func(context.Context) Result { runs++; return Result{} }, func(Result) { <-written })
+			return p.Submit("key", "a", "x", func(context.Context) validation.Result { runs++; return validation.Result{} }, func(validation.Result) { <-written })
 		}
 		submit()
 		synctest.Wait()
@@ -170,7 +172,7 @@ func TestPoolHoldsTheKeyWhileReporting(t *testing.T) {
 
 func TestPoolCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 1})
+		s := newStall(Config{Size: 1})
 		defer s.Close()
 		s.Cancel("unknown")
 		s.submit("a", "0", "x")
@@ -195,21 +197,21 @@ func TestPoolCancel(t *testing.T) {
 // second one.
 func TestPoolCancelAndSubmitAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(PoolConfig{})
+		p := New(Config{})
 		defer p.Close()
 		stuck := make(chan struct{})
 		var reports []string
-		p.Submit("key", "a", "x", func(context.Context) Result { <-stuck; return Result{} },
-			func(Result) { reports = append(reports, "first") })
+		p.Submit("key", "a", "x", func(context.Context) validation.Result { <-stuck; return validation.Result{} },
+			func(validation.Result) { reports = append(reports, "first") })
 		synctest.Wait()
 		p.Cancel("key")
 		second := make(chan struct{})
-		p.Submit("key", "a", "x", func(context.Context) Result { <-second; return Result{} },
-			func(Result) { reports = append(reports, "second") })
+		p.Submit("key", "a", "x", func(context.Context) validation.Result { <-second; return validation.Result{} },
+			func(validation.Result) { reports = append(reports, "second") })
 		close(stuck)
 		synctest.Wait()
-		p.Submit("key", "a", "x", func(context.Context) Result { return Result{} },
-			func(Result) { reports = append(reports, "third") })
+		p.Submit("key", "a", "x", func(context.Context) validation.Result { return validation.Result{} },
+			func(validation.Result) { reports = append(reports, "third") })
 		close(second)
 		synctest.Wait()
 		equal(t, "reports", reports, []string{"second"})
@@ -218,7 +220,7 @@ func TestPoolCancelAndSubmitAgain(t *testing.T) {
 
 func TestPoolBoundsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 1, WaitingPerAccount: 2})
+		s := newStall(Config{Size: 1, WaitingPerAccount: 2})
 		defer s.Close()
 		s.submit("a", "running", "x")
 		for i, want := range []bool{true, true, false} {
@@ -234,7 +236,7 @@ func TestPoolBoundsWaiting(t *testing.T) {
 
 func TestPoolClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStall(PoolConfig{Size: 2})
+		s := newStall(Config{Size: 2})
 		for _, name := range []string{"0", "1", "2"} {
 			s.submit("a", name, "x")
 		}
@@ -254,8 +256,8 @@ func TestPoolClose(t *testing.T) {
 
 // In every order of events the bounds hold, every attempt reports once, and the pool is empty in the end.
 func TestPoolUnderLoad(t *testing.T) {
-	limits := PoolConfig{Size: 8, PerAccount: 4, PerTarget: 3}
-	p := NewPool(limits)
+	limits := Config{Size: 8, PerAccount: 4, PerTarget: 3}
+	p := New(limits)
 	var mu sync.Mutex
 	var all, reports sync.WaitGroup
 	accounts, targets, total, done := map[string]int{}, map[string]int{}, 0, []string{}
@@ -275,11 +277,11 @@ func TestPoolUnderLoad(t *testing.T) {
 		all.Go(func() {
 			for i := worker; i < n; i += 4 {
 				key, account, target := fmt.Sprint(i), fmt.Sprint("account", i%7), fmt.Sprint("target", i%5)
-				p.Submit(key, account, target, func(context.Context) Result {
+				p.Submit(key, account, target, func(context.Context) validation.Result {
 					count(account, target, 1)
 					defer count(account, target, -1)
-					return Result{}
-				}, func(Result) {
+					return validation.Result{}
+				}, func(validation.Result) {
 					mu.Lock()
 					defer mu.Unlock()
 					done = append(done, key)
@@ -297,5 +299,12 @@ func TestPoolUnderLoad(t *testing.T) {
 	}
 	if len(p.jobs)+len(p.accounts)+len(p.targets)+len(p.turns)+p.running+p.waiting != 0 {
 		t.Errorf("left behind: %+v", p)
+	}
+}
+
+func equal(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
 	}
 }

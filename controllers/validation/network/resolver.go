@@ -1,4 +1,4 @@
-package validation
+package network
 
 import (
 	"context"
@@ -21,9 +21,9 @@ const maxCNAMEs = 10
 
 const resolvConf = "/etc/resolv.conf"
 
-// resolver queries recursive DNS servers. It appends no search domain except the cluster's (see absolute). It has no cache, since
+// Resolver queries recursive DNS servers. It appends no search domain except the cluster's (see Absolute). It has no cache, since
 // the servers have one.
-type resolver struct {
+type Resolver struct {
 	servers []string
 	// clusterDomain is canonical; "" for none.
 	clusterDomain string
@@ -34,9 +34,13 @@ type resolver struct {
 	preferred atomic.Int32
 }
 
-// newResolver returns a resolver for the servers, by default those of /etc/resolv.conf.
-func newResolver(servers []string, dial DialFunc, timeout time.Duration) (*resolver, error) {
-	r := &resolver{dial: dial, timeout: timeout}
+// NewResolver returns a resolver for the servers, by default those of /etc/resolv.conf. The timeout is that of one exchange with one
+// server.
+func NewResolver(servers []string, clusterDomain string, dial DialFunc, timeout time.Duration) (*Resolver, error) {
+	r := &Resolver{dial: dial, timeout: timeout}
+	if clusterDomain != "" {
+		r.clusterDomain = dns.CanonicalName(clusterDomain)
+	}
 	if r.dial == nil {
 		r.dial = new(net.Dialer).DialContext
 	}
@@ -60,6 +64,15 @@ func newResolver(servers []string, dial DialFunc, timeout time.Duration) (*resol
 	return r, nil
 }
 
+// Servers returns the DNS servers in order of preference.
+func (r *Resolver) Servers() []netip.AddrPort {
+	servers := make([]netip.AddrPort, len(r.servers))
+	for i, server := range r.servers {
+		servers[i] = netip.MustParseAddrPort(server) // as parseServer wrote it
+	}
+	return servers
+}
+
 // parseServer returns the IP address and port of a server; the default port is 53. Names are rejected: they would need a resolver.
 func parseServer(s string) (string, error) {
 	if addrPort, err := netip.ParseAddrPort(s); err == nil && addrPort.Port() != 0 {
@@ -76,28 +89,28 @@ func parseServer(s string) (string, error) {
 	return netip.AddrPortFrom(addr, 53).String(), nil
 }
 
-// answer is the result of a lookup.
-type answer struct {
-	// records of the queried type.
-	records []dns.RR
-	// chain lists the targets of the CNAME records that were followed.
-	chain []string
-	// nxdomain is whether the name, or the last of the chain, doesn't exist.
-	nxdomain bool
-	// server that was queried last.
-	server string
+// Answer is the result of a lookup.
+type Answer struct {
+	// Records of the queried type.
+	Records []dns.RR
+	// Chain lists the targets of the CNAME records that were followed.
+	Chain []string
+	// NXDomain is whether the name, or the last of the chain, doesn't exist.
+	NXDomain bool
+	// Server that was queried last.
+	Server string
 }
 
-func (r *Record) addAnswer(ans answer) {
-	r.Resolver = ans.server
-	for _, name := range ans.chain {
-		r.addRecord("CNAME " + name)
-	}
+// LookupError is the reason why a lookup failed. Detail is for clients.
+type LookupError struct {
+	Detail string
+	// Transient is whether another lookup may succeed.
+	Transient bool
 }
 
-// absolute returns the canonical form of a name. It appends the cluster's domain to a Service's short name,
+// Absolute returns the canonical form of a name. It appends the cluster's domain to a Service's short name,
 // "name.namespace.svc", as every Pod's search list does: cluster DNS only has the full name.
-func (r *resolver) absolute(name string) string {
+func (r *Resolver) Absolute(name string) string {
 	name = dns.CanonicalName(name)
 	if r.clusterDomain != "" && strings.HasSuffix(name, ".svc.") {
 		return name + r.clusterDomain
@@ -105,27 +118,27 @@ func (r *resolver) absolute(name string) string {
 	return name
 }
 
-// lookup returns the records of a type, and follows CNAME records that the server has not followed. An answer without records
+// Lookup returns the records of a type, and follows CNAME records that the server has not followed. An answer without records
 // is no failure.
-func (r *resolver) lookup(ctx context.Context, name string, qtype uint16) (answer, *failure) {
-	name = r.absolute(name)
-	ans := answer{}
+func (r *Resolver) Lookup(ctx context.Context, name string, qtype uint16) (Answer, *LookupError) {
+	name = r.Absolute(name)
+	ans := Answer{}
 	chain := []string{name}
 	for {
 		reply, server, failed := r.query(ctx, chain[len(chain)-1], qtype)
-		ans.server = server
+		ans.Server = server
 		if failed != nil {
 			return ans, failed
 		}
 		known := len(chain)
 		var fault string
-		ans.records, chain, fault = follow(reply, chain, qtype)
-		ans.chain = chain[1:]
+		ans.Records, chain, fault = follow(reply, chain, qtype)
+		ans.Chain = chain[1:]
 		if fault != "" {
-			return ans, definite(acme.DNSProblem, "%s of %s: %s", dns.TypeToString[qtype], shown(name), fault)
+			return ans, lookupError("%s of %s: %s", dns.TypeToString[qtype], QuoteName(name), fault)
 		}
-		ans.nxdomain = reply.Rcode == dns.RcodeNameError
-		if len(ans.records) > 0 || ans.nxdomain || len(chain) == known {
+		ans.NXDomain = reply.Rcode == dns.RcodeNameError
+		if len(ans.Records) > 0 || ans.NXDomain || len(chain) == known {
 			return ans, nil
 		}
 	}
@@ -175,7 +188,7 @@ func at(section []dns.RR, name string, qtype uint16) (records []dns.RR, target, 
 }
 
 // query queries the servers one after the other, and all of them a second time if one timed out: a datagram can be lost.
-func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply *dns.Msg, server string, failed *failure) {
+func (r *Resolver) query(ctx context.Context, name string, qtype uint16) (reply *dns.Msg, server string, failed *LookupError) {
 	first := int(r.preferred.Load())
 	mayRetry := false
 	for range 2 {
@@ -189,7 +202,7 @@ func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply 
 				return reply, server, nil
 			}
 			mayRetry = mayRetry || !errors.Is(err, errBadReply)
-			timedOut = timedOut || reason(err) == "timed out"
+			timedOut = timedOut || Reason(err) == "timed out"
 			failed = lookupFailure(err, name, qtype, server)
 			if ctx.Err() != nil {
 				break
@@ -199,14 +212,18 @@ func (r *resolver) query(ctx context.Context, name string, qtype uint16) (reply 
 			break
 		}
 	}
-	failed.transient = mayRetry
+	failed.Transient = mayRetry
 	return nil, server, failed
 }
 
+func lookupError(format string, args ...any) *LookupError {
+	return &LookupError{Detail: fmt.Sprintf(format, args...)}
+}
+
 // lookupFailure returns the failure for the error of an exchange.
-func lookupFailure(err error, name string, qtype uint16, server string) *failure {
+func lookupFailure(err error, name string, qtype uint16, server string) *LookupError {
 	var rcode rcodeError
-	why := reason(err)
+	why := Reason(err)
 	switch {
 	case errors.As(err, &rcode):
 		why = rcode.Error()
@@ -215,10 +232,10 @@ func lookupFailure(err error, name string, qtype uint16, server string) *failure
 	case why == "":
 		why = "failed"
 	}
-	return definite(acme.DNSProblem, "%s of %s from %s: %s", dns.TypeToString[qtype], shown(name), server, why)
+	return lookupError("%s of %s from %s: %s", dns.TypeToString[qtype], QuoteName(name), server, why)
 }
 
-// shown returns a quoted name for problems, without the final dot.
-func shown(name string) string {
+// QuoteName returns a quoted name for problems, without the final dot.
+func QuoteName(name string) string {
 	return fmt.Sprintf("%q", acme.Printable(strings.TrimSuffix(name, "."), acme.MaxNameLength))
 }

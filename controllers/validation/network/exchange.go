@@ -1,4 +1,4 @@
-package validation
+package network
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (e rcodeError) Error() string {
 }
 
 // exchange returns the reply of one server, over UDP, or over TCP if the reply is truncated or not trustworthy.
-func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
+func (r *Resolver) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	query := new(dns.Msg).SetQuestion(name, qtype)
@@ -48,7 +48,7 @@ func (r *resolver) exchange(ctx context.Context, server, name string, qtype uint
 		reply, err = r.send(ctx, server, query)
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err() // instead of the error of the connection that closeAfter closed
+		return nil, ctx.Err() // instead of the error of the connection that CloseAfter closed
 	}
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func isReferral(reply *dns.Msg) bool {
 }
 
 // send sends the query with a new ID, over UDP and, if needed, over TCP.
-func (r *resolver) send(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+func (r *Resolver) send(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	query.Id = dns.Id()
 	reply, err := r.overUDP(ctx, server, query)
 	if err == nil && !reply.Truncated {
@@ -91,12 +91,12 @@ func (r *resolver) send(ctx context.Context, server string, query *dns.Msg) (*dn
 	return reply, err
 }
 
-func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+func (r *Resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	conn, packed, err := r.open(ctx, "udp", server, query)
 	if err != nil {
 		return nil, err
 	}
-	defer closeQuietly(conn)
+	defer CloseQuietly(conn)
 	if _, err := conn.Write(packed); err != nil {
 		return nil, err
 	}
@@ -114,12 +114,12 @@ func (r *resolver) overUDP(ctx context.Context, server string, query *dns.Msg) (
 	return nil, fmt.Errorf("%w: too many replies to other queries", errBadReply)
 }
 
-func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+func (r *Resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	conn, packed, err := r.open(ctx, "tcp", server, query)
 	if err != nil {
 		return nil, err
 	}
-	defer closeQuietly(conn)
+	defer CloseQuietly(conn)
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (r *resolver) overTCP(ctx context.Context, server string, query *dns.Msg) (
 	return parseReply(buf, query)
 }
 
-func (r *resolver) open(ctx context.Context, network, server string, query *dns.Msg) (net.Conn, []byte, error) {
+func (r *Resolver) open(ctx context.Context, network, server string, query *dns.Msg) (net.Conn, []byte, error) {
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: the name can't be encoded in a query", errBadReply)
@@ -143,7 +143,7 @@ func (r *resolver) open(ctx context.Context, network, server string, query *dns.
 	if err != nil {
 		return nil, nil, err
 	}
-	closeAfter(ctx, conn)
+	CloseAfter(ctx, conn)
 	return conn, packed, nil
 }
 

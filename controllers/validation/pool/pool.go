@@ -1,21 +1,25 @@
-package validation
+// Package pool runs the attempts of validations beside the reconcilers, fairly between accounts. It is pure, like package validation.
+package pool
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/acmeca/acmeca/controllers/validation"
 )
 
-// Defaults of PoolConfig.
+// Defaults of Config.
 const (
-	DefaultPoolSize          = 256
+	DefaultSize              = 256
 	DefaultPerAccount        = 32
 	DefaultPerTarget         = 8
 	DefaultWaitingPerAccount = 10_000
 )
 
-// PoolConfig bounds a Pool; zero or less means the default.
-type PoolConfig struct {
+// Config bounds a Pool; zero or less means the default.
+type Config struct {
 	// Size bounds the running attempts, PerAccount those of one account, PerTarget those at one target. PerAccount should be
 	// below Size: then an account whose names never answer leaves room for others.
 	Size, PerAccount, PerTarget int
@@ -26,7 +30,7 @@ type PoolConfig struct {
 // Pool runs attempts. Accounts with waiting attempts take turns, regardless of their number of attempts. Within an account, the
 // first attempt whose target has room runs next.
 type Pool struct {
-	limits PoolConfig
+	limits Config
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -52,39 +56,35 @@ type accountQueue struct {
 type job struct {
 	key, target string
 	account     *accountQueue
-	run         func(context.Context) Result
-	done        func(Result)
+	run         func(context.Context) validation.Result
+	done        func(validation.Result)
 	ctx         context.Context
 	cancel      context.CancelFunc
 	// cancelled jobs don't report.
 	cancelled bool
 }
 
-// NewPool returns a Pool. The caller must close it.
-func NewPool(c PoolConfig) *Pool {
-	c.Size = positive(c.Size, DefaultPoolSize)
-	c.PerAccount = positive(c.PerAccount, DefaultPerAccount)
-	c.PerTarget = positive(c.PerTarget, DefaultPerTarget)
-	c.WaitingPerAccount = positive(c.WaitingPerAccount, DefaultWaitingPerAccount)
-	p := &Pool{limits: c, jobs: map[string]*job{}, accounts: map[string]*accountQueue{}, targets: map[string]int{}}
+// New returns a Pool. The caller must close it.
+func New(c Config) *Pool {
+	p := &Pool{
+		limits: Config{
+			Size: orDefault(c.Size, DefaultSize), PerAccount: orDefault(c.PerAccount, DefaultPerAccount),
+			PerTarget: orDefault(c.PerTarget, DefaultPerTarget), WaitingPerAccount: orDefault(c.WaitingPerAccount, DefaultWaitingPerAccount),
+		},
+		jobs: map[string]*job{}, accounts: map[string]*accountQueue{}, targets: map[string]int{},
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
 
-// positive returns n, or standard if n is not positive.
-func positive(n, standard int) int {
-	if n > 0 {
-		return n
-	}
-	return standard
-}
+func orDefault(n, standard int) int { return cmp.Or(max(n, 0), standard) }
 
 // Submit queues an attempt. The pool calls run when the attempt's turn comes, and then done with the result, once, from another
 // goroutine. The key identifies the attempt: while an attempt with the key waits, runs or reports, Submit ignores another one.
 //
 // Submit reports whether the pool has an attempt with the key, this one or an earlier one. It returns false if the account has
 // too many waiting attempts or the pool is closed.
-func (p *Pool) Submit(key, account, target string, run func(context.Context) Result, done func(Result)) bool {
+func (p *Pool) Submit(key, account, target string, run func(context.Context) validation.Result, done func(validation.Result)) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

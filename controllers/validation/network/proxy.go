@@ -1,4 +1,4 @@
-package validation
+package network
 
 import (
 	"bufio"
@@ -70,7 +70,7 @@ func (p Proxy) dialProxy(ctx context.Context, address string) (net.Conn, error) 
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	why := reason(err)
+	why := Reason(err)
 	if why == "" {
 		why = "failed"
 	}
@@ -78,7 +78,7 @@ func (p Proxy) dialProxy(ctx context.Context, address string) (net.Conn, error) 
 }
 
 func (p Proxy) throughHTTP(address string) DialFunc {
-	header := http.Header{"User-Agent": {userAgent}}
+	header := http.Header{"User-Agent": {UserAgent}}
 	if p.Username != "" {
 		header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(p.Username+":"+p.Password)))
 	}
@@ -87,13 +87,13 @@ func (p Proxy) throughHTTP(address string) DialFunc {
 		if err != nil {
 			return nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { closeQuietly(conn) })
+		stop := context.AfterFunc(ctx, func() { CloseQuietly(conn) })
 		tunnel, err := connect(conn, target, header)
 		if !stop() {
 			err = ctx.Err()
 		}
 		if err != nil {
-			closeQuietly(conn)
+			CloseQuietly(conn)
 			return nil, err
 		}
 		return tunnel, nil
@@ -152,7 +152,7 @@ func (p Proxy) throughSOCKS(address string) (DialFunc, error) {
 			return nil, context.DeadlineExceeded
 		case errors.As(err, &known):
 			return nil, known
-		case errors.As(err, &refused) && reason(refused.Err) == "":
+		case errors.As(err, &refused) && Reason(refused.Err) == "":
 			return nil, proxyError("refused: " + acme.Printable(strings.TrimPrefix(refused.Err.Error(), "unknown error "), 64))
 		}
 		return nil, proxyError("sent an invalid response")
