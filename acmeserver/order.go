@@ -89,7 +89,6 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
 	}
 	order.Namespace, order.Name = r.issuer.Key.Namespace, name
-	order.Finalizers = []string{v1alpha1.RevocationFinalizer}
 	if asked.renewal {
 		order.Annotations = map[string]string{store.RenewalAnnotation: "true"}
 	}

@@ -258,8 +258,10 @@ func isID(text string) bool {
 var withoutManagedFields = map[string]any{"managedFields": []struct{}{{}}}
 
 // specPatch returns a merge patch of a spec.
-func specPatch(spec map[string]any) []byte {
-	patch, err := json.Marshal(map[string]any{"metadata": withoutManagedFields, "spec": spec})
+func specPatch(spec map[string]any) []byte { return mustPatch(withoutManagedFields, spec) }
+
+func mustPatch(metadata, spec map[string]any) []byte {
+	patch, err := json.Marshal(map[string]any{"metadata": metadata, "spec": spec})
 	if err != nil {
 		panic(err) // unreachable: strings, numbers and our own types marshal
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -87,11 +88,21 @@ func (s *Server) isFresh(c *call, certificate *x509.Certificate) bool {
 	return s.now().Before(certificate.NotBefore.Add(freshAge)) && slices.ContainsFunc(c.issuer.Authorities, signed)
 }
 
+// revocationPatch returns the patch that requests a revocation. It adds the finalizer that keeps the order for the CRL, unless
+// other finalizers would be replaced: then the controllers add it.
+func revocationPatch(order *v1alpha1.AcmeOrder, revocation *v1alpha1.Revocation) []byte {
+	metadata := maps.Clone(withoutManagedFields)
+	if len(order.Finalizers) == 0 {
+		metadata["finalizers"] = []string{v1alpha1.RevocationFinalizer}
+	}
+	return mustPatch(metadata, map[string]any{"revocation": revocation})
+}
+
 // storeRevocation stores a revocation request, and waits until the controllers have carried it out or refused it.
 func (s *Server) storeRevocation(r *request, order *v1alpha1.AcmeOrder, reason int) (*answer.Answer, error) {
 	revocation := v1alpha1.Revocation{Reason: reason, Request: stored.Request(r.message)}
 	key := client.ObjectKeyFromObject(order)
-	_, err := s.store.Orders.Patch(r.Context(), key, specPatch(map[string]any{"revocation": revocation}))
+	_, err := s.store.Orders.Patch(r.Context(), key, revocationPatch(order, &revocation))
 	if errors.Is(err, store.ErrConflict) {
 		if now, err := s.store.Orders.GetLive(r.Context(), key); err == nil && now.Status.RevokedAt != nil {
 			return nil, alreadyRevoked(now)

@@ -190,7 +190,7 @@ type AcmeOrderStatus struct {
 	Revocation *HandledRequest `json:"revocation,omitempty"`
 }
 
-// RevocationFinalizer keeps an order until its revocation is in the CRL.
+// RevocationFinalizer keeps an order from the request of its revocation until the revocation is in the CRL.
 const RevocationFinalizer = "acmeca.dev/revocation"
 
 // RevokedByAnnotation names the person who asked for the revocation, by their user name at the API server. It informs other

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "github.com/acmeca/acmeca/api/acme"
+import (
+	"slices"
+
+	"github.com/acmeca/acmeca/api/acme"
+)
 
 // Pending reports whether the controllers have not verified the registration or key claim yet. A new account has no state
 // until the API server sets the default.
@@ -24,6 +28,17 @@ func (o *AcmeOrder) Finished() bool {
 func (o *AcmeOrder) RevocationPending() bool {
 	asked, handled := o.Spec.Revocation, o.Status.Revocation
 	return asked != nil && o.Status.RevokedAt == nil && (handled == nil || handled.Digest != asked.Digest())
+}
+
+// OwesRevocation reports whether a CRL has to list the order's certificate: it is revoked, or to be revoked.
+func (o *AcmeOrder) OwesRevocation() bool {
+	return o.Status.State == acme.StateValid && (o.Status.RevokedAt != nil || o.RevocationPending())
+}
+
+// KeptForNothing reports whether a finished order has RevocationFinalizer although no CRL has to list its certificate: the
+// revocation was refused, or an earlier version created the order.
+func (o *AcmeOrder) KeptForNothing() bool {
+	return o.Finished() && !o.OwesRevocation() && slices.Contains(o.Finalizers, RevocationFinalizer)
 }
 
 // isPending treats the empty state as pending: status.state is defaulted, but an object that was never stored has none.

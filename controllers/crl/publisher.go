@@ -36,6 +36,8 @@ const (
 	CheckPeriod = 10 * time.Minute
 	// room is the number of free entries of a shard below which its issuer gets a warning.
 	room = ca.MaxEntries / 4
+	// releaseBatch bounds the finalizers that are removed after one CRL, so that the next CRL is not late.
+	releaseBatch = 200
 )
 
 // Publisher publishes the revocations of issuers in ConfigMaps: for each CA a complete CRL, and shards if certificates name
@@ -162,7 +164,7 @@ func (p *Publisher) fill(request issuers.CRLRequest, crl *ca.CRL) string {
 	return fmt.Sprintf("has %d of %d entries: raise spec.crl.shards, for the certificates to come", len(crl.Entries), ca.MaxEntries)
 }
 
-// abandoned reconciles a shard of a CA whose key is gone, so that no further CRL can be signed. It releases deleted orders whose
+// abandoned reconciles a shard of a CA whose key is gone, so that no further CRL can be signed. It releases orders whose
 // certificates have expired.
 func (p *Publisher) abandoned(ctx context.Context, request issuers.CRLRequest) (ctrl.Result, error) {
 	left, _, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
@@ -261,8 +263,9 @@ func (p *Publisher) list(ctx context.Context, request issuers.CRLRequest, orders
 	return p.Client.List(ctx, orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Name}, client.UnsafeDisableDeepCopy)
 }
 
-// release removes the finalizer of deleted orders whose revocation is in each CRL that has to list it. It returns the number of deleted orders that
-// are kept, and a warning if the list of compromised keys is full.
+// release removes the finalizer of orders whose revocation is in each CRL that has to list it. It returns the number of orders that
+// are kept, and a warning if the list of compromised keys is full. Each removal triggers another reconcile, which continues after
+// releaseBatch.
 func (p *Publisher) release(ctx context.Context, request issuers.CRLRequest, published *ca.CRL) (left int, warning string, err error) {
 	var orders v1alpha1.AcmeOrderList
 	if err := p.list(ctx, request, &orders); err != nil {
@@ -271,7 +274,7 @@ func (p *Publisher) release(ctx context.Context, request issuers.CRLRequest, pub
 	var going []*v1alpha1.AcmeOrder
 	for i := range orders.Items {
 		order := &orders.Items[i]
-		if order.DeletionTimestamp == nil {
+		if !slices.Contains(order.Finalizers, v1alpha1.RevocationFinalizer) {
 			continue
 		}
 		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
@@ -282,17 +285,21 @@ func (p *Publisher) release(ctx context.Context, request issuers.CRLRequest, pub
 		}
 		going = append(going, order)
 	}
+	going = going[:min(len(going), releaseBatch)]
 	stored, err := p.CompromisedKeys.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going)
 	if err != nil {
 		return left, "", err
 	}
 	if kept := len(going) - len(stored); kept > 0 {
 		left += kept
-		warning = "the list of compromised keys is full: deleted orders with further compromised keys are kept"
+		warning = "the list of compromised keys is full: orders with further compromised keys are kept, also if they are deleted"
 	}
 	var errs []error
 	for _, order := range stored {
-		errs = append(errs, kube.RemoveFinalizer(ctx, p.Client, order))
+		// After a conflict, the event of the newer version triggers another reconcile.
+		if err := kube.RemoveFinalizer(ctx, p.Client, order); !apierrors.IsConflict(err) {
+			errs = append(errs, err)
+		}
 	}
 	return left, warning, errors.Join(errs...)
 }

@@ -50,7 +50,7 @@ func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (c
 	}
 	again := ctrl.Result{RequeueAfter: deletionPeriod}
 	late := r.Clock.Since(object.DeletionTimestamp.Time) > deletionTimeout
-	if left, err := r.unfinished(ctx, key); err != nil || left && !late {
+	if left, err := r.unfinished(ctx, key, issuer != nil); err != nil || left && !late {
 		return again, err
 	}
 	done, err := r.publishLast(ctx, object, issuer)
@@ -118,12 +118,15 @@ func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIss
 	return &issuer, nil
 }
 
-// unfinished reports whether an issuer has unfinished orders or pending authorizations.
-func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey) (bool, error) {
+// unfinished reports whether an issuer has unfinished orders, pending authorizations, or, if it can sign, revocations to carry out.
+func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey, canSign bool) (bool, error) {
 	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{kube.IndexUnfinishedOfIssuer: key.Name}, client.UnsafeDisableDeepCopy}
 	var orders v1alpha1.AcmeOrderList
-	if err := r.Client.List(ctx, &orders, of...); err != nil || len(orders.Items) > 0 {
-		return len(orders.Items) > 0, err
+	if err := r.Client.List(ctx, &orders, of...); err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(orders.Items, func(o v1alpha1.AcmeOrder) bool { return !o.Finished() || canSign && o.RevocationPending() }) {
+		return true, nil
 	}
 	var authorizations v1alpha1.AcmeAuthorizationList
 	if err := r.Client.List(ctx, &authorizations, of...); err != nil {

@@ -32,7 +32,7 @@ const (
 )
 
 // CompromisedKeys refuses keys of certificates that were revoked as compromised, for good. While the order of such a
-// certificate exists, an index finds the order by its key. Before the order is deleted, its key is added to a ConfigMap. People
+// certificate exists, an index finds the order by its key. Before the order may be deleted, its key is added to a ConfigMap. People
 // may add keys to the ConfigMap.
 type CompromisedKeys struct {
 	// Client reads ConfigMaps past every cache, and orders from it.
@@ -81,8 +81,8 @@ func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, 
 	return blocked, nil
 }
 
-// Keep adds to the ConfigMap the compromised keys of orders that are about to be deleted. It returns the orders that may be
-// deleted: all but those whose keys do not fit the ConfigMap.
+// Keep adds to the ConfigMap the compromised keys of revoked orders. It returns the orders that may be deleted from now on:
+// all but those whose keys do not fit the ConfigMap.
 func (b *CompromisedKeys) Keep(ctx context.Context, key client.ObjectKey, orders []*v1alpha1.AcmeOrder) ([]*v1alpha1.AcmeOrder, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()

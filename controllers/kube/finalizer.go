@@ -10,7 +10,7 @@ import (
 )
 
 // AddFinalizer adds the finalizer to an order that lacks it, so that the order is kept until its revocation is in the CRL. The
-// ACME server creates orders with the finalizer, which costs no write; others may not have.
+// ACME server and kubectl acme add the finalizer when they request the revocation, which costs no write.
 func AddFinalizer(ctx context.Context, c client.Client, order *v1alpha1.AcmeOrder) error {
 	return patchFinalizer(ctx, c, order, controllerutil.AddFinalizer)
 }

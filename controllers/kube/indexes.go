@@ -21,7 +21,8 @@ const (
 	IndexThumbprint = "status.thumbprint"
 	// IndexKeyClaims finds the claims of keys for an account.
 	IndexKeyClaims = "spec.keyClaimFor"
-	// IndexUnfinishedOfIssuer finds unfinished objects by issuer.
+	// IndexUnfinishedOfIssuer finds by issuer the objects that wait for it: unfinished ones, orders to be revoked, and orders
+	// that are being deleted.
 	IndexUnfinishedOfIssuer = "issuer/unfinished"
 	// IndexUnfinishedOfAccount finds unfinished orders and authorizations by account.
 	IndexUnfinishedOfAccount = "account/unfinished"
@@ -98,7 +99,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(!order.Finished() || order.RevocationPending(), order.Spec.IssuerRef.Name)
+			return onlyIf(!order.Finished() || order.RevocationPending() || order.DeletionTimestamp != nil, order.Spec.IssuerRef.Name)
 		}},
 	} {
 		if err := indexer.IndexField(ctx, index.kind, index.field, index.value); err != nil {

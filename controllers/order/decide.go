@@ -24,16 +24,18 @@ const (
 type stage int
 
 const (
-	stageDone   stage = iota // nothing is left to do
-	stageIssue               // neither valid nor invalid
-	stageRevoke              // valid, with a revocation that is not decided
-	stageDelete              // being deleted, and not to be revoked
+	stageDone    stage = iota // nothing is left to do
+	stageIssue                // neither valid nor invalid
+	stageRevoke               // valid, with a revocation that is not decided
+	stageRelease              // being deleted or kept by the finalizer, and not to be revoked
 )
 
 func stageOf(order *v1alpha1.AcmeOrder) stage {
 	switch pending := order.RevocationPending(); {
 	case order.DeletionTimestamp != nil && (!pending || order.Status.State == acme.StateInvalid):
-		return stageDelete
+		return stageRelease
+	case refusedButKept(order):
+		return stageRelease
 	case !order.Finished():
 		return stageIssue
 	case pending && order.Status.State == acme.StateValid:
@@ -49,20 +51,21 @@ func decide(order *v1alpha1.AcmeOrder, f facts) step {
 		return decideIssuing(order, f)
 	case stageRevoke:
 		return decideRevoking(order, f)
-	case stageDelete:
-		return decideDeleting(order, f)
+	case stageRelease:
+		return decideRelease(order, f)
 	}
 	return step{}
 }
 
-// decideDeleting removes the finalizer, unless the CRL still lacks the revocation: then the CRL publisher removes the finalizer.
-func decideDeleting(order *v1alpha1.AcmeOrder, f facts) step {
-	return step{removeFinalizer: !owesRevocation(order) || f.issuerEnding}
+// refusedButKept reports whether an order still has the finalizer for a revocation that was refused. The retention sweep removes
+// the finalizer of other orders, such as those that an earlier version created with it.
+func refusedButKept(order *v1alpha1.AcmeOrder) bool {
+	return order.Status.Revocation != nil && order.KeptForNothing()
 }
 
-// owesRevocation reports whether a CRL has to list the order's certificate.
-func owesRevocation(order *v1alpha1.AcmeOrder) bool {
-	return order.Status.State == acme.StateValid && (order.Status.RevokedAt != nil || order.RevocationPending())
+// decideRelease removes the finalizer, unless the CRL still lacks the revocation: then the CRL publisher removes the finalizer.
+func decideRelease(order *v1alpha1.AcmeOrder, f facts) step {
+	return step{removeFinalizer: !order.OwesRevocation() || f.issuerEnding}
 }
 
 // finalized reports whether the client has sent a CSR.

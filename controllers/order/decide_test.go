@@ -399,6 +399,7 @@ func TestStages(t *testing.T) {
 		asked(o)
 		o.Status.Revocation = &v1alpha1.HandledRequest{Digest: o.Spec.Revocation.Digest(), Problem: &v1alpha1.Problem{}}
 	}
+	kept := func(o *v1alpha1.AcmeOrder) { o.Finalizers = []string{v1alpha1.RevocationFinalizer} }
 	type changes []func(*v1alpha1.AcmeOrder)
 	for name, c := range map[string]struct {
 		state   acme.State
@@ -410,19 +411,23 @@ func TestStages(t *testing.T) {
 		"pending":                             {acme.StatePending, nil, false, stageIssue, false},
 		"new":                                 {"", nil, false, stageIssue, false},
 		"pending, to be revoked":              {acme.StatePending, changes{asked}, false, stageIssue, false},
-		"pending, deleted":                    {acme.StatePending, changes{gone}, false, stageDelete, true},
+		"pending, deleted":                    {acme.StatePending, changes{gone}, false, stageRelease, true},
 		"invalid":                             {acme.StateInvalid, nil, false, stageDone, false},
 		"invalid, to be revoked":              {acme.StateInvalid, changes{asked}, false, stageDone, false},
-		"invalid, to be revoked, deleted":     {acme.StateInvalid, changes{asked, gone}, false, stageDelete, true},
+		"invalid, to be revoked, deleted":     {acme.StateInvalid, changes{asked, gone}, false, stageRelease, true},
 		"valid":                               {acme.StateValid, nil, false, stageDone, false},
-		"valid, deleted":                      {acme.StateValid, changes{gone}, false, stageDelete, true},
+		"valid, deleted":                      {acme.StateValid, changes{gone}, false, stageRelease, true},
 		"to be revoked":                       {acme.StateValid, changes{asked}, false, stageRevoke, false},
 		"to be revoked, without issuer":       {acme.StateValid, changes{asked, gone}, true, stageRevoke, true},
 		"refused":                             {acme.StateValid, changes{refused}, false, stageDone, false},
-		"refused, deleted":                    {acme.StateValid, changes{refused, gone}, false, stageDelete, true},
+		"refused, kept":                       {acme.StateValid, changes{refused, kept}, false, stageRelease, true},
+		"refused, asked again, kept":          {acme.StateValid, changes{refused, kept, func(o *v1alpha1.AcmeOrder) { o.Status.Revocation.Digest = "earlier" }}, false, stageRevoke, false},
+		"revoked, kept":                       {acme.StateValid, changes{revoked, kept}, false, stageDone, false},
+		"valid, of an earlier version":        {acme.StateValid, changes{kept}, false, stageDone, false},
+		"refused, deleted":                    {acme.StateValid, changes{refused, gone}, false, stageRelease, true},
 		"revoked":                             {acme.StateValid, changes{revoked}, false, stageDone, false},
-		"revoked, deleted":                    {acme.StateValid, changes{revoked, gone}, false, stageDelete, false},
-		"revoked, deleted, without an issuer": {acme.StateValid, changes{revoked, gone}, true, stageDelete, true},
+		"revoked, deleted":                    {acme.StateValid, changes{revoked, gone}, false, stageRelease, false},
+		"revoked, deleted, without an issuer": {acme.StateValid, changes{revoked, gone}, true, stageRelease, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSituation(t)

@@ -65,7 +65,7 @@ func (r *Reconciler) gather(ctx context.Context, order *v1alpha1.AcmeOrder) (fac
 		err = r.gatherIssuing(ctx, order, &f)
 	case stageRevoke:
 		err = r.gatherRevoking(ctx, order, &f)
-	case stageDelete:
+	case stageRelease:
 		f.issuerEnding, err = r.issuerGone(ctx, order)
 	}
 	return f, err
@@ -167,7 +167,7 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 
 // issuerGone reports whether there is no issuer for an order that is being deleted, and so no CRL for the order.
 func (r *Reconciler) issuerGone(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
-	if order.DeletionTimestamp == nil || !owesRevocation(order) {
+	if order.DeletionTimestamp == nil || !order.OwesRevocation() {
 		return false, nil
 	}
 	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)

@@ -41,7 +41,7 @@ var needsReconcile = predicate.Funcs{
 
 func orderNeedsReconcile(object client.Object) bool {
 	order := object.(*v1alpha1.AcmeOrder)
-	return !order.Finished() || order.RevocationPending() || order.DeletionTimestamp != nil
+	return !order.Finished() || order.RevocationPending() || order.DeletionTimestamp != nil || refusedButKept(order)
 }
 
 // ordersWaitingFor maps an authorization to the unfinished orders that name it; a pending authorization to none.

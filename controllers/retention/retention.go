@@ -96,6 +96,7 @@ func (s *sweep) run(ctx context.Context) error {
 		s.kept[client.ObjectKeyFromObject(&issuers.Items[i])] = issuers.Items[i].Spec.Retention
 	}
 	over := s.expired(orders, authorizations)
+	s.release(ctx, orders)
 	s.noteUses(ctx, accounts.Items)
 	for _, object := range over {
 		s.remove(ctx, object)
@@ -255,6 +256,22 @@ func (s *sweep) remove(ctx context.Context, object client.Object) {
 		s.removed++
 	case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err): // a changed object is left for the next sweep
 		s.errs = append(s.errs, err)
+	}
+}
+
+// release removes the finalizer of orders that have it for nothing, at the pace of removals: an earlier version created every
+// order with it.
+func (s *sweep) release(ctx context.Context, orders []*v1alpha1.AcmeOrder) {
+	for _, order := range orders {
+		if !order.KeptForNothing() {
+			continue
+		}
+		if s.pace.Wait(ctx) != nil {
+			return
+		}
+		if err := kube.RemoveFinalizer(ctx, s.Client, order); err != nil && !apierrors.IsConflict(err) {
+			s.errs = append(s.errs, err)
+		}
 	}
 }
 

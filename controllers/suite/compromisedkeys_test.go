@@ -74,6 +74,16 @@ var _ = Describe("The key of a certificate that was revoked as compromised", fun
 		Expect(blocked(ctx)).To(BeTrue())
 	})
 
+	It("is stored once the CRL lists the certificate, so that nothing keeps the order", func(ctx SpecContext) {
+		order := revoked(ctx, 1, ca.KeyCompromise)
+		w.publish(ctx)
+		Expect(fresh(ctx, order).Finalizers).To(BeEmpty())
+		Expect(stored(ctx).Data[issuers.CompromisedKeysField]).To(Equal(fingerprint + "\n"))
+		w.remove(ctx, order)
+		Expect(exists(ctx, order)).To(BeFalse())
+		Expect(blocked(ctx)).To(BeTrue())
+	})
+
 	It("is stored before the order can go", func(ctx SpecContext) {
 		order := revoked(ctx, 1, ca.KeyCompromise)
 		w.remove(ctx, order)

@@ -129,6 +129,41 @@ var _ = Describe("An issuer that is deleted", func() {
 		}
 	})
 
+	It("goes with its revoked orders, though they and the Secrets were deleted while no controller ran", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		c := o.registered(ctx)
+		listed, owed, asked := c.readyOrder(ctx, "a.test"), c.readyOrder(ctx, "b.test"), c.readyOrder(ctx, "c.test")
+		for _, order := range []*v1alpha1.AcmeOrder{listed, owed, asked} {
+			c.finalize(ctx, order)
+			expectIssued(ctx, order)
+		}
+		revoke(ctx, listed, 4, nil)
+		expectRevoked(ctx, listed)
+		o.expectListed(ctx, listed)
+		o.stop()
+		for _, order := range []*v1alpha1.AcmeOrder{owed, asked} {
+			fresh(ctx, order)
+			order.Spec.Revocation, order.Finalizers = &v1alpha1.Revocation{Reason: 4}, []string{v1alpha1.RevocationFinalizer}
+			Expect(admin.Update(ctx, order)).To(Succeed())
+		}
+		owed.Status.RevokedAt = &metav1.Time{Time: o.clock.Now()}
+		Expect(admin.Status().Update(ctx, owed)).To(Succeed())
+		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.namespace}}
+		Expect(admin.Delete(ctx, namespace)).To(Succeed())
+		for _, kind := range []client.Object{&corev1.Secret{}, &v1alpha1.AcmeOrder{}, &v1alpha1.AcmeIssuer{}} {
+			Expect(admin.DeleteAllOf(ctx, kind, client.InNamespace(o.namespace))).To(Succeed())
+		}
+		gone := func(object client.Object) bool {
+			return apierrors.IsNotFound(admin.Get(ctx, client.ObjectKeyFromObject(object), object))
+		}
+		Expect(gone(listed)).To(BeTrue())
+		Expect(gone(owed)).To(BeFalse())
+		o.start()
+		for _, object := range []client.Object{owed, asked, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "ca"}}} {
+			Eventually(ctx, func() bool { return gone(object) }).WithTimeout(patience).Should(BeTrue(), object.GetName())
+		}
+	})
+
 	It("hands what was made for it to the garbage collector, if that is its policy", func(ctx SpecContext) {
 		o := newOperator(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.DeletionPolicy = v1alpha1.DeletionDelete })
 		c := o.registered(ctx)

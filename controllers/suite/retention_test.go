@@ -162,7 +162,9 @@ var _ = Describe("Retention", func() {
 	)
 
 	It("leaves an order to its finalizer, which waits for the CRL", func(ctx SpecContext) {
-		o := order(ctx, "revoked", "authz", valid(now.Add(-2*time.Hour)))
+		status := valid(now.Add(-2 * time.Hour))
+		status.RevokedAt = &metav1.Time{Time: now}
+		o := order(ctx, "revoked", "authz", status)
 		o.Finalizers = []string{v1alpha1.RevocationFinalizer}
 		Expect(admin.Update(ctx, o)).To(Succeed())
 		Expect((&retention.Sweeper{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
@@ -170,6 +172,23 @@ var _ = Describe("Retention", func() {
 		Expect(o.DeletionTimestamp).NotTo(BeNil())
 		o.Finalizers = nil
 		Expect(admin.Update(ctx, o)).To(Succeed())
+	})
+
+	It("removes the finalizer from orders that no CRL has to list, as of an earlier version", func(ctx SpecContext) {
+		pending := v1alpha1.AcmeOrderStatus{State: acme.StatePending}
+		for name, status := range map[string]v1alpha1.AcmeOrderStatus{"valid": valid(now.Add(time.Hour)), "pending": pending} {
+			o := order(ctx, name, "authz", status)
+			o.Finalizers = []string{v1alpha1.RevocationFinalizer}
+			Expect(admin.Update(ctx, o)).To(Succeed())
+		}
+		Expect((&retention.Sweeper{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
+		finalizers := func(name string) []string {
+			o := &v1alpha1.AcmeOrder{}
+			o.Namespace, o.Name = namespace, name
+			return fresh(ctx, o).Finalizers
+		}
+		Expect(finalizers("valid")).To(BeEmpty())
+		Expect(finalizers("pending")).To(HaveLen(1), "it is changed by others now")
 	})
 
 	It("removes accounts that nobody has used for longer than they are kept", func(ctx SpecContext) {

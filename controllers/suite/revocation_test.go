@@ -14,6 +14,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
@@ -22,6 +23,9 @@ func revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int, request 
 	GinkgoHelper()
 	before := fresh(ctx, order).DeepCopy()
 	order.Spec.Revocation = &v1alpha1.Revocation{Reason: reason, Request: request}
+	if request != nil { // as the ACME server does; the controllers do it for a person
+		order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+	}
 	Expect(admin.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
 }
 
@@ -30,7 +34,17 @@ func expectRevoked(ctx context.Context, order *v1alpha1.AcmeOrder) {
 	Eventually(ctx, func() any { return fresh(ctx, order).Status.RevokedAt }).WithTimeout(patience).ShouldNot(BeNil())
 	Expect(conditionOf(order)).To(HaveField("Reason", v1alpha1.ReasonRevoked))
 	Expect(order.Status.State).To(Equal(acme.StateValid))
-	Expect(order.Finalizers).To(ContainElement(v1alpha1.RevocationFinalizer))
+}
+
+// expectListed waits until a revoked order's finalizer is gone, since the CRL lists its certificate.
+func (o *operator) expectListed(ctx context.Context, order *v1alpha1.AcmeOrder) {
+	GinkgoHelper()
+	Expect(fresh(ctx, order).Finalizers).To(ConsistOf(v1alpha1.RevocationFinalizer))
+	o.clock.Step(crl.Interval)
+	Eventually(ctx, func() []string { return fresh(ctx, order).Finalizers }).WithTimeout(patience).Should(BeEmpty())
+	Expect(o.crlOf(ctx, order).RevokedCertificateEntries).To(ContainElement(WithTransform(func(e x509.RevocationListEntry) string {
+		return v1alpha1.SerialText(e.SerialNumber)
+	}, Equal(order.Status.Serial))))
 }
 
 var _ = Describe("A revocation", func() {
@@ -57,11 +71,13 @@ var _ = Describe("A revocation", func() {
 		Expect(order.Status.Revocation.Problem.Detail).To(ContainSubstring(words))
 		Expect(order.Status.RevokedAt).To(BeNil())
 		Eventually(ctx, func() []string { return o.events(ctx, order) }).WithTimeout(patience).Should(ContainElement(And(HavePrefix("RevocationRefused"), ContainSubstring(words))))
+		Eventually(ctx, func() []string { return fresh(ctx, order).Finalizers }).WithTimeout(patience).Should(BeEmpty(), "no CRL has to list it")
 	}
 
 	It("is carried out for the account that ordered", func(ctx SpecContext) {
 		revoke(ctx, order, superseded, owner.sign(acme.RevokeCertPath, payload(superseded)))
 		expectRevoked(ctx, order)
+		o.expectListed(ctx, order)
 	})
 
 	It("is carried out for who has the certificate's key", func(ctx SpecContext) {
@@ -73,6 +89,7 @@ var _ = Describe("A revocation", func() {
 		o.edit(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.Suspend, s.DefaultProfile = true, "gone" })
 		revoke(ctx, order, superseded, nil)
 		expectRevoked(ctx, order)
+		o.expectListed(ctx, order)
 	})
 
 	It("is carried out for an account that is authorized for all names now", func(ctx SpecContext) {

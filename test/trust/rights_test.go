@@ -123,8 +123,15 @@ var _ = Describe("The ACME server's ServiceAccount", func() {
 		Entry("with an owner", SpecTimeout(specPatience), `{"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "a"}]}`),
 	)
 
+	It("cannot keep an order by the finalizer without a revocation", func(ctx SpecContext) {
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": ["acmeca.dev/revocation"]}}`))
+		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
+	}, SpecTimeout(specPatience))
+
 	It("cannot remove the finalizer of an order", func(ctx SpecContext) {
-		Expect(order.Finalizers).To(ConsistOf(v1alpha1.RevocationFinalizer))
+		kept := refresh(ctx, order.AcmeOrder)
+		kept.Finalizers = []string{v1alpha1.RevocationFinalizer}
+		Expect(person.Update(ctx, kept)).To(Succeed())
 		patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata": {"finalizers": null}}`))
 		Expect(server.Patch(ctx, order.AcmeOrder.DeepCopy(), patch)).To(MatchError(ContainSubstring("the ACME server may not set")))
 	}, SpecTimeout(specPatience))

@@ -135,11 +135,16 @@ func (o *options) revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason 
 }
 
 // askToRevoke writes the request into the order. It replaces a client's refused request. The resourceVersion makes it fail if the order has
-// changed since the user saw it.
+// changed since the user saw it. The finalizer keeps the order until the CRL lists the certificate.
 func (o *options) askToRevoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int) error {
+	finalizers := order.Finalizers
+	if !slices.Contains(finalizers, v1alpha1.RevocationFinalizer) {
+		finalizers = append(slices.Clone(finalizers), v1alpha1.RevocationFinalizer)
+	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"resourceVersion": order.ResourceVersion,
+			"finalizers":      finalizers,
 			"annotations":     map[string]any{v1alpha1.RevokedByAnnotation: o.who(ctx)},
 		},
 		"spec": map[string]any{"revocation": map[string]any{"reason": reason, "request": nil}},
