@@ -216,27 +216,9 @@ func jump(half string) func(context.Context, *site) error {
 func contend(ctx context.Context, s *site) error {
 	end := time.Now().Add(time.Second + time.Duration(s.random.Int64N(int64(time.Second))))
 	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
-		var orders v1alpha1.AcmeOrderList
-		var authorizations v1alpha1.AcmeAuthorizationList
-		var accounts v1alpha1.AcmeAccountList
-		for _, list := range []client.ObjectList{&orders, &authorizations, &accounts} {
-			if err := s.admin.List(ctx, list, client.InNamespace(local.Namespace)); err != nil {
-				return err
-			}
-		}
-		var some []client.Object
-		for i := range orders.Items {
-			if orders.Items[i].Status.CertificateID == "" || s.random.IntN(20) == 0 {
-				some = append(some, &orders.Items[i])
-			}
-		}
-		for i := range authorizations.Items {
-			if authorizations.Items[i].Status.Expires == nil {
-				some = append(some, &authorizations.Items[i])
-			}
-		}
-		for i := range accounts.Items {
-			some = append(some, &accounts.Items[i])
+		some, err := unfinished(ctx, s)
+		if err != nil {
+			return err
 		}
 		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{"chaos":"%d"}}}`, n))
 		for _, object := range some {
@@ -246,6 +228,32 @@ func contend(ctx context.Context, s *site) error {
 		}
 	}
 	return nil
+}
+
+// unfinished returns the accounts, the unfinished orders and authorizations, and a few finished orders.
+func unfinished(ctx context.Context, s *site) (some []client.Object, err error) {
+	var orders v1alpha1.AcmeOrderList
+	var authorizations v1alpha1.AcmeAuthorizationList
+	var accounts v1alpha1.AcmeAccountList
+	for _, list := range []client.ObjectList{&orders, &authorizations, &accounts} {
+		if err := s.admin.List(ctx, list, client.InNamespace(local.Namespace)); err != nil {
+			return nil, err
+		}
+	}
+	for i := range orders.Items {
+		if orders.Items[i].Status.CertificateID == "" || s.random.IntN(20) == 0 {
+			some = append(some, &orders.Items[i])
+		}
+	}
+	for i := range authorizations.Items {
+		if authorizations.Items[i].Status.Expires == nil {
+			some = append(some, &authorizations.Items[i])
+		}
+	}
+	for i := range accounts.Items {
+		some = append(some, &accounts.Items[i])
+	}
+	return some, nil
 }
 
 // flip takes the lease from the leading controller. That controller works on until it notices and then ends, while

@@ -81,23 +81,31 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 		if err != nil {
 			return fmt.Errorf("a certificate: %w", err)
 		}
-		if random.IntN(3) == 0 {
-			if err := c.Revoke(ctx, certificate); err != nil {
-				return fmt.Errorf("a revocation: %w", err)
-			}
-		}
-		if random.IntN(8) == 0 {
-			if err := c.ChangeKey(ctx); err != nil {
-				return fmt.Errorf("another key: %w", err)
-			}
-		}
-		if random.IntN(8) == 0 {
-			contact := fmt.Sprintf("mailto:%d@chaos.test", random.IntN(1000))
-			if err := c.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
-				return fmt.Errorf("another contact: %w", err)
-			}
+		if err := changeSomething(ctx, c, certificate, random); err != nil {
+			return err
 		}
 	}
+}
+
+// changeSomething revokes one certificate in three, and seldom changes the account.
+func changeSomething(ctx context.Context, c *acmeclient.Client, certificate []byte, random *mathrand.Rand) error {
+	if random.IntN(3) == 0 {
+		if err := c.Revoke(ctx, certificate); err != nil {
+			return fmt.Errorf("a revocation: %w", err)
+		}
+	}
+	if random.IntN(8) == 0 {
+		if err := c.ChangeKey(ctx); err != nil {
+			return fmt.Errorf("another key: %w", err)
+		}
+	}
+	if random.IntN(8) == 0 {
+		contact := fmt.Sprintf("mailto:%d@chaos.test", random.IntN(1000))
+		if err := c.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
+			return fmt.Errorf("another contact: %w", err)
+		}
+	}
+	return nil
 }
 
 func freshNames(count int) []string {

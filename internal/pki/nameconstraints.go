@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -30,31 +31,19 @@ func (c NameConstraints) Check(id acme.Identifier) *x509.Certificate {
 func permits(cert *x509.Certificate, id acme.Identifier) bool {
 	switch id.Type {
 	case acme.DNS:
-		for _, domain := range cert.ExcludedDNSDomains {
-			if within(id.Value, domain) || id.Wildcard() && covers(id.Value, domain) {
-				return false
-			}
-		}
-		for _, domain := range cert.PermittedDNSDomains {
-			if within(id.Value, domain) {
-				return true
-			}
-		}
-		return len(cert.PermittedDNSDomains) == 0
+		below := func(domain string) bool { return within(id.Value, domain) }
+		touches := func(domain string) bool { return below(domain) || id.Wildcard() && covers(id.Value, domain) }
+		return !slices.ContainsFunc(cert.ExcludedDNSDomains, touches) && isPermitted(cert.PermittedDNSDomains, below)
 	case acme.IP:
-		for _, ipNet := range cert.ExcludedIPRanges {
-			if contains(ipNet, id.Value) {
-				return false
-			}
-		}
-		for _, ipNet := range cert.PermittedIPRanges {
-			if contains(ipNet, id.Value) {
-				return true
-			}
-		}
-		return len(cert.PermittedIPRanges) == 0
+		holds := func(ipNet *net.IPNet) bool { return contains(ipNet, id.Value) }
+		return !slices.ContainsFunc(cert.ExcludedIPRanges, holds) && isPermitted(cert.PermittedIPRanges, holds)
 	}
 	return false
+}
+
+// isPermitted reports whether one of the permitted subtrees matches. Without such subtrees, everything is permitted.
+func isPermitted[T any](permitted []T, matches func(T) bool) bool {
+	return len(permitted) == 0 || slices.ContainsFunc(permitted, matches)
 }
 
 // within reports whether a domain name equals a constraint or is below it. A constraint with a leading dot matches only names

@@ -124,14 +124,8 @@ func (w *watcher) follow(ctx context.Context, version string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case event, ok := <-events.ResultChan():
-			if !ok {
-				return nil
-			}
-			if event.Type == watch.Error {
-				if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
-					return err
-				}
-				return nil
+			if !ok || event.Type == watch.Error {
+				return faultOf(event)
 			}
 			if order, ok := event.Object.(*v1alpha1.AcmeOrder); ok {
 				w.note(order, event.Type)
@@ -144,6 +138,17 @@ func (w *watcher) follow(ctx context.Context, version string) error {
 			}
 		}
 	}
+}
+
+// faultOf returns the error of the event that ended a watch. It is nil if the list is to be read again.
+func faultOf(event watch.Event) error {
+	if event.Type != watch.Error {
+		return nil
+	}
+	if err := apierrors.FromObject(event.Object); !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+		return err
+	}
+	return nil
 }
 
 // note stores an order, and writes the line of its change unless the table is live.

@@ -87,37 +87,45 @@ func finished(state acme.State) bool { return state == acme.StateValid || state 
 // checkOrders checks that each order ends once, with one certificate whose names were authorized at that moment.
 func (c *checker) checkOrders() {
 	for _, version := range c.Orders {
-		order := version.Object
-		before, known := c.orders[order.Name]
-		c.orders[order.Name] = version
-		if version.Deleted {
-			if !finished(order.Status.State) {
-				c.report(Lost, "order %s was removed while %q", order.Name, order.Status.State)
-			}
-			continue
+		var before v1alpha1.AcmeOrderStatus
+		if earlier, known := c.orders[version.Object.Name]; known {
+			before = earlier.Object.Status
 		}
-		if known && finished(before.Object.Status.State) && before.Object.Status.State != order.Status.State {
-			c.report(Broken, "order %s was %s and is %q at %d", order.Name, before.Object.Status.State, order.Status.State, version.Revision)
-		}
-		if known && before.Object.Status.RevokedAt != nil && order.Status.RevokedAt == nil {
-			c.report(Lost, "the revocation of order %s is lost at %d", order.Name, version.Revision)
-		}
-		if order.Status.RevokedAt != nil && (!known || before.Object.Status.RevokedAt == nil) {
-			r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
-				shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)}
-			if order.Status.NotAfter != nil {
-				r.notAfter = order.Status.NotAfter.Time
-			}
-			c.revocations = append(c.revocations, r)
-		}
-		if order.Status.State == acme.StateValid {
-			c.checkIssued(version)
-		}
+		c.orders[version.Object.Name] = version
+		c.checkOrder(version, before)
 	}
 	for name, version := range c.orders {
 		if !version.Deleted && !finished(version.Object.Status.State) {
 			c.report(Lost, "order %s never ended: it is %q", name, version.Object.Status.State)
 		}
+	}
+}
+
+// checkOrder checks a version of an order. before is the status in the previous version.
+func (c *checker) checkOrder(version Version[*v1alpha1.AcmeOrder], before v1alpha1.AcmeOrderStatus) {
+	order := version.Object
+	if version.Deleted {
+		if !finished(order.Status.State) {
+			c.report(Lost, "order %s was removed while %q", order.Name, order.Status.State)
+		}
+		return
+	}
+	if finished(before.State) && before.State != order.Status.State {
+		c.report(Broken, "order %s was %s and is %q at %d", order.Name, before.State, order.Status.State, version.Revision)
+	}
+	if before.RevokedAt != nil && order.Status.RevokedAt == nil {
+		c.report(Lost, "the revocation of order %s is lost at %d", order.Name, version.Revision)
+	}
+	if order.Status.RevokedAt != nil && before.RevokedAt == nil {
+		r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
+			shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)}
+		if order.Status.NotAfter != nil {
+			r.notAfter = order.Status.NotAfter.Time
+		}
+		c.revocations = append(c.revocations, r)
+	}
+	if order.Status.State == acme.StateValid {
+		c.checkIssued(version)
 	}
 }
 
@@ -220,26 +228,17 @@ func (c *checker) checkLists() {
 	for i := range c.CRLs {
 		crl := &c.CRLs[i]
 		if before := last[crl.Shard]; before != nil {
-			switch crl.Number.Cmp(before.Number) {
-			case -1:
-				c.report(Broken, "CRL %s has number %s at %d after %s", crl.Shard, crl.Number, crl.Revision, before.Number)
-			case 0:
-				if !sameSerials(crl.Serials, before.Serials) {
-					c.report(Duplicated, "CRL %s has number %s twice", crl.Shard, crl.Number)
-				}
-			}
+			c.checkNumber(before, crl)
 		}
 		last[crl.Shard] = crl
+		ofShard := slices.DeleteFunc(slices.Clone(c.revocations), func(r revocation) bool { return r.shard != crl.Shard })
 		newest := uint64(0)
-		for _, r := range c.revocations {
-			if r.shard == crl.Shard && crl.Serials[r.serial] {
+		for _, r := range ofShard {
+			if crl.Serials[r.serial] {
 				newest = max(newest, r.revision)
 			}
 		}
-		for _, r := range c.revocations {
-			if r.shard != crl.Shard {
-				continue
-			}
+		for _, r := range ofShard {
 			key := r.shard + " " + r.serial
 			switch {
 			case crl.Serials[r.serial]:
@@ -261,16 +260,16 @@ func (c *checker) checkLists() {
 	}
 }
 
-func sameSerials(a, b map[string]bool) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for serial := range a {
-		if !b[serial] {
-			return false
+// checkNumber compares the numbers of two consecutive CRLs of a shard.
+func (c *checker) checkNumber(before, crl *CRL) {
+	switch crl.Number.Cmp(before.Number) {
+	case -1:
+		c.report(Broken, "CRL %s has number %s at %d after %s", crl.Shard, crl.Number, crl.Revision, before.Number)
+	case 0:
+		if !maps.Equal(crl.Serials, before.Serials) {
+			c.report(Duplicated, "CRL %s has number %s twice", crl.Shard, crl.Number)
 		}
 	}
-	return true
 }
 
 // ranks orders the states of a resource. A client never sees a lower rank after a higher one, and the highest rank of
@@ -282,13 +281,15 @@ var ranks = map[Kind]map[string]int{
 	Account:       {"valid": 1, "deactivated": 2, "revoked": 2},
 }
 
+// resource is a resource as one client sees it.
+type resource struct {
+	client string
+	kind   Kind
+	id     string
+}
+
 // checkAnswers checks that answers to a client are stored and never undone.
 func (c *checker) checkAnswers() {
-	type resource struct {
-		client string
-		kind   Kind
-		id     string
-	}
 	// last is the last answer to any client; shown is the least state that each client must see from then on.
 	last, shown := map[resource]string{}, map[resource]string{}
 	revoked := map[string]bool{}
@@ -302,34 +303,48 @@ func (c *checker) checkAnswers() {
 			last[key], shown[key] = answer.State, answer.State
 		}
 		switch {
+		case answer.Kind == Loss && c.Several:
+			maps.DeleteFunc(shown, func(r resource, _ string) bool { return r.client == answer.Client })
 		case answer.Kind == Loss:
-			if c.Several {
-				maps.DeleteFunc(shown, func(r resource, _ string) bool { return r.client == answer.Client })
-			}
 		case answer.State == "":
 			if known && !c.removed(answer) {
 				c.report(Lost, "%s got the answer that there is no %s %s, after it was %q", answer.Client, answer.Kind, answer.ID, before)
 			}
-		case answer.Kind == Revocation:
-			if !revoked[answer.ID] {
-				c.report(Lost, "%s got the answer that %s is revoked, but it is not", answer.Client, answer.ID)
-			}
-		case answer.Kind == Certificate:
-			certificate := c.certificates[answer.ID]
-			if certificate == nil || !bytes.Equal(certificate.Raw, []byte(answer.State)) {
-				c.report(Lost, "%s got a certificate for order %s that is not the order's", answer.Client, answer.ID)
-			}
 		default:
-			c.checkStep(answer, before, known)
-		}
-		if answer.Kind == Order && answer.State != "" {
-			if _, stored := c.orders[answer.ID]; !stored {
-				c.report(Lost, "%s got an answer about order %s, which is not stored", answer.Client, answer.ID)
-			}
+			c.checkAnswer(answer, before, known, revoked)
 		}
 	}
-	for key, state := range last {
-		if version, stored := c.orders[key.id]; key.kind == Order && stored && finished(acme.State(state)) && acme.State(state) != version.Object.Status.State {
+	c.checkLast(last)
+}
+
+// checkAnswer checks an answer with a state. before is the state that the client saw last, if known.
+func (c *checker) checkAnswer(answer Answer, before string, known bool, revoked map[string]bool) {
+	switch answer.Kind {
+	case Revocation:
+		if !revoked[answer.ID] {
+			c.report(Lost, "%s got the answer that %s is revoked, but it is not", answer.Client, answer.ID)
+		}
+	case Certificate:
+		certificate := c.certificates[answer.ID]
+		if certificate == nil || !bytes.Equal(certificate.Raw, []byte(answer.State)) {
+			c.report(Lost, "%s got a certificate for order %s that is not the order's", answer.Client, answer.ID)
+		}
+	default:
+		c.checkStep(answer, before, known)
+	}
+	if answer.Kind == Order {
+		if _, stored := c.orders[answer.ID]; !stored {
+			c.report(Lost, "%s got an answer about order %s, which is not stored", answer.Client, answer.ID)
+		}
+	}
+}
+
+// checkLast checks that orders are stored in the final states that clients saw.
+func (c *checker) checkLast(last map[resource]string) {
+	for key, text := range last {
+		state := acme.State(text)
+		version, stored := c.orders[key.id]
+		if key.kind == Order && stored && finished(state) && state != version.Object.Status.State {
 			c.report(Lost, "%s got the answer that order %s is %s, but it is stored as %q", key.client, key.id, state, version.Object.Status.State)
 		}
 	}

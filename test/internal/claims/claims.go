@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,15 +32,14 @@ func Check(t *testing.T, path string, atLeast int, known func(test string) bool)
 	rows, columns := 0, 0 // of the current table, if it has claims
 	for number, line := range strings.Split(string(text), "\n") {
 		row, isRow := strings.CutPrefix(line, "| ")
-		if !isRow {
-			if !strings.HasPrefix(line, "|") {
-				columns = 0
-			}
-			continue
-		}
 		cells := strings.Split(strings.TrimSuffix(row, " |"), " | ")
 		last := cells[len(cells)-1]
 		switch {
+		case !strings.HasPrefix(line, "|"):
+			columns = 0
+			continue
+		case !isRow:
+			continue
 		case last == "Held by":
 			columns = len(cells)
 			continue
@@ -57,10 +57,9 @@ func Check(t *testing.T, path string, atLeast int, known func(test string) bool)
 		if len(tests) == 0 {
 			t.Errorf("%s:%d names no test: %s", path, number+1, line)
 		}
-		for _, test := range tests {
-			if (known == nil || !known(test[1])) && !exists(root, test[1]) {
-				t.Errorf("%s:%d: no test %q", path, number+1, test[1])
-			}
+		missing := slices.DeleteFunc(tests, func(test []string) bool { return known != nil && known(test[1]) || exists(root, test[1]) })
+		for _, test := range missing {
+			t.Errorf("%s:%d: no test %q", path, number+1, test[1])
 		}
 	}
 	if rows < atLeast {
