@@ -98,6 +98,9 @@ func hasCRL(i *issuers.Issuer, name string) bool {
 // crl returns a list of revoked certificates (RFC 5280 section 4.2.1.13).
 func (s *Server) crl(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
+	if file == acme.CRLFile {
+		return s.crlFile(c)
+	}
 	name, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
 	if !found || !isCRL || !hasCRL(c.issuer, name) {
 		return nil, store.NotFound("CRL")
