@@ -110,5 +110,5 @@ func (r *Reconciler) useUp(ctx context.Context, secret *corev1.Secret, account *
 func (r *Reconciler) reportRefusal(account *v1alpha1.AcmeAccount, refused refusal) {
 	issuer := &v1alpha1.AcmeIssuer{}
 	issuer.Namespace, issuer.Name = account.Namespace, account.Spec.IssuerRef.Name
-	r.Events.Eventf(account, issuer, "Warning", refused.request+"Refused", refused.request, "%s", refused.problem.Error())
+	r.Events.Eventf(account, issuer, "Warning", refused.request+"Refused", refused.request, "%s", kube.Note(refused.problem))
 }

@@ -83,7 +83,7 @@ func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorizatio
 	err := kube.WriteStatus(ctx, r.Client, changed, authz)
 	if !apierrors.IsConflict(err) { // after a conflict the authorization is decided again; other failures last, and a person must see why
 		for _, refused := range s.refusals {
-			r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", refused.problem.Error())
+			r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", kube.Note(refused.problem))
 		}
 	}
 	if err != nil {
