@@ -110,11 +110,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	for _, warning := range r.Issuers.CRLWarnings(request.NamespacedName) {
 		issuer.Warn("%s", warning)
 	}
-	r.report(object, issuer)
-	if issuer.Fault != nil {
-		r.register(request, issuer) // before the status, so that an issuer that is shown as not ready issues no more
-	}
-	if err := kube.WriteStatus(ctx, r.Client, object, base); err != nil {
+	if err := r.writeStatus(ctx, request, object, base, issuer); err != nil {
 		return ctrl.Result{}, err
 	}
 	if issuer.Fault == nil || !issuer.Fault.Pending {
@@ -143,6 +139,25 @@ func (r *Reconciler) register(request ctrl.Request, issuer *issuers.Issuer) {
 		return
 	}
 	r.Issuers.Put(request.NamespacedName, issuer)
+}
+
+// writeStatus writes the issuer's status. If the API server refuses the status, such as for a CA with too long a name, the issuer gets a
+// fault, and the rest of the status stays as it was.
+func (r *Reconciler) writeStatus(ctx context.Context, request ctrl.Request, object, base *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	r.report(object, issuer)
+	if issuer.Fault != nil {
+		r.register(request, issuer) // before the status, so that an issuer that is shown as not ready issues no more
+	}
+	err := kube.WriteStatus(ctx, r.Client, object, base)
+	if !apierrors.IsInvalid(err) {
+		return err
+	}
+	issuer.Fault = &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf("the CA does not fit the issuer's status: %v", err)}
+	r.register(request, issuer)
+	base.Status.DeepCopyInto(&object.Status)
+	object.Status.ObservedGeneration = object.Generation
+	r.setReady(object, issuer)
+	return kube.WriteStatus(ctx, r.Client, object, base)
 }
 
 // publishRoots publishes the issuer's roots before they are in the status: a new root in the status may be issued from. If the
@@ -260,21 +275,8 @@ func profileConfig(p v1alpha1.Profile) ca.ProfileConfig {
 // report sets the issuer's status.
 func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) {
 	status := &object.Status
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "certificates are issued",
-		ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
-	}
 	status.ObservedGeneration = object.Generation
-	switch f := issuer.Fault; {
-	case f != nil:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, f.Reason, f.Message
-	case object.Spec.Suspend:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued"
-	case issuer.Warning != "":
-		ready.Reason, ready.Message = v1alpha1.ReasonDegraded, ready.Message+", but "+issuer.Warning
-	}
-	ready.Message = acme.Printable(ready.Message, kube.MaxMessage)
-	meta.SetStatusCondition(&status.Conditions, ready)
+	r.setReady(object, issuer)
 	// Without a CA the published certificates stay: they still hold for issued certificates.
 	if issuer.Authority != nil {
 		status.CABundle = string(issuer.Bundle)
@@ -291,6 +293,24 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 		}
 		status.DirectoryURL = issuer.Bases[0].URL(acme.DirectoryPath)
 	}
+}
+
+// setReady sets the issuer's Ready condition.
+func (r *Reconciler) setReady(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) {
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: "certificates are issued",
+		ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
+	}
+	switch f := issuer.Fault; {
+	case f != nil:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, f.Reason, f.Message
+	case object.Spec.Suspend:
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued"
+	case issuer.Warning != "":
+		ready.Reason, ready.Message = v1alpha1.ReasonDegraded, ready.Message+", but "+issuer.Warning
+	}
+	ready.Message = acme.Printable(ready.Message, kube.MaxMessage)
+	meta.SetStatusCondition(&object.Status.Conditions, ready)
 }
 
 // announce records an Event for a new fault or warning of an issuer.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -187,6 +188,27 @@ var _ = Describe("An issuer's status", func() {
 		w.namespace = "acme"
 		w.create(ctx, selfSigned(v1alpha1.SelfSignedCA{}))
 		Expect(readyOf(w.reconcile(ctx)).Message).To(HavePrefix("metadata.namespace"))
+	})
+
+	It("says that the CA that a person brought does not fit, until another one does", func(ctx SpecContext) {
+		w := newIssuerWorld(ctx, byReference("brought"))
+		long := signedBy(nil, &x509.Certificate{
+			Subject: pkix.Name{CommonName: "long", OrganizationalUnit: []string{strings.Repeat("x", 1100)}},
+			IsCA:    true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		}, w.clock.Now())
+		secret := w.bring(ctx, "brought", corev1.SecretTypeTLS, tlsData(long))
+		ready := readyOf(w.reconcile(ctx))
+		Expect(ready.Status).To(Equal(metav1.ConditionFalse))
+		Expect(ready.Message).To(And(HavePrefix("the CA does not fit"), ContainSubstring("status.issuingCertificate.subject")))
+		Expect(w.events.taken()).To(ConsistOf(ContainSubstring("status.issuingCertificate.subject")))
+		Expect(w.canIssue()).To(BeFalse())
+		Expect(w.issuer(ctx).Status.IssuingCertificate).To(BeNil())
+
+		root, intermediate := broughtCA(w.clock.Now(), 1000*time.Hour)
+		secret.Data = tlsData(intermediate, root.Certificate)
+		Expect(admin.Update(ctx, secret)).To(Succeed())
+		Expect(readyOf(w.reconcile(ctx)).Reason).To(Equal(v1alpha1.ReasonReady))
+		Expect(w.canIssue()).To(BeTrue())
 	})
 
 	DescribeTable("names a CA that a person brought and that is none, until there is one", func(ctx SpecContext, data func(w *issuerWorld) map[string][]byte, words string) {
