@@ -36,9 +36,12 @@ func TestAnyStoredAuthorizationIsDecided(t *testing.T) {
 			f.account = w.account
 		}
 		if rapid.Bool().Draw(rt, "genuine") {
+			authz.Spec.Identifier, authz.Spec.Wildcard, authz.Spec.Deactivation = w.pending().Spec.Identifier, false, nil
+			authz.Status.State, authz.Status.Expires = rapid.SampledFrom([]acme.State{acme.StatePending, acme.StateValid}).Draw(rt, "state"), nil
+			f = facts{now: w.now, issuer: w.issuer, account: w.account}
 			authz.Spec.IssuerRef.Name, authz.Spec.AccountRef.Name = "ca", "acct"
 			authz.CreationTimestamp = metav1.NewTime(w.now)
-			kinds := []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.TLSALPN01, acme.DNSAccount01, acme.DNSPersist01}
+			kinds := []acme.ChallengeType{acme.HTTP01, acme.HTTP01, acme.DNS01, acme.DNSPersist01}
 			response := rapid.SampledFrom(kinds).Draw(rt, "type")
 			authz.Spec.Response = &v1alpha1.ChallengeResponse{Type: response, Request: *w.sign(t, w.key, acme.ChallengePath(authz.Name, response), struct{}{})}
 		}
