@@ -3,6 +3,7 @@ package attempts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -123,6 +125,9 @@ func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, au
 		run := func(ctx context.Context) validation.Result {
 			begun := time.Now()
 			result := issuer.Validator.Validate(ctx, request)
+			if result.Cause != "" {
+				logf.FromContext(ctx).Error(errors.New(result.Cause), "the CA failed to validate", "namespace", authz.Namespace, "authorization", authz.Name)
+			}
 			if ctx.Err() == nil {
 				ended := time.Now()
 				a.Metrics.AttemptEnded(request.Type, result, ended.Sub(begun))

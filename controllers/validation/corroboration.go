@@ -65,7 +65,9 @@ func (c *Corroboration) run(ctx context.Context, check func(context.Context, Che
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel() // also ends the checks that run does not wait for
 	findings := make(chan finding, len(c.remote)+1)
-	ask := func(place int, from Checker) { findings <- finding{place, check(ctx, from)} }
+	ask := func(place int, from Checker) {
+		findings <- finding{place, guarded(func() Result { return check(ctx, from) })}
+	}
 	t := tally{Corroboration: c, remote: make([]*Result, len(c.remote))}
 	asked := len(c.remote)
 	for i, p := range c.remote {

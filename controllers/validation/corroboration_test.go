@@ -44,6 +44,22 @@ func perspectives(results ...Result) []Perspective {
 	return out
 }
 
+type broken struct{}
+
+func (broken) Validate(context.Context, Request) Result { panic("boom") }
+func (broken) CheckCAA(context.Context, Request) Result { panic("boom") }
+
+// A panic at one place is the failure of that place.
+func TestCorroborationSurvivesAPanic(t *testing.T) {
+	c, err := Corroborate(broken{}, append(perspectives(yes), Perspective{"broken", broken{}}), 1, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range []Result{c.Validate(t.Context(), Request{}), c.CheckCAA(t.Context(), Request{})} {
+		expectation{problem: acme.ServerInternal, detail: "failed unexpectedly"}.check(t, result)
+	}
+}
+
 func TestCorroboration(t *testing.T) {
 	for name, c := range map[string]struct {
 		local  *Result

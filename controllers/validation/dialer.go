@@ -66,6 +66,8 @@ func (a *attempt) permitted(host string, addrs []netip.Addr) ([]netip.Addr, *fai
 type lookup struct {
 	answer network.Answer
 	failed *failure
+	// panicked is the cause of a panic, for the attempt's own goroutine.
+	panicked any
 }
 
 // lookup returns the records of a type. An answer without records is no failure.
@@ -85,8 +87,12 @@ func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lo
 	begin := func(qtype uint16) <-chan lookup {
 		done := make(chan lookup, 1)
 		go func() {
-			ans, failed := a.lookup(ctx, host, qtype)
-			done <- lookup{ans, failed}
+			var l lookup
+			defer func() {
+				l.panicked = recover()
+				done <- l
+			}()
+			l.answer, l.failed = a.lookup(ctx, host, qtype)
 		}()
 		return done
 	}
@@ -103,6 +109,11 @@ func (a *attempt) lookupFamilies(ctx context.Context, host string) (four, six lo
 	case six = <-sixes:
 		limit(six)
 		four = <-fours
+	}
+	for _, l := range []lookup{four, six} {
+		if l.panicked != nil {
+			panic(l.panicked)
+		}
 	}
 	return four, six
 }

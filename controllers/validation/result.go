@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -124,4 +125,16 @@ func conclude(got verdict, failed *failure) Result {
 		failed = definite(acme.ServerInternal, "the validation ended without a verdict")
 	}
 	return Result{Problem: failed.problem, Transient: failed.transient}
+}
+
+// guarded returns the result of a check, which fails if it panics: data from a hostile peer must not crash the controllers, and again at
+// each restart.
+func guarded(check func() Result) (result Result) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			result = conclude(unproven, definite(acme.ServerInternal, "the validation failed unexpectedly"))
+			result.Cause = fmt.Sprintf("panic: %v", cause)
+		}
+	}()
+	return check()
 }

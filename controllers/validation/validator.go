@@ -192,25 +192,21 @@ type attempt struct {
 	until time.Time
 }
 
-func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, context.Context) (verdict, *failure)) (result Result) {
+func (v *Validator) run(ctx context.Context, req Request, step func(*attempt, context.Context) (verdict, *failure)) Result {
 	ctx, cancel := context.WithTimeout(ctx, v.timeout)
 	defer cancel()
 	a := &attempt{Validator: v, req: req, record: Record{Time: v.now()}}
-	defer func() {
-		// Data from a hostile peer must not crash the controller at every restart.
-		if cause := recover(); cause != nil {
-			result = conclude(unproven, definite(acme.ServerInternal, "the validation failed unexpectedly: %v", cause))
+	result := guarded(func() Result {
+		if failed := a.checkIdentifier(); failed != nil {
+			return conclude(unproven, failed)
 		}
-		a.record.DurationMillis = v.now().Sub(a.record.Time).Milliseconds()
-		result.Record = a.record
-	}()
-	if failed := a.checkIdentifier(); failed != nil {
-		return conclude(unproven, failed)
-	}
-	result = conclude(step(a, ctx))
+		return conclude(step(a, ctx))
+	})
 	if result.Valid {
 		result.Until = a.until
 	}
+	a.record.DurationMillis = v.now().Sub(a.record.Time).Milliseconds()
+	result.Record = a.record
 	return result
 }
 

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/controllers/validation/network/networktest"
 )
 
@@ -121,10 +122,18 @@ func TestConclude(t *testing.T) {
 }
 
 func TestValidateSurvivesAPanic(t *testing.T) {
-	w := newWorld(t, "a.test. A 192.0.2.1")
-	v := w.validator()
-	v.dial = func(context.Context, string, string) (net.Conn, error) { panic("boom") }
-	expectation{problem: acme.ServerInternal, detail: "boom"}.check(t, v.Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test")))
+	boom := func(context.Context, string, string) (net.Conn, error) { panic("boom") }
+	for name, dns := range map[string]network.DialFunc{"the target": nil, "DNS": boom} { // names are looked up in goroutines of their own
+		w := newWorld(t, "a.test. A 192.0.2.1")
+		w.config.DialDNS = dns
+		v := w.validator()
+		v.dial = boom
+		result := v.Validate(t.Context(), dnsRequest(acme.HTTP01, "a.test"))
+		expectation{problem: acme.ServerInternal, detail: "failed unexpectedly"}.check(t, result)
+		if result.Cause != "panic: boom" || strings.Contains(result.Problem.Detail, "boom") {
+			t.Errorf("%s: clients see %q, operators see %q", name, result.Problem.Detail, result.Cause)
+		}
+	}
 }
 
 func TestValidateEndsWithItsContext(t *testing.T) {
