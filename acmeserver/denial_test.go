@@ -30,6 +30,10 @@ func TestEveryWriteThatTheClusterDenies(t *testing.T) {
 		"exceeded quota: q, requested: count/x=1": apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "o", errors.New("exceeded quota: q, requested: count/x=1")),
 		"denied request: not now": apierrors.NewInvalid(schema.GroupKind{Kind: "X"}, "o",
 			field.ErrorList{field.Invalid(nil, "", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: not now")}),
+		// Kyverno sets no code, for which the API server answers 400.
+		`admission webhook "k" denied the request: policy`: &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: 400, Message: `admission webhook "k" denied the request: policy`,
+		}},
 		`admission webhook "w" denied the request: no`: apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "o", errors.New(`admission webhook "w" denied the request: no`)),
 	}
 	for name, write := range map[string]func(*testing.T, *served) *httptest.ResponseRecorder{

@@ -66,12 +66,12 @@ func failure(kind string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case denial(err) != "":
+		return &Error{kind, ErrDenied, err}
 	case apierrors.IsNotFound(err):
 		return NotFound(kind)
 	case apierrors.IsAlreadyExists(err):
 		return &Error{kind, ErrExists, err}
-	case denial(err) != "":
-		return &Error{kind, ErrDenied, err}
 	case apierrors.IsInvalid(err):
 		return &Error{kind, ErrConflict, err}
 	case apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err):
@@ -80,13 +80,14 @@ func failure(kind string, err error) error {
 	return &Error{kind, ErrUnavailable, err}
 }
 
-// denials mark the messages of errors that are the cluster's decision. Other 403 answers name this server's missing rights.
+// denials mark the messages of errors that are the cluster's decision. Other 403 answers name this server's missing rights. Webhooks and
+// policies choose their own codes.
 var denials = []string{"exceeded quota: ", "failed quota: ", " denied the request", " denied request: ", "because it is being terminated"}
 
-// denial returns the reason for which the cluster denies an object, or "". Admission policies answer 403 or 422.
+// denial returns the reason for which the cluster denies an object, or "".
 func denial(err error) string {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+	if !errors.As(err, &status) {
 		return ""
 	}
 	message := status.Status().Message

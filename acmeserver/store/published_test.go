@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -160,6 +161,10 @@ func TestErrorsOfTheAPIServerHaveReasons(t *testing.T) {
 		{apierrors.NewForbidden(resource, "o", errors.New("exceeded quota: q, requested: count/acmeorders.acmeca.dev=1")), ErrDenied},
 		{apierrors.NewForbidden(resource, "o", errors.New("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")), ErrDenied},
 		{apierrors.NewInvalid(kind, "o", field.ErrorList{field.Invalid(nil, "", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")}), ErrDenied},
+		{&apierrors.StatusError{ErrStatus: metav1.Status{Code: 400, Message: `admission webhook "k" denied the request: no`}}, ErrDenied},
+		{&apierrors.StatusError{ErrStatus: metav1.Status{
+			Code: 409, Reason: metav1.StatusReasonAlreadyExists, Message: `admission webhook "k" denied the request without explanation`,
+		}}, ErrDenied},
 		{apierrors.NewForbidden(resource, "o", errors.New("User \"server\" cannot create resource")), ErrRejected},
 		{apierrors.NewRequestEntityTooLargeError("large"), ErrRejected},
 		{apierrors.NewConflict(resource, "o", nil), ErrUnavailable},

@@ -24,6 +24,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 )
 
 // The Secrets of a CA that the operator makes, by the suffix of the issuer's name. They have no owner: deleting an issuer
@@ -55,7 +56,7 @@ type Authorities struct {
 // createFault returns the fault of a Secret that can't be created. A refusal, such as that of a ResourceQuota, stays until a person
 // acts, so it is reported on the issuer.
 func createFault(name string, err error) *issuers.Fault {
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+	if kube.IsRefusal(err) {
 		return caUnavailable("Secret %q can't be created: %v", name, err)
 	}
 	return &issuers.Fault{Transient: err}

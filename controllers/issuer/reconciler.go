@@ -164,7 +164,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, request ctrl.Request, obje
 // API server refuses the ConfigMap, such as for a ResourceQuota, the status keeps its roots. An issuer without any is not ready.
 func (r *Reconciler) publishRoots(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
 	err := r.Trust.Publish(ctx, object, issuer)
-	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+	if !kube.IsRefusal(err) {
 		return err
 	}
 	issuer.Bundle = []byte(object.Status.CABundle)

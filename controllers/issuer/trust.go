@@ -7,7 +7,6 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	certificatesv1ac "k8s.io/client-go/applyconfigurations/certificates/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
@@ -16,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 )
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=patch
@@ -112,7 +112,7 @@ func (t Trust) clusterTrustBundle(ctx context.Context, object *v1alpha1.AcmeIssu
 		WithSpec(certificatesv1ac.ClusterTrustBundleSpec().
 			WithSignerName(v1alpha1.TrustSigner(object.Namespace, object.Name)).
 			WithTrustBundle(string(issuer.Bundle))), applyOptions...)
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+	if kube.IsRefusal(err) {
 		issuer.Warn("spec.trust.clusterTrustBundle: %v", err)
 		return nil
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
@@ -70,7 +71,7 @@ func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer, oth
 	} else {
 		err = s.Client.Update(ctx, secret)
 	}
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) { // it has another type, is immutable, or a quota is used up
+	if kube.IsRefusal(err) { // it has another type, is immutable, or a quota is used up
 		return &UnissuableError{err}
 	}
 	if err == nil {
