@@ -2,6 +2,7 @@ package account
 
 import (
 	"crypto"
+	"encoding/base64"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -269,6 +270,31 @@ func TestBind(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// People and tools write a key in each form of base64, with a line end or not. Clients decode all of them to the same bytes.
+func TestBindingKey(t *testing.T) {
+	key := append([]byte{0xfb, 0xff, 0xbf}, make([]byte, 29)...) // "-" and "_" in base64url, "+" and "/" in base64
+	text := strings.Repeat("pass/word+", 4)
+	for name, test := range map[string]struct{ stored, want string }{
+		"base64url":              {base64.RawURLEncoding.EncodeToString(key), string(key)},
+		"padded base64url":       {base64.URLEncoding.EncodeToString(key), string(key)},
+		"base64":                 {base64.StdEncoding.EncodeToString(key), string(key)},
+		"base64 without padding": {base64.RawStdEncoding.EncodeToString(key), string(key)},
+		"with a line end":        {base64.StdEncoding.EncodeToString(key) + "\n", string(key)},
+		"the bytes":              {string(key), string(key)},
+		"a text":                 {strings.Repeat("k ", 16), strings.Repeat("k ", 16)},
+		"a text like base64":     {text, text}, // whose bytes would be too few
+		"a short key":            {base64.RawURLEncoding.EncodeToString(key[:31]), ""},
+		"a short key as it is":   {"short", ""},
+		"no key":                 {"", ""},
+		"only padding":           {"====", ""},
+	} {
+		secret := &corev1.Secret{Data: map[string][]byte{v1alpha1.ExternalAccountKeyField: []byte(test.stored)}}
+		if got := bindingKey(secret); string(got) != test.want {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

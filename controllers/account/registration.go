@@ -2,6 +2,7 @@ package account
 
 import (
 	"encoding/base64"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -109,11 +110,16 @@ func bind(account string, eab *jws.EAB, secret *corev1.Secret, now time.Time) (b
 	return binding{}, refused
 }
 
-// bindingKey returns the HMAC key in a Secret, decoded if it is base64url, as clients are configured with. bindingKey returns nil
-// for a key that is too short to be safe.
+// toBase64URL turns base64 into base64url.
+var toBase64URL = strings.NewReplacer("+", "-", "/", "_")
+
+// bindingKey returns the HMAC key in a Secret, decoded if it is base64url, as clients are configured with, or base64, each with or without
+// padding. bindingKey returns nil for a key that is too short to be safe.
 func bindingKey(secret *corev1.Secret) []byte {
 	key := secret.Data[v1alpha1.ExternalAccountKeyField]
-	if decoded, err := base64.RawURLEncoding.DecodeString(string(key)); err == nil {
+	text := strings.TrimRight(toBase64URL.Replace(strings.TrimSpace(string(key))), "=")
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil && (len(decoded) >= minBindingKeyLength || text == string(key)) { // a long text may look like base64
 		key = decoded
 	}
 	if len(key) < minBindingKeyLength {
