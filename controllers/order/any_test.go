@@ -55,6 +55,11 @@ func TestAnyStoredOrderIsDecided(t *testing.T) {
 		}
 		f.revocation.account = f.account
 		s := decide(order, f)
+		if s.issue != nil {
+			if certificate, err := f.issuer.Authority.Issue(s.issue.profile, s.issue.request); err == nil {
+				s.certificate = certificate
+			}
+		}
 		changed := order.DeepCopy()
 		s.change(changed, f)
 		if faults := kind.Faults(t, "status", changed.Status); len(faults) > 0 {
