@@ -36,11 +36,18 @@ type Link struct{ URL, Rel string }
 // OK returns an answer with status 200 and a JSON body.
 func OK(body any) *Answer { return &Answer{Status: http.StatusOK, Body: body} }
 
+const (
+	// largeBody is the size, in bytes, from which a client gets more time to read the body, and slowestClient the bytes that the
+	// client must read in a second.
+	largeBody     = 4 << 20
+	slowestClient = 64 << 10
+)
+
 // Write sends the answer.
 func (a *Answer) Write(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range a.Header {
-		h[name] = values
+		h[name] = append(h[name], values...)
 	}
 	for _, l := range a.Links {
 		h.Add("Link", "<"+l.URL+`>;rel="`+l.Rel+`"`)
@@ -71,6 +78,10 @@ func (a *Answer) Write(w http.ResponseWriter) {
 	if len(body) > 0 {
 		h.Set("Content-Type", a.ContentType)
 		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	if len(body) > largeBody {
+		// The listener's time is for small answers. An error means that there is no deadline to extend.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Duration(len(body)/slowestClient) * time.Second))
 	}
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(body) // a client that has gone needs no body
