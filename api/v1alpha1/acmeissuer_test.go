@@ -47,7 +47,7 @@ var _ = Describe("An AcmeIssuer", func() {
 		Expect(spec.Validation.Timeout.Seconds()).To(Equal(10.0))
 		Expect(spec.Validation.CAA).To(Equal(v1alpha1.CAAOff))
 		Expect(spec.CRL.Lifetime.Hours()).To(Equal(168.0))
-		Expect(spec.CRL.Shards).To(Equal(8))
+		Expect(spec.CRL.Shards).To(BeZero())
 		Expect(spec.Lifetimes.Order.Hours()).To(Equal(168.0))
 		Expect(spec.Lifetimes.PendingAuthorization.Hours()).To(Equal(168.0))
 		Expect(spec.Lifetimes.Authorization.Hours()).To(Equal(168.0))
@@ -152,11 +152,11 @@ var _ = Describe("An AcmeIssuer", func() {
 		Expect(admin.Create(ctx, object(anIssuer, `{"spec": {"policies": {}}}`))).To(MatchError(ContainSubstring("unknown field")))
 	})
 
-	It("can't have fewer shards than before, since certificates name theirs", func(ctx SpecContext) {
+	It("can change between shards and a complete CRL in both ways", func(ctx SpecContext) {
 		issuer := create(ctx, anIssuer)
-		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": 7}}}`)).To(beRefused("shards cannot be lowered"))
-		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": 9}}}`)).To(Succeed())
-		Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": null}}}`)).To(beRefused("shards cannot be lowered"))
+		for _, shards := range []string{"4", "2", "null", "8", "null"} {
+			Expect(change(ctx, issuer, `{"spec": {"crl": {"shards": `+shards+`}}}`)).To(Succeed())
+		}
 	})
 
 	It("can change in every other way", func(ctx SpecContext) {

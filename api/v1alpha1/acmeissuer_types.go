@@ -584,9 +584,8 @@ type ExternalAccountBinding struct {
 	Required bool `json:"required,omitempty"`
 }
 
-// CRL configures the publication of revocations.
-//
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.shards) || (has(self.shards) && self.shards >= oldSelf.shards)",message="shards cannot be lowered, because certificates name their shard",fieldPath=".shards"
+// CRL configures the publication of revocations. Each CA certificate has a complete CRL without an issuing distribution point, which
+// every program can read. It is as large as revocation gets, about 44 bytes for each revoked certificate.
 type CRL struct {
 	// lifetime of a CRL, from issue to nextUpdate, from 10m to 8760h. A CRL is replaced before half of its lifetime has passed.
 	// The default is 168h.
@@ -595,10 +594,10 @@ type CRL struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('8760h')",message="must be from 10m to 8760h"
 	Lifetime metav1.Duration `json:"lifetime,omitzero"`
 
-	// shards is the number of CRLs that revoked certificates are distributed over, at most 16384 certificates each. It can be
-	// raised, but not lowered, because a certificate names its shard. The default is 8.
+	// shards distributes revoked certificates over a number of smaller CRLs, which new certificates name instead of the complete CRL.
+	// Many programs cannot use a shard, because its issuing distribution point is critical. The complete CRL is published too, and
+	// shards that certificates name stay published after a change. By default there are no shards.
 	// +optional
-	// +kubebuilder:default=8
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=256
 	Shards int `json:"shards,omitempty"`
@@ -751,6 +750,28 @@ type AcmeIssuerStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	RetiredCertificates string `json:"retiredCertificates,omitempty"`
+
+	// crlShards contains the number of CRL shards of each CA certificate that signs CRLs, including shards that only certificates from
+	// before a change of spec.crl.shards name.
+	// +optional
+	// +listType=map
+	// +listMapKey=ca
+	// +kubebuilder:validation:MaxItems=64
+	CRLShards []CRLShards `json:"crlShards,omitempty"`
+}
+
+// CRLShards is the number of CRL shards of a CA certificate.
+type CRLShards struct {
+	// ca is the name of the CA certificate, with which the names of its CRLs begin.
+	// +required
+	// +kubebuilder:validation:MaxLength=16
+	CA string `json:"ca"`
+
+	// shards is the number of shards, 0 if no certificate names a shard.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=256
+	Shards int `json:"shards"`
 }
 
 // IssuingCertificate describes the CA certificate that currently signs.

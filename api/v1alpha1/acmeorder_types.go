@@ -176,7 +176,7 @@ type AcmeOrderStatus struct {
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 
-	// crl names the CRL shard that lists the certificate if it is revoked.
+	// crl names the CRL at the URL in the certificate, which lists the certificate if it is revoked.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	CRL string `json:"crl,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -44,6 +45,27 @@ func CRLShardPrefix(ca *x509.Certificate) string { return CAName(ca) + "-" }
 func CAName(ca *x509.Certificate) string {
 	sum := sha256.Sum256(ca.RawSubjectPublicKeyInfo)
 	return hex.EncodeToString(sum[:5])
+}
+
+// ShardNumber returns the number of a shard by its name, or -1 for another name.
+func ShardNumber(name string) int {
+	_, text, _ := strings.Cut(name, "-")
+	number, err := strconv.ParseUint(text, 10, 8)
+	if err != nil || text != strconv.FormatUint(number, 10) {
+		return -1
+	}
+	return int(number)
+}
+
+// ShardsOf returns the number of shards of a CA certificate in the status; ok is false if the status does not say it.
+func (s *AcmeIssuerStatus) ShardsOf(ca *x509.Certificate) (shards int, ok bool) {
+	name := CAName(ca)
+	for _, c := range s.CRLShards {
+		if c.CA == name {
+			return c.Shards, true
+		}
+	}
+	return 0, false
 }
 
 // CRLConfigMap returns the name of the ConfigMap of a CRL.

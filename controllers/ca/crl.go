@@ -1,19 +1,15 @@
 package ca
 
 import (
-	"fmt"
 	"math/big"
 	"time"
 )
 
 const (
-	// MaxEntries bounds the entries of a CRL shard. An entry takes at most 55 bytes in the CRL and 4 beside it, so a full shard
-	// takes 944 KiB and fits a ConfigMap.
-	MaxEntries = 16384
-	// MaxCRLSize bounds a CRL in bytes of DER.
-	MaxCRLSize = 1 << 20
 	// MaxURLs bounds the URLs of a CRL shard.
 	MaxURLs = 8
+	// lintedEntries bounds the entries that are linted at a time: a linter needs many times the memory of the CRL.
+	lintedEntries = 10_000
 )
 
 // CRL is the list of the certificates that an authority has revoked, or a shard of it.
@@ -29,22 +25,39 @@ type CRL struct {
 	Entries []Entry
 }
 
-// SignCRL encodes a CRL, lints it under a signature by a key that nobody trusts, and signs it. It returns DER. The same CRL
-// yields the same bytes, in any order of its entries.
-func (a *Authority) SignCRL(c CRL) ([]byte, error) {
+// SignCRL lints and signs a CRL. It returns DER. The same CRL yields the same bytes, in any order of its entries.
+func (a *Authority) SignCRL(c CRL) ([]byte, error) { return a.SignNextCRL(c, nil) }
+
+// SignNextCRL is SignCRL for a CRL that follows another one. It lints only the entries that last lacks: those in last were linted
+// before last was signed.
+func (a *Authority) SignNextCRL(c CRL, last []Entry) ([]byte, error) {
+	c.Entries, last = sortEntries(c.Entries), sortEntries(last)
+	if err := a.lint(c, without(c.Entries, last)); err != nil {
+		return nil, err
+	}
 	body, err := a.encodeCRL(c)
 	if err != nil {
 		return nil, err
 	}
-	der, err := a.throwAway.sign(body)
-	if err != nil {
-		return nil, err
-	}
-	if len(der) > MaxCRLSize {
-		return nil, fmt.Errorf("the CRL has %d bytes, at most %d are allowed", len(der), MaxCRLSize)
-	}
-	if err := lintCRL(der); err != nil {
-		return nil, err
-	}
 	return a.signer.signChecked(body)
+}
+
+// lint lints a CRL with some of its entries, under a signature by a key that nobody trusts.
+func (a *Authority) lint(c CRL, entries []Entry) error {
+	for first := true; first || len(entries) > 0; first = false {
+		c.Entries = entries[:min(len(entries), lintedEntries)]
+		entries = entries[len(c.Entries):]
+		body, err := a.encodeCRL(c)
+		if err != nil {
+			return err
+		}
+		der, err := a.throwAway.sign(body)
+		if err != nil {
+			return err
+		}
+		if err := lintCRL(der); err != nil {
+			return err
+		}
+	}
+	return nil
 }

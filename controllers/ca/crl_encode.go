@@ -21,7 +21,7 @@ var (
 	oidReasonCode               = asn1.ObjectIdentifier{2, 5, 29, 21}
 )
 
-// encodeCRL returns the to-be-signed bytes of a CRL. crypto/x509 encodes all but the entries, for which it takes ten times as
+// encodeCRL returns the to-be-signed bytes of a CRL, whose entries are sorted. crypto/x509 encodes all but the entries, for which it takes ten times as
 // long as insertEntries.
 func (a *Authority) encodeCRL(c CRL) (unsigned, error) {
 	frame, err := c.frame()
@@ -43,7 +43,7 @@ func (a *Authority) encodeCRL(c CRL) (unsigned, error) {
 	if len(c.Entries) == 0 { // RFC 5280 section 5.1.2.6: without entries the list is absent
 		return body, nil
 	}
-	body.tbs, err = insertEntries(body.tbs, sortEntries(c.Entries), frame.ThisUpdate)
+	body.tbs, err = insertEntries(body.tbs, c.Entries, frame.ThisUpdate)
 	return body, err
 }
 
@@ -56,8 +56,6 @@ func (c CRL) frame() (*x509.RevocationList, error) {
 		return nil, fmt.Errorf("a CRL must have at most %d URLs", MaxURLs)
 	case !c.NextUpdate.After(c.ThisUpdate):
 		return nil, errors.New("a CRL's nextUpdate must be after its thisUpdate")
-	case len(c.Entries) > MaxEntries:
-		return nil, fmt.Errorf("a CRL shard has %d entries, at most %d are allowed; use more shards", len(c.Entries), MaxEntries)
 	}
 	frame := &x509.RevocationList{Number: c.Number, ThisUpdate: pki.WholeSecond(c.ThisUpdate), NextUpdate: pki.WholeSecond(c.NextUpdate)}
 	if len(c.URLs) == 0 {
@@ -97,22 +95,13 @@ func issuingDistributionPoint(urls []string) (pkix.Extension, error) {
 
 // insertEntries inserts revokedCertificates into a TBSCertList without entries, before the extensions (RFC 5280 section 5.1).
 func insertEntries(tbs []byte, entries []Entry, thisUpdate time.Time) ([]byte, error) {
-	var body, extensions cryptobyte.String
-	input := cryptobyte.String(tbs)
-	if !input.ReadASN1(&body, cryptobyteasn1.SEQUENCE) {
+	start, extensions, ok := splitTBS(tbs)
+	if !ok {
 		return nil, errors.New("the to-be-signed CRL cannot be read")
-	}
-	extensions = body
-	for range 5 { // version, signature, issuer, thisUpdate, nextUpdate
-		var skipped cryptobyte.String
-		var tag cryptobyteasn1.Tag
-		if !extensions.ReadAnyASN1Element(&skipped, &tag) {
-			return nil, errors.New("the to-be-signed CRL cannot be read")
-		}
 	}
 	b := cryptobyte.NewBuilder(make([]byte, 0, len(tbs)+maxEntry*len(entries)))
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddBytes(body[:len(body)-len(extensions)])
+		b.AddBytes(start)
 		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			for _, entry := range entries {
 				addEntry(b, entry, thisUpdate)
@@ -121,6 +110,25 @@ func insertEntries(tbs []byte, entries []Entry, thisUpdate time.Time) ([]byte, e
 		b.AddBytes(extensions)
 	})
 	return b.Bytes()
+}
+
+// splitTBS splits the content of a TBSCertList after nextUpdate: before the entries, or before the extensions if there are no
+// entries.
+func splitTBS(tbs []byte) (start, rest cryptobyte.String, ok bool) {
+	var body cryptobyte.String
+	input := cryptobyte.String(tbs)
+	if !input.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !input.Empty() {
+		return nil, nil, false
+	}
+	rest = body
+	for range 5 { // version, signature, issuer, thisUpdate, nextUpdate
+		var skipped cryptobyte.String
+		var tag cryptobyteasn1.Tag
+		if !rest.ReadAnyASN1Element(&skipped, &tag) {
+			return nil, nil, false
+		}
+	}
+	return body[:len(body)-len(rest)], rest, true
 }
 
 // maxEntry bounds the DER of an entry, in bytes: serial number 22, time 17, reason 14, the sequence around them 2.

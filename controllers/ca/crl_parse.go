@@ -6,11 +6,32 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math/big"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// ParseCRL reads a CRL of this package, at most MaxCRLSize bytes of DER, and verifies that issuer signed it. It never panics.
+// ParseCRL reads a CRL of this package, and verifies that issuer signed it. It never panics.
 func ParseCRL(der []byte, issuer *x509.Certificate) (*CRL, error) {
-	crl, list, err := parseCRL(der)
+	encoded, err := OpenCRL(der, issuer)
+	if err != nil {
+		return nil, err
+	}
+	return encoded.parse()
+}
+
+// EncodedCRL is a CRL that was read without its entries, which can take much memory.
+type EncodedCRL struct {
+	// CRL has no entries.
+	CRL
+	entries cryptobyte.String
+}
+
+// OpenCRL reads a CRL without its entries, and verifies that issuer signed it.
+func OpenCRL(der []byte, issuer *x509.Certificate) (*EncodedCRL, error) {
+	crl, list, err := openCRL(der)
 	if err != nil {
 		return nil, err
 	}
@@ -23,24 +44,21 @@ func ParseCRL(der []byte, issuer *x509.Certificate) (*CRL, error) {
 	return crl, nil
 }
 
-func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
-	if len(der) > MaxCRLSize {
-		return nil, nil, fmt.Errorf("the CRL is larger than %d bytes", MaxCRLSize)
+// openCRL returns the CRL, and its frame: the CRL without entries, with the signature and the signed bytes of the whole.
+func openCRL(der []byte) (*EncodedCRL, *x509.RevocationList, error) {
+	without, tbs, entries, err := removeEntries(der)
+	if err != nil {
+		return nil, nil, err
 	}
-	list, err := x509.ParseRevocationList(der)
+	list, err := x509.ParseRevocationList(without)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the CRL cannot be read: %w", err)
 	}
-	if len(list.Raw) != len(der) {
-		return nil, nil, errors.New("the CRL cannot be read: it has trailing data")
-	}
-	if len(list.RevokedCertificateEntries) > MaxEntries {
-		return nil, nil, fmt.Errorf("the CRL has more than %d entries", MaxEntries)
-	}
+	list.RawTBSRevocationList = tbs
 	if list.Number == nil {
 		return nil, nil, errors.New("the CRL has no number")
 	}
-	crl := &CRL{Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
+	crl := &EncodedCRL{CRL{Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}, entries}
 	for _, extension := range list.Extensions {
 		switch {
 		case extension.Id.Equal(oidIssuingDistributionPoint):
@@ -51,18 +69,107 @@ func parseCRL(der []byte) (*CRL, *x509.RevocationList, error) {
 			return nil, nil, fmt.Errorf("the CRL has the unsupported critical extension %s", extension.Id)
 		}
 	}
-	crl.Entries = make([]Entry, 0, len(list.RevokedCertificateEntries))
-	for i, entry := range list.RevokedCertificateEntries {
-		e := Entry{Serial: entry.SerialNumber, RevokedAt: entry.RevocationTime, Reason: Reason(entry.ReasonCode)}
-		if err := e.check(); err != nil {
-			return nil, nil, err
-		}
-		if i > 0 && e.Serial.Cmp(crl.Entries[i-1].Serial) <= 0 {
-			return nil, nil, errors.New("the CRL's entries are not in the order of this CA's")
-		}
-		crl.Entries = append(crl.Entries, e)
-	}
 	return crl, list, nil
+}
+
+// removeEntries returns a CRL without its entries, its to-be-signed bytes, and the content of its list of entries.
+func removeEntries(der []byte) (without, tbs []byte, entries cryptobyte.String, err error) {
+	unreadable := errors.New("the CRL cannot be read")
+	var list, signed, signature cryptobyte.String
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) {
+		return nil, nil, nil, unreadable
+	}
+	if !input.Empty() {
+		return nil, nil, nil, errors.New("the CRL cannot be read: it has trailing data")
+	}
+	if !list.ReadASN1Element(&signed, cryptobyteasn1.SEQUENCE) {
+		return nil, nil, nil, unreadable
+	}
+	signature = list
+	start, rest, ok := splitTBS(signed)
+	if !ok {
+		return nil, nil, nil, unreadable
+	}
+	if rest.PeekASN1Tag(cryptobyteasn1.SEQUENCE) {
+		if !rest.ReadASN1(&entries, cryptobyteasn1.SEQUENCE) || entries.Empty() {
+			return nil, nil, nil, unreadable
+		}
+	}
+	var b cryptobyte.Builder
+	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			b.AddBytes(start)
+			b.AddBytes(rest)
+		})
+		b.AddBytes(signature)
+	})
+	without, err = b.Bytes()
+	return without, signed, entries, err
+}
+
+func (e *EncodedCRL) parse() (*CRL, error) {
+	crl := e.CRL
+	crl.Entries = make([]Entry, 0, len(e.entries)/minEntry)
+	err := e.Each(func(entry Entry) error {
+		crl.Entries = append(crl.Entries, entry)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &crl, nil
+}
+
+// minEntry is the usual size of an entry with a serial number of 16 bytes and without a reason.
+const minEntry = 35
+
+// Each calls visit with each entry, by ascending serial number, until visit returns an error. It returns an error for an entry that
+// is not in the form of this package.
+func (e *EncodedCRL) Each(visit func(Entry) error) error {
+	var before *big.Int
+	for rest := e.entries; !rest.Empty(); {
+		entry, err := readEntry(&rest)
+		if err != nil {
+			return err
+		}
+		if before != nil && entry.Serial.Cmp(before) <= 0 {
+			return errors.New("the CRL's entries are not in the order of this CA's")
+		}
+		before = entry.Serial
+		if err := visit(entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readEntry reads the form that addEntry writes.
+func readEntry(rest *cryptobyte.String) (Entry, error) {
+	entry := Entry{Serial: new(big.Int)}
+	var body cryptobyte.String
+	if !rest.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !body.ReadASN1Integer(entry.Serial) || !readTime(&body, &entry.RevokedAt) {
+		return entry, errors.New("the CRL has an entry that cannot be read")
+	}
+	if !body.Empty() {
+		var extensions, extension, value cryptobyte.String
+		var id asn1.ObjectIdentifier
+		var reason int
+		if !body.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) || !body.Empty() || !extensions.ReadASN1(&extension, cryptobyteasn1.SEQUENCE) ||
+			!extensions.Empty() || !extension.ReadASN1ObjectIdentifier(&id) || !id.Equal(oidReasonCode) ||
+			!extension.ReadASN1(&value, cryptobyteasn1.OCTET_STRING) || !extension.Empty() || !value.ReadASN1Enum(&reason) || !value.Empty() {
+			return entry, errors.New("the CRL has an entry with other extensions than a reason")
+		}
+		entry.Reason = Reason(reason)
+	}
+	return entry, entry.check()
+}
+
+func readTime(s *cryptobyte.String, t *time.Time) bool {
+	if s.PeekASN1Tag(cryptobyteasn1.UTCTime) {
+		return s.ReadASN1UTCTime(t)
+	}
+	return s.ReadASN1GeneralizedTime(t)
 }
 
 // distributionPointURLs returns the URLs in an extension of issuingDistributionPoint, and rejects every other form.

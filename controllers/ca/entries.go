@@ -47,28 +47,82 @@ const carryGrace = time.Hour
 // The revocation of a certificate that expired long ago is therefore never listed. So a caller must compare the result, not
 // the arguments, with the last CRL to decide whether a new one is due.
 func Carry(last []Entry, thisUpdate time.Time, revoked []Entry) []Entry {
-	entries := sortEntries(slices.Concat(last, revoked))
-	return slices.DeleteFunc(entries, func(e Entry) bool {
-		return !e.NotAfter.IsZero() && thisUpdate.After(e.NotAfter.Add(carryGrace))
+	last = sortEntries(last)
+	// Most of revoked is in last, so a search for each costs less than to sort them all.
+	fresh := slices.DeleteFunc(slices.Clone(revoked), func(e Entry) bool {
+		i, found := slices.BinarySearchFunc(last, e, bySerial)
+		return found && !last[i].NotAfter.IsZero() && !e.NotAfter.After(last[i].NotAfter) && !e.RevokedAt.Before(last[i].RevokedAt)
 	})
+	entries := mergeEntries(last, sortEntries(fresh))
+	return slices.DeleteFunc(entries, func(e Entry) bool { return MayLeave(e, thisUpdate) })
 }
 
+// MayLeave reports whether an entry may leave a CRL after the one of thisUpdate.
+func MayLeave(e Entry, thisUpdate time.Time) bool {
+	return !e.NotAfter.IsZero() && thisUpdate.After(e.NotAfter.Add(carryGrace))
+}
+
+func bySerial(a, b Entry) int { return a.Serial.Cmp(b.Serial) }
+
 // sortEntries returns entries by serial number, so that a CRL does not depend on their order. Of entries with the same serial
-// number it keeps the earliest, with the latest NotAfter: a certificate is revoked once.
+// number it keeps the earliest, with the latest NotAfter: a certificate is revoked once. It returns sorted entries themselves.
 func sortEntries(entries []Entry) []Entry {
-	sorted := slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
-		return cmp.Or(a.Serial.Cmp(b.Serial), a.RevokedAt.Compare(b.RevokedAt), cmp.Compare(a.Reason, b.Reason))
+	sorted := true
+	for i := 1; i < len(entries) && sorted; i++ {
+		sorted = bySerial(entries[i-1], entries[i]) < 0
+	}
+	if sorted {
+		return entries
+	}
+	all := slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
+		return cmp.Or(bySerial(a, b), a.RevokedAt.Compare(b.RevokedAt), cmp.Compare(a.Reason, b.Reason))
 	})
-	merged := sorted[:0]
-	for _, entry := range sorted {
-		last := len(merged) - 1
-		if last < 0 || merged[last].Serial.Cmp(entry.Serial) != 0 {
-			merged = append(merged, entry)
+	merged := all[:0]
+	for _, entry := range all {
+		if last := len(merged) - 1; last >= 0 && bySerial(merged[last], entry) == 0 {
+			merged[last] = earlier(merged[last], entry)
 		} else {
-			merged[last].NotAfter = pki.Later(merged[last].NotAfter, entry.NotAfter)
+			merged = append(merged, entry)
 		}
 	}
 	return merged
+}
+
+// mergeEntries merges two sorted lists into a new one.
+func mergeEntries(a, b []Entry) []Entry {
+	merged := make([]Entry, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		switch order := bySerial(a[0], b[0]); {
+		case order < 0:
+			merged, a = append(merged, a[0]), a[1:]
+		case order > 0:
+			merged, b = append(merged, b[0]), b[1:]
+		default:
+			merged, a, b = append(merged, earlier(a[0], b[0])), a[1:], b[1:]
+		}
+	}
+	return append(append(merged, a...), b...)
+}
+
+// without returns the entries of a sorted list that another one lacks.
+func without(entries, known []Entry) []Entry {
+	var rest []Entry
+	for _, entry := range entries {
+		if _, found := slices.BinarySearchFunc(known, entry, bySerial); !found {
+			rest = append(rest, entry)
+		}
+	}
+	return rest
+}
+
+// earlier returns the earlier of two revocations of a certificate, with the later NotAfter.
+func earlier(a, b Entry) Entry {
+	end := pki.Later(a.NotAfter, b.NotAfter)
+	if cmp.Or(a.RevokedAt.Compare(b.RevokedAt), cmp.Compare(a.Reason, b.Reason)) > 0 {
+		a = b
+	}
+	a.NotAfter = end
+	return a
 }
 
 // expirySize is the size of an entry in the output of MarshalExpiries, in bytes: seconds since 1970, enough until 2106.

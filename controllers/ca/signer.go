@@ -9,7 +9,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
@@ -156,16 +155,11 @@ func (s signer) signature(tbs []byte) ([]byte, error) {
 }
 
 func (body unsigned) with(signature []byte) ([]byte, error) {
-	der, err := asn1.Marshal(struct {
-		TBS, Algorithm asn1.RawValue
-		Signature      asn1.BitString
-	}{
-		asn1.RawValue{FullBytes: body.tbs},
-		asn1.RawValue{FullBytes: body.algorithm},
-		asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)},
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(body.tbs)+len(body.algorithm)+len(signature)+32))
+	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
+		b.AddBytes(body.tbs)
+		b.AddBytes(body.algorithm)
+		b.AddASN1BitString(signature)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	return der, nil
+	return b.Bytes()
 }

@@ -1,11 +1,11 @@
 package crl
 
 import (
+	"errors"
 	"math/big"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/controllers/ca"
@@ -16,35 +16,32 @@ func entry(serial int64, revokedAt, notAfter time.Time) ca.Entry {
 	return ca.Entry{Serial: big.NewInt(serial), RevokedAt: revokedAt, NotAfter: notAfter}
 }
 
-// A full shard is renewed with all its entries, and takes the earliest further revocation once an entry is dropped.
-func TestFullShardIsRenewed(t *testing.T) {
-	const url = "http://ca.test/0.crl"
+// A CRL that the guard refuses isn't written, and the last one stays in memory.
+func TestRefusedCRLIsNotStored(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	soon, far := start.Add(time.Hour), start.Add(1000*time.Hour)
-	listed := []ca.Entry{entry(1, start, soon)}
-	for i := range int64(ca.MaxEntries - 1) {
-		listed = append(listed, entry(10+2*i, start, far))
+	authority, p := testAuthority(t, start), &Publisher{} // without a client, so that a write panics
+	last := &publishedCRL{crl: &ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: []ca.Entry{entry(7, start, start.Add(1000*time.Hour))}}}
+	p.keep(request("ca"), last)
+	next := ca.CRL{Number: big.NewInt(2), ThisUpdate: start.Add(time.Minute), NextUpdate: start.Add(2 * time.Hour)}
+	der, err := authority.SignCRL(next)
+	if err != nil {
+		t.Fatal(err)
 	}
-	last := &publishedCRL{configMap: &corev1.ConfigMap{}, crl: &ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(24 * time.Hour), URLs: []string{url}, Entries: listed}}
-	late, early := entry(11, start.Add(2*time.Minute), far), entry(13, start.Add(time.Minute), far)
-	revoked := []ca.Entry{late, early}
+	if _, err := p.store(t.Context(), request("ca"), last, &next, der, authority.Certificate()); !errors.Is(err, errRefused) {
+		t.Errorf("got %v", err)
+	}
+	if !p.refused[request("ca")] || p.published[request("ca")] != last {
+		t.Errorf("refused: %v, published: %v", p.refused, p.published)
+	}
+}
 
-	if _, due, unlisted := nextCRL(last, revoked, start.Add(time.Minute), start.Add(25*time.Hour), url, false); due <= 0 || unlisted != 2 {
-		t.Errorf("due in %v with %d unlisted, want later with 2", due, unlisted)
-	}
-	now := start.Add(12 * time.Hour)
-	renewed, due, unlisted := nextCRL(last, revoked, now, now.Add(24*time.Hour), url, false)
-	if due != 0 || unlisted != 2 || len(renewed.Entries) != ca.MaxEntries || hasNew(listed, renewed.Entries) || hasNew(renewed.Entries, listed) {
-		t.Fatalf("due in %v with %d unlisted and %d entries, want the listed ones now", due, unlisted, len(renewed.Entries))
-	}
-	last.crl = &renewed
-	next, _, unlisted := nextCRL(last, revoked, now.Add(time.Minute), now.Add(25*time.Hour), url, false)
-	if unlisted != 1 || len(next.Entries) != ca.MaxEntries || !lists(next.Entries, early.Serial) || lists(next.Entries, late.Serial) {
-		t.Errorf("%d unlisted and %d entries, want the earliest further revocation in the place of the expired one", unlisted, len(next.Entries))
-	}
-	for i := 1; i < len(next.Entries); i++ {
-		if next.Entries[i-1].Serial.Cmp(next.Entries[i].Serial) >= 0 {
-			t.Fatal("the entries are not sorted by serial number")
+// The time between two CRLs grows with their size, so that no CRL stops and etcd isn't flooded.
+func TestInterval(t *testing.T) {
+	for size, want := range map[int]time.Duration{
+		0: Interval, quickSize: Interval, quickSize + 10*writeRate: 10 * time.Second, quickSize + 200*writeRate: 200 * time.Second,
+	} {
+		if got := intervalFor(size); got != want {
+			t.Errorf("%d bytes: %v, want %v", size, got, want)
 		}
 	}
 }
@@ -54,11 +51,11 @@ func TestForget(t *testing.T) {
 	p := &Publisher{}
 	for _, name := range []string{"gone", "other"} {
 		p.keep(request(name), &publishedCRL{})
-		p.setUnlisted(request(name), 1)
+		p.setRefused(request(name), true)
 	}
 	p.Forget(client.ObjectKey{Namespace: "ns", Name: "gone"})
-	if len(p.published) != 1 || len(p.unlisted) != 1 || p.published[request("other")] == nil {
-		t.Errorf("left: %v, %v", p.published, p.unlisted)
+	if len(p.published) != 1 || len(p.refused) != 1 || p.published[request("other")] == nil {
+		t.Errorf("left: %v, %v", p.published, p.refused)
 	}
 }
 

@@ -26,7 +26,7 @@ type Reconciler struct {
 // SetupWithManager adds the controller to a manager. It reconciles the CRLs of the issuers that come from issuersReady.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, concurrency int, issuersReady <-chan event.GenericEvent) error {
 	return builder.TypedControllerManagedBy[issuers.CRLRequest](mgr).Named("revocationlist").
-		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(crlsOfRevoked)).
+		Watches(&v1alpha1.AcmeOrder{}, handler.TypedEnqueueRequestsFromMapFunc(r.crlsOfRevoked)).
 		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(r.crlsOf))).
 		WithOptions(controller.TypedOptions[issuers.CRLRequest]{MaxConcurrentReconciles: concurrency}).Complete(kube.RetryConflicts(r))
 }
@@ -41,22 +41,28 @@ func (r *Reconciler) Reconcile(ctx context.Context, request issuers.CRLRequest) 
 	if authority == nil {
 		return r.Publisher.abandoned(ctx, request)
 	}
-	result, warning, err := r.Publisher.publish(ctx, request, issuer, authority)
+	result, err := r.Publisher.publish(ctx, request, issuer, authority)
+	warning := result.warning
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 		warning = err.Error()
 	}
 	r.Publisher.Issuers.SetCRLWarning(request, warning)
-	return result, err
+	return ctrl.Result{RequeueAfter: result.wait}, err
 }
 
-// crlsOfRevoked maps a revoked order to the CRLs that have to list its certificate.
-func crlsOfRevoked(_ context.Context, object client.Object) []issuers.CRLRequest {
+// crlsOfRevoked maps a revoked order to the CRLs that have to list its certificate, and an order that is not revoked to none. It notes
+// the shard that the certificate names.
+func (r *Reconciler) crlsOfRevoked(_ context.Context, object client.Object) []issuers.CRLRequest {
 	order := object.(*v1alpha1.AcmeOrder)
-	if order.Status.RevokedAt == nil || order.Status.CRL == "" {
+	if order.Status.CRL == "" {
 		return nil
 	}
 	request := issuers.CRLRequest{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Name: order.Status.CRL}
-	if request.IsComplete() {
+	r.Publisher.Issuers.NoteCRL(request)
+	switch {
+	case order.Status.RevokedAt == nil:
+		return nil
+	case request.IsComplete():
 		return []issuers.CRLRequest{request}
 	}
 	return []issuers.CRLRequest{request, request.Complete()}

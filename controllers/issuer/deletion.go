@@ -16,6 +16,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
 // +kubebuilder:rbac:groups=acmeca.dev,resources=acmeissuers,verbs=patch
@@ -156,7 +157,11 @@ func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, 
 	}
 	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name), object.Name + issuers.CompromisedKeysSuffix}
 	for _, crl := range issuer.CRLs() {
-		configMaps = append(configMaps, v1alpha1.CRLConfigMap(object.Name, crl))
+		head := &corev1.ConfigMap{}
+		if err := r.own(ctx, object, head, v1alpha1.CRLConfigMap(object.Name, crl)); err != nil {
+			return err
+		}
+		configMaps = append(configMaps, crlstore.PartsOf(head)...)
 	}
 	for _, name := range configMaps {
 		if err := r.own(ctx, object, &corev1.ConfigMap{}, name); err != nil {

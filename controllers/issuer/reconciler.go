@@ -202,6 +202,9 @@ func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, know
 		warnSizes(issuer)
 		issuer.Policy, issuer.CAKeys = issuer.Policy.Under(issuer.Authority.FullChain()), issuer.PublicKeys()
 	}
+	if err := r.countShards(ctx, object, issuer); err != nil {
+		return nil, err
+	}
 	if err := r.CompromisedKeys.Load(ctx, client.ObjectKeyFromObject(object), issuer); err != nil {
 		return nil, err
 	}
@@ -281,7 +284,7 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 	if issuer.Authority != nil {
 		status.CABundle = string(issuer.Bundle)
 		status.IssuingCertificate = issuingCertificate(issuer)
-		status.RetiredCertificates = ""
+		status.RetiredCertificates, status.CRLShards = "", reportShards(issuer)
 		for _, authority := range issuer.Retired {
 			status.RetiredCertificates += string(ca.EncodeCertificates(authority.Certificate()))
 		}

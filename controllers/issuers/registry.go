@@ -37,6 +37,8 @@ type Issuer struct {
 	NextRootDue time.Time
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
+	// CRLShards is the number of CRL shards that certificates name, by the name of their CA.
+	CRLShards map[string]int
 	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.
 	CAKeys   []crypto.PublicKey
 	Profiles map[string]*ca.Profile
@@ -119,7 +121,7 @@ func (i *Issuer) CRLs() []string {
 // Shards returns the names of the CRL shards of a CA.
 func (i *Issuer) Shards(authority *ca.Authority) []string {
 	var names []string
-	for number := range i.Spec.CRL.Shards {
+	for number := range i.CRLShards[v1alpha1.CAName(authority.Certificate())] {
 		names = append(names, v1alpha1.CRLShardName(authority.Certificate(), number))
 	}
 	return names
@@ -130,6 +132,8 @@ type Registry struct {
 	mu     sync.RWMutex
 	byName map[types.NamespacedName]*Issuer
 	crls   map[CRLRequest]string
+	// named is the number of CRL shards that orders name, by the request for the complete CRL.
+	named map[CRLRequest]int
 }
 
 // ReadyToIssue returns an issuer that can issue.
@@ -157,6 +161,27 @@ func (s *Registry) Put(key types.NamespacedName, issuer *Issuer) {
 		s.byName = map[types.NamespacedName]*Issuer{}
 	}
 	s.byName[key] = issuer
+}
+
+// NoteCRL notes the CRL that an order's certificate names.
+func (s *Registry) NoteCRL(crl CRLRequest) {
+	number := v1alpha1.ShardNumber(crl.Name)
+	if number < 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named == nil {
+		s.named = map[CRLRequest]int{}
+	}
+	s.named[crl.Complete()] = max(s.named[crl.Complete()], number+1)
+}
+
+// NamedShards returns the number of CRL shards that the orders of an issuer name, among those of a CA.
+func (s *Registry) NamedShards(issuer types.NamespacedName, authority string) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.named[CRLRequest{Namespace: issuer.Namespace, Issuer: issuer.Name, Name: authority}]
 }
 
 // CRLRequests lists the CRLs of an issuer; none if it is not loaded.
@@ -197,19 +222,19 @@ func (s *Registry) CRLWarnings(key types.NamespacedName) []string {
 	return warnings
 }
 
-// Remove removes an issuer, and the warnings of its CRLs.
+// Remove removes an issuer, and all that is noted of its CRLs.
 func (s *Registry) Remove(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byName, key)
-	maps.DeleteFunc(s.crls, func(crl CRLRequest, _ string) bool {
-		return crl.Namespace == key.Namespace && crl.Issuer == key.Name
-	})
+	of := func(crl CRLRequest) bool { return crl.Namespace == key.Namespace && crl.Issuer == key.Name }
+	maps.DeleteFunc(s.crls, func(crl CRLRequest, _ string) bool { return of(crl) })
+	maps.DeleteFunc(s.named, func(crl CRLRequest, _ int) bool { return of(crl) })
 }
 
 // AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
-	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL ||
+	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 

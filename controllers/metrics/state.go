@@ -99,8 +99,8 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 		object := &objects.Items[i]
 		key := client.ObjectKeyFromObject(object)
 		existing[key] = true
-		gauge(descReady, truth(meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReady)), key.Namespace, key.Name)
-		gauge(descSuspended, truth(object.Spec.Suspend), key.Namespace, key.Name)
+		gauge(descReady, Truth(meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReady)), key.Namespace, key.Name)
+		gauge(descSuspended, Truth(object.Spec.Suspend), key.Namespace, key.Name)
 		if issuer, ok := s.issuers.Loaded(key.Namespace, key.Name); ok {
 			collectCA(gauge, key, issuer)
 		}
@@ -138,7 +138,8 @@ func collectCA(gauge Gauge, key types.NamespacedName, issuer *issuers.Issuer) {
 	expiry("retired", retired...)
 }
 
-func truth(b bool) float64 {
+// Truth returns the value of a gauge that is 1 or 0.
+func Truth(b bool) float64 {
 	if b {
 		return 1
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
 // A crlWorld is an issuerWorld with the controller of its CRLs.
@@ -109,10 +111,49 @@ func (w *crlWorld) configMap(ctx context.Context) *corev1.ConfigMap {
 	return configMap
 }
 
+// configMapsOf writes the ConfigMaps of a namespace.
+type configMapsOf struct{ namespace string }
+
+func (c configMapsOf) get(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+	configMap := &corev1.ConfigMap{}
+	return configMap, admin.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, configMap)
+}
+
+func (c configMapsOf) Create(ctx context.Context, part *corev1.ConfigMap) error {
+	return admin.Create(ctx, part)
+}
+
+func (c configMapsOf) Put(ctx context.Context, head *corev1.ConfigMap) error {
+	if head.ResourceVersion == "" {
+		return admin.Create(ctx, head)
+	}
+	return admin.Update(ctx, head)
+}
+
+func (c configMapsOf) Delete(ctx context.Context, name string) error {
+	return admin.Delete(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name}})
+}
+
+// parts returns the names of the ConfigMaps that hold parts of CRLs.
+func (w *crlWorld) parts(ctx context.Context) []string {
+	GinkgoHelper()
+	var all corev1.ConfigMapList
+	Expect(admin.List(ctx, &all, client.InNamespace(w.namespace), client.MatchingLabels{v1alpha1.IssuerLabel: "ca"})).To(Succeed())
+	var names []string
+	for _, configMap := range all.Items {
+		if strings.HasPrefix(configMap.Name, w.crl.ConfigMap().Name+"-") {
+			names = append(names, configMap.Name)
+		}
+	}
+	return names
+}
+
 // published returns the CRL that is served, after it verified the signature.
 func (w *crlWorld) published(ctx context.Context) *x509.RevocationList {
 	GinkgoHelper()
-	list, err := x509.ParseRevocationList(w.configMap(ctx).BinaryData[v1alpha1.CRLField])
+	_, content, err := crlstore.Read(ctx, configMapsOf{w.namespace}.get, w.crl.ConfigMap().Name, nil)
+	Expect(err).NotTo(HaveOccurred())
+	list, err := x509.ParseRevocationList(content.DER)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(list.CheckSignatureFrom(w.loaded().AuthorityOf(w.crl.Name).Certificate())).To(Succeed())
 	return list
@@ -472,37 +513,84 @@ var _ = Describe("A CRL", func() {
 		Expect(named(w.published(ctx))).To(HaveLen(ca.MaxURLs))
 	})
 
-	It("lists as many certificates as fit, warns before and after it is full, and is renewed while it is full", func(ctx SpecContext) {
-		authority := w.loaded().Authority
-		w.crl = w.shardOf(authority)
-		full := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Minute), NextUpdate: w.clock.Now().Add(crlLifetime), URLs: []string{"http://acme.test/" + w.namespace + "/ca/crl/" + w.crl.Name + ".crl"}}
+	It("goes into parts if one ConfigMap has no room for it, and back", func(ctx SpecContext) {
+		authority, expiry := w.loaded().Authority, w.clock.Now().Add(time.Hour)
+		large := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Hour), NextUpdate: w.clock.Now().Add(crlLifetime)}
 		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
-		for i := range int64(ca.MaxEntries - 1) {
-			full.Entries = append(full.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: future})
+		for i := range int64(40_000) {
+			large.Entries = append(large.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: expiry})
 		}
-		der, err := authority.SignCRL(full)
+		der, err := authority.SignCRL(large)
 		Expect(err).NotTo(HaveOccurred())
-		stored := &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name},
-			BinaryData: map[string][]byte{v1alpha1.CRLField: der, v1alpha1.CRLExpiriesField: ca.MarshalExpiries(full.Entries)},
-		}
-		Expect(admin.Create(ctx, stored)).To(Succeed())
-		w.revoke(ctx, 1, future)
-		Expect(w.publish(ctx).RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
-		Expect(readyOf(w.reconcile(ctx)).Message).To(ContainSubstring("raise spec.crl.shards"))
-		w.restartLists()
-		w.look(ctx)
+		head := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name, Labels: map[string]string{v1alpha1.IssuerLabel: "ca"}}}
+		content := crlstore.Content{DER: der, Expiries: ca.MarshalExpiries(large.Entries)}
+		Expect(crlstore.Write(ctx, configMapsOf{w.namespace}, head, "1", content)).To(Succeed())
+		Expect(w.parts(ctx)).To(HaveLen(3))
 
+		w.revoke(ctx, 1, future)
+		w.clock.Step(time.Hour)
+		w.look(ctx)
+		Expect(w.published(ctx).RevokedCertificateEntries).To(HaveLen(40_001))
+		Expect(w.parts(ctx)).To(HaveLen(6), "those of the CRL before are kept for its readers")
 		w.revoke(ctx, 2, future)
-		before := w.publish(ctx)
-		ready := readyOf(w.reconcile(ctx))
-		Expect(ready.Reason).To(Equal(v1alpha1.ReasonDegraded))
-		Expect(ready.Message).To(ContainSubstring("is full with 16384 entries"))
-		Expect(w.events.taken()).To(ContainElement(ContainSubstring("is full with 16384 entries")))
-		Expect(before.RevokedCertificateEntries).To(HaveLen(ca.MaxEntries))
-		w.clock.Step(crlLifetime / 2)
-		renewed := w.publish(ctx)
-		Expect(renewed.NextUpdate).To(BeTemporally(">", before.NextUpdate))
-		Expect(renewed.RevokedCertificateEntries).To(Equal(before.RevokedCertificateEntries))
+		Expect(w.look(ctx).RequeueAfter).To(BeNumerically(">", crl.Interval), "a large CRL is stored less often")
+		w.restartLists()
+		for serial := int64(3); serial < 5; serial++ {
+			w.clock.Step(2 * time.Hour)
+			w.revoke(ctx, serial, future)
+			w.look(ctx)
+		}
+		Expect(serials(w.published(ctx))).To(ConsistOf(int64(1), int64(2), int64(3), int64(4)))
+		Expect(w.configMap(ctx).BinaryData).To(HaveKey(v1alpha1.CRLField))
+		w.clock.Step(2 * time.Hour)
+		w.revoke(ctx, 5, future)
+		w.look(ctx)
+		Expect(w.parts(ctx)).To(BeEmpty())
+	})
+
+	It("of shards stays published after its issuer has no shards any more, also if the status was lost", func(ctx SpecContext) {
+		setShards := func(n int) {
+			w.edit(ctx, func(issuer *v1alpha1.AcmeIssuer) { issuer.Spec.CRL.Shards = n })
+			w.reconcile(ctx)
+		}
+		shards := func() []string { return w.loaded().Shards(w.loaded().Authority) }
+		order := &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{UID: "a"}}
+		setShards(4)
+		Expect(shards()).To(HaveLen(4))
+		named := w.loaded().CRLOf(order)
+		Expect(shards()).To(ContainElement(named))
+		setShards(0)
+		Expect(w.loaded().CRLOf(order)).To(Equal(w.crl.Name))
+		Expect(w.reconciler.Issuers.CRLRequests(w.key())).To(HaveLen(5), "the complete CRL and the shards")
+		for _, request := range w.reconciler.Issuers.CRLRequests(w.key()) {
+			_, err := w.lists.Reconcile(ctx, request)
+			Expect(err).NotTo(HaveOccurred())
+		}
+
+		issuer := &v1alpha1.AcmeIssuer{}
+		Expect(admin.Get(ctx, w.key(), issuer)).To(Succeed())
+		issuer.Status.CRLShards = nil
+		Expect(admin.Status().Update(ctx, issuer)).To(Succeed())
+		w.reconcile(ctx)
+		Expect(shards()).To(HaveLen(4), "by the ConfigMaps")
+		Expect(admin.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace(w.namespace))).To(Succeed())
+		Expect(admin.Get(ctx, w.key(), issuer)).To(Succeed())
+		issuer.Status.CRLShards = nil
+		Expect(admin.Status().Update(ctx, issuer)).To(Succeed())
+		w.reconciler.Issuers.NoteCRL(issuers.CRLRequest{Namespace: w.namespace, Issuer: "ca", Name: v1alpha1.CRLShardName(w.loaded().Authority.Certificate(), 2)})
+		w.reconcile(ctx)
+		Expect(shards()).To(HaveLen(3), "by the orders")
+	})
+
+	It("that is complete isn't read from the CRL of a shard", func(ctx SpecContext) {
+		complete := w.crl
+		w.crl = w.shardOf(w.loaded().Authority)
+		w.revoke(ctx, 7, future)
+		w.publish(ctx)
+		shard := w.configMap(ctx)
+		w.crl = complete
+		Expect(admin.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name}, BinaryData: shard.BinaryData})).To(Succeed())
+		_, err := w.lists.Reconcile(ctx, w.crl)
+		Expect(err).To(MatchError(ContainSubstring("it is for other certificates")))
 	})
 })

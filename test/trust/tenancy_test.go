@@ -205,6 +205,23 @@ var _ = Describe("The controllers' ServiceAccount, when captured", func() {
 		}
 	}, SpecTimeout(specPatience))
 
+	It("can delete only the parts of CRLs", func(ctx SpecContext) {
+		for name, allowed := range map[string]bool{
+			"default-crl-0123456789-1700000000-0": true, "default-crl-0123456789-3-1700000000-12": true,
+			"default-crl-0123456789": false, "default-crl-0123456789-3": false, "default-ca": false, "theirs-1-2": false,
+		} {
+			configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+			Expect(person.Create(ctx, configMap)).To(Succeed())
+			deleted := controller.Delete(ctx, configMap.DeepCopy())
+			if allowed {
+				Expect(deleted).To(Succeed(), name)
+				continue
+			}
+			Expect(deleted).To(beForbidden(), name)
+			Expect(person.Delete(ctx, configMap)).To(Succeed())
+		}
+	}, SpecTimeout(specPatience))
+
 	It("can bind an external account key, but not change it", func(ctx SpecContext) {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default-eab-one"}, Type: "acmeca.dev/external-account-key",
