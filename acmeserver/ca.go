@@ -1,18 +1,14 @@
 package acmeserver
 
 import (
-	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
-	"github.com/acmeca/acmeca/acmeserver/issuers"
 	"github.com/acmeca/acmeca/acmeserver/metrics"
 	"github.com/acmeca/acmeca/acmeserver/page"
 	"github.com/acmeca/acmeca/acmeserver/store"
@@ -72,44 +68,23 @@ func derAnswer(certificate *x509.Certificate) *answer.Answer {
 	return &answer.Answer{Status: http.StatusOK, Raw: certificate.Raw, ContentType: "application/pkix-cert", MaxAge: caMaxAge}
 }
 
-var crlName = regexp.MustCompile(`^[0-9a-f]{10}(?:-([0-9]{1,3}))?$`)
-
-// maxShards is the number of shards that an issuer can have. That of a deleted issuer is not known.
-const maxShards = 256
-
-// hasCRL reports whether an issuer can have a CRL of a name: the complete CRL of one of its CA certificates, or a shard of a number
-// below its number of shards. CRLs are not cached before they are read, so other names must not lead to a read.
-func hasCRL(i *issuers.Issuer, name string) bool {
-	parts := crlName.FindStringSubmatch(name)
-	if parts == nil {
-		return false
-	}
-	ofName := func(authority *x509.Certificate) bool { return v1alpha1.CAName(authority) == name }
-	if parts[1] != "" {
-		number, err := strconv.Atoi(parts[1])
-		if err != nil || number >= cmp.Or(i.Spec.CRL.Shards, maxShards) {
-			return false
-		}
-		ofName = func(authority *x509.Certificate) bool { return v1alpha1.CRLShardName(authority, number) == name }
-	}
-	return slices.ContainsFunc(i.Authorities, ofName) || slices.ContainsFunc(i.Roots, ofName)
-}
+// crlMaxAge is how long a CRL may be cached. It bounds how much later a revocation is seen by a client behind a cache, so it is short
+// against the lifetime of a CRL: a client that asks again after it gets the status 304 if the CRL is the same.
+const crlMaxAge = time.Minute
 
 // crl returns a list of revoked certificates (RFC 5280 section 4.2.1.13).
 func (s *Server) crl(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
-	if file == acme.CRLFile {
-		return s.crlFile(c)
-	}
 	name, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
-	if !found || !isCRL || !hasCRL(c.issuer, name) {
+	if !found || !isCRL || !c.issuer.HasCRL(name) {
 		return nil, store.NotFound("CRL")
 	}
 	crl, err := s.published.CRL(c.Context(), c.issuer.Key, name, s.now())
 	if err != nil {
 		return nil, err
 	}
-	return &answer.Answer{Status: http.StatusOK, Raw: crl, ContentType: "application/pkix-crl"}, nil
+	result := &answer.Answer{Status: http.StatusOK, Raw: crl.DER, ContentType: "application/pkix-crl", MaxAge: min(crlMaxAge, max(crl.NextUpdate.Sub(s.now()), 0))}
+	return result.Cacheable(c.Request, crl.Tag, crl.ThisUpdate, crl.Gzip), nil
 }
 
 // Plain returns the handler of the listener without TLS. Verifiers need CRLs and CA certificates to judge TLS certificates,

@@ -34,20 +34,21 @@ func caCertificate(t *testing.T) *x509.Certificate {
 // Anyone can ask for any number of CRLs. Only names that the issuer can have lead to a read of the API server.
 func TestOnlyCRLsOfTheIssuerAreRead(t *testing.T) {
 	issuing, retired, foreign := caCertificate(t), caCertificate(t), caCertificate(t)
-	i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}, Authorities: []*x509.Certificate{issuing, retired}}
-	i.Spec.CRL.Shards = 2
+	status := &v1alpha1.AcmeIssuerStatus{CRLShards: []v1alpha1.CRLShards{{CA: v1alpha1.CAName(retired), Shards: 2}}}
+	i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}, Status: status, Authorities: []*x509.Certificate{issuing, retired}}
+	i.Spec.CRL.Shards = 3 // which the controllers have not taken up
 	for name, want := range map[string]bool{
 		v1alpha1.CAName(issuing): true, v1alpha1.CAName(retired): true, v1alpha1.CAName(foreign): false, v1alpha1.CAName(issuing)[1:]: false,
-		v1alpha1.CRLShardName(issuing, 0): true, v1alpha1.CRLShardName(issuing, 1): true, v1alpha1.CRLShardName(retired, 1): true,
-		v1alpha1.CRLShardName(issuing, 2): false, v1alpha1.CRLShardName(foreign, 0): false, "": false, "x": false,
-		v1alpha1.CRLShardPrefix(issuing) + "00": false,
+		v1alpha1.CRLShardName(issuing, 0): true, v1alpha1.CRLShardName(issuing, 2): true, v1alpha1.CRLShardName(issuing, 3): false,
+		v1alpha1.CRLShardName(retired, 1): true, v1alpha1.CRLShardName(retired, 2): false, v1alpha1.CRLShardName(foreign, 0): false,
+		v1alpha1.CRLShardPrefix(issuing) + "00": false, v1alpha1.CRLShardName(issuing, 0) + "-1700000000-0": false, "": false, "x": false,
 	} {
-		if got := hasCRL(i, name); got != want {
+		if got := i.HasCRL(name); got != want {
 			t.Errorf("%q: %v, want %v", name, got, want)
 		}
 	}
-	i.Spec.CRL.Shards = 0 // the issuer was deleted
-	if !hasCRL(i, v1alpha1.CRLShardName(issuing, 255)) || hasCRL(i, v1alpha1.CRLShardName(issuing, 256)) {
+	i.Deleted = true
+	if !i.HasCRL(v1alpha1.CRLShardName(issuing, 255)) || i.HasCRL(v1alpha1.CRLShardName(issuing, 256)) {
 		t.Error("a deleted issuer has up to 256 shards")
 	}
 }

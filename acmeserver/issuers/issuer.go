@@ -35,6 +35,8 @@ type Issuer struct {
 	// Roots are the certificates that clients are told to trust. Authorities are the CA certificates that sign or signed, the
 	// one that issues now first. Both are empty before the issuer is ready.
 	Roots, Authorities []*x509.Certificate
+	// Deleted is set for an issuer that was deleted. Only its CA certificates are known.
+	Deleted bool
 	// CAKeys are the public keys of all the CA's certificates.
 	CAKeys []crypto.PublicKey
 	// Policy is nil if the spec has no valid policy; Fault is set then.
@@ -99,7 +101,7 @@ func (s *Issuers) GetRetained(ctx context.Context, key types.NamespacedName, now
 		return nil, err
 	}
 	return &Issuer{
-		Key: key, Spec: &v1alpha1.AcmeIssuerSpec{}, Status: &v1alpha1.AcmeIssuerStatus{CABundle: retained.Roots},
+		Key: key, Deleted: true, Spec: &v1alpha1.AcmeIssuerSpec{}, Status: &v1alpha1.AcmeIssuerStatus{CABundle: retained.Roots},
 		Roots: ParseCertificates([]byte(retained.Roots)), Authorities: ParseCertificates([]byte(retained.Authorities)),
 	}, nil
 }
@@ -150,6 +152,31 @@ func caPublicKeys(status *v1alpha1.AcmeIssuerStatus) []crypto.PublicKey {
 		text += status.IssuingCertificate.Chain
 	}
 	return policy.CAKeys(ParseCertificates([]byte(text)))
+}
+
+// maxShards is the number of CRL shards that an issuer can have.
+const maxShards = 256
+
+// Shards returns the number of CRL shards of one of the issuer's CA certificates. That of a deleted issuer is not known, and neither
+// is it before the controllers have written it to the status.
+func (i *Issuer) Shards(ca *x509.Certificate) int {
+	shards, ok := i.Status.ShardsOf(ca)
+	switch {
+	case i.Deleted:
+		return maxShards
+	case !ok:
+		return i.Spec.CRL.Shards
+	}
+	return shards
+}
+
+// HasCRL reports whether an issuer can have a CRL of a name: the complete CRL of one of its CA certificates, or a shard. CRLs are not
+// cached before they are read, so other names must not lead to a read.
+func (i *Issuer) HasCRL(name string) bool {
+	return slices.ContainsFunc(slices.Concat(i.Authorities, i.Roots), func(ca *x509.Certificate) bool {
+		number := v1alpha1.ShardNumber(name)
+		return name == v1alpha1.CAName(ca) || number >= 0 && number < i.Shards(ca) && name == v1alpha1.CRLShardName(ca, number)
+	})
 }
 
 // BaseFor returns the URL under which an unsigned request reached the issuer: the declared base whose host the client sent,

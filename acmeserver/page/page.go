@@ -122,9 +122,12 @@ func contentOf(i *issuers.Issuer, base acme.Base) *content {
 		if !slices.ContainsFunc(i.Roots, authority.Equal) {
 			p.Certificates = append(p.Certificates, describe(authority, role, longURL(acme.CAPrefix+v1alpha1.CAName(authority))))
 		}
-		for number := range max(i.Spec.CRL.Shards, 1) {
-			shard := v1alpha1.CRLShardName(authority, number)
-			p.CRLs = append(p.CRLs, link{shard, longURL(acme.CRLPrefix + shard + acme.CRLSuffix)})
+		names := []string{v1alpha1.CAName(authority)}
+		for number := range i.Shards(authority) {
+			names = append(names, v1alpha1.CRLShardName(authority, number))
+		}
+		for _, name := range names {
+			p.CRLs = append(p.CRLs, link{name, longURL(acme.CRLPrefix + name + acme.CRLSuffix)})
 		}
 	}
 	return p

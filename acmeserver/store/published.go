@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/x509"
 	"sync"
 	"time"
 
@@ -17,13 +16,6 @@ import (
 )
 
 const (
-	// crlAge is how long a CRL is served without being read again. A revocation must be visible within two seconds; the
-	// controllers may use one of them.
-	crlAge = 500 * time.Millisecond
-	// crlTimeout bounds the read of a CRL.
-	crlTimeout = 2 * time.Second
-	// maxCRLs bounds the CRLs that are kept, at up to 1 MiB each.
-	maxCRLs = 64
 	// retainedAge is how long a deleted issuer is cached.
 	retainedAge = 10 * time.Second
 	// maxRetained bounds the deleted issuers that are cached, including names that never had an issuer.
@@ -49,71 +41,6 @@ func NewPublished(live client.Reader) *Published {
 		live: live, pace: rate.NewLimiter(retainedReads, retainedReads),
 		crls: map[types.NamespacedName]*cachedCRL{}, retained: map[types.NamespacedName]cachedRetained{},
 	}
-}
-
-type cachedCRL struct {
-	mu     sync.Mutex // held during a read, so that concurrent requests cost one read
-	readAt time.Time
-	// err is the error of the last read; der is the copy of the last one that succeeded, nil if there was no CRL.
-	err error
-	der []byte
-	// nextUpdate is the time until which der is valid; zero until it is needed.
-	nextUpdate time.Time
-}
-
-// read reads the CRL from its ConfigMap. It does not end with the client's request, since others wait for the same read.
-func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.NamespacedName, now time.Time) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), crlTimeout)
-	defer cancel()
-	configMap := &corev1.ConfigMap{}
-	err := live.Get(ctx, name, configMap)
-	c.readAt, c.err = now, failure("CRL", client.IgnoreNotFound(err))
-	if c.err == nil {
-		c.der, c.nextUpdate = configMap.BinaryData[v1alpha1.CRLField], time.Time{} // none if the ConfigMap does not exist
-	}
-}
-
-// isCurrent reports whether the copy is valid by itself.
-func (c *cachedCRL) isCurrent(now time.Time) bool {
-	if c.nextUpdate.IsZero() && c.der != nil {
-		if list, err := x509.ParseRevocationList(c.der); err == nil {
-			c.nextUpdate = list.NextUpdate
-		}
-	}
-	return now.Before(c.nextUpdate)
-}
-
-// CRL returns the DER of the issuer's CRL for a shard. While the API server cannot be asked, it returns the last copy until
-// the copy's nextUpdate. The errors are ErrNotFound and ErrUnavailable. Callers ask only for shards that the issuer can have.
-func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, shard string, now time.Time) ([]byte, error) {
-	name := types.NamespacedName{Namespace: issuer.Namespace, Name: v1alpha1.CRLConfigMap(issuer.Name, shard)}
-	cached := p.crl(name)
-	cached.mu.Lock()
-	defer cached.mu.Unlock()
-	if age := now.Sub(cached.readAt); age < 0 || age >= crlAge {
-		cached.read(ctx, p.live, name, now)
-	}
-	switch {
-	case cached.err != nil && !cached.isCurrent(now):
-		return nil, cached.err
-	case cached.der == nil:
-		return nil, NotFound("CRL")
-	}
-	return cached.der, nil
-}
-
-func (p *Published) crl(name types.NamespacedName) *cachedCRL {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if cached, ok := p.crls[name]; ok {
-		return cached
-	}
-	if len(p.crls) >= maxCRLs {
-		clear(p.crls) // they are read again on demand
-	}
-	cached := &cachedCRL{}
-	p.crls[name] = cached
-	return cached
 }
 
 // Retained is published for an issuer that was deleted: its certificates say that these can be fetched here.

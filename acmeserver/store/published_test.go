@@ -56,8 +56,8 @@ func TestACRLIsReadAgainOnceItIsOld(t *testing.T) {
 	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge-1)); !errors.Is(err, ErrNotFound) || live.reads != 1 {
 		t.Errorf("%v after %d reads", err, live.reads)
 	}
-	if der, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge)); err != nil || string(der) != "DER" || live.reads != 2 {
-		t.Errorf("%q, %v after %d reads", der, err, live.reads)
+	if crl, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge)); err != nil || string(crl.DER) != "DER" || live.reads != 2 {
+		t.Errorf("%v, %v after %d reads", crl, err, live.reads)
 	}
 	live.err = errors.New("down")
 	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(time.Hour)); !errors.Is(err, ErrUnavailable) {
@@ -72,17 +72,24 @@ func TestACRLIsReadAgainOnceItIsOld(t *testing.T) {
 	}
 }
 
-func TestTheLastCRLIsServedWhileTheAPIServerIsDown(t *testing.T) {
-	now := time.Now()
+// signedCRL returns a CRL.
+func signedCRL(t *testing.T, now, nextUpdate time.Time) []byte {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	signer := &x509.Certificate{KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
-	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, signer, key)
+	der, err := x509.CreateRevocationList(nil, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: nextUpdate}, signer, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return der
+}
+
+func TestTheLastCRLIsServedWhileTheAPIServerIsDown(t *testing.T) {
+	now := time.Now()
+	der := signedCRL(t, now, now.Add(time.Hour))
 	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")}
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{name: {BinaryData: map[string][]byte{v1alpha1.CRLField: der}}}}
 	p := NewPublished(live)
@@ -93,7 +100,7 @@ func TestTheLastCRLIsServedWhileTheAPIServerIsDown(t *testing.T) {
 		}
 		live.err, live.reads = errors.New("down"), 0
 		for range 10 {
-			if got, err := p.CRL(t.Context(), theIssuer, "0", now.Add(after)); !errors.Is(err, want) || err == nil && !bytes.Equal(got, der) {
+			if got, err := p.CRL(t.Context(), theIssuer, "0", now.Add(after)); !errors.Is(err, want) || err == nil && !bytes.Equal(got.DER, der) {
 				t.Errorf("after %s: %v", after, err)
 			}
 		}

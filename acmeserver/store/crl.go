@@ -1,0 +1,179 @@
+package store
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/crlstore"
+)
+
+const (
+	// crlAge is how long a CRL is served without being read again. A revocation must be visible within two seconds; the
+	// controllers may use one of them.
+	crlAge = 500 * time.Millisecond
+	// crlTimeout bounds the read of a CRL that is in one ConfigMap, and partsTimeout that of one in parts.
+	crlTimeout   = 2 * time.Second
+	partsTimeout = time.Minute
+	// maxCRLs and maxCRLBytes bound the CRLs that are kept. The one that was read last is kept at any size.
+	maxCRLs     = 64
+	maxCRLBytes = 96 << 20
+	// minCompressed is the size from which a CRL is compressed.
+	minCompressed = 1 << 10
+)
+
+// CRL is a published CRL.
+type CRL struct {
+	DER []byte
+	// Tag identifies the CRL: a digest of DER.
+	Tag                    string
+	ThisUpdate, NextUpdate time.Time
+	// Gzip returns DER, compressed. It is nil for a CRL that is too small for it.
+	Gzip func() []byte
+
+	head *corev1.ConfigMap // without its data
+}
+
+func newCRL(head *corev1.ConfigMap, der []byte) *CRL {
+	sum := sha256.Sum256(der)
+	crl := &CRL{DER: der, Tag: hex.EncodeToString(sum[:16]), head: &corev1.ConfigMap{ObjectMeta: head.ObjectMeta}}
+	crl.ThisUpdate, crl.NextUpdate = updatesOf(der)
+	if len(der) >= minCompressed {
+		crl.Gzip = sync.OnceValue(func() []byte { return compress(der) })
+	}
+	return crl
+}
+
+func compress(data []byte) []byte {
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the level exists
+	_, _ = w.Write(data)                              // a buffer takes all
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// updatesOf returns thisUpdate and nextUpdate of a CRL, without reading the entries. They are zero if the CRL can't be read.
+func updatesOf(der []byte) (thisUpdate, nextUpdate time.Time) {
+	var list, signed cryptobyte.String
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) || !signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
+		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !readTime(&signed, &thisUpdate) || !readTime(&signed, &nextUpdate) {
+		return time.Time{}, time.Time{}
+	}
+	return thisUpdate, nextUpdate
+}
+
+func readTime(s *cryptobyte.String, t *time.Time) bool {
+	if s.PeekASN1Tag(cryptobyteasn1.UTCTime) {
+		return s.ReadASN1UTCTime(t)
+	}
+	return s.ReadASN1GeneralizedTime(t)
+}
+
+type cachedCRL struct {
+	// copy is the CRL that was read last; nil if there was none.
+	copy atomic.Pointer[CRL]
+
+	mu     sync.Mutex // held during a read, so that concurrent requests cost one read
+	readAt time.Time
+	// err is the error of the last read.
+	err error
+}
+
+// read reads the CRL from its ConfigMap. It does not end with the client's request, since others wait for the same read.
+func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.NamespacedName, now time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partsTimeout)
+	defer cancel()
+	get := func(ctx context.Context, part string) (*corev1.ConfigMap, error) {
+		ctx, cancel := context.WithTimeout(ctx, crlTimeout)
+		defer cancel()
+		configMap := &corev1.ConfigMap{}
+		return configMap, live.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: part}, configMap)
+	}
+	known := c.copy.Load()
+	unchanged := func(head *corev1.ConfigMap) (crlstore.Content, bool) {
+		return crlstore.Content{}, known != nil && known.head.UID == head.UID && known.head.ResourceVersion == head.ResourceVersion && head.ResourceVersion != ""
+	}
+	head, content, err := crlstore.Read(ctx, get, name.Name, unchanged)
+	c.readAt, c.err = now, failure("CRL", client.IgnoreNotFound(err))
+	if c.err != nil {
+		return
+	}
+	if apierrors.IsNotFound(err) {
+		c.copy.Store(nil)
+	} else if _, same := unchanged(head); !same && content.DER == nil {
+		c.copy.Store(nil)
+	} else if !same {
+		c.copy.Store(newCRL(head, content.DER))
+	}
+}
+
+// CRL returns the issuer's CRL of a name. While the API server cannot be asked, it returns the last copy until the copy's nextUpdate.
+// While a request reads the CRL, others get the last copy. The errors are ErrNotFound and ErrUnavailable. Callers ask only for CRLs
+// that the issuer can have.
+func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, crl string, now time.Time) (*CRL, error) {
+	name := types.NamespacedName{Namespace: issuer.Namespace, Name: v1alpha1.CRLConfigMap(issuer.Name, crl)}
+	cached := p.crl(name)
+	if !cached.mu.TryLock() {
+		if last := cached.copy.Load(); last != nil && now.Before(last.NextUpdate) {
+			return last, nil
+		}
+		cached.mu.Lock()
+	}
+	defer cached.mu.Unlock()
+	if age := now.Sub(cached.readAt); age < 0 || age >= crlAge {
+		cached.read(ctx, p.live, name, now)
+		p.evict(name)
+	}
+	last := cached.copy.Load()
+	switch {
+	case cached.err != nil && (last == nil || !now.Before(last.NextUpdate)):
+		return nil, cached.err
+	case last == nil:
+		return nil, NotFound("CRL")
+	}
+	return last, nil
+}
+
+func (p *Published) crl(name types.NamespacedName) *cachedCRL {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cached, ok := p.crls[name]; ok {
+		return cached
+	}
+	if len(p.crls) >= maxCRLs {
+		clear(p.crls) // they are read again on demand
+	}
+	cached := &cachedCRL{}
+	p.crls[name] = cached
+	return cached
+}
+
+// evict drops all CRLs but one if they take too much memory. They are read again on demand.
+func (p *Published) evict(read types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	size := 0
+	for _, cached := range p.crls {
+		if crl := cached.copy.Load(); crl != nil {
+			size += len(crl.DER)
+		}
+	}
+	if size > maxCRLBytes {
+		maps.DeleteFunc(p.crls, func(name types.NamespacedName, _ *cachedCRL) bool { return name != read })
+	}
+}
