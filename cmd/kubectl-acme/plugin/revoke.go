@@ -21,6 +21,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
+	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
 func newRevoke(o *options) *cobra.Command {
@@ -170,6 +171,17 @@ func revocationProblem(order *v1alpha1.AcmeOrder) *v1alpha1.Problem {
 	return handled.Problem
 }
 
+// configMap returns a function that returns a CRL's head, which is known, and gets the parts.
+func (o *options) configMap(head *corev1.ConfigMap) crlstore.Get {
+	return func(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+		if name == head.Name {
+			return head, nil
+		}
+		part := &corev1.ConfigMap{}
+		return part, o.kube.Get(ctx, client.ObjectKey{Namespace: head.Namespace, Name: name}, part)
+	}
+}
+
 // awaitCRL waits until the CRL lists the certificate. A user who may not read ConfigMaps gets a message instead.
 func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeout time.Duration) error {
 	serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
@@ -178,19 +190,23 @@ func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeo
 	}
 	list := &corev1.ConfigMap{}
 	list.Namespace, list.Name = order.Namespace, v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)
-	said := ""
+	number := ""
 	err := await(ctx, o, list, timeout, "waiting for CRL "+order.Status.CRL, func(list *corev1.ConfigMap) (bool, error) {
-		crl, err := x509.ParseRevocationList(list.BinaryData[v1alpha1.CRLField])
+		_, content, err := crlstore.Read(ctx, o.configMap(list), list.Name, nil)
 		if err != nil {
 			return false, nil //nolint:nilerr // the controllers repair it, or the wait times out
 		}
-		said = fmt.Sprintf("%s lists it since %s (CRL number %s)", crlURL(order), view.Time(crl.ThisUpdate), crl.Number)
+		crl, err := x509.ParseRevocationList(content.DER)
+		if err != nil {
+			return false, nil //nolint:nilerr // as above
+		}
+		number = fmt.Sprint(crl.Number)
 		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
 	})
 	if err != nil {
 		o.say(o.ErrOut, "Cannot tell whether the CRL lists it yet (%v)", err)
 		return nil
 	}
-	o.say(o.Out, "%s", said)
+	o.say(o.Out, "CRL %s, number %s, lists it", order.Status.CRL, number)
 	return nil
 }

@@ -1,17 +1,20 @@
 package view
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
 // Status is the status of issuers and their orders.
@@ -35,11 +38,12 @@ type IssuerStatus struct {
 	CRL         *CRLStatus `json:"crl,omitempty"`
 }
 
-// CRLStatus is a summary of the CRL shards of the CAs that still sign.
+// CRLStatus is a summary of the complete CRLs and shards of the CAs that still sign.
 type CRLStatus struct {
+	// Shards is the number of shards. Revoked is the number of entries of the complete CRLs.
 	Shards  int `json:"shards"`
 	Revoked int `json:"revoked"`
-	// ThisUpdate is the oldest one of all shards, NextUpdate the earliest one.
+	// ThisUpdate is the oldest one of all CRLs, NextUpdate the earliest one.
 	ThisUpdate time.Time `json:"thisUpdate"`
 	NextUpdate time.Time `json:"nextUpdate"`
 }
@@ -72,44 +76,61 @@ func IssuerStatusOf(issuer *v1alpha1.AcmeIssuer, crls []corev1.ConfigMap) Issuer
 	return out
 }
 
-// crlStatusOf skips the shards of CAs that no longer sign. Their last CRL is final.
-func crlStatusOf(issuer *v1alpha1.AcmeIssuer, crls []corev1.ConfigMap) *CRLStatus {
-	var prefixes []string
+// crlStatusOf skips the CRLs of CAs that no longer sign. Their last CRL is final.
+func crlStatusOf(issuer *v1alpha1.AcmeIssuer, configMaps []corev1.ConfigMap) *CRLStatus {
 	signing := Certificates(issuer.Status.RetiredCertificates)
 	if c := issuer.Status.IssuingCertificate; c != nil {
 		signing = append(signing, first(Certificates(c.Chain))...)
 	}
-	for _, certificate := range signing {
-		prefixes = append(prefixes, v1alpha1.CRLConfigMap(issuer.Name, v1alpha1.CRLShardPrefix(certificate)))
-	}
 	var out *CRLStatus
-	for i := range crls {
-		list, err := x509.ParseRevocationList(crls[i].BinaryData[v1alpha1.CRLField])
-		if err != nil || !hasPrefix(crls[i].Name, prefixes) {
-			continue
-		}
-		if out == nil {
-			out = &CRLStatus{ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
-		}
-		out.Shards++
-		out.Revoked += len(list.RevokedCertificateEntries)
-		if list.ThisUpdate.Before(out.ThisUpdate) {
-			out.ThisUpdate = list.ThisUpdate
-		}
-		if list.NextUpdate.Before(out.NextUpdate) {
-			out.NextUpdate = list.NextUpdate
+	for _, certificate := range signing {
+		shards, _ := issuer.Status.ShardsOf(certificate)
+		for number := -1; number < shards; number++ {
+			name := v1alpha1.CAName(certificate)
+			if number >= 0 {
+				name = v1alpha1.CRLShardName(certificate, number)
+			}
+			list := crlOf(configMaps, v1alpha1.CRLConfigMap(issuer.Name, name))
+			if list == nil {
+				continue
+			}
+			if out == nil {
+				out = &CRLStatus{ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
+			}
+			if number < 0 {
+				out.Revoked += len(list.RevokedCertificateEntries)
+			} else {
+				out.Shards++
+			}
+			if list.ThisUpdate.Before(out.ThisUpdate) {
+				out.ThisUpdate = list.ThisUpdate
+			}
+			if list.NextUpdate.Before(out.NextUpdate) {
+				out.NextUpdate = list.NextUpdate
+			}
 		}
 	}
 	return out
 }
 
-func hasPrefix(name string, prefixes []string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(name, p) {
-			return true
+// crlOf returns the CRL in the ConfigMap of a name and its parts, or nil if there is none.
+func crlOf(configMaps []corev1.ConfigMap, name string) *x509.RevocationList {
+	get := func(_ context.Context, name string) (*corev1.ConfigMap, error) {
+		i := slices.IndexFunc(configMaps, func(c corev1.ConfigMap) bool { return c.Name == name })
+		if i < 0 {
+			return nil, apierrors.NewNotFound(corev1.Resource("configmaps"), name)
 		}
+		return &configMaps[i], nil
 	}
-	return false
+	_, content, err := crlstore.Read(context.Background(), get, name, nil)
+	if err != nil {
+		return nil
+	}
+	list, err := x509.ParseRevocationList(content.DER)
+	if err != nil {
+		return nil
+	}
+	return list
 }
 
 func first[T any](list []T) []T { return list[:min(1, len(list))] }

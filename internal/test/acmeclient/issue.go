@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
@@ -79,7 +78,7 @@ func (c *Client) issue(ctx context.Context, replaces string, certificateKey *ecd
 	return c.Download(ctx, o)
 }
 
-// NewOrder creates an order for names and addresses.
+// NewOrder creates an order for names.
 func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) {
 	return c.newOrder(ctx, "", names)
 }
@@ -87,11 +86,7 @@ func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) 
 func (c *Client) newOrder(ctx context.Context, replaces string, names []string) (*Order, error) {
 	var identifiers []map[string]string
 	for _, n := range names {
-		kind := acme.DNS
-		if net.ParseIP(n) != nil {
-			kind = acme.IP
-		}
-		identifiers = append(identifiers, map[string]string{"type": string(kind), "value": n})
+		identifiers = append(identifiers, map[string]string{"type": "dns", "value": n})
 	}
 	payload := map[string]any{"identifiers": identifiers}
 	if replaces != "" {
@@ -133,15 +128,7 @@ func (c *Client) Prove(ctx context.Context, o *Order) error {
 
 // Finalize sends the CSR of a ready order and waits for the certificate.
 func (c *Client) Finalize(ctx context.Context, o *Order, certificateKey *ecdsa.PrivateKey, names ...string) error {
-	template := &x509.CertificateRequest{}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, template, certificateKey)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, certificateKey)
 	if err != nil {
 		return err
 	}
