@@ -627,6 +627,11 @@ type Lifetimes struct {
 	// reuseAuthorizations lets new orders use the account's valid authorizations instead of a new proof.
 	// +optional
 	ReuseAuthorizations bool `json:"reuseAuthorizations,omitempty"`
+
+	// endAuthorizationsOnRevocation ends the authorizations of the account that ordered a certificate if the certificate is
+	// revoked with its own key or by another account. The account must then prove control of those identifiers again.
+	// +optional
+	EndAuthorizationsOnRevocation bool `json:"endAuthorizationsOnRevocation,omitempty"`
 }
 
 // Retention sets when finished objects are removed.

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -503,6 +504,40 @@ func TestDecideRevoking(t *testing.T) {
 			s.order.DeletionTimestamp = &metav1.Time{Time: now}
 			if got := s.decide(); got.addFinalizer || got.revocation == nil {
 				t.Errorf("without the finalizer, being deleted: %+v", got)
+			}
+		})
+	}
+}
+
+func TestDecideEndingAuthorizations(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(s *situation, owned *v1alpha1.AcmeAuthorization)
+		want   []string // the names of the authorizations that end
+	}{
+		"of a name of the certificate":  {func(*situation, *v1alpha1.AcmeAuthorization) {}, []string{"owned"}},
+		"of another name":               {func(_ *situation, a *v1alpha1.AcmeAuthorization) { a.Spec.Identifier.Value = "c.test" }, nil},
+		"of a parent domain, not asked": {func(_ *situation, a *v1alpha1.AcmeAuthorization) { a.Spec.Identifier.Value = "test" }, nil},
+		"of another issuer":             {func(_ *situation, a *v1alpha1.AcmeAuthorization) { a.Spec.IssuerRef.Name = "cb" }, nil},
+		"that is pending":               {func(_ *situation, a *v1alpha1.AcmeAuthorization) { a.Status.State = acme.StatePending }, nil},
+		"where the request is refused":  {func(s *situation, _ *v1alpha1.AcmeAuthorization) { s.revokeWithKey(s.other) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSituation(t)
+			s.order.Status.State = acme.StateValid
+			s.order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+			s.facts.revocation.certificate = s.newCertificate()
+			s.revoke(s.key, "acct", ca.Superseded)
+			s.revokeWithKey(s.leaf)
+			owned := s.facts.authorizations[0].DeepCopy()
+			owned.Name = "owned"
+			c.change(s, owned)
+			s.facts.revocation.owners = []v1alpha1.AcmeAuthorization{*owned}
+			var got []string
+			for _, authz := range s.decide().endAuthorizations {
+				got = append(got, authz.Name)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("ends %q, want %q", got, c.want)
 			}
 		})
 	}

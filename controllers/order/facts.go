@@ -54,6 +54,8 @@ type revocationFacts struct {
 	// not the order's.
 	account        *v1alpha1.AcmeAccount
 	authorizations []v1alpha1.AcmeAuthorization
+	// owners are the authorizations of the order's account, if the issuer ends authorizations and that account did not sign.
+	owners []v1alpha1.AcmeAuthorization
 }
 
 // gather reads the facts that the order's stage needs.
@@ -151,18 +153,28 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 		return err
 	}
 	f.revocation.certificate = full.Status.Certificate
-	name, ok := revokingAccount(f.issuer, order)
-	if !ok {
+	name, byAccount := revokingAccount(f.issuer, order)
+	if name != order.Spec.AccountRef.Name && f.issuer.Spec.Lifetimes.EndAuthorizationsOnRevocation {
+		if f.revocation.owners, err = r.authorizationsOf(ctx, order.Namespace, order.Spec.AccountRef.Name); err != nil {
+			return err
+		}
+	}
+	if !byAccount {
 		return nil
 	}
 	f.revocation.account, err = read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, name)
 	if err != nil || f.revocation.account == nil || name == order.Spec.AccountRef.Name {
 		return err
 	}
-	var authorizations v1alpha1.AcmeAuthorizationList
-	err = r.Client.List(ctx, &authorizations, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexAccount: name}, client.UnsafeDisableDeepCopy)
-	f.revocation.authorizations = authorizations.Items
+	f.revocation.authorizations, err = r.authorizationsOf(ctx, order.Namespace, name)
 	return err
+}
+
+// authorizationsOf lists the cached authorizations of an account, to be read only.
+func (r *Reconciler) authorizationsOf(ctx context.Context, namespace, account string) ([]v1alpha1.AcmeAuthorization, error) {
+	var list v1alpha1.AcmeAuthorizationList
+	err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{kube.IndexAccount: account}, client.UnsafeDisableDeepCopy)
+	return list.Items, err
 }
 
 // issuerGone reports whether there is no issuer for an order that is being deleted, and so no CRL for the order.

@@ -118,7 +118,7 @@ func certificateProblem(err error) *acme.Problem {
 	return acme.NewProblem(acme.ServerInternal, "the certificate could not be made: %v", err)
 }
 
-// apply carries out a step: at most one write, and then the Events, audit lines, metrics and trace of the change.
+// apply carries out a step: at most one write of the order, and then the Events, audit lines, metrics and trace of the change.
 func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f facts, s step, begun time.Time) error {
 	switch {
 	case s.addFinalizer:
@@ -127,6 +127,9 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 		return kube.RemoveFinalizer(ctx, r.Client, order)
 	case s.checkCAA != nil:
 		r.CAA.Start(client.ObjectKeyFromObject(order), order.UID, f.issuer, f.account, s.checkCAA)
+	}
+	if err := r.endAuthorizations(ctx, order, s.endAuthorizations); err != nil {
+		return err
 	}
 	changed := order.DeepCopy()
 	s.change(changed, f)

@@ -1,16 +1,19 @@
 package order
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
@@ -31,7 +34,37 @@ func decideRevoking(order *v1alpha1.AcmeOrder, f facts) step {
 	if order.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(order, v1alpha1.RevocationFinalizer) {
 		return step{addFinalizer: true}
 	}
-	return step{revocation: handled, condition: notReady(v1alpha1.ReasonRevoked, "the certificate was revoked")}
+	return step{
+		revocation: handled, condition: notReady(v1alpha1.ReasonRevoked, "the certificate was revoked"), endAuthorizations: authorizationsToEnd(order, f),
+	}
+}
+
+// authorizationsToEnd returns the valid authorizations of the account that ordered, for identifiers of the certificate. They end if
+// the account was not the one that revoked, and the issuer asks for that: another client then controls the key or the names.
+func authorizationsToEnd(order *v1alpha1.AcmeOrder, f facts) []v1alpha1.AcmeAuthorization {
+	var ending []v1alpha1.AcmeAuthorization
+	for _, authz := range f.revocation.owners {
+		covers := func(id v1alpha1.Identifier) bool { return verify.Coverage(f.issuer, &authz, id.ACME()) == nil }
+		if authz.Status.State == acme.StateValid && authz.Spec.IssuerRef == order.Spec.IssuerRef && slices.ContainsFunc(order.Spec.Identifiers, covers) {
+			ending = append(ending, authz)
+		}
+	}
+	return ending
+}
+
+// endAuthorizations ends authorizations as revoked. The order's status is written after them, so that an interrupted step is
+// repeated.
+func (r *Reconciler) endAuthorizations(ctx context.Context, order *v1alpha1.AcmeOrder, ending []v1alpha1.AcmeAuthorization) error {
+	for i := range ending {
+		changed := ending[i].DeepCopy()
+		changed.Status.State = acme.StateRevoked
+		changed.Status.Problem = v1alpha1.ProblemFrom(acme.NewProblem(acme.Unauthorized,
+			"the certificate with the serial number %s was revoked, but not by this account", order.Status.Serial).About(changed.Authorized()))
+		if err := kube.WriteStatus(ctx, r.Client, changed, &ending[i]); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // revocationProblem verifies that the request was made by a client that may revoke the certificate. A person who asks through the

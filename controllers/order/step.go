@@ -38,6 +38,8 @@ type step struct {
 	certificate *x509.Certificate
 	// revocation is the decision about a revocation request.
 	revocation *v1alpha1.HandledRequest
+	// endAuthorizations are the authorizations that end with the revocation.
+	endAuthorizations []v1alpha1.AcmeAuthorization
 
 	addFinalizer, removeFinalizer bool
 }

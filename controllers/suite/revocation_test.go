@@ -47,6 +47,13 @@ func (o *operator) expectListed(ctx context.Context, order *v1alpha1.AcmeOrder) 
 	}, Equal(order.Status.Serial))))
 }
 
+func authorizationNamed(ctx context.Context, namespace, name string) *v1alpha1.AcmeAuthorization {
+	GinkgoHelper()
+	authz := &v1alpha1.AcmeAuthorization{}
+	Expect(admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, authz)).To(Succeed())
+	return authz
+}
+
 var _ = Describe("A revocation", func() {
 	const superseded = 4
 	var o *operator
@@ -105,6 +112,41 @@ var _ = Describe("A revocation", func() {
 		revoke(ctx, order, superseded, request)
 		expectRevoked(ctx, order)
 		Expect(a.Status.State).To(Equal(acme.StateValid))
+	})
+
+	It("ends the authorizations of the account that ordered, if the issuer asks for that and the account did not revoke", func(ctx SpecContext) {
+		withKey := func() *v1alpha1.SignedRequest {
+			return sign(key, jwstest.Header{"jwk": jwstest.JWK(GinkgoTB(), key)}, acme.RevokeCertPath, payload(superseded))
+		}
+		kept := o.prove(ctx, owner.authorize(ctx, "c.test"))
+		revoke(ctx, order, superseded, withKey())
+		expectRevoked(ctx, order)
+		for _, name := range order.Spec.Authorizations {
+			Expect(authorizationNamed(ctx, order.Namespace, name).Status.State).To(Equal(acme.StateValid), "by default")
+		}
+
+		o.edit(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.Lifetimes.EndAuthorizationsOnRevocation = true })
+		renew := func() {
+			order = owner.readyOrder(ctx, "a.test", "b.test")
+			owner.finalizeWith(ctx, order, newCSR(key, "a.test", "b.test"))
+			certificate = expectIssued(ctx, order)
+		}
+		renew()
+		revoke(ctx, order, superseded, owner.sign(acme.RevokeCertPath, payload(superseded)))
+		expectRevoked(ctx, order)
+		for _, name := range order.Spec.Authorizations {
+			Expect(authorizationNamed(ctx, order.Namespace, name).Status.State).To(Equal(acme.StateValid), "for the account itself")
+		}
+
+		renew()
+		revoke(ctx, order, superseded, withKey())
+		expectRevoked(ctx, order)
+		for _, name := range order.Spec.Authorizations {
+			ended := authorizationNamed(ctx, order.Namespace, name)
+			Expect(ended.Status.State).To(Equal(acme.StateRevoked))
+			Expect(ended.Status.Problem.Detail).To(ContainSubstring("not by this account"))
+		}
+		Expect(fresh(ctx, kept).Status.State).To(Equal(acme.StateValid), "for another name")
 	})
 
 	It("is refused to an account that is authorized for all names, where it says of another's key that it is compromised", func(ctx SpecContext) {
