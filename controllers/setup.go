@@ -165,7 +165,7 @@ func (w *wiring) setupIssuers(context.Context) error {
 	}}
 	r := &issuer.Reconciler{
 		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Trust: issuer.Trust{Client: c}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
+		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Wake: []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
 	}

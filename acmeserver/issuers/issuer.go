@@ -39,6 +39,10 @@ type Issuer struct {
 	Deleted bool
 	// CAKeys are the public keys of all the CA's certificates.
 	CAKeys []crypto.PublicKey
+	// Above are the CAs of the issuing chain above the one that issues.
+	Above []*x509.Certificate
+	// Revoked are the Authorities that a root of the issuer revoked.
+	Revoked []*x509.Certificate
 	// Policy is nil if the spec has no valid policy; Fault is set then.
 	Policy *policy.Policy
 	// Fault says why the issuer cannot issue now; nil if it can.
@@ -114,6 +118,7 @@ func parse(object *v1alpha1.AcmeIssuer) *Issuer {
 	i := &Issuer{
 		Key: client.ObjectKeyFromObject(object), Spec: &object.Spec, Status: &object.Status,
 		Roots: ParseCertificates([]byte(object.Status.CABundle)), Authorities: authorities(&object.Status), CAKeys: caPublicKeys(&object.Status),
+		Revoked: ParseCertificates([]byte(object.Status.RevokedCertificates)),
 	}
 	for _, base := range object.Status.BaseURLs {
 		i.Bases = append(i.Bases, acme.Base(base))
@@ -131,8 +136,12 @@ func parse(object *v1alpha1.AcmeIssuer) *Issuer {
 	if i.Policy, err = policy.New(&object.Spec); err != nil && i.Fault == nil {
 		i.Fault = answer.Unavailable("the issuer %q can't issue now: %v", object.Name, err)
 	}
-	if certificate := object.Status.IssuingCertificate; i.Policy != nil && certificate != nil {
-		i.Policy = i.Policy.Under(ParseCertificates([]byte(certificate.Chain)))
+	if certificate := object.Status.IssuingCertificate; certificate != nil {
+		chain := ParseCertificates([]byte(certificate.Chain))
+		i.Above = chain[min(len(chain), 1):]
+		if i.Policy != nil {
+			i.Policy = i.Policy.Under(chain)
+		}
 	}
 	return i
 }
@@ -142,12 +151,23 @@ func authorities(status *v1alpha1.AcmeIssuerStatus) []*x509.Certificate {
 		return nil
 	}
 	found := ParseCertificates([]byte(status.IssuingCertificate.Chain))
-	return append(found[:min(len(found), 1)], ParseCertificates([]byte(status.RetiredCertificates))...)
+	all := append(found[:min(len(found), 1)], ParseCertificates([]byte(status.RetiredCertificates))...)
+	for _, revoked := range ParseCertificates([]byte(status.RevokedCertificates)) {
+		if !slices.ContainsFunc(all, revoked.Equal) { // the issuing CA is in both until it is replaced
+			all = append(all, revoked)
+		}
+	}
+	return all
+}
+
+// IsRevoked reports whether a root of the issuer revoked a CA certificate.
+func (i *Issuer) IsRevoked(authority *x509.Certificate) bool {
+	return slices.ContainsFunc(i.Revoked, authority.Equal)
 }
 
 // caPublicKeys returns the public keys of the CA's certificates.
 func caPublicKeys(status *v1alpha1.AcmeIssuerStatus) []crypto.PublicKey {
-	text := status.CABundle + status.RetiredCertificates
+	text := status.CABundle + status.RetiredCertificates + status.RevokedCertificates
 	if status.IssuingCertificate != nil {
 		text += status.IssuingCertificate.Chain
 	}
@@ -173,7 +193,7 @@ func (i *Issuer) Shards(ca *x509.Certificate) int {
 // HasCRL reports whether an issuer can have a CRL of a name: the complete CRL of one of its CA certificates, or a shard. CRLs are not
 // cached before they are read, so other names must not lead to a read.
 func (i *Issuer) HasCRL(name string) bool {
-	return slices.ContainsFunc(slices.Concat(i.Authorities, i.Roots), func(ca *x509.Certificate) bool {
+	return slices.ContainsFunc(slices.Concat(i.Authorities, i.Roots, i.Above), func(ca *x509.Certificate) bool {
 		number := v1alpha1.ShardNumber(name)
 		return name == v1alpha1.CAName(ca) || number >= 0 && number < i.Shards(ca) && name == v1alpha1.CRLShardName(ca, number)
 	})

@@ -93,8 +93,8 @@ func issuedAt(order *v1alpha1.AcmeOrder) time.Time {
 	return order.Spec.Finalization.Time.Time
 }
 
-// superseded reports whether the issuing CA was replaced by one under another root, or signs nothing any more, and since
-// when. An intermediate whose successor is under the same root was replaced on schedule: its certificates stay good, and
+// superseded reports whether the issuing CA was revoked, was replaced by one under another root, or signs nothing any more, and
+// since when. An intermediate whose successor is under the same root was replaced on schedule: its certificates stay good, and
 // renewing all of them at once would only cost.
 func superseded(i *issuers.Issuer, id acme.CertID) (since time.Time, replaced bool) {
 	if len(i.Authorities) == 0 {
@@ -102,6 +102,9 @@ func superseded(i *issuers.Issuer, id acme.CertID) (since time.Time, replaced bo
 	}
 	issuing := i.Authorities[0]
 	for _, authority := range i.Authorities {
+		if i.IsRevoked(authority) {
+			continue
+		}
 		if id.IssuedBy(authority.SubjectKeyId) && (authority == issuing || bytes.Equal(authority.AuthorityKeyId, issuing.AuthorityKeyId)) {
 			return time.Time{}, false
 		}

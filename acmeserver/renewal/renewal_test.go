@@ -3,6 +3,7 @@ package renewal
 import (
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func TestRenewal(t *testing.T) {
 	const life = 90 * 24 * time.Hour
 	ours, root := []byte("key"), []byte("the root's key")
 	authority := func(key, above []byte, from time.Time) *x509.Certificate {
-		return &x509.Certificate{SubjectKeyId: key, AuthorityKeyId: above, NotBefore: from}
+		return &x509.Certificate{Raw: slices.Concat(key, above), SubjectKeyId: key, AuthorityKeyId: above, NotBefore: from}
 	}
 	another := []byte("another key")
 	own := authority(ours, root, issued)
@@ -42,6 +43,7 @@ func TestRenewal(t *testing.T) {
 		before    *metav1.Time
 		// authorities are the CAs that sign, the one that issues first.
 		authorities []*x509.Certificate
+		revoked     []*x509.Certificate
 		early       bool
 		start       time.Time // where early
 	}{
@@ -57,6 +59,8 @@ func TestRenewal(t *testing.T) {
 			authorities: []*x509.Certificate{authority(another, another, issued.Add(day)), own}, early: true, start: issued.Add(day)},
 		{name: "signed by an intermediate that was dropped, since it was compromised",
 			authorities: []*x509.Certificate{authority(another, root, issued.Add(day))}, early: true, start: issued.Add(day)},
+		{name: "signed by an intermediate that the root revoked",
+			authorities: []*x509.Certificate{authority(another, root, issued.Add(day)), own}, revoked: []*x509.Certificate{own}, early: true, start: issued.Add(day)},
 		{name: "signed by a root, which names none above itself",
 			authorities: []*x509.Certificate{authority(ours, nil, issued)}},
 		{name: "signed by a root that another one followed",
@@ -68,7 +72,7 @@ func TestRenewal(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			order := orderFor(life)
 			order.Status.RevokedAt = tt.revokedAt
-			i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{RenewalInfo: v1alpha1.RenewalInfo{RenewIssuedBefore: tt.before}}, Authorities: tt.authorities}
+			i := &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{RenewalInfo: v1alpha1.RenewalInfo{RenewIssuedBefore: tt.before}}, Authorities: tt.authorities, Revoked: tt.revoked}
 			got, early := Suggest(i, order, acme.NewCertID(ours, big.NewInt(1)))
 			if early != tt.early {
 				t.Fatalf("early: %v, want %v", early, tt.early)

@@ -131,6 +131,35 @@ type CertificateAuthority struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Retired []ObjectRef `json:"retired,omitempty"`
+
+	// crls lists where you keep the CRLs of the CAs above the CA certificates that you bring: of the root, and of every
+	// intermediate above the issuing CA. The operator verifies these CRLs, and publishes them beside its own. The CRLs of a
+	// selfSigned root are made by the operator.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	CRLs []CRLSource `json:"crls,omitempty"`
+}
+
+// CRLSource names an entry of a ConfigMap or Secret that contains CRLs.
+//
+// +kubebuilder:validation:ExactlyOneOf=configMapRef;secretRef
+type CRLSource struct {
+	// configMapRef names a ConfigMap, with the CRLs in data or binaryData.
+	// +optional
+	ConfigMapRef *ObjectRef `json:"configMapRef,omitempty"`
+
+	// secretRef names a Secret.
+	// +optional
+	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+
+	// key of the entry: one CRL in DER, or one or more in PEM. The default is ca.crl.
+	// +optional
+	// +kubebuilder:default=ca.crl
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
 }
 
 // KeyAlgorithm is an algorithm and size of a CA key.
@@ -177,7 +206,52 @@ type SelfSignedCA struct {
 	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be from 0s to 8760h"
 	RootOverlap *metav1.Duration `json:"rootOverlap,omitempty"`
+
+	// rootCRLLifetime is the lifetime of the root's CRL, from issue to nextUpdate, from 10m to 87600h. Set a long one if you keep
+	// the root's key outside of the cluster: without it, the root's CRL cannot be renewed. The default is
+	// spec.crl.lifetime.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('87600h')",message="must be from 10m to 87600h"
+	RootCRLLifetime *metav1.Duration `json:"rootCRLLifetime,omitempty"`
+
+	// revoked lists CA certificates that the root revokes: intermediates and cross-certificates. The root's CRL lists them until
+	// they expire. The operator stops using a revoked certificate at once, and replaces the intermediate if it is the current
+	// one. Removing an entry does not undo the revocation.
+	// +optional
+	// +listType=map
+	// +listMapKey=serial
+	// +kubebuilder:validation:MaxItems=32
+	Revoked []RevokedCA `json:"revoked,omitempty"`
 }
+
+// RevokedCA is a revoked CA certificate.
+type RevokedCA struct {
+	// serial number of the certificate, in lower-case hexadecimal with an even number of digits.
+	// +required
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:Pattern=`^([0-9a-f]{2})+$`
+	Serial string `json:"serial"`
+
+	// reason of the revocation (RFC 5280 section 5.3.1). It has no effect but to inform: certificates under a revoked CA
+	// certificate are refused with any reason. The default is unspecified.
+	// +optional
+	// +kubebuilder:default=unspecified
+	Reason CARevocationReason `json:"reason,omitempty"`
+}
+
+// CARevocationReason is the reason why a CA certificate was revoked.
+//
+// +kubebuilder:validation:Enum=unspecified;cACompromise;superseded;cessationOfOperation
+type CARevocationReason string
+
+// The reasons why a CA certificate is revoked.
+const (
+	CAUnspecified          CARevocationReason = "unspecified"
+	CACompromise           CARevocationReason = "cACompromise"
+	CASuperseded           CARevocationReason = "superseded"
+	CACessationOfOperation CARevocationReason = "cessationOfOperation"
+)
 
 // Annotations that ask to replace the keys of a selfSigned CA early. Each new value is a new request. The value can be any
 // text, such as the date.
@@ -755,6 +829,12 @@ type AcmeIssuerStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	RetiredCertificates string `json:"retiredCertificates,omitempty"`
+
+	// revokedCertificates contains the intermediates, PEM, that the root has revoked and that still sign CRLs. Clients are told
+	// to renew certificates of these intermediates at once.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	RevokedCertificates string `json:"revokedCertificates,omitempty"`
 
 	// crlShards contains the number of CRL shards of each CA certificate that signs CRLs, including shards that only certificates from
 	// before a change of spec.crl.shards name.

@@ -82,6 +82,11 @@ func CAKey(ctx context.Context, event string, of *v1alpha1.AcmeIssuer, secret st
 		text("secret", secret).text("subject", certificate.Subject.String()).text("why", why))
 }
 
+// CARevoked logs that a CA certificate was revoked. secret is the name of the Secret that holds the certificate.
+func CARevoked(ctx context.Context, of *v1alpha1.AcmeIssuer, secret, serial string) {
+	write(ctx, "CA certificate revoked", issuer(of.Namespace, of.Name).text("serial", serial).text("secret", secret))
+}
+
 // ServerKeyMade logs that a key for the ACME server's TLS certificate was made. secret is namespace and name of the Secret that
 // holds the key.
 func ServerKeyMade(ctx context.Context, issuerName, secret string, names []string) {

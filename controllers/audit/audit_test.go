@@ -120,8 +120,10 @@ func TestAuditCAKeyAndCRL(t *testing.T) {
 	issuer.Namespace, issuer.Name = "ns", "ca"
 	expectLines(t, audited(func(ctx context.Context) {
 		CAKey(ctx, CAKeyMade, issuer, "ca-root", root.Certificate, "root")
+		CARevoked(ctx, issuer, "ca-intermediate", "5a01")
 		CRLPublished(ctx, "ns", "ca", "s-0", "7", 0, time.Unix(0, 0))
 	}),
 		[]string{`"msg"="CA key made"`, `"secret"="ca-root"`, `"subject"="CN=Root"`, `"why"="root"`, `"serial"="` + fmt.Sprintf("%x", root.Certificate.SerialNumber) + `"`, `"keySHA256"="`},
+		[]string{`"msg"="CA certificate revoked"`, `"secret"="ca-intermediate"`, `"serial"="5a01"`},
 		[]string{`"msg"="CRL published"`, `"shard"="s-0"`, `"number"="7"`, `"entries"=0`, `"nextUpdate"="1970-01-01T00:00:00Z"`})
 }

@@ -75,25 +75,24 @@ func caUnavailable(format string, args ...any) *issuers.Fault {
 
 // Load sets the CA of an issuer, and replaces the CA if that is due.
 func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) *issuers.Fault {
-	secret, f := a.signingSecret(ctx, object)
+	secret, f := a.signingSecret(ctx, object, issuer)
 	if f != nil {
 		return f
 	}
 	var root *corev1.Secret
+	var rotation error
 	if object.Spec.CA.SelfSigned != nil {
-		var err error
-		if secret, root, err = a.rotate(ctx, object, issuer, secret); apierrors.IsConflict(err) {
-			return &issuers.Fault{Transient: err} // another writer changed the Secret: read it again
-		} else if err != nil && !errors.Is(err, errKeyPending) {
-			issuer.Warn("the CA can't be replaced though that is due: %v", err)
+		if secret, root, rotation = a.rotate(ctx, object, issuer, secret); apierrors.IsConflict(rotation) {
+			return &issuers.Fault{Transient: rotation} // another writer changed the Secret: read it again
+		} else if rotation != nil && !errors.Is(rotation, errKeyPending) {
+			issuer.Warn("the CA can't be replaced though that is due: %v", rotation)
 		}
 	}
 	serial, f := a.serialKey(ctx, object)
 	if f != nil {
 		return f
 	}
-	now := a.Clock.Now()
-	authority, err := ca.LoadAuthority(material(secret, serial), now)
+	authority, err := ca.LoadAuthority(material(secret, serial), a.Clock.Now())
 	if err != nil {
 		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
 	}
@@ -102,11 +101,42 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	}
 	issuer.Authority = authority
 	issuer.Chain, issuer.Bundle = authority.ChainPEM(), authority.TrustAnchorsPEM()
-	if object.Spec.CA.SelfSigned != nil {
-		issuer.Chain = slices.Concat(issuer.Chain, ca.EncodeCertificates(unexpired(now, secret.Data[crossField])...))
-		issuer.Bundle = trustBundle(now, authority, secret, root)
+	if object.Spec.CA.SelfSigned == nil {
+		return nil
 	}
-	return nil
+	return a.loadSelfSigned(ctx, object, issuer, selfSigned{secret, root, serial, rotation})
+}
+
+// selfSigned are the Secrets of a CA that the operator made, after its rotation.
+type selfSigned struct {
+	// root is nil if its Secret is absent or has no key.
+	intermediate, root *corev1.Secret
+	serialKey          []byte
+	// rotation is the error of a replacement that is due.
+	rotation error
+}
+
+// loadSelfSigned sets the chain, the trust bundle, the roots and the revoked certificates of a CA that the operator made. A revoked
+// intermediate still signs CRLs, but no certificates.
+func (a Authorities) loadSelfSigned(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, s selfSigned) *issuers.Fault {
+	now, current := a.Clock.Now(), issuer.Authority.Certificate()
+	cross := unexpired(now, s.intermediate.Data[crossField])
+	if isRevoked(object, s.intermediate, current) {
+		issuer.Revoked = append(issuer.Revoked, current)
+	}
+	issuer.Bundle = trustBundle(now, issuer.Authority, s.intermediate, s.root)
+	if err := a.loadRoots(ctx, object, issuer, s, cross); err != nil {
+		return &issuers.Fault{Transient: err}
+	}
+	cross = slices.DeleteFunc(cross, func(c *x509.Certificate) bool { return isRevoked(object, s.intermediate, c) })
+	issuer.Chain = slices.Concat(issuer.Chain, ca.EncodeCertificates(cross...))
+	if !issuer.IsRevoked(current) {
+		return nil
+	}
+	if errors.Is(s.rotation, errKeyPending) {
+		return keyFault(s.rotation)
+	}
+	return caUnavailable("spec.ca.selfSigned: the intermediate %s is revoked, and nothing is issued from it", v1alpha1.SerialText(current.SerialNumber))
 }
 
 func material(secret *corev1.Secret, serialKey []byte) ca.Material {
@@ -123,7 +153,7 @@ func caFieldOf(object *v1alpha1.AcmeIssuer) string {
 }
 
 // signingSecret returns the Secret with the CA that signs, and makes a self-signed CA if it does not exist.
-func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
+func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (*corev1.Secret, *issuers.Fault) {
 	switch {
 	case object.Spec.CA.SecretRef != nil:
 		name := object.Spec.CA.SecretRef.Name
@@ -146,18 +176,18 @@ func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIss
 			}
 			return secret, nil
 		}
-		return a.makeIntermediate(ctx, object)
+		return a.makeIntermediate(ctx, object, issuer)
 	}
 	return nil, issuers.InvalidSpec(fmt.Errorf("spec.ca: selfSigned or secretRef must be set"))
 }
 
 // makeIntermediate makes an intermediate below the root, and the root if none exists yet.
-func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer) (*corev1.Secret, *issuers.Fault) {
+func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (*corev1.Secret, *issuers.Fault) {
 	root, f := a.root(ctx, object)
 	if f != nil {
 		return nil, f
 	}
-	secret, pair, err := a.newIntermediate(object, root, nil)
+	secret, pair, err := a.newIntermediate(object, root, crlURL(issuer, root), nil)
 	if err != nil {
 		return nil, keyFault(err)
 	}
@@ -176,10 +206,16 @@ func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.Acme
 	return secret, nil
 }
 
-// newIntermediate returns the Secret of a new intermediate under a root. before is the intermediate that it replaces, if any.
-// The caller stores the Secret.
-func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
+// crlURL returns the URL of a root's CRL, which the certificates under the root name.
+func crlURL(issuer *issuers.Issuer, root *ca.KeyPair) string {
+	return issuer.CRLURL(v1alpha1.CAName(root.Certificate))
+}
+
+// newIntermediate returns the Secret of a new intermediate under a root, which names the URL of the root's CRL. before is the
+// intermediate that it replaces, if any. The caller stores the Secret.
+func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, url string, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object, " Intermediate", before)
+	config.CRLURL = url
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
 	var err error
 	if config.Key, err = a.Keys.take(client.ObjectKeyFromObject(object), intermediateSuffix, config.KeyAlgorithm); err != nil {
@@ -336,6 +372,10 @@ func (a Authorities) SecretNames(ctx context.Context, object *v1alpha1.AcmeIssue
 	if a.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: object.Name + intermediateSuffix}, intermediate) == nil {
 		for _, id := range strings.Fields(intermediate.Annotations[retiredAnnotation]) {
 			names = append(names, object.Name+intermediateSuffix+"-"+id)
+		}
+		previous, _ := ca.ParseCertificates(intermediate.Data[previousRootsField]) // written by the operator
+		for _, root := range previous {
+			names = append(names, object.Name+retiredRootSuffix(root))
 		}
 	}
 	return names

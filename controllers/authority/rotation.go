@@ -29,7 +29,9 @@ import (
 //     key signs CRLs for the certificates that it issued until it expires.
 //   - A root is replaced in two steps. First the new one is made, cross-signed by the old one, and published in the trust
 //     bundle; only after spec.ca.selfSigned.rootOverlap an intermediate under the new root is made, and the new root
-//     replaces the old one. Clients then get a chain that leads to either root.
+//     replaces the old one. Clients then get a chain that leads to either root. The old one's key signs its CRL until it
+//     expires.
+//   - An intermediate that is revoked (spec.ca.selfSigned.revoked) is replaced at once. The root's CRL lists it.
 const (
 	// retiredAnnotation lists, on the intermediate's Secret, the CRL shard prefixes of those before it, whose Secrets have
 	// the prefix in their names.
@@ -57,6 +59,7 @@ const (
 type rotation struct {
 	authorities  Authorities
 	object       *v1alpha1.AcmeIssuer
+	issuer       *issuers.Issuer
 	intermediate *corev1.Secret
 	// current is the key pair in the intermediate's Secret.
 	current *ca.KeyPair
@@ -66,12 +69,17 @@ type rotation struct {
 // rotate takes the next step that is due, and returns the Secrets of intermediate and root after the step. root is nil if its
 // Secret is absent or has no key. A CA whose replacement failed stays in use while it is valid: the error is for a warning. rotate
 // sets when the issuer's next root will be due.
-func (a Authorities) rotate(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, intermediate *corev1.Secret) (_, root *corev1.Secret, err error) {
+func (a Authorities) rotate(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, intermediate *corev1.Secret,
+) (_, root *corev1.Secret, err error) {
 	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
 		return intermediate, nil, nil //nolint:nilerr // Load reports why it is invalid
 	}
-	r := rotation{authorities: a, object: object, intermediate: intermediate, current: current, now: a.Clock.Now()}
+	if intermediate, err = a.noteRevoked(ctx, object, intermediate, current.Certificate); err != nil {
+		return intermediate, nil, err
+	}
+	r := rotation{authorities: a, object: object, issuer: issuer, intermediate: intermediate, current: current, now: a.Clock.Now()}
 	root, err = a.get(ctx, object.Namespace, object.Name+rootSuffix)
 	if apierrors.IsNotFound(err) || err == nil && len(root.Data[corev1.TLSPrivateKeyKey]) == 0 {
 		if why := r.intermediateDue(); why != "" {
@@ -147,9 +155,12 @@ func (r *rotation) isUnder(root *ca.KeyPair) bool {
 	return r.current.Certificate.CheckSignatureFrom(root.Certificate) == nil
 }
 
-// intermediateDue returns why the intermediate is due for replacement; "" if it is not. It is due on request, if less than a
-// third of its life is left, or if less than the longest certificate lifetime is left (but never in the first half of its life).
+// intermediateDue returns why the intermediate is due for replacement; "" if it is not. It is due if it is revoked, on request, if
+// less than a third of its life is left, or if less than the longest certificate lifetime is left (but never in the first half of its life).
 func (r *rotation) intermediateDue() string {
+	if r.revoked() {
+		return "it is revoked"
+	}
 	if r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate) {
 		return "it was asked for"
 	}
@@ -167,6 +178,8 @@ func (r *rotation) intermediateDue() string {
 	}
 	return ""
 }
+
+func (r *rotation) revoked() bool { return isRevoked(r.object, r.intermediate, r.current.Certificate) }
 
 // requested reports whether a person's request to rotate hasn't been carried out on the Secret.
 func (r *rotation) requested(annotation string, secret *corev1.Secret) bool {
@@ -197,7 +210,7 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	if err != nil {
 		return err
 	}
-	cross, err := ca.CrossSign(next.Certificate, roots.current, r.now)
+	cross, err := ca.CrossSign(next.Certificate, roots.current, crlURL(r.issuer, roots.current), r.now)
 	if err != nil {
 		return err
 	}
@@ -237,7 +250,7 @@ func (r *rotation) nextRootDue(roots *rootPairs) time.Time {
 // replaceIntermediate makes a new intermediate under a root. It copies the old one's Secret before it overwrites the Secret.
 // Only the overwrite replaces the intermediate.
 func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, signer *ca.KeyPair, why string) error {
-	requested := r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate)
+	requested := r.revoked() || r.requested(v1alpha1.RotateIntermediateAnnotation, r.intermediate)
 	if signer == roots.current && !requested && !signer.Certificate.NotAfter.After(r.current.Certificate.NotAfter) {
 		return nil // a new one would last no longer
 	}
@@ -245,15 +258,18 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	if err != nil {
 		return err
 	}
-	if len(prefixes) >= MaxRetired {
+	if len(prefixes) >= MaxRetired && !r.revoked() {
 		return fmt.Errorf("the intermediate can't be replaced: %d retired ones still sign CRLs, which is the bound; delete the Secret of a retired one whose certificates are not used any more", len(prefixes))
 	}
 	old := v1alpha1.CAName(r.current.Certificate)
 	retired := belongingTo(r.object, intermediateSuffix+"-"+old)
+	if r.revoked() {
+		retired.Annotations = map[string]string{revokedAnnotation: v1alpha1.SerialText(r.current.Certificate.SerialNumber)}
+	}
 	if _, err := r.authorities.createOrGet(ctx, &corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
 		return err
 	}
-	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, r.current.Certificate)
+	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, crlURL(r.issuer, signer), r.current.Certificate)
 	if err != nil {
 		return err
 	}
@@ -282,9 +298,15 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	return nil
 }
 
-// promoteRoot replaces the root by the next root, once an intermediate is under it. The old root's key has nothing more to
-// sign, and is deleted.
+// promoteRoot replaces the root by the next root, once an intermediate is under it. The old root's key moves to a Secret of its own,
+// and signs CRLs alone.
 func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
+	retired := &corev1.Secret{ObjectMeta: belongingTo(r.object, retiredRootSuffix(roots.current.Certificate)), Type: roots.secret.Type, Data: map[string][]byte{
+		corev1.TLSCertKey: roots.secret.Data[corev1.TLSCertKey], corev1.TLSPrivateKeyKey: roots.secret.Data[corev1.TLSPrivateKeyKey],
+	}}
+	if _, err := r.authorities.createOrGet(ctx, retired); err != nil {
+		return err
+	}
 	changed := roots.secret.DeepCopy()
 	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField], corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
 	if err := r.authorities.Client.Update(ctx, changed); err != nil {
@@ -361,6 +383,14 @@ func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 		if err != nil {
 			complain("the retired CA in Secret %q signs no CRLs: %v", name, err)
 			return nil
+		}
+		if object.Spec.CA.SelfSigned != nil {
+			if secret, err = a.noteRevoked(ctx, object, secret, authority.Certificate()); err != nil {
+				return err
+			}
+			if isRevoked(object, secret, authority.Certificate()) {
+				issuer.Revoked = append(issuer.Revoked, authority.Certificate())
+			}
 		}
 		authorities = append(authorities, authority)
 		return nil

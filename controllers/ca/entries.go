@@ -30,6 +30,9 @@ func (e Entry) check() error {
 	if e.RevokedAt.IsZero() {
 		return errors.New("a CRL entry has no revocation time")
 	}
+	if e.Reason == CACompromise {
+		return nil
+	}
 	if _, problem := ParseReason(int(e.Reason)); problem != nil {
 		return problem
 	}

@@ -81,7 +81,7 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 		}
 	}
 	crl := CRL{Number: big.NewInt(1), ThisUpdate: testNow, NextUpdate: testNow.Add(365 * day), URLs: []string{crlURL},
-		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: testNow}}}
+		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: testNow}, {Serial: big.NewInt(2), RevokedAt: testNow, Reason: CACompromise}}}
 	a := testAuthority(t, ECDSAP256)
 	crlFindings(t, must(a.throwAway.sign(must(a.encodeCRL(crl)))), found)
 

@@ -26,6 +26,8 @@ type CAConfig struct {
 	Lifetime time.Duration
 	// Backdate is the time between the start of validity and now, for clients whose clocks are behind.
 	Backdate time.Duration
+	// CRLURL is the plain HTTP URL of the root's CRL in an intermediate (RFC 5280 section 4.2.1.13); "" omits it.
+	CRLURL string
 }
 
 // KeyPair is a CA certificate and its private key.
@@ -81,6 +83,7 @@ func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error)
 		return nil, err
 	}
 	template.MaxPathLenZero = true
+	template.CRLDistributionPoints = distributionPoints(c.CRLURL)
 	key, err := c.key()
 	if err != nil {
 		return nil, err
@@ -88,13 +91,21 @@ func NewIntermediate(c CAConfig, root *KeyPair, now time.Time) (*KeyPair, error)
 	return signUnder(template, root, key, now)
 }
 
+func distributionPoints(url string) []string {
+	if url == "" {
+		return nil
+	}
+	return []string{url}
+}
+
 // CrossSign returns a certificate for newRoot's subject and key, signed by oldRoot. Clients that only trust oldRoot then accept
-// certificates under newRoot. It expires no later than either root.
-func CrossSign(newRoot *x509.Certificate, oldRoot *KeyPair, now time.Time) (*x509.Certificate, error) {
+// certificates under newRoot. It expires no later than either root. crlURL is the URL of oldRoot's CRL; "" omits it.
+func CrossSign(newRoot *x509.Certificate, oldRoot *KeyPair, crlURL string, now time.Time) (*x509.Certificate, error) {
 	template := caTemplate(newRoot.Subject)
 	template.RawSubject = newRoot.RawSubject
 	template.SubjectKeyId = newRoot.SubjectKeyId
 	template.NotBefore, template.NotAfter = newRoot.NotBefore, newRoot.NotAfter
+	template.CRLDistributionPoints = distributionPoints(crlURL)
 	pair, err := signUnder(template, oldRoot, publicOnly{newRoot.PublicKey}, now)
 	if err != nil {
 		return nil, err

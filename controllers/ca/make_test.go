@@ -113,7 +113,7 @@ func TestRootRotation(t *testing.T) {
 		oldRoot := testCert(caCert("Root"), testKey(algorithms[0], "root"), nil)
 		newRoot := must(NewRoot(CAConfig{CommonName: "Root", KeyAlgorithm: algorithms[1], Lifetime: 5000 * day}, testNow))
 		intermediate := must(NewIntermediate(CAConfig{CommonName: "I", KeyAlgorithm: algorithms[1], Lifetime: 2000 * day}, newRoot, testNow))
-		cross := must(CrossSign(newRoot.Certificate, oldRoot, testNow))
+		cross := must(CrossSign(newRoot.Certificate, oldRoot, "", testNow))
 		a := must(LoadAuthority(material(intermediate, newRoot), testNow))
 		cert := must(a.Issue(testProfile(), testRequest("a.test")))
 
@@ -139,9 +139,9 @@ func TestRootRotation(t *testing.T) {
 		}
 	}
 	_, err := CrossSign(testCert(caCert("New"), testKey(ECDSAP256, "new"), nil).Certificate,
-		testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil), testNow.Add(2000*day))
+		testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil), "", testNow.Add(2000*day))
 	wantError(t, err, "would have expired")
 	_, err = CrossSign(testCert(caCert("New"), testKey(ECDSAP256, "new"), nil).Certificate,
-		&KeyPair{testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil).Certificate, testKey(ECDSAP256, "other")}, testNow)
+		&KeyPair{testCert(caCert("Old"), testKey(ECDSAP256, "old"), nil).Certificate, testKey(ECDSAP256, "other")}, "", testNow)
 	wantError(t, err, "does not belong")
 }

@@ -5,12 +5,12 @@ import "github.com/acmeca/acmeca/api/acme"
 // Reason is a revocation reason code (RFC 5280 section 5.3.1).
 type Reason int
 
-// The reasons that a client or a person may give. The others don't apply to end-entity certificates of such a CA: cACompromise
-// (2) and aACompromise (10) are about authorities, certificateHold (6) is temporary, removeFromCRL (8) is for delta CRLs, and 7
-// is unused.
+// The reasons that a client or a person may give. CACompromise is for CA certificates alone. The others don't apply to such a CA:
+// aACompromise (10) is about attributes, certificateHold (6) is temporary, removeFromCRL (8) is for delta CRLs, and 7 is unused.
 const (
 	Unspecified          Reason = 0
 	KeyCompromise        Reason = 1
+	CACompromise         Reason = 2
 	AffiliationChanged   Reason = 3
 	Superseded           Reason = 4
 	CessationOfOperation Reason = 5
@@ -27,6 +27,9 @@ func ParseReason(code int) (Reason, *acme.Problem) {
 
 // String returns the name in RFC 5280.
 func (r Reason) String() string {
+	if r == CACompromise {
+		return "cACompromise"
+	}
 	if name, ok := acme.RevocationReasonNames[int(r)]; ok {
 		return name
 	}

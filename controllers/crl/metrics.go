@@ -2,6 +2,7 @@ package crl
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,7 +29,7 @@ func (p *Publisher) Collect(gauge metrics.Gauge) {
 	p.mu.Unlock()
 	for crl, last := range published {
 		issuer, ok := p.Issuers.Loaded(crl.Namespace, crl.Issuer)
-		if !ok || issuer.AuthorityOf(crl.Name) == nil || last.crl == nil {
+		if !ok || !slices.Contains(issuer.CRLs(), crl.Name) || last.crl == nil {
 			continue
 		}
 		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), crl.Namespace, crl.Issuer, crl.Name)

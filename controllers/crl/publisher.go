@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 const (
@@ -88,7 +89,10 @@ func (p *Publisher) publish(ctx context.Context, request issuers.CRLRequest, iss
 		}
 		revoked = append(revoked, listed...)
 	}
-	next, due := nextCRL(last, revoked, now, endOf(issuer, authority, now), urlOf(request, issuer), issuer.Ending)
+	if root, ok := issuer.RootOf(request.Name); ok {
+		revoked = append(revoked, root.Revoked...)
+	}
+	next, due := nextCRL(last, revoked, now, endOf(request, issuer, authority, now), urlOf(request, issuer), issuer.Ending)
 	if due > 0 {
 		_, warning, err := p.release(ctx, request, orders, last.crl)
 		return outcome{wait: min(due, CheckPeriod), warning: join(last.warning(), warning)}, err
@@ -112,11 +116,11 @@ func intervalFor(size int) time.Duration {
 }
 
 // endOf returns the nextUpdate of a CRL. The last CRL of an issuer stays valid until the last certificate has expired.
-func endOf(issuer *issuers.Issuer, authority *ca.Authority, now time.Time) time.Time {
+func endOf(request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority, now time.Time) time.Time {
 	if issuer.Ending {
 		return authority.NotAfter()
 	}
-	return now.Add(issuer.Spec.CRL.Lifetime.Duration)
+	return now.Add(issuer.CRLLifetime(request.Name))
 }
 
 // urlOf returns the URL of a shard, and "" for a complete CRL, which names none.
@@ -145,8 +149,12 @@ func (p *Publisher) listedInShards(ctx context.Context, request issuers.CRLReque
 func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issuer *issuers.Issuer) (done bool, err error) {
 	done = true
 	for _, name := range issuer.CRLs() {
+		authority := issuer.AuthorityOf(name)
+		if authority == nil {
+			continue // a root whose key is not in the cluster
+		}
 		request := issuers.CRLRequest{Namespace: key.Namespace, Issuer: key.Name, Name: name}
-		result, err := p.publish(ctx, request, issuer, issuer.AuthorityOf(name))
+		result, err := p.publish(ctx, request, issuer, authority)
 		if err != nil {
 			return false, err
 		}
@@ -167,6 +175,19 @@ func (p *Publisher) abandoned(ctx context.Context, request issuers.CRLRequest) (
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: CheckPeriod}, err
+}
+
+// watch reads the CRL of a root whose key is not in the cluster. The warning says that the CRL expires soon.
+func (p *Publisher) watch(ctx context.Context, request issuers.CRLRequest, root *x509.Certificate) (outcome, error) {
+	last, err := p.read(ctx, request, root)
+	if err != nil || last.crl == nil {
+		return outcome{wait: CheckPeriod}, err
+	}
+	result := outcome{wait: CheckPeriod}
+	if last.crl.NextUpdate.Sub(p.Clock.Now()) < last.crl.NextUpdate.Sub(last.crl.ThisUpdate)*3/10 {
+		result.warning = fmt.Sprintf("the root's CRL expires at %s, and the root's key is missing: put the Secret of the root back", pki.TimeText(last.crl.NextUpdate))
+	}
+	return result, nil
 }
 
 // errRefused is the error of a CRL that was signed and is not published.

@@ -38,10 +38,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request issuers.CRLRequest) 
 		return ctrl.Result{}, nil // the issuer's becoming ready wakes its CRLs
 	}
 	authority := issuer.AuthorityOf(request.Name)
-	if authority == nil {
+	root, isRoot := issuer.RootOf(request.Name)
+	var result outcome
+	var err error
+	switch {
+	case authority != nil:
+		result, err = r.Publisher.publish(ctx, request, issuer, authority)
+	case isRoot:
+		result, err = r.Publisher.watch(ctx, request, root.Certificate)
+	default:
 		return r.Publisher.abandoned(ctx, request)
 	}
-	result, err := r.Publisher.publish(ctx, request, issuer, authority)
 	warning := result.warning
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 		warning = err.Error()

@@ -50,6 +50,7 @@ type Reconciler struct {
 	Authorities     authority.Authorities
 	ServerTLS       *serversecrets.TLSCertificate
 	Trust           Trust
+	CACRLs          CACRLs
 	CompromisedKeys *issuers.CompromisedKeys
 	Issuers         *issuers.Registry
 	CRLs            *crl.Publisher
@@ -103,6 +104,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if issuer.Authority != nil {
+		if err := r.CACRLs.Publish(ctx, object, issuer); err != nil {
+			return ctrl.Result{}, err
+		}
 		if err := r.publishRoots(ctx, object, issuer); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -234,10 +238,15 @@ func (r *Reconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 // Secret does not invalidate a loaded key (docs/decisions/0030).
 func (r *Reconciler) loadCA(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer, known *issuers.Issuer) *issuers.Fault {
 	f := r.Authorities.Load(ctx, object, issuer)
-	if f == nil || f.Transient != nil || known == nil || !sameCA(known.Spec.CA, object.Spec.CA) || r.Clock.Now().After(known.Authority.NotAfter()) {
+	loaded := f == nil || f.Transient != nil || issuer.Authority != nil
+	if loaded || known == nil || !sameCA(known.Spec.CA, object.Spec.CA) || r.Clock.Now().After(known.Authority.NotAfter()) {
 		return f
 	}
 	issuer.Authority, issuer.Retired, issuer.Chain, issuer.Bundle = known.Authority, known.Retired, known.Chain, known.Bundle
+	issuer.Roots, issuer.Revoked = known.Roots, known.Revoked
+	if current := known.Authority.Certificate(); authority.IsRevoked(object, current) || known.IsRevoked(current) {
+		return f // it still signs CRLs
+	}
 	issuer.Warn("the CA that was loaded before stays in use until the controller restarts: %s", f.Message)
 	return nil
 }
@@ -285,7 +294,11 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 		status.CABundle = string(issuer.Bundle)
 		status.IssuingCertificate = issuingCertificate(issuer)
 		status.RetiredCertificates, status.CRLShards = "", reportShards(issuer)
+		status.RevokedCertificates = string(ca.EncodeCertificates(issuer.Revoked...))
 		for _, authority := range issuer.Retired {
+			if issuer.IsRevoked(authority.Certificate()) {
+				continue
+			}
 			status.RetiredCertificates += string(ca.EncodeCertificates(authority.Certificate()))
 		}
 	}
@@ -311,6 +324,8 @@ func (r *Reconciler) setReady(object *v1alpha1.AcmeIssuer, issuer *issuers.Issue
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend is set: nothing is issued"
 	case issuer.Warning != "":
 		ready.Reason, ready.Message = v1alpha1.ReasonDegraded, ready.Message+", but "+issuer.Warning
+	case issuer.Notice != "":
+		ready.Message += "; " + issuer.Notice
 	}
 	ready.Message = acme.Printable(ready.Message, kube.MaxMessage)
 	meta.SetStatusCondition(&object.Status.Conditions, ready)

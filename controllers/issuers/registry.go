@@ -4,6 +4,7 @@ package issuers
 
 import (
 	"crypto"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,6 +36,12 @@ type Issuer struct {
 	Retired []*ca.Authority
 	// NextRootDue is when the CA's next root will replace the root; zero if none is published.
 	NextRootDue time.Time
+	// Roots are the roots of a CA that the operator made, which are trusted now.
+	Roots []Root
+	// Revoked are the certificates of Authority and Retired that a root revoked.
+	Revoked []*x509.Certificate
+	// CACRLs are the published CRLs of the other CAs above Authority and Retired, if spec.ca.crls is set.
+	CACRLs []CACRL
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
 	// CRLShards is the number of CRL shards that certificates name, by the name of their CA.
@@ -44,6 +51,8 @@ type Issuer struct {
 	Profiles map[string]*ca.Profile
 	// Warning asks a person to act though certificates are issued; "" for none.
 	Warning string
+	// Notice informs a person who need not act; "" for none.
+	Notice string
 	// Fault keeps the issuer from issuing; nil if it can issue. An issuer with a Fault may have an Authority, to revoke with.
 	Fault *Fault
 	// Ending is set while the issuer is being deleted: its next CRLs are its last.
@@ -90,14 +99,15 @@ func (i *Issuer) PublicKeys() []crypto.PublicKey {
 	return keys
 }
 
-// AuthorityOf returns the CA that signs a CRL; nil if the issuer has none.
+// AuthorityOf returns the CA or root that signs a CRL; nil if the issuer has none.
 func (i *Issuer) AuthorityOf(crl string) *ca.Authority {
 	for _, authority := range i.Authorities() {
 		if v1alpha1.CAName(authority.Certificate()) == v1alpha1.CompleteCRL(crl) {
 			return authority
 		}
 	}
-	return nil
+	root, _ := i.RootOf(crl)
+	return root.Authority
 }
 
 // Authorities returns all CAs of the issuer, the issuing one first.
@@ -105,7 +115,7 @@ func (i *Issuer) Authorities() []*ca.Authority {
 	return append([]*ca.Authority{i.Authority}, i.Retired...)
 }
 
-// CRLs returns the names of all CRLs: the complete CRL and the shards of each CA; none for a nil Issuer.
+// CRLs returns the names of all CRLs: the complete CRL and the shards of each CA, and the CRLs of roots; none for a nil Issuer.
 func (i *Issuer) CRLs() []string {
 	if i == nil {
 		return nil
@@ -114,6 +124,9 @@ func (i *Issuer) CRLs() []string {
 	for _, authority := range i.Authorities() {
 		names = append(names, v1alpha1.CAName(authority.Certificate()))
 		names = append(names, i.Shards(authority)...)
+	}
+	for _, root := range i.Roots {
+		names = append(names, v1alpha1.CAName(root.Certificate))
 	}
 	return names
 }
@@ -235,6 +248,7 @@ func (s *Registry) Remove(key types.NamespacedName) {
 // AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
 	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
+		!sameRoots(before.Roots, i.Roots) || before.rootCRLLifetime() != i.rootCRLLifetime() ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }
 

@@ -54,6 +54,8 @@ var (
 	descReady          = Describe("acmeca_issuer_ready", "Whether an issuer can issue: its Ready condition.", LabelNamespace, LabelIssuer)
 	descSuspended      = Describe("acmeca_issuer_suspended", "Whether a person has suspended an issuer.", LabelNamespace, LabelIssuer)
 	descCAExpiry       = Describe("acmeca_ca_certificate_expiry_timestamp_seconds", "When a CA certificate expires, by what it does: issuing, retired, root.", LabelNamespace, LabelIssuer, "role", "ca")
+	descCACRLThis      = Describe("acmeca_ca_crl_this_update_timestamp_seconds", "thisUpdate of the CRL of a CA above the issuing one (spec.ca.crls), in Unix seconds; 0 without a CRL.", LabelNamespace, LabelIssuer, "ca")
+	descCACRLNext      = Describe("acmeca_ca_crl_next_update_timestamp_seconds", "nextUpdate of the CRL of a CA above the issuing one (spec.ca.crls), in Unix seconds; 0 without a CRL.", LabelNamespace, LabelIssuer, "ca")
 	descRunning        = Describe("acmeca_validations_running", "Validations that are running.")
 	descWaiting        = Describe("acmeca_validations_waiting", "Validations that wait for a free slot.")
 )
@@ -62,7 +64,7 @@ var (
 func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAccounts, descOrders, descAuthorizations, descReady, descSuspended, descCAExpiry,
-		descRunning, descWaiting,
+		descCACRLThis, descCACRLNext, descRunning, descWaiting,
 	} {
 		out <- d
 	}
@@ -136,6 +138,18 @@ func collectCA(gauge Gauge, key types.NamespacedName, issuer *issuers.Issuer) {
 		retired = append(retired, authority.Certificate())
 	}
 	expiry("retired", retired...)
+	for _, crl := range issuer.CACRLs {
+		gauge(descCACRLThis, unix(crl.ThisUpdate), key.Namespace, key.Name, crl.Name)
+		gauge(descCACRLNext, unix(crl.NextUpdate), key.Namespace, key.Name, crl.Name)
+	}
+}
+
+// unix returns a time in Unix seconds; 0 for the zero time.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
 }
 
 // Truth returns the value of a gauge that is 1 or 0.

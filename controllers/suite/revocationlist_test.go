@@ -425,7 +425,7 @@ var _ = Describe("A CRL", func() {
 		Expect(w.crlOf(w.loaded().Authority)).NotTo(Equal(w.crl))
 		requests := w.reconciler.Issuers.CRLRequests(w.key())
 		now, before := w.loaded().Authority, w.loaded().Retired[0]
-		Expect(requests).To(ConsistOf(w.crl, w.shardOf(before), w.crlOf(now), w.shardOf(now)))
+		Expect(requests).To(ConsistOf(w.crl, w.shardOf(before), w.crlOf(now), w.shardOf(now), w.crlOf(w.loaded().Roots[0].Authority)))
 		w.revoke(ctx, 7, future)
 		Expect(serials(w.publish(ctx))).To(ConsistOf(int64(7)))
 		w.clock.Step(crlLifetime / 2)
@@ -561,7 +561,7 @@ var _ = Describe("A CRL", func() {
 		Expect(shards()).To(ContainElement(named))
 		setShards(0)
 		Expect(w.loaded().CRLOf(order)).To(Equal(w.crl.Name))
-		Expect(w.reconciler.Issuers.CRLRequests(w.key())).To(HaveLen(5), "the complete CRL and the shards")
+		Expect(w.reconciler.Issuers.CRLRequests(w.key())).To(HaveLen(6), "the complete CRL, the shards and the CRL of the root")
 		for _, request := range w.reconciler.Issuers.CRLRequests(w.key()) {
 			_, err := w.lists.Reconcile(ctx, request)
 			Expect(err).NotTo(HaveOccurred())

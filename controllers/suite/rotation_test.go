@@ -224,7 +224,8 @@ var _ = Describe("The root of a CA that the operator made", func() {
 		w.reconcile(ctx)
 		Expect(w.versions(ctx)).To(Equal(before))
 		root := w.secret(ctx, "ca-root")
-		Expect(root.Data).To(HaveLen(2), "the old root's key is gone")
+		Expect(root.Data).To(HaveLen(2), "the old root's key is elsewhere")
+		Expect(w.secret(ctx, "ca-root-"+v1alpha1.CAName(old)).Data).To(HaveLen(2), "and signs the old root's CRL")
 		Expect(w.loaded().Retired).To(HaveLen(1))
 		shard := v1alpha1.CRLShardName(w.loaded().Retired[0].Certificate(), 0)
 		Expect(w.loaded().AuthorityOf(shard)).To(Equal(w.loaded().Retired[0]))
@@ -328,6 +329,12 @@ var _ = Describe("A controller that is killed while it replaces a CA", func() {
 		act:  func(_ SpecContext, w *issuerWorld) { w.clock.Step((overlap + 1) * time.Hour) },
 		done: func(issuer *v1alpha1.AcmeIssuer) bool { return len(bundleOf(issuer)) == 2 },
 	}
+	revokes := rotationStep{
+		act: func(ctx SpecContext, w *issuerWorld) {
+			w.revokeCA(ctx, w.loaded().Authority.Certificate(), v1alpha1.CACompromise)
+		},
+		done: func(issuer *v1alpha1.AcmeIssuer) bool { return issuer.Status.RevokedCertificates != "" },
+	}
 	first := rotationStep{act: func(SpecContext, *issuerWorld) {}, done: func(*v1alpha1.AcmeIssuer) bool { return true }}
 
 	// kill runs the earlier steps, then fails the nth write of a step and all later ones, and continues with another controller.
@@ -373,6 +380,7 @@ var _ = Describe("A controller that is killed while it replaces a CA", func() {
 	for name, sequence := range map[string][]rotationStep{
 		"makes it":                  {first},
 		"replaces the intermediate": {first, intermediate},
+		"revokes the intermediate":  {first, revokes},
 		"publishes the next root":   {first, publish},
 		"moves to the next root":    {first, publish, move},
 	} {
@@ -394,6 +402,11 @@ func expectComplete(ctx context.Context, w *issuerWorld) {
 	var secrets corev1.SecretList
 	Expect(admin.List(ctx, &secrets, client.InNamespace(w.namespace))).To(Succeed())
 	var retired []string
+	if previous := w.secret(ctx, "ca-intermediate").Data["previous.crt"]; len(previous) > 0 {
+		for _, root := range certificatesIn(string(previous)) {
+			retired = append(retired, "ca-root-"+v1alpha1.CAName(root))
+		}
+	}
 	for _, authority := range issuer.Retired {
 		retired = append(retired, "ca-intermediate-"+v1alpha1.CAName(authority.Certificate()))
 	}

@@ -67,6 +67,7 @@ var _ = Describe("The metrics", Ordered, func() {
 	}
 	BeforeAll(func(ctx SpecContext) {
 		By("causing everything that is counted")
+		bringCA(ctx)
 		c := newClient(ctx)
 		c.obtain(ctx, "metrics.test")
 		Expect(c.RevokeCertificate(ctx, c.account, c.obtain(ctx, "revoked.test"), nil, 0)).To(Succeed())
@@ -121,6 +122,8 @@ var _ = Describe("The metrics", Ordered, func() {
 		Entry("the issuing CA", "acmeca_ca_certificate_expiry_timestamp_seconds", with("role", "issuing"), 24*time.Hour),
 		Entry("the root", "acmeca_ca_certificate_expiry_timestamp_seconds", with("role", "root"), 24*time.Hour),
 		Entry("the next CRL", "acmeca_crl_next_update_timestamp_seconds", ours, time.Minute),
+		Entry("the next CRL of a CA that a person brought", "acmeca_ca_crl_next_update_timestamp_seconds", map[string]string{"issuer": "brought"}, time.Minute),
+		Entry("the last CRL of a CA that a person brought", "acmeca_ca_crl_this_update_timestamp_seconds", map[string]string{"issuer": "brought"}, -time.Hour),
 		Entry("the last CRL", "acmeca_crl_this_update_timestamp_seconds", ours, -time.Hour),
 	)
 
