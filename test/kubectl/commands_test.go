@@ -285,6 +285,38 @@ var _ = Describe("kubectl acme rotate", func() {
 	}, SpecTimeout(5*patience))
 })
 
+var _ = Describe("kubectl acme revoke --ca", func() {
+	It("revokes the intermediate, which is replaced, and an earlier one by its file", func(ctx SpecContext) {
+		issuer := newIssuer(ctx, func(*v1alpha1.AcmeIssuerSpec) {})
+		user := registered(ctx, issuer)
+		_, before := issue(ctx, user, "before.test")
+		in := func(args ...string) []string { return append(args, "-n", issuer.Namespace, "--yes") }
+		Expect(refused(ctx, "revoke", "--ca", "-n", issuer.Namespace)).To(ContainSubstring("This cannot be undone. There is no terminal to ask on: use --yes"))
+		Expect(refused(ctx, in("revoke", "--ca", "--reason", "keyCompromise")...)).To(ContainSubstring("a CA certificate is revoked for one of: unspecified, cACompromise"))
+		Expect(refused(ctx, in("revoke", "--ca=5a0102030405")...)).To(ContainSubstring(`has no CA certificate "5a0102030405"`))
+		file := func(certificate *x509.Certificate) string {
+			GinkgoHelper()
+			path := filepath.Join(GinkgoT().TempDir(), "ca.crt")
+			Expect(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), 0o600)).To(Succeed())
+			return path
+		}
+		root, _ := pem.Decode([]byte(issuer.Status.CABundle))
+		rootCertificate, err := x509.ParseCertificate(root.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(refused(ctx, in("revoke", "--ca="+file(rootCertificate))...)).To(ContainSubstring("has no CA certificate"))
+
+		serial := v1alpha1.SerialText(before[1].SerialNumber)
+		Expect(plugin(ctx, in("revoke", "--ca", "ca", "--reason", "cACompromise")...)).To(And(
+			ContainSubstring(" Intermediate 2, SHA-256 "), ContainSubstring("CA certificate "+serial+" is revoked: CRL"), ContainSubstring("told to renew at once")))
+		Expect(plugin(ctx, in("revoke", "--ca="+file(before[1]))...)).To(ContainSubstring("CA certificate "+serial+" is revoked"), "it says so again")
+		_, after := issue(ctx, user, "after.test")
+		Expect(after[1].Raw).NotTo(Equal(before[1].Raw))
+		Eventually(ctx, func(g Gomega) {
+			g.Expect(renewalOf(ctx, issuer, before[0]).SuggestedWindow.Start).To(BeTemporally("<", time.Now().Add(time.Minute)))
+		}).WithTimeout(patience).Should(Succeed())
+	}, SpecTimeout(5*patience))
+})
+
 var _ = Describe("kubectl acme eab", Ordered, func() {
 	var issuer *v1alpha1.AcmeIssuer
 	in := func(args ...string) []string { return append(args, "-n", issuer.Namespace) }

@@ -25,7 +25,7 @@ import (
 )
 
 func newRevoke(o *options) *cobra.Command {
-	var reason, name string
+	var reason, name, ca string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "revoke [NAME|SERIAL|FILE ...]",
@@ -33,12 +33,20 @@ func newRevoke(o *options) *cobra.Command {
 		Long: `Revoke certificates by order name, serial number, or certificate file (PEM or DER). With --dns-name, revoke all
 certificates that are valid for a name, after a confirmation. Revocation cannot be undone.
 
-The order records the user in the annotation ` + v1alpha1.RevokedByAnnotation + `.`,
+The order records the user in the annotation ` + v1alpha1.RevokedByAnnotation + `.
+
+With --ca, revoke a CA certificate that the operator made: by default the intermediate that issues, which the operator then
+replaces at once. The root's CRL lists it, and programs that check the CRL of the root refuse all certificates under it.`,
 		Example: `  kubectl acme revoke b7m2k0p9u1 --reason keyCompromise
   kubectl acme revoke tls.crt --reason superseded
-  kubectl acme revoke --dns-name shop.example`,
+  kubectl acme revoke --dns-name shop.example
+  kubectl acme revoke --ca default --reason cACompromise
+  kubectl acme revoke --ca=5f3a0c44d1 default --reason superseded`,
 		ValidArgsFunction: o.completing(completeOrders),
 		RunE: o.run(func(ctx context.Context, args []string) error {
+			if ca != "" {
+				return o.revokeCA(ctx, ca, args, reason, timeout)
+			}
 			code, err := parseReason(reason)
 			if err != nil {
 				return err
@@ -56,6 +64,8 @@ The order records the user in the annotation ` + v1alpha1.RevokedByAnnotation + 
 	}
 	cmd.Flags().StringVar(&reason, "reason", "unspecified", "reason, by its name or number in RFC 5280: "+strings.Join(reasonNames(), ", "))
 	cmd.Flags().StringVar(&name, "dns-name", "", "revoke all certificates that are valid for this name or address")
+	cmd.Flags().StringVar(&ca, "ca", "", "revoke a CA certificate of the issuer that the argument names, by serial number or file; by default the issuing one")
+	cmd.Flags().Lookup("ca").NoOptDefVal = currentCA
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "maximum time to wait for the CRL")
 	o.complete(cmd, "reason", fixed(reasonNames()...))
 	o.addYes(cmd)
