@@ -147,7 +147,9 @@ func (r *Reconciler) register(request ctrl.Request, issuer *issuers.Issuer) {
 
 // writeStatus writes the issuer's status. If the API server refuses the status, such as for a CA with too long a name, the issuer gets a
 // fault, and the rest of the status stays as it was.
-func (r *Reconciler) writeStatus(ctx context.Context, request ctrl.Request, object, base *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+func (r *Reconciler) writeStatus(
+	ctx context.Context, request ctrl.Request, object, base *v1alpha1.AcmeIssuer, issuer *issuers.Issuer,
+) error {
 	r.report(object, issuer)
 	if issuer.Fault != nil {
 		r.register(request, issuer) // before the status, so that an issuer that is shown as not ready issues no more

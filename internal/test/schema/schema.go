@@ -105,7 +105,8 @@ func faults(s *apiextensionsv1.JSONSchemaProps, value any, path string) (all []s
 }
 
 func isListed(s *apiextensionsv1.JSONSchemaProps, text string) bool {
-	return len(s.Enum) == 0 || slices.ContainsFunc(s.Enum, func(value apiextensionsv1.JSON) bool { return string(value.Raw) == strconv.Quote(text) })
+	is := func(value apiextensionsv1.JSON) bool { return string(value.Raw) == strconv.Quote(text) }
+	return len(s.Enum) == 0 || slices.ContainsFunc(s.Enum, is)
 }
 
 // Draw fills a part of an object, "spec" or "status", with values that the schema accepts.
@@ -118,12 +119,15 @@ func (k *Kind) Draw(t *rapid.T, tb testing.TB, part string, into any) {
 // texts are tried where a schema has no pattern.
 var texts = []string{
 	"", "a", "ca", "acct", "default", "a.test", "*.a.test", "*", ".", "..", "127.0.0.1", "::1", "1", "true", "null", "{}", "e30", "AAAA",
-	"dns-01", "http-01", "valid", "pending", "https://acme.test/acme/acct/acct", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+	"dns-01", "http-01", "valid", "pending", "https://acme.test/acme/acct/acct",
+	"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
 	"\u202e", "\x00", "a b\n", "%2f..", strings.Repeat("x", 300), strings.Repeat("\u00e4", 2000),
 }
 
 // times are within the pattern of every time.
-var times = []string{"2026-07-01T12:00:00Z", "1000-01-01T00:00:00+23:59", "2999-12-31T23:59:59.999999999-23:59", "2026-12-31T23:59:59+00:00"}
+var times = []string{
+	"2026-07-01T12:00:00Z", "1000-01-01T00:00:00+23:59", "2999-12-31T23:59:59.999999999-23:59", "2026-12-31T23:59:59+00:00",
+}
 
 func draw(t *rapid.T, s *apiextensionsv1.JSONSchemaProps, label string) any {
 	if len(s.Enum) > 0 {
@@ -185,7 +189,9 @@ func drawText(t *rapid.T, s *apiextensionsv1.JSONSchemaProps, label string) stri
 
 // isDuration reports whether a rule in CEL parses the text as a duration.
 func isDuration(s *apiextensionsv1.JSONSchemaProps) bool {
-	return slices.ContainsFunc(s.XValidations, func(r apiextensionsv1.ValidationRule) bool { return strings.Contains(r.Rule, "duration(self)") })
+	return slices.ContainsFunc(s.XValidations, func(r apiextensionsv1.ValidationRule) bool {
+		return strings.Contains(r.Rule, "duration(self)")
+	})
 }
 
 func fits(s *apiextensionsv1.JSONSchemaProps, text string) bool {
