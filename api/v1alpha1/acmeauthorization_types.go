@@ -182,6 +182,11 @@ type ValidationRecord struct {
 	// +kubebuilder:validation:MaxLength=128
 	Resolver string `json:"resolver,omitempty"`
 
+	// authoritativeServer is the authoritative server of the zone that was queried last.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	AuthoritativeServer string `json:"authoritativeServer,omitempty"`
+
 	// addresses lists the IP addresses of the name.
 	// +optional
 	// +listType=atomic
@@ -240,6 +245,11 @@ type PerspectiveRecord struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	Resolver string `json:"resolver,omitempty"`
+
+	// authoritativeServer is the authoritative server of the zone that was queried last.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	AuthoritativeServer string `json:"authoritativeServer,omitempty"`
 
 	// addresses lists the IP addresses of the name.
 	// +optional

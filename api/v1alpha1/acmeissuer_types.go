@@ -459,6 +459,17 @@ const (
 	CAAEnforce CAAMode = "enforce"
 )
 
+// TXTLookups decides which DNS servers are queried for TXT records.
+//
+// +kubebuilder:validation:Enum=authoritative;resolvers
+type TXTLookups string
+
+// The values of TXTLookups.
+const (
+	TXTAuthoritative TXTLookups = "authoritative"
+	TXTResolvers     TXTLookups = "resolvers"
+)
+
 // Validation configures the validation of challenges.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.local) || self.local || (has(self.perspectives) && self.perspectives.size() > 0)",message="at least one perspective is required if local is false"
@@ -473,6 +484,14 @@ type Validation struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.\[\]]+$`
 	Resolvers []string `json:"resolvers,omitempty"`
+
+	// txtLookups decides which DNS servers are queried for the TXT records of dns-01, dns-account-01 and dns-persist-01:
+	// authoritative or resolvers. With authoritative, the authoritative servers of the zone are queried first, and the
+	// resolvers if those servers are unreachable or have no proof. A missing record is not cached then. In a zone that is
+	// signed (DNSSEC) both must have the proof. The default is authoritative.
+	// +optional
+	// +kubebuilder:default=authoritative
+	TXTLookups TXTLookups `json:"txtLookups,omitempty"`
 
 	// httpPort is the port for http-01. The default is 80.
 	// +optional

@@ -29,6 +29,7 @@ type validatorOptions struct {
 	tlsDir, clientCA  string
 	clientNames       listFlag
 	resolvers         listFlag
+	resolversOnly     bool
 	clusterDomain     string
 	allow, deny       listFlag
 	httpPort, tlsPort int
@@ -47,6 +48,7 @@ func validator(flags *flag.FlagSet) component {
 	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with the CA certificates that verify the controllers' certificates (default ca.crt in --tls-dir)")
 	flags.Var(&o.clientNames, "client-name", "DNS `name` that a controller's certificate must have; repeatable, one of them suffices (default any certificate under --client-ca)")
 	flags.Var(&o.resolvers, "resolver", "`address` of a DNS server, with or without a port; repeatable (default those of the host)")
+	flags.BoolVar(&o.resolversOnly, "resolvers-only", false, "look up TXT records at the resolvers alone, not at the authoritative servers first")
 	flags.StringVar(&o.clusterDomain, "cluster-domain", "cluster.local", "`domain` of the cluster's Services, appended to names that end in .svc")
 	flags.Var(&o.allow, "allow", "`CIDR` that validation may connect to although it is closed by default, such as loopback; repeatable")
 	flags.Var(&o.deny, "deny", "`CIDR` that validation must never connect to, whatever --allow says; repeatable")
@@ -102,7 +104,7 @@ func (o *validatorOptions) run(ctx context.Context) error {
 
 func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 	c := validation.Config{
-		Resolvers: o.resolvers, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
+		Resolvers: o.resolvers, ResolversOnly: o.resolversOnly, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
 		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: network.NewHosts(o.perHost),
 	}
 	var err error

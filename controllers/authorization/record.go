@@ -13,7 +13,8 @@ import (
 func recordFrom(r validation.Record) *v1alpha1.ValidationRecord {
 	at := metav1.NewTime(r.Time.Truncate(time.Second))
 	return &v1alpha1.ValidationRecord{
-		Time: &at, DurationMillis: r.DurationMillis, Resolver: r.Resolver, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
+		Time: &at, DurationMillis: r.DurationMillis, Resolver: r.Resolver, AuthoritativeServer: r.AuthoritativeServer,
+		Addresses: r.Addresses, AddressUsed: r.AddressUsed,
 		URLs: r.URLs, Records: r.Records, Perspectives: perspectivesFrom(r.Perspectives),
 	}
 }
@@ -23,7 +24,7 @@ func perspectivesFrom(records []validation.PerspectiveRecord) []v1alpha1.Perspec
 	for _, r := range records {
 		out = append(out, v1alpha1.PerspectiveRecord{
 			Name: r.Name, Valid: r.Valid, Problem: r.Problem, DurationMillis: r.DurationMillis,
-			Resolver: r.Resolver, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
+			Resolver: r.Resolver, AuthoritativeServer: r.AuthoritativeServer, Addresses: r.Addresses, AddressUsed: r.AddressUsed,
 		})
 	}
 	return out

@@ -158,7 +158,7 @@ func secretUnavailable(format string, args ...any) *issuers.Fault {
 
 func validationConfig(v *v1alpha1.Validation) (validation.Config, error) {
 	config := validation.Config{
-		Resolvers: v.Resolvers, ClusterDomain: v.ClusterDomain,
+		Resolvers: v.Resolvers, ResolversOnly: v.TXTLookups == v1alpha1.TXTResolvers, ClusterDomain: v.ClusterDomain,
 		HTTPPort: int(v.HTTPPort), HTTPSPort: int(v.HTTPSPort), TLSPort: int(v.TLSPort),
 		Timeout: v.Timeout.Duration, CAA: v.CAA == v1alpha1.CAAEnforce, CAAIdentities: v.CAAIdentities,
 	}

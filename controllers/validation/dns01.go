@@ -37,43 +37,23 @@ func (a *attempt) dnsAccount01(ctx context.Context) (verdict, *failure) {
 
 // digestAt reports proven if a TXT record of the name is the digest of the key authorization.
 func (a *attempt) digestAt(ctx context.Context, name string) (verdict, *failure) {
-	ans, failed := a.lookupTXT(ctx, name)
-	if failed != nil {
-		return unproven, failed
-	}
 	want := acme.DNS01Digest(a.keyAuthorization())
-	var seen []string
-	for _, rr := range ans.Records {
-		value := textOf(rr)
-		short := fmt.Sprintf("%q", acme.Printable(value, maxTXTShown))
-		a.record.addRecord("TXT " + short)
-		if subtle.ConstantTimeCompare([]byte(value), []byte(want)) == 1 {
-			return proven, nil
+	return a.proveByTXT(ctx, name, func(ans network.Answer) (verdict, *failure) {
+		var seen []string
+		for _, rr := range ans.Records {
+			value := textOf(rr)
+			short := fmt.Sprintf("%q", acme.Printable(value, maxTXTShown))
+			a.record.addRecord("TXT " + short)
+			if subtle.ConstantTimeCompare([]byte(value), []byte(want)) == 1 {
+				return proven, nil
+			}
+			if len(seen) < maxTXTListed {
+				seen = append(seen, short)
+			}
 		}
-		if len(seen) < maxTXTListed {
-			seen = append(seen, short)
-		}
-	}
-	return unproven, notYet(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
-		len(ans.Records), name, strings.Join(seen, ", "))
-}
-
-// lookupTXT returns the TXT records of a name, or a failure if there are none.
-func (a *attempt) lookupTXT(ctx context.Context, name string) (network.Answer, *failure) {
-	if _, ok := dns.IsDomainName(name); !ok {
-		return network.Answer{}, definite(acme.DNSProblem, "the name %q is too long", acme.Printable(name, acme.MaxNameLength))
-	}
-	ans, failed := a.lookup(ctx, name, dns.TypeTXT)
-	a.record.addAnswer(ans)
-	switch {
-	case failed != nil:
-		return ans, failed
-	case len(ans.Records) > 0:
-		return ans, nil
-	case ans.NXDomain:
-		return ans, notYet(acme.DNSProblem, "%q doesn't exist (NXDOMAIN from %s)", name, ans.Server)
-	}
-	return ans, notYet(acme.Unauthorized, "%q has no TXT record (answer from %s)", name, ans.Server)
+		return unproven, notYet(acme.IncorrectResponse, "none of the %d TXT records of %q is the digest of the key authorization: %s",
+			len(ans.Records), name, strings.Join(seen, ", "))
+	})
 }
 
 // textOf returns the value of a TXT record. Its strings are joined: a value longer than 255 bytes has several.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/controllers/validation/network"
 )
 
 const persistLabel = "_validation-persist."
@@ -26,10 +27,11 @@ const (
 // certificates for the name from this CA. The record stays after the challenge, and each attempt reads it.
 func (a *attempt) dnsPersist01(ctx context.Context) (verdict, *failure) {
 	name := persistLabel + a.req.Identifier.Value
-	ans, failed := a.lookupTXT(ctx, name)
-	if failed != nil {
-		return unproven, failed
-	}
+	return a.proveByTXT(ctx, name, func(ans network.Answer) (verdict, *failure) { return a.permitIn(name, ans) })
+}
+
+// permitIn reports proven if a TXT record of the name permits the request.
+func (a *attempt) permitIn(name string, ans network.Answer) (verdict, *failure) {
 	accepted := a.accountHashes()
 	var forThisCA int
 	var first *failure

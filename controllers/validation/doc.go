@@ -21,7 +21,8 @@
 //   - Private addresses (RFC 1918, RFC 4193) are allowed, since a CA inside a cluster serves internal networks. Config.Deny
 //     can close parts of them.
 //   - pool.Pool bounds the attempts of each account and at each name. network.Hosts bounds the connections to each address.
-//   - Only the configured ports are dialled, with a fixed GET, a TLS handshake or DNS queries. No cookie, credential,
+//   - Only the configured ports are dialled, with a fixed GET, a TLS handshake or DNS queries. DNS queries go to the configured
+//     resolvers, and to port 53 of the servers of a name's zone, whose addresses are checked too. No cookie, credential,
 //     client certificate, environment proxy or header of the cluster is ever sent. A configured network.Proxy gets checked
 //     addresses, never names.
 //   - Responses are bounded in size and time. The client sees the kind of failure and the HTTP status. It sees a short

@@ -2,6 +2,7 @@ package validation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -40,6 +41,8 @@ type Record struct {
 	DurationMillis int64 `json:"durationMillis"`
 	// Resolver is the DNS server that was queried last.
 	Resolver string `json:"resolver,omitempty"`
+	// AuthoritativeServer is the authoritative server of a zone that was queried last.
+	AuthoritativeServer string `json:"authoritativeServer,omitempty"`
 	// Addresses that names resolved to, including denied ones.
 	Addresses []string `json:"addresses,omitempty"`
 	// AddressUsed is the address and port that was dialled last.
@@ -62,15 +65,22 @@ type PerspectiveRecord struct {
 	Problem string `json:"problem,omitempty"`
 	// DurationMillis is the duration of the attempt, in milliseconds.
 	DurationMillis int64 `json:"durationMillis,omitempty"`
-	// Resolver, Addresses and AddressUsed are as in a Record.
-	Resolver    string   `json:"resolver,omitempty"`
-	Addresses   []string `json:"addresses,omitempty"`
-	AddressUsed string   `json:"addressUsed,omitempty"`
+	// The fields below are as in a Record.
+	Resolver            string   `json:"resolver,omitempty"`
+	AuthoritativeServer string   `json:"authoritativeServer,omitempty"`
+	Addresses           []string `json:"addresses,omitempty"`
+	AddressUsed         string   `json:"addressUsed,omitempty"`
 }
 
 func (r *Record) addAddress(s string) { r.Addresses = appendBounded(r.Addresses, s, 64) }
 func (r *Record) addURL(s string)     { r.URLs = appendBounded(r.URLs, s, MaxRecordURL) }
-func (r *Record) addRecord(s string)  { r.Records = appendBounded(r.Records, s, MaxRecordDNSRecord) }
+
+// addRecord adds a DNS record, unless another server returned it before.
+func (r *Record) addRecord(s string) {
+	if !slices.Contains(r.Records, acme.Printable(s, MaxRecordDNSRecord)) {
+		r.Records = appendBounded(r.Records, s, MaxRecordDNSRecord)
+	}
+}
 
 func appendBounded(list []string, item string, limit int) []string {
 	if len(list) == MaxRecordItems {

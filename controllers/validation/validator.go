@@ -26,6 +26,10 @@ type Config struct {
 	// /etc/resolv.conf.
 	Resolvers []string
 
+	// ResolversOnly is whether TXT records are looked up at the Resolvers alone. Otherwise the authoritative servers of their zone
+	// are asked first, if they can be reached.
+	ResolversOnly bool
+
 	// ClusterDomain is the suffix of the names of Services, such as "cluster.local". It is appended to names that end in ".svc"; if
 	// it is empty, they are looked up as they are.
 	ClusterDomain string
@@ -52,7 +56,7 @@ type Config struct {
 	// Hosts bounds the connections to each address; nil means no bound.
 	Hosts *network.Hosts
 
-	// Dial connects to validation targets, DialDNS ("udp" and "tcp") to resolvers; nil means a plain net.Dialer.
+	// Dial connects to validation targets, DialDNS ("udp" and "tcp") to DNS servers; nil means a plain net.Dialer.
 	Dial, DialDNS network.DialFunc
 
 	// Now is the clock of records; nil means time.Now.
@@ -66,6 +70,7 @@ type Validator struct {
 	timeout       time.Duration
 	policy        network.AddressPolicy
 	resolver      *network.Resolver
+	resolversOnly bool
 	caaEnforced   bool
 	caaIdentities []string
 	hosts         *network.Hosts
@@ -75,7 +80,7 @@ type Validator struct {
 
 // New returns a Validator, or an error if the configuration is invalid.
 func New(c Config) (*Validator, error) {
-	v := &Validator{timeout: c.Timeout, caaEnforced: c.CAA, hosts: c.Hosts, dial: c.Dial, now: c.Now}
+	v := &Validator{timeout: c.Timeout, caaEnforced: c.CAA, hosts: c.Hosts, dial: c.Dial, now: c.Now, resolversOnly: c.ResolversOnly}
 	if v.timeout == 0 {
 		v.timeout = DefaultTimeout
 	}

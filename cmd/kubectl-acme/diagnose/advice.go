@@ -117,11 +117,11 @@ func adviseOnCAA(f Facts) string {
 func adviseOnChallenge(f Facts, p *v1alpha1.Problem, authz *v1alpha1.AcmeAuthorization) string {
 	name := authz.Spec.Identifier.Value
 	var kind acme.ChallengeType
-	reached, resolver := "", "the issuer's resolvers"
+	reached, resolver, authority := "", "the issuer's resolvers", ""
 	if c := authz.Status.Challenge; c != nil {
 		kind = c.Type
 		if c.Record != nil {
-			reached, resolver = c.Record.AddressUsed, cmp.Or(c.Record.Resolver, resolver)
+			reached, resolver, authority = c.Record.AddressUsed, cmp.Or(c.Record.Resolver, resolver), c.Record.AuthoritativeServer
 		}
 	}
 	txt := kind == acme.DNS01 || kind == acme.DNSAccount01 || kind == acme.DNSPersist01
@@ -130,7 +130,7 @@ func adviseOnChallenge(f Facts, p *v1alpha1.Problem, authz *v1alpha1.AcmeAuthori
 		return fmt.Sprintf("Create the A or AAAA record of %s. If it exists elsewhere, set spec.validation.resolvers to servers that know it (%s was queried)", name, resolver)
 	case txt:
 		return fmt.Sprintf("Check the answer of `dig TXT %s%s @%s`: the queried servers (spec.validation.resolvers) must have the record before the client reports it as ready "+
-			"(increase the client's wait for DNS propagation)", recordLabel(kind), name, host(resolver))
+			"(increase the client's wait for DNS propagation)", recordLabel(kind), name, host(cmp.Or(authority, resolver)))
 	case p.Type == acme.Connection:
 		return fmt.Sprintf("Nothing usable answers at %s: check that the client, or its Ingress or Gateway, listens there during validation, that the name resolves to it, "+
 			"and that firewalls and NetworkPolicies admit the controller", cmp.Or(reached, name+":"+port(f, kind)))

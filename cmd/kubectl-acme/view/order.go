@@ -214,6 +214,7 @@ func (n *Node) record(r *v1alpha1.ValidationRecord, s Screen) {
 		n.add("tried", s.when(t)+fmt.Sprintf(", for %d ms", r.DurationMillis))
 	}
 	n.add("resolver", r.Resolver)
+	n.add("authoritative server", r.AuthoritativeServer)
 	n.add("addresses", strings.Join(r.Addresses, ", "))
 	n.add("connected", r.AddressUsed)
 	for _, url := range r.URLs {
@@ -230,6 +231,7 @@ func (n *Node) record(r *v1alpha1.ValidationRecord, s Screen) {
 		below := Node{Label: "seen from " + p.Name, Text: word, Style: style}
 		below.add("problem", p.Problem, Bad)
 		below.add("resolver", p.Resolver)
+		below.add("authoritative server", p.AuthoritativeServer)
 		below.add("addresses", strings.Join(p.Addresses, ", "))
 		below.add("connected", p.AddressUsed)
 		n.Below = append(n.Below, below)

@@ -40,6 +40,7 @@ func (r *Resolver) exchange(ctx context.Context, server, name string, qtype uint
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	query := new(dns.Msg).SetQuestion(name, qtype)
+	query.AuthenticatedData = true // asks whether the server has verified signatures (RFC 6840 section 5.7)
 	query.SetEdns0(udpPayload, false)
 	reply, err := r.send(ctx, server, query)
 	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented) {

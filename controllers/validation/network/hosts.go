@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // DefaultPerHost is the default of NewHosts. It exceeds pool.DefaultPerAccount, so that no account alone can occupy all slots of an
@@ -19,6 +20,40 @@ type Hosts struct {
 
 	mu     sync.Mutex
 	byAddr map[netip.Addr]*host
+	// silent are the name servers that did not answer, with the time of the failure.
+	silent map[netip.Addr]time.Time
+}
+
+const (
+	// silence is how long a name server that did not answer is not asked again: in a network without direct access to name
+	// servers it costs each attempt a timeout.
+	silence = 5 * time.Minute
+	// maxSilent bounds the name servers that are remembered.
+	maxSilent = 1024
+)
+
+// unreachable reports whether a name server did not answer a short time ago.
+func (h *Hosts) unreachable(addr netip.Addr, now time.Time) bool {
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since, ok := h.silent[addr]
+	return ok && now.Sub(since) < silence
+}
+
+// setUnreachable remembers that a name server did not answer.
+func (h *Hosts) setUnreachable(addr netip.Addr, now time.Time) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.silent == nil || len(h.silent) >= maxSilent {
+		h.silent = map[netip.Addr]time.Time{}
+	}
+	h.silent[addr] = now
 }
 
 // host is an address with connections or waiting attempts.

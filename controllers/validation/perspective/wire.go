@@ -126,10 +126,11 @@ func (a *answer) result() validation.Result {
 func bounded(r validation.Record) validation.Record {
 	return validation.Record{
 		Time: r.Time, DurationMillis: max(r.DurationMillis, 0),
-		Resolver: acme.Printable(r.Resolver, maxAddress), AddressUsed: acme.Printable(r.AddressUsed, maxAddress),
-		Addresses: boundedList(r.Addresses, maxAddress),
-		URLs:      boundedList(r.URLs, validation.MaxRecordURL),
-		Records:   boundedList(r.Records, validation.MaxRecordDNSRecord),
+		Resolver: acme.Printable(r.Resolver, maxAddress), AuthoritativeServer: acme.Printable(r.AuthoritativeServer, maxAddress),
+		AddressUsed: acme.Printable(r.AddressUsed, maxAddress),
+		Addresses:   boundedList(r.Addresses, maxAddress),
+		URLs:        boundedList(r.URLs, validation.MaxRecordURL),
+		Records:     boundedList(r.Records, validation.MaxRecordDNSRecord),
 	}
 }
 

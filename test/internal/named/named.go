@@ -1,4 +1,4 @@
-// Package named runs a bind9 that is the authoritative server of a zone, for suites.
+// Package named runs bind9 as the authoritative server of a zone, or as a resolver, for suites.
 package named
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// Server is a bind9 that accepts updates by RFC 2136 with its key.
+// Server is a bind9. An authoritative server accepts updates by RFC 2136 with its key.
 type Server struct {
 	Zone string
 	Port int
@@ -35,29 +35,59 @@ const (
 func Need() { programs.Need("named", "bind9", "nsupdate", "dnsutils") }
 
 // Start starts a server for a zone until the spec or container ends. Every name without records has the address
-// 127.0.0.1.
+// 127.0.0.1, and resolvers keep its absence for a second.
 func Start(zone string) *Server {
 	GinkgoHelper()
-	s := &Server{Zone: zone, Port: programs.FreePort(), dir: GinkgoT().TempDir()}
-	s.write("zone", fmt.Sprintf("$TTL 1\n@ SOA ns.%[1]s. admin.%[1]s. 1 3600 600 86400 1\n@ NS ns.%[1]s.\n@ A 127.0.0.1\nns A 127.0.0.1\n* A 127.0.0.1\n", zone))
+	return StartZone(zone, 1, "ns A 127.0.0.1", "* A 127.0.0.1")
+}
+
+// StartZone starts a server for a zone with records until the spec or container ends. The zone's server is named ns. minimum is
+// how many seconds resolvers keep the absence of a record (RFC 2308 section 5).
+func StartZone(zone string, minimum int, records ...string) *Server {
+	GinkgoHelper()
+	s := newServer(zone)
+	s.write("zone", fmt.Sprintf("$TTL %[2]d\n@ SOA ns.%[1]s. admin.%[1]s. 1 3600 600 86400 %[2]d\n@ NS ns.%[1]s.\n@ A 127.0.0.1\n%[3]s\n",
+		zone, minimum, strings.Join(records, "\n")))
+	s.start("recursion no;", fmt.Sprintf(`
+key %[1]q { algorithm hmac-sha256; secret %[2]q; };
+zone %[3]q { type primary; file "zone"; allow-update { key %[1]q; }; };
+`, TSIGName, TSIGSecret, zone))
+	return s
+}
+
+// StartResolver starts a resolver for the zone of a server, with bind9's defaults for its cache, until the spec or container ends.
+func StartResolver(authority *Server) *Server {
+	GinkgoHelper()
+	s := newServer(authority.Zone)
+	s.start("recursion yes; allow-recursion { 127.0.0.1; }; dnssec-validation no;", fmt.Sprintf(`
+zone %q { type forward; forward only; forwarders { 127.0.0.1 port %d; }; };
+`, authority.Zone, authority.Port))
+	return s
+}
+
+func newServer(zone string) *Server {
+	GinkgoHelper()
+	return &Server{Zone: zone, Port: programs.FreePort(), dir: GinkgoT().TempDir()}
+}
+
+// start runs the server with options and zones.
+func (s *Server) start(options, zones string) {
+	GinkgoHelper()
 	s.write("named.conf", fmt.Sprintf(`
 options {
 	directory %[1]q;
 	pid-file "%[1]s/named.pid";
 	listen-on port %[2]d { 127.0.0.1; };
 	listen-on-v6 { none; };
-	recursion no;
+	%[3]s
 };
 controls { };
-key %[3]q { algorithm hmac-sha256; secret %[4]q; };
-zone %[5]q { type primary; file "zone"; allow-update { key %[3]q; }; };
-`, s.dir, s.Port, TSIGName, TSIGSecret, zone))
+%[4]s`, s.dir, s.Port, options, zones))
 	config := filepath.Join(s.dir, "named.conf")
 	// AppArmor may restrict the installed binary to its own directories, so a copy is run.
 	program := filepath.Join(s.dir, "named")
 	copyFile(programs.Path("named"), program)
 	programs.Start(s.answers, nil, program, "-g", "-n", "1", "-c", config)
-	return s
 }
 
 func (s *Server) write(name, text string) {

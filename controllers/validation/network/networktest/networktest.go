@@ -80,9 +80,23 @@ func Zone(t *testing.T, zone ...string) dns.HandlerFunc {
 		if !exists {
 			reply.Rcode = dns.RcodeNameError
 		}
+		if len(reply.Answer) == 0 {
+			reply.Ns = soaAbove(records, name)
+		}
 		reply.Truncate(sizeFor(w, query))
 		w.WriteMsg(reply)
 	}
+}
+
+// soaAbove returns the SOA record of the zone of a name; none if the records have none.
+func soaAbove(records []dns.RR, name string) (found []dns.RR) {
+	for _, rr := range records {
+		if rr.Header().Rrtype == dns.TypeSOA && dns.IsSubDomain(rr.Header().Name, name) &&
+			(found == nil || dns.CountLabel(rr.Header().Name) > dns.CountLabel(found[0].Header().Name)) {
+			found = []dns.RR{rr}
+		}
+	}
+	return found
 }
 
 func sizeFor(w dns.ResponseWriter, query *dns.Msg) int {
