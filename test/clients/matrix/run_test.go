@@ -240,8 +240,11 @@ func (r *run) patienceAndReuse(ctx context.Context) {
 		err = errors.New("the certificate came before validation could succeed")
 	}
 	if !r.record(patience, err) && first.order == "" {
-		// Validation succeeds from now on.
-		if first, err = r.step(ctx, s, session.obtain); err != nil {
+		// Validation succeeds after the delay.
+		if err = pause(ctx, delay); err == nil {
+			first, err = r.step(ctx, s, session.obtain)
+		}
+		if err != nil {
 			r.fail(err, reuse)
 			return
 		}
