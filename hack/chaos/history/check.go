@@ -117,15 +117,28 @@ func (c *checker) checkOrder(version Version[*v1alpha1.AcmeOrder], before v1alph
 		c.report(Lost, "the revocation of order %s is lost at %d", order.Name, version.Revision)
 	}
 	if order.Status.RevokedAt != nil && before.RevokedAt == nil {
+		c.addRevocations(version)
+	}
+	if order.Status.State == acme.StateValid {
+		c.checkIssued(version)
+	}
+}
+
+// addRevocations adds the revocation of an order for each CRL that has to list it: the complete one, and the shard if the certificate
+// names one.
+func (c *checker) addRevocations(version Version[*v1alpha1.AcmeOrder]) {
+	order := version.Object
+	names := []string{order.Status.CRL}
+	if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
+		names = append(names, complete)
+	}
+	for _, name := range names {
 		r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
-			shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)}
+			shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, name)}
 		if order.Status.NotAfter != nil {
 			r.notAfter = order.Status.NotAfter.Time
 		}
 		c.revocations = append(c.revocations, r)
-	}
-	if order.Status.State == acme.StateValid {
-		c.checkIssued(version)
 	}
 }
 

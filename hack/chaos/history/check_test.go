@@ -184,6 +184,16 @@ func TestViolationsAreFound(t *testing.T) {
 		"a revocation that was only answered": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Revocation, "81", "revoked"})
 		}, Lost, "but it is not"},
+		"a revocation that the complete CRL lacks": {func(t *testing.T, h *History) {
+			for i := range h.Orders {
+				if order := h.Orders[i].Object; order.Status.CRL == "0" {
+					order.Status.CRL = "0-3"
+				}
+			}
+			for i := range h.CRLs {
+				h.CRLs[i].Shard = "/ca-crl-0-3"
+			}
+		}, Lost, "no CRL of /ca-crl-0 has"},
 		"a revocation in no CRL": {func(_ *testing.T, h *History) {
 			for i := range h.CRLs {
 				delete(h.CRLs[i].Serials, "80")
