@@ -77,6 +77,9 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	if err != nil {
 		return err
 	}
+	if err := o.checkInstallations(ctx, mgr); err != nil {
+		return err
+	}
 	tracer, stopTracing, err := newTracer(ctx, "acmeca-controller")
 	if err != nil {
 		return err

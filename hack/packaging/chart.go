@@ -21,6 +21,7 @@ var chartFiles = [][3]string{
 	{"ClusterRole", "acmeca-server", "rbac/server.yaml"},
 	{"ClusterRole", "acmeca-view", "rbac/view.yaml"},
 	{"ClusterRole", "acmeca-edit", "rbac/edit.yaml"},
+	{"ClusterRole", "acmeca-decisions", "rbac/decisions.yaml"},
 	{"Role", "acmeca-controller", "rbac/election.yaml"},
 	{"NetworkPolicy", "acmeca-controller", "network-policy/controller.yaml"},
 	{"NetworkPolicy", "acmeca-server", "network-policy/server.yaml"},

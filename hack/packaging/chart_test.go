@@ -152,8 +152,8 @@ func TestValuesAreChecked(t *testing.T) {
 
 func TestWatchedNamespacesGetRoleBindingsAlone(t *testing.T) {
 	objects := render(t, "pki", map[string]any{"watchNamespaces": []any{"team-b", "team-a"}})
-	if bindings := objects.Kinds("ClusterRoleBinding"); len(bindings) > 0 {
-		t.Errorf("there is the ClusterRoleBinding %s", bindings[0].GetName())
+	if bindings := objects.Kinds("ClusterRoleBinding"); len(bindings) != 1 || bindings[0].GetName() != "acmeca-pki-decisions" {
+		t.Errorf("there are %d ClusterRoleBindings", len(bindings))
 	}
 	var namespaces []string
 	for _, binding := range objects.Kinds("RoleBinding") {
@@ -203,7 +203,10 @@ func TestNamesAreTheReleasesOwn(t *testing.T) {
 	for _, binding := range objects.Kinds("ValidatingAdmissionPolicyBinding") {
 		ref, _, _ := unstructured.NestedStringMap(binding.Object, "spec", "paramRef")
 		want := "corp-controller"
-		if binding.GetName() == "corp.server.acmeca.dev" {
+		if binding.GetName() == "corp-pki.status.acmeca.dev" { // for the controllers of every installation
+			continue
+		}
+		if binding.GetName() == "corp-pki.server.acmeca.dev" {
 			want = "endpoint"
 		}
 		if ref["name"] != want || ref["namespace"] != "pki" {
@@ -219,6 +222,17 @@ func TestNamesAreTheReleasesOwn(t *testing.T) {
 	}
 	if !slices.Contains(arguments(t, server), "--external-url=https://corp.pki.svc") {
 		t.Errorf("the ACME server runs with %v", arguments(t, server))
+	}
+}
+
+// Releases of one name in several namespaces have no object in common, so that each can be installed and removed by itself.
+func TestReleasesHaveObjectsOfTheirOwn(t *testing.T) {
+	without := map[string]any{"crds": map[string]any{"enabled": false}}
+	first := byName(render(t, "acmeca-system", without))
+	for name := range byName(render(t, "pki", without)) {
+		if _, shared := first[name]; shared {
+			t.Errorf("both have %s", name)
+		}
 	}
 }
 

@@ -44,11 +44,7 @@ type installation struct {
 func newInstallation(ctx SpecContext, dir, namespace, overlay string) *installation {
 	GinkgoHelper()
 	i := &installation{dir: dir, namespace: namespace, issuer: client.ObjectKey{Namespace: namespace, Name: "default"}}
-	DeferCleanup(func() {
-		for _, running := range i.running {
-			running.Stop(20 * time.Second)
-		}
-	})
+	DeferCleanup(i.stop)
 	relative, err := filepath.Rel(i.dir, root)
 	Expect(err).NotTo(HaveOccurred())
 	text := strings.ReplaceAll(overlay, "ROOT", relative)
@@ -58,6 +54,13 @@ func newInstallation(ctx SpecContext, dir, namespace, overlay string) *installat
 	i.ports, err = local.FreePorts()
 	Expect(err).NotTo(HaveOccurred())
 	return i
+}
+
+// stop stops the programs.
+func (i *installation) stop() {
+	for _, running := range i.running {
+		running.Stop(20 * time.Second)
+	}
 }
 
 // deployment returns the Deployment of a component.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -108,6 +109,10 @@ func used(events []auditEvent) map[right]bool {
 		// Server-side apply of a new object needs both rights.
 		if event.Verb == "patch" && event.ResponseStatus.Code == 201 {
 			rights[right{event.ObjectRef.APIGroup, resource, "create"}] = true
+		}
+		// The admission policy on status asks for this right.
+		if strings.HasSuffix(resource, "/status") && event.ResponseStatus.Code < 300 {
+			rights[right{"acmeca.dev", "decisions", "make"}] = true
 		}
 		// The right to attest for a signer is checked when its ClusterTrustBundle is written.
 		if resource == "clustertrustbundles" && event.Verb == "patch" && event.ResponseStatus.Code < 300 {

@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -84,6 +85,54 @@ var _ = Describe("Status", func() {
 			}
 		}
 		Expect(refresh(ctx, authorization).Status.State).To(Equal(acme.StatePending))
+	}, SpecTimeout(specPatience))
+
+	// grant lets a new ServiceAccount of a namespace write its authorizations' status, and adds a rule for the cluster or the namespace.
+	grant := func(ctx context.Context, namespace string, cluster bool, rule rbacv1.PolicyRule) client.Client {
+		GinkgoHelper()
+		c := tenancy(ctx, namespace)
+		in := metav1.ObjectMeta{Namespace: namespace, Name: "more"}
+		role, ref := client.Object(&rbacv1.Role{ObjectMeta: in, Rules: []rbacv1.PolicyRule{rule}}), rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "more"}
+		subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: "tenant"}}
+		binding := client.Object(&rbacv1.RoleBinding{ObjectMeta: in, RoleRef: ref, Subjects: subjects})
+		if cluster {
+			in.Namespace, in.Name, ref.Kind, ref.Name = "", namespace, "ClusterRole", namespace
+			role, binding = &rbacv1.ClusterRole{ObjectMeta: in, Rules: []rbacv1.PolicyRule{rule}}, &rbacv1.ClusterRoleBinding{ObjectMeta: in, RoleRef: ref, Subjects: subjects}
+		}
+		Expect(person.Create(ctx, role)).To(Succeed())
+		Expect(person.Create(ctx, binding)).To(Succeed())
+		Eventually(ctx, func() bool { // the API server takes a moment
+			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: in.Namespace, Group: "acmeca.dev", Resource: "decisions", Verb: "make",
+			}}}
+			return c.Create(ctx, review) == nil && review.Status.Allowed
+		}).Should(BeTrue())
+		return c
+	}
+	writes := func(ctx context.Context, c client.Client, namespace string) error {
+		GinkgoHelper()
+		own := authorization.DeepCopy()
+		own.ObjectMeta = metav1.ObjectMeta{Namespace: namespace, Name: "own"}
+		Expect(client.IgnoreAlreadyExists(person.Create(ctx, own))).To(Succeed())
+		// The controllers may have ended it by now, and its state is final.
+		return c.Status().Patch(ctx, own, client.RawPatch(types.MergePatchType, []byte(`{"status": {"expires": "2099-01-01T00:00:00Z"}}`)))
+	}
+	decisions := func(verb string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{"acmeca.dev"}, Resources: []string{"decisions"}, Verbs: []string{verb}}
+	}
+
+	It("can't be written with a right that holds in a namespace alone", func(ctx SpecContext) {
+		Expect(writes(ctx, grant(ctx, "granted-here", false, decisions("make")), "granted-here")).To(MatchError(ContainSubstring("only acmeca's controllers write status")))
+	}, SpecTimeout(specPatience))
+
+	It("can't be written with every right in the cluster", func(ctx SpecContext) {
+		Expect(writes(ctx, grant(ctx, "granted-all", true, rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}}), "granted-all")).To(MatchError(ContainSubstring("only acmeca's controllers write status")))
+		Expect(writes(ctx, grant(ctx, "granted-verbs", true, decisions("*")), "granted-verbs")).To(MatchError(ContainSubstring("only acmeca's controllers write status")))
+	}, SpecTimeout(specPatience))
+
+	It("is written by the controllers of another installation, which have the right by its name", func(ctx SpecContext) {
+		c := grant(ctx, "granted-by-name", true, decisions("make"))
+		Expect(writes(ctx, c, "granted-by-name")).To(Succeed())
 	}, SpecTimeout(specPatience))
 
 	It("is restored by impersonating the group for restores", func(ctx SpecContext) {

@@ -12,6 +12,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of the release's objects in no namespace: releases of one name in several namespaces have objects of their own. */}}
+{{- define "acmeca.clusterName" -}}
+{{- if eq .Release.Namespace "acmeca-system" -}}
+{{ include "acmeca.fullname" . }}
+{{- else -}}
+{{ include "acmeca.fullname" . }}-{{ .Release.Namespace }}
+{{- end -}}
+{{- end -}}
+
 {{- define "acmeca.labels" -}}
 app.kubernetes.io/name: acmeca
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -50,7 +59,7 @@ app.kubernetes.io/component: {{ last . }}
 
 {{- define "acmeca.priorityClass" -}}
 {{- if .Values.priorityClass.create -}}
-{{ include "acmeca.fullname" . }}
+{{ include "acmeca.clusterName" . }}
 {{- else -}}
 {{ .Values.priorityClass.name }}
 {{- end -}}
