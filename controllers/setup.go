@@ -54,6 +54,8 @@ type Options struct {
 	Protected []netip.Prefix
 	// Denied are addresses that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows.
 	Denied []netip.Prefix
+	// MaxIssuers is the number of issuers that are served in a namespace; 0 for no limit.
+	MaxIssuers int
 	// Concurrency is the number of objects that each controller reconciles at a time.
 	Concurrency int
 	// Metrics is the registry for the metrics; nil for none.
@@ -167,7 +169,8 @@ func (w *wiring) setupIssuers(context.Context) error {
 		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
 		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
-		Wake: []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
+		Bound: &issuer.Bound{Reader: c, Clock: w.Clock, Max: w.MaxIssuers},
+		Wake:  []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
 	}
 	if w.ServerTLSSecret.Name != "" {
 		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}

@@ -913,6 +913,9 @@ const (
 	ReasonDeleting = "Deleting"
 	// ReasonInvalidSpec means that a field of spec is invalid; the message names the field.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonTooManyIssuers means that the namespace has more issuers than the operator serves (--max-issuers-per-namespace), and
+	// that older ones are served.
+	ReasonTooManyIssuers = "TooManyIssuers"
 	// ReasonSecretUnavailable means that a Secret named in spec.validation is missing or invalid; the message names it.
 	ReasonSecretUnavailable = "SecretUnavailable"
 	// ReasonCAUnavailable means that the CA's Secret is missing or invalid, or the CA certificate has expired or cannot sign; the

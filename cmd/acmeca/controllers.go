@@ -27,6 +27,7 @@ type controllerOptions struct {
 	serverNames listFlag
 	denied      listFlag
 	concurrency int
+	maxIssuers  int
 	qps         float64
 }
 
@@ -42,6 +43,7 @@ func (o *options) controllers(flags *flag.FlagSet, prefix string) component {
 	flags.StringVar(&c.replicas, "server-replica-secret", "", "`name` of the Secret in --namespace in which to keep the keys shared by the ACME server's replicas; none is made by default")
 	flags.Var(&c.serverNames, "server-name", "additional DNS `name` or IP address in the ACME server's TLS certificate, beside the hosts of the default issuer's URLs; repeatable")
 	flags.Var(&c.denied, "deny", "`CIDR` that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows; repeatable")
+	flags.IntVar(&c.maxIssuers, "max-issuers-per-namespace", 100, "`number` of issuers to serve in each namespace, the oldest first; 0 for no limit")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of each kind to reconcile concurrently")
 	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "maximum requests per second from the controllers to the API server")
 	return func(ctx context.Context) error {
@@ -95,6 +97,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		Protected:           apiServerAddresses(),
 		Denied:              denied,
 		Concurrency:         c.concurrency,
+		MaxIssuers:          c.maxIssuers,
 		Clock:               newClock(),
 		Metrics:             metrics.Registry,
 		Tracer:              tracer,

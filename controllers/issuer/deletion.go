@@ -139,6 +139,7 @@ func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey, canSi
 // forget removes a deleted issuer from memory, and its ClusterTrustBundle from the cluster.
 func (r *Reconciler) forget(ctx context.Context, key client.ObjectKey) error {
 	r.Issuers.Remove(key)
+	r.Bound.forget(key.Namespace)
 	r.Metrics.Forget(key)
 	r.CRLs.Forget(key)
 	r.CompromisedKeys.Forget(key)

@@ -66,6 +66,8 @@ type Reconciler struct {
 	Hosts *network.Hosts
 	// DefaultIssuer is the issuer that is also served under /acme.
 	DefaultIssuer client.ObjectKey
+	// Bound limits the issuers of each namespace; nil for no limit.
+	Bound *Bound
 	// Wake wakes the other controllers when an issuer changes.
 	Wake []chan<- event.GenericEvent
 	// Metrics drops the series of deleted issuers; nil for none.
@@ -95,8 +97,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err // the change triggers another reconcile, and a second write here would conflict with it
 	}
 	base := object.DeepCopy()
+	beyond, wait, err := r.Bound.fault(ctx, object)
+	if err != nil || wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, err
+	}
 	known, _ := r.Issuers.Loaded(request.Namespace, request.Name)
-	issuer, err := r.load(ctx, object, known)
+	issuer, err := r.loadWithin(ctx, object, known, beyond)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -340,7 +346,7 @@ func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
 		return
 	}
 	switch now.Reason {
-	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonDegraded:
+	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonTooManyIssuers, v1alpha1.ReasonDegraded:
 		r.Events.Eventf(object, nil, "Warning", now.Reason, "Reconcile", "%s", acme.Printable(now.Message, maxEvent))
 	}
 }
