@@ -148,7 +148,8 @@ func (s *Server) accountWithKey(ctx context.Context, name types.NamespacedName, 
 		if account, err = s.store.Accounts.Get(ctx, types.NamespacedName{Namespace: name.Namespace, Name: claimed}); err != nil {
 			return nil, err
 		}
-	} else if account, err = s.awaitVerdict(ctx, account); err != nil {
+	}
+	if account, err = s.awaitVerdict(ctx, account); err != nil {
 		return nil, err
 	}
 	if account.Status.Thumbprint != key.Thumbprint() {
@@ -173,13 +174,11 @@ func (s *Server) existingAccount(r *request, name types.NamespacedName) (*answer
 }
 
 // awaitVerdict waits until the controllers have accepted or refused a registration. They remove a refused one, which may
-// happen before the wait begins.
+// happen before the wait begins. An account that they hold stays pending, with a problem (docs/decisions/0148).
 func (s *Server) awaitVerdict(ctx context.Context, account *v1alpha1.AcmeAccount) (*v1alpha1.AcmeAccount, error) {
 	ctx, cancel := context.WithTimeout(ctx, verdictTimeout)
 	defer cancel()
-	undecided := func(a *v1alpha1.AcmeAccount) bool {
-		return a.Status.State == acme.StatePending || a.Status.State == ""
-	}
+	undecided := func(a *v1alpha1.AcmeAccount) bool { return a.Pending() && a.Status.Problem == nil }
 	key := client.ObjectKeyFromObject(account)
 	decided, err := s.store.Accounts.Await(ctx, key, func(a *v1alpha1.AcmeAccount) bool { return !undecided(a) })
 	if errors.Is(err, store.ErrNotFound) {
@@ -194,7 +193,7 @@ func (s *Server) awaitVerdict(ctx context.Context, account *v1alpha1.AcmeAccount
 		return nil, err
 	case undecided(decided):
 		return nil, answer.Unavailable("the account has not been verified yet; try again")
-	case decided.Status.State == acme.StateInvalid:
+	case decided.Status.State == acme.StateInvalid, decided.Pending():
 		return nil, refusal(decided.Status.Problem)
 	}
 	return decided, nil
@@ -301,24 +300,37 @@ func (s *Server) keyChange(r *request) (*answer.Answer, error) {
 		return nil, problem
 	}
 	name := r.accountName(key)
+	if err := s.claimKey(r, name, key); err != nil {
+		return nil, err
+	}
+	spec := map[string]any{"keyChange": stored.Request(r.message)}
+	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.KeyChange })
+}
+
+// claimKey creates the claim of a new key for an account, unless the account has claimed the key before.
+func (s *Server) claimKey(r *request, name types.NamespacedName, key *jws.Key) error {
+	unlock, err := s.lock(r.Context(), "keys", r.account.Namespace, r.account.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.limitKeyChanges(r, name.Name); err != nil {
+		return err
+	}
 	claim := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{
 		IssuerRef: r.account.Spec.IssuerRef, JWK: string(key.JSON()), KeyClaimFor: r.account.Name,
 		KeyChange: stored.Request(r.message),
 	}}
 	claim.Namespace, claim.Name = name.Namespace, name.Name
-	if err := s.store.Accounts.Create(r.Context(), claim); errors.Is(err, store.ErrExists) {
-		holder, err := s.store.Accounts.Get(r.Context(), name)
-		if err != nil {
-			return nil, err
-		}
-		if holder.Spec.KeyClaimFor != r.account.Name {
-			return nil, keyTaken(r, holder)
-		}
-	} else if err != nil {
-		return nil, err
+	err = s.store.Accounts.Create(r.Context(), claim)
+	if !errors.Is(err, store.ErrExists) {
+		return err
 	}
-	spec := map[string]any{"keyChange": stored.Request(r.message)}
-	return s.changeAccount(r, spec, func(status *v1alpha1.AcmeAccountStatus) *v1alpha1.HandledRequest { return status.KeyChange })
+	holder, err := s.store.Accounts.Get(r.Context(), name)
+	if err == nil && holder.Spec.KeyClaimFor != r.account.Name {
+		return keyTaken(r, holder)
+	}
+	return err
 }
 
 // keyTaken returns the problem of a key that another account has, with that account's URL.

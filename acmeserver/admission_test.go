@@ -30,7 +30,7 @@ func TestARequestThatIsTooLargeToStoreIsTheClientsFault(t *testing.T) {
 		"a registration":                  {acme.NewAccountPath, map[string]any{}, account},
 		"an update":                       {acme.AccountPath("me"), map[string]any{"contact": []string{}}, account},
 		"an account's deactivation":       {acme.AccountPath("me"), map[string]any{"status": "deactivated"}, short},
-		"a key change":                    {acme.KeyChangePath, map[string]any{}, account},
+		"a key change":                    {acme.KeyChangePath, map[string]any{}, v1alpha1.MaxKeyChangePayload},
 		"a response":                      {acme.ChallengePath("order-0", acme.HTTP01), map[string]any{}, short},
 		"an authorization's deactivation": {acme.AuthorizationPath("order-0"), map[string]any{"status": "deactivated"}, short},
 		"a finalization":                  {acme.FinalizePath("order"), map[string]any{"csr": "AAAA"}, long},

@@ -24,6 +24,11 @@ func (s *Server) lockLimit(ctx context.Context, limit *v1alpha1.RateLimit, key .
 	if limit == nil {
 		return func() {}, nil
 	}
+	return s.lock(ctx, key...)
+}
+
+// lock serializes requests with the same key. It returns the function that unlocks.
+func (s *Server) lock(ctx context.Context, key ...string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
 	unlock, ok := s.limitLocks.Lock(ctx, key...)
@@ -152,6 +157,55 @@ func (s *Server) noteRegistration(r *request, origin string, account *v1alpha1.A
 
 // registrationKey is the key of registrations for an issuer and an address. No part contains a space.
 func registrationKey(r *request, origin string) string { return r.issuer.Key.String() + " " + origin }
+
+// limitKeyChanges refuses a change to another key beyond the issuer's limits: each leaves a claim for the life of the account
+// (docs/decisions/0060). A change to a key that the account has claimed before leaves none.
+func (s *Server) limitKeyChanges(r *request, claim string) error {
+	claims, err := s.store.KeyClaims(r.Context(), r.account)
+	if err != nil {
+		return err
+	}
+	var made []time.Time
+	for _, known := range claims {
+		if known.Name == claim {
+			return nil
+		}
+		made = append(made, known.CreationTimestamp.Time)
+	}
+	if most := r.issuer.Spec.Account.MaxKeyChanges; most > 0 && len(claims) >= most {
+		return acme.NewProblem(acme.Unauthorized, "the account has changed its key %d times, and may not change it again; register a new account", len(claims))
+	}
+	if limit := r.issuer.Spec.RateLimits.KeyChanges; limit != nil {
+		if after := s.wait(limit, made); after > 0 {
+			return answer.Limited(after, "an account may change its key %d times in %s", limit.Count, limit.Period.Duration)
+		}
+	}
+	return nil
+}
+
+// limitRevocations refuses revocations beyond the issuer's rate limit, by the account that ordered the certificate.
+func (s *Server) limitRevocations(r *request, order *v1alpha1.AcmeOrder) error {
+	limit := r.issuer.Spec.RateLimits.Revocations
+	if limit == nil || order.RevocationPending() {
+		return nil
+	}
+	revoked, err := s.store.Revocations(r.Context(), order.Namespace, order.Spec.AccountRef.Name)
+	if err != nil {
+		return err
+	}
+	var made []time.Time
+	for _, other := range revoked {
+		at := s.now() // one that is not carried out yet
+		if other.Status.RevokedAt != nil {
+			at = other.Status.RevokedAt.Time
+		}
+		made = append(made, at)
+	}
+	if after := s.wait(limit, made); after > 0 {
+		return answer.Limited(after, "%d certificates of an account may be revoked in %s", limit.Count, limit.Period.Duration)
+	}
+	return nil
+}
 
 // limitPending bounds the unfinished orders and authorizations that an account can store. orders and authorizations are the
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not

@@ -43,7 +43,16 @@ func (s *Server) revoke(r *request) (*answer.Answer, error) {
 	if order.Status.RevokedAt != nil {
 		return nil, alreadyRevoked(order)
 	}
-	return s.storeRevocation(r, order, payload.Reason)
+	unlock, err := s.lockLimit(r.Context(), r.issuer.Spec.RateLimits.Revocations, "revocations", order.Namespace, order.Spec.AccountRef.Name)
+	if err != nil {
+		return nil, err
+	}
+	revocation, err := s.storeRevocation(r, order, payload.Reason)
+	unlock()
+	if err != nil {
+		return nil, err
+	}
+	return s.awaitRevocation(r, order, revocation)
 }
 
 func alreadyRevoked(order *v1alpha1.AcmeOrder) error {
@@ -98,25 +107,31 @@ func revocationPatch(order *v1alpha1.AcmeOrder, revocation *v1alpha1.Revocation)
 	return mustPatch(metadata, map[string]any{"revocation": revocation})
 }
 
-// storeRevocation stores a revocation request, and waits until the controllers have carried it out or refused it.
-func (s *Server) storeRevocation(r *request, order *v1alpha1.AcmeOrder, reason int) (*answer.Answer, error) {
-	revocation := v1alpha1.Revocation{Reason: reason, Request: stored.Request(r.message)}
+// storeRevocation stores a revocation request, if the rate limit allows it.
+func (s *Server) storeRevocation(r *request, order *v1alpha1.AcmeOrder, reason int) (*v1alpha1.Revocation, error) {
+	if err := s.limitRevocations(r, order); err != nil {
+		return nil, err
+	}
+	revocation := &v1alpha1.Revocation{Reason: reason, Request: stored.Request(r.message)}
 	key := client.ObjectKeyFromObject(order)
-	_, err := s.store.Orders.Patch(r.Context(), key, revocationPatch(order, &revocation))
+	_, err := s.store.Orders.Patch(r.Context(), key, revocationPatch(order, revocation))
 	if errors.Is(err, store.ErrConflict) {
 		if now, err := s.store.Orders.GetLive(r.Context(), key); err == nil && now.Status.RevokedAt != nil {
 			return nil, alreadyRevoked(now)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
+	return revocation, err
+}
+
+// awaitRevocation waits until the controllers have carried out a revocation request or refused it.
+func (s *Server) awaitRevocation(r *request, order *v1alpha1.AcmeOrder, revocation *v1alpha1.Revocation) (*answer.Answer, error) {
 	decided := func(o *v1alpha1.AcmeOrder) bool {
 		return o.Status.RevokedAt != nil || o.Status.Revocation != nil && o.Status.Revocation.Digest == revocation.Digest()
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), verdictTimeout)
 	defer cancel()
-	if order, err = s.store.Orders.Await(ctx, key, decided); err != nil {
+	order, err := s.store.Orders.Await(ctx, client.ObjectKeyFromObject(order), decided)
+	if err != nil {
 		return nil, err
 	}
 	switch {

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
@@ -92,6 +93,55 @@ func TestARevocationAwaitsTheOrderOfAFreshCertificate(t *testing.T) {
 			t.Error("it isn't found")
 		}
 	})
+}
+
+// A client that revokes its own certificates fills the CRL.
+func TestRevocationsAreLimitedByAccount(t *testing.T) {
+	s := newServed(t)
+	issuer := s.setOrderLimit(t, nil)
+	issuer.Spec.RateLimits.Revocations = &v1alpha1.RateLimit{Count: 2, Period: metav1.Duration{Duration: time.Hour}}
+	r := &request{call: &call{Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil), issuer: issuer}}
+	order := func(name, account string, change func(*v1alpha1.AcmeOrder)) *v1alpha1.AcmeOrder {
+		o := &v1alpha1.AcmeOrder{}
+		o.Namespace, o.Name, o.UID, o.Spec.AccountRef.Name, o.Status.State = "ns", name, types.UID(name), account, acme.StateValid
+		change(o)
+		s.cluster.Deliver(o)
+		return o
+	}
+	revoked := func(age time.Duration) func(*v1alpha1.AcmeOrder) {
+		return func(o *v1alpha1.AcmeOrder) {
+			at := metav1.NewTime(time.Now().Add(-age))
+			o.Spec.Revocation, o.Status.RevokedAt = &v1alpha1.Revocation{}, &at
+		}
+	}
+	asked := func(o *v1alpha1.AcmeOrder) { o.Spec.Revocation = &v1alpha1.Revocation{} }
+	refused := func(o *v1alpha1.AcmeOrder) {
+		asked(o)
+		o.Status.Revocation = &v1alpha1.HandledRequest{Digest: o.Spec.Revocation.Digest(), Problem: &v1alpha1.Problem{}}
+	}
+	none := func(*v1alpha1.AcmeOrder) {}
+	order("long ago", "a", revoked(2*time.Hour))
+	order("another's", "b", revoked(time.Minute))
+	order("refused", "a", refused)
+	order("recent", "a", revoked(time.Minute))
+	next := order("next", "a", none)
+	if err := s.limitRevocations(r, next); err != nil {
+		t.Errorf("the second in an hour: %v", err)
+	}
+	pending := order("asked", "a", asked)
+	err := s.limitRevocations(r, next)
+	if err == nil {
+		t.Fatal("a third in an hour is allowed")
+	}
+	if p := answer.ProblemOf(t.Context(), err); p.Status != http.StatusTooManyRequests || p.Type != acme.RateLimited {
+		t.Errorf("got %v", p)
+	}
+	if err := s.limitRevocations(r, pending); err != nil {
+		t.Errorf("the same request again: %v", err)
+	}
+	if err := s.limitRevocations(r, order("of b", "b", none)); err != nil {
+		t.Errorf("of another account: %v", err)
+	}
 }
 
 type authority struct {

@@ -35,10 +35,19 @@ var (
 		return issuerAndOrigin(a.Spec.IssuerRef.Name, a.Spec.RegisteredFrom)
 	}}
 
+	claimsByAccount = index[*v1alpha1.AcmeAccount]{"spec.keyClaimFor", func(a *v1alpha1.AcmeAccount) string { return a.Spec.KeyClaimFor }}
+
 	ordersByReplaces       = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
 	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account/pending", func(o *v1alpha1.AcmeOrder) string {
 		if o.Finished() {
+			return ""
+		}
+		return o.Spec.AccountRef.Name
+	}}
+
+	revocationsByAccount = index[*v1alpha1.AcmeOrder]{"account/revocation", func(o *v1alpha1.AcmeOrder) string {
+		if !o.OwesRevocation() {
 			return ""
 		}
 		return o.Spec.AccountRef.Name
@@ -73,6 +82,8 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 	for _, err := range []error{
 		accountsByThumbprint.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
 		accountsByOrigin.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
+		claimsByAccount.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
+		revocationsByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByReplaces.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		pendingOrdersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),

@@ -30,6 +30,16 @@ func (s *Store) PendingOrders(ctx context.Context, account *v1alpha1.AcmeAccount
 	return s.Orders.list(ctx, pendingOrdersByAccount, account.Namespace, account.Name)
 }
 
+// KeyClaims returns the claims of keys that the account changed to, or tried to.
+func (s *Store) KeyClaims(ctx context.Context, account *v1alpha1.AcmeAccount) ([]*v1alpha1.AcmeAccount, error) {
+	return s.Accounts.list(ctx, claimsByAccount, account.Namespace, account.Name)
+}
+
+// Revocations returns the orders of an account whose certificates are revoked, or are to be revoked.
+func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*v1alpha1.AcmeOrder, error) {
+	return s.Orders.list(ctx, revocationsByAccount, namespace, account)
+}
+
 // OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5).
 func (s *Store) OrdersReplacing(ctx context.Context, namespace, certID string) ([]*v1alpha1.AcmeOrder, error) {
 	return s.Orders.list(ctx, ordersByReplaces, namespace, certID)

@@ -63,9 +63,9 @@ type AcmeAccountSpec struct {
 	Update *SignedRequest `json:"update,omitempty"`
 
 	// keyChange is the signed request of the client to change its key (RFC 8555 section 7.3.5). In a key claim it is the
-	// request that claims the key. Its payload has at most 12288 characters.
+	// request that claims the key. Its payload has at most 6144 characters.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 12288",message="must be at most 12288 characters",fieldPath=".payload"
+	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 6144",message="must be at most 6144 characters",fieldPath=".payload"
 	KeyChange *SignedRequest `json:"keyChange,omitempty"`
 
 	// deactivation ends the account (RFC 8555 section 7.3.6).

@@ -663,6 +663,14 @@ type AccountRules struct {
 	// +kubebuilder:validation:Minimum=100
 	// +kubebuilder:validation:Maximum=100000
 	MaxPendingAuthorizations int `json:"maxPendingAuthorizations,omitempty"`
+
+	// maxKeyChanges is the maximum number of keys that an account can change to. Each leaves an object for the life of the
+	// account. The default is 100.
+	// +optional
+	// +kubebuilder:default=100
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxKeyChanges int `json:"maxKeyChanges,omitempty"`
 }
 
 // ExternalAccountBinding binds accounts to external accounts that you manage. The key with the ID "team-a" is a Secret of
@@ -762,6 +770,15 @@ type RateLimits struct {
 	// address in spec.registeredFrom. Behind a proxy, the limit needs the --trusted-proxy flag of the ACME server.
 	// +optional
 	NewAccounts *RateLimit `json:"newAccounts,omitempty"`
+
+	// keyChanges limits how often an account changes to another key. spec.account.maxKeyChanges limits the number of its keys.
+	// +optional
+	KeyChanges *RateLimit `json:"keyChanges,omitempty"`
+
+	// revocations limits the certificates of an account that clients revoke, whoever signs the request. A person's revocations
+	// are not limited, but count.
+	// +optional
+	Revocations *RateLimit `json:"revocations,omitempty"`
 }
 
 // RateLimit is a maximum number of events in any period.

@@ -11,9 +11,11 @@ const (
 	// MaxPayload limits payloads that contain a CSR or certificate: finalize and revokeCert. A CSR of policy.MaxCSR bytes has
 	// 58268 characters.
 	MaxPayload = 61440
-	// MaxAccountPayload limits payloads of newAccount, account updates and key changes. Ten contacts of 320 bytes and an
-	// external account binding of an RSA-4096 key have about 9000 characters.
+	// MaxAccountPayload limits payloads of newAccount and account updates. Ten contacts of 320 bytes and an external account
+	// binding of an RSA-4096 key have about 9000 characters.
 	MaxAccountPayload = 12288
+	// MaxKeyChangePayload limits payloads of key changes. One from an RSA-4096 key to another has about 5000 characters.
+	MaxKeyChangePayload = 6144
 	// MaxShortPayload limits payloads of challenge responses ("{}") and deactivations. The keyAuthorization that drafts of RFC
 	// 8555 put into a response has about 200 characters.
 	MaxShortPayload = 512

@@ -33,7 +33,7 @@ var _ = Describe("A signed request", func() {
 	},
 		Entry("newAccount", anAccount, `{}`, "spec.registration", v1alpha1.MaxAccountPayload, "must be at most 12288 characters"),
 		Entry("an account update", anAccount, `{}`, "spec.update", v1alpha1.MaxAccountPayload, "must be at most 12288 characters"),
-		Entry("a key change", anAccount, `{}`, "spec.keyChange", v1alpha1.MaxAccountPayload, "must be at most 12288 characters"),
+		Entry("a key change", anAccount, `{}`, "spec.keyChange", v1alpha1.MaxKeyChangePayload, "must be at most 6144 characters"),
 		Entry("a deactivation of an account", anAccount, `{}`, "spec.deactivation.request", v1alpha1.MaxShortPayload, "must be at most 512 characters"),
 		Entry("a challenge response", anAuthorization, withResponse, "spec.response.request", v1alpha1.MaxShortPayload, "must be at most 512 characters"),
 		Entry("a deactivation of an authorization", anAuthorization, `{}`, "spec.deactivation.request", v1alpha1.MaxShortPayload, "must be at most 512 characters"),

@@ -139,7 +139,7 @@ func AdmitUpdate(message *jws.Message, rules *v1alpha1.AccountRules) (*AccountUp
 
 // AdmitKeyChange checks a key change (RFC 8555 section 7.3.5) and returns the new key.
 func AdmitKeyChange(outer *jws.Message, accountJWK string) (*jws.Key, *acme.Problem) {
-	if problem := AdmitSize(outer, v1alpha1.MaxAccountPayload); problem != nil {
+	if problem := AdmitSize(outer, v1alpha1.MaxKeyChangePayload); problem != nil {
 		return nil, problem
 	}
 	return KeyChange(outer, accountJWK)

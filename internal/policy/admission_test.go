@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -156,7 +157,24 @@ func TestAdmitKeyChange(t *testing.T) {
 	}
 	padded := json.RawMessage(strings.Replace(string(inner), "{", "{"+strings.Repeat(" ", 10000), 1))
 	_, problem = AdmitKeyChange(fromAccount(t, old, padded), string(jwstest.JWK(t, old)))
-	expectProblem(t, problem, acme.Malformed, http.StatusRequestEntityTooLarge, "12288")
+	expectProblem(t, problem, acme.Malformed, http.StatusRequestEntityTooLarge, "6144")
+}
+
+// The largest key change is one from an RSA-4096 key to another, with long URLs.
+func TestTheLargestKeyChangeFits(t *testing.T) {
+	number := strings.Repeat("A", 683) // 4096 bits
+	jwk, url := map[string]string{"kty": "RSA", "e": "AQAB", "n": number}, "https://"+strings.Repeat("a", 400)
+	inner, err := json.Marshal(map[string]string{
+		"protected": jwstest.Encode(t, jwstest.Header{"alg": "RS256", "jwk": jwk, "url": url}),
+		"payload":   jwstest.Encode(t, map[string]any{"account": url, "oldKey": jwk}),
+		"signature": number,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := base64.RawURLEncoding.EncodedLen(len(inner)); size > v1alpha1.MaxKeyChangePayload || size < v1alpha1.MaxKeyChangePayload/2 {
+		t.Errorf("it has %d characters", size)
+	}
 }
 
 func TestAdmitShortRequests(t *testing.T) {
