@@ -168,6 +168,10 @@ chaos: control-plane ## Kill processes, cut connections and fail writes under a 
 clients-matrix: control-plane ## Run all ACME clients against acmeca, and write the matrix in docs/clients.md.
 	ACMECA_REQUIRE_CLIENTS=1 ACMECA_CLIENTS_MATRIX=$(CURDIR)/docs/clients.md $(GO) test -count=1 -timeout 20m ./test/clients/matrix
 
+.PHONY: revocation-matrix
+revocation-matrix: control-plane ## Run all programs that read CRLs, and write the matrix in docs/guides/revocation.md.
+	ACMECA_REQUIRE_CLIENTS=1 ACMECA_REVOCATION_MATRIX=$(CURDIR)/docs/guides/revocation.md $(GO) test -count=1 -timeout 20m ./test/relyingparties
+
 .PHONY: quickstart-picture
 quickstart-picture: control-plane ## Draw docs/images/quickstart.svg from a real run. Needs lego, and the free ports of make run.
 	$(GO) run ./hack/recording docs/images/quickstart.svg

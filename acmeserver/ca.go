@@ -75,6 +75,9 @@ const crlMaxAge = time.Minute
 // crl returns a list of revoked certificates (RFC 5280 section 4.2.1.13).
 func (s *Server) crl(c *call) (*answer.Answer, error) {
 	file, found := strings.CutPrefix(c.path, acme.CRLPrefix)
+	if file == acme.CRLFile {
+		return s.crlFile(c)
+	}
 	name, isCRL := strings.CutSuffix(file, acme.CRLSuffix)
 	if !found || !isCRL || !c.issuer.HasCRL(name) {
 		return nil, store.NotFound("CRL")

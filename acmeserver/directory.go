@@ -92,7 +92,7 @@ func (s *Server) page(c *call) (*answer.Answer, error) {
 	if err := c.requireBase(); err != nil {
 		return nil, err
 	}
-	html, err := page.Render(c.issuer, c.base)
+	html, err := page.Render(c.issuer, c.base, s.describeCRLs(c))
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,8 @@ type content struct {
 	BundleURL, ChainURL string
 	Certificates        []certificate
 	Profiles            []profile
-	CRLs                []link
+	CRLs                []CRL
+	CRLFileURL          string
 	Terms, Website      string
 }
 
@@ -81,16 +82,24 @@ type profile struct {
 	Default bool
 }
 
-type link struct{ Name, URL string }
+// CRL is a complete CRL of the issuer.
+type CRL struct {
+	// Authority is the subject of the CA, and Name the name of the CRL.
+	Authority, Name, Number string
+	Entries                 int
+	NextUpdate              time.Time
+	// URL is set by Render.
+	URL string
+}
 
 // Render returns the HTML page of an issuer. base is the URL under which the client reached the issuer.
-func Render(i *issuers.Issuer, base acme.Base) ([]byte, error) {
+func Render(i *issuers.Issuer, base acme.Base, crls []CRL) ([]byte, error) {
 	var html bytes.Buffer
-	err := pageTemplate.Execute(&html, contentOf(i, base))
+	err := pageTemplate.Execute(&html, contentOf(i, base, crls))
 	return html.Bytes(), err
 }
 
-func contentOf(i *issuers.Issuer, base acme.Base) *content {
+func contentOf(i *issuers.Issuer, base acme.Base, crls []CRL) *content {
 	// The long base serves more than the short one.
 	long := "/" + i.Key.Namespace + "/" + i.Key.Name
 	longURL := acme.Base(strings.TrimSuffix(string(base), long) + long).URL
@@ -122,13 +131,11 @@ func contentOf(i *issuers.Issuer, base acme.Base) *content {
 		if !slices.ContainsFunc(i.Roots, authority.Equal) {
 			p.Certificates = append(p.Certificates, describe(authority, role, longURL(acme.CAPrefix+v1alpha1.CAName(authority))))
 		}
-		names := []string{v1alpha1.CAName(authority)}
-		for number := range i.Shards(authority) {
-			names = append(names, v1alpha1.CRLShardName(authority, number))
-		}
-		for _, name := range names {
-			p.CRLs = append(p.CRLs, link{name, longURL(acme.CRLPrefix + name + acme.CRLSuffix)})
-		}
+	}
+	p.CRLFileURL = longURL(acme.CRLPrefix + acme.CRLFile)
+	for _, crl := range crls {
+		crl.URL = longURL(acme.CRLPrefix + crl.Name + acme.CRLSuffix)
+		p.CRLs = append(p.CRLs, crl)
 	}
 	return p
 }

@@ -18,7 +18,7 @@ func TestTheDefaultProfileIsMarked(t *testing.T) {
 			{Name: "short", Lifetime: metav1.Duration{Duration: time.Hour}},
 			{Name: "long", Lifetime: metav1.Duration{Duration: 48 * time.Hour}},
 		}}
-		html, err := Render(&issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}, Spec: spec, Status: &v1alpha1.AcmeIssuerStatus{}}, "https://ca.test/ns/ca")
+		html, err := Render(&issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}, Spec: spec, Status: &v1alpha1.AcmeIssuerStatus{}}, "https://ca.test/ns/ca", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,6 +27,22 @@ func TestTheDefaultProfileIsMarked(t *testing.T) {
 			if strings.Contains(row, "(default)") != isWanted {
 				t.Errorf("defaultProfile %q: %s", defaultProfile, row)
 			}
+		}
+	}
+}
+
+func TestCRLsAreLinked(t *testing.T) {
+	crls := []CRL{{Authority: "CN=<x>", Name: "0123456789", Number: "42", Entries: 7, NextUpdate: time.Date(2026, 12, 1, 8, 0, 0, 0, time.UTC)}}
+	i := &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}, Spec: &v1alpha1.AcmeIssuerSpec{}, Status: &v1alpha1.AcmeIssuerStatus{}}
+	html, err := Render(i, "https://ca.test", crls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`<a href="https://ca.test/ns/ca/crl/0123456789.crl">CN=&lt;x&gt;</a>`, `<a href="https://ca.test/ns/ca/crl/all.pem">`, ">42<", ">7<", "1 December 2026, 08:00 UTC",
+	} {
+		if !strings.Contains(string(html), want) {
+			t.Errorf("the page lacks %s", want)
 		}
 	}
 }

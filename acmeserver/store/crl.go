@@ -44,6 +44,8 @@ type CRL struct {
 	ThisUpdate, NextUpdate time.Time
 	// Gzip returns DER, compressed. It is nil for a CRL that is too small for it.
 	Gzip func() []byte
+	// Summary describes the CRL. It reads the CRL once.
+	Summary func() CRLSummary
 
 	head *corev1.ConfigMap // without its data
 }
@@ -52,6 +54,7 @@ func newCRL(head *corev1.ConfigMap, der []byte) *CRL {
 	sum := sha256.Sum256(der)
 	crl := &CRL{DER: der, Tag: hex.EncodeToString(sum[:16]), head: &corev1.ConfigMap{ObjectMeta: head.ObjectMeta}}
 	crl.ThisUpdate, crl.NextUpdate = updatesOf(der)
+	crl.Summary = sync.OnceValue(func() CRLSummary { return summaryOf(der) })
 	if len(der) >= minCompressed {
 		crl.Gzip = sync.OnceValue(func() []byte { return compress(der) })
 	}

@@ -54,6 +54,8 @@ const (
 	// CRLPrefix and CRLSuffix enclose the name of a CRL shard.
 	CRLPrefix = "crl/"
 	CRLSuffix = ".crl"
+	// CRLFile follows CRLPrefix in the URL of all CRLs of an issuer, in PEM.
+	CRLFile = "all.pem"
 
 	// CAPrefix and CASuffix enclose the name of a CA certificate.
 	CAPrefix = "ca/"

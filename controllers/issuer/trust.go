@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 
@@ -67,12 +68,20 @@ func (t Trust) configMap(ctx context.Context, object *v1alpha1.AcmeIssuer, issue
 	case err == nil && there.Labels[v1alpha1.IssuerLabel] != object.Name:
 		issuer.Warn("the roots can't be published: the ConfigMap %q belongs to somebody else (it lacks the label %s: %s)", name, v1alpha1.IssuerLabel, object.Name)
 		return nil
-	case err == nil && there.Data[v1alpha1.TrustField] == string(issuer.Bundle):
+	}
+	crls, err := t.crlFile(ctx, object, issuer)
+	if err != nil {
+		return err
+	}
+	data := map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}
+	if crls = cmp.Or(crls, there.Data[v1alpha1.CRLsField]); crls != "" {
+		data[v1alpha1.CRLsField] = crls
+	}
+	if there.Data[v1alpha1.TrustField] == data[v1alpha1.TrustField] && there.Data[v1alpha1.CRLsField] == data[v1alpha1.CRLsField] {
 		return nil
 	}
 	return t.Client.Apply(ctx, corev1ac.ConfigMap(name, object.Namespace).
-		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
-		WithData(map[string]string{v1alpha1.TrustField: string(issuer.Bundle)}), applyOptions...)
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).WithData(data), applyOptions...)
 }
 
 // PublishRetained stores the certificates that the ACME server keeps serving after the issuer is deleted.

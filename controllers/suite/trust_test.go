@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
@@ -57,6 +59,30 @@ var _ = Describe("The roots of an issuer", func() {
 		w.reconcile(ctx)
 		Expect(w.versions(ctx)).To(Equal(before))
 		Expect(before).To(HaveKey("configMap ca-ca"))
+	})
+
+	It("have the CRLs of all CAs beside them, or the URL if they don't fit", func(ctx SpecContext) {
+		chain, err := ca.ParseCertificates([]byte(good.Status.IssuingCertificate.Chain))
+		Expect(err).NotTo(HaveOccurred())
+		root := bundleOf(good)[0]
+		publish := func(authority *x509.Certificate, crl []byte) string {
+			GinkgoHelper()
+			c := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.CRLConfigMap("ca", v1alpha1.CAName(authority))},
+				BinaryData: map[string][]byte{v1alpha1.CRLField: crl}}
+			Expect(client.IgnoreNotFound(admin.Delete(ctx, c.DeepCopy()))).To(Succeed())
+			Expect(admin.Create(ctx, c)).To(Succeed())
+			w.reconcile(ctx)
+			return configMap(ctx).Data["crls.pem"]
+		}
+		issuing := string(v1alpha1.EncodeCRL([]byte("of the intermediate")))
+		Expect(publish(root, []byte("of the root"))).To(BeEmpty(), "without the CRL of the intermediate the file is not complete")
+		Expect(publish(chain[0], []byte("of the intermediate"))).To(Equal(issuing + string(v1alpha1.EncodeCRL([]byte("of the root")))))
+		before := w.versions(ctx)
+		w.reconcile(ctx)
+		Expect(w.versions(ctx)).To(Equal(before))
+		Expect(publish(root, []byte("the root's next"))).To(Equal(issuing + string(v1alpha1.EncodeCRL([]byte("the root's next")))))
+		Expect(publish(chain[0], make([]byte, 900_000))).To(And(HavePrefix("# "), ContainSubstring("/crl/all.pem"), Not(ContainSubstring("BEGIN"))))
+		Expect(configMap(ctx).Data).To(HaveKeyWithValue("ca.crt", good.Status.CABundle))
 	})
 
 	It("are never written over a ConfigMap of somebody else, and the issuer says so", func(ctx SpecContext) {

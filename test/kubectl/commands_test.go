@@ -24,6 +24,7 @@ import (
 	acmevocabulary "github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
 var _ = Describe("kubectl acme shows", Ordered, func() {
@@ -214,12 +215,23 @@ var _ = Describe("kubectl acme revoke", Ordered, func() {
 	It("revokes by name, and records the user", func(ctx SpecContext) {
 		name, _ := issue(ctx, user, "revoked-1.test")
 		said := plugin(ctx, "revoke", name, "--reason", "keyCompromise", "--as", "jane", "--as-group", "system:masters")
-		Expect(said).To(And(ContainSubstring("is revoked (keyCompromise)"), MatchRegexp(`CRL [\w-]+, number \d+, lists it`)))
+		Expect(said).To(And(ContainSubstring("is revoked (keyCompromise)"), MatchRegexp(`http://\S+/crl/[\w-]+\.crl lists it since \S+Z \(CRL number \d+\)`)))
 		Expect(inCRL(ctx, name).ReasonCode).To(Equal(1))
 		Expect(get[v1alpha1.AcmeOrder](ctx, name).Annotations).To(HaveKeyWithValue(v1alpha1.RevokedByAnnotation, "jane"))
 		Expect(plugin(ctx, "order", name)).To(And(HavePrefix("Order "+name+" revoked\n"), ContainSubstring("keyCompromise, by jane")))
 		Expect(plugin(ctx, "why", name)).To(ContainSubstring("as requested by jane"))
 		Expect(plugin(ctx, "revoke", name)).To(ContainSubstring("already"))
+	}, SpecTimeout(2*patience))
+
+	It("prints the CRLs of all CAs", func(ctx SpecContext) {
+		issuer := get[v1alpha1.AcmeIssuer](ctx, "default")
+		authority := certificates.Parse([]byte(issuer.Status.IssuingCertificate.Chain))[0]
+		block, _ := pem.Decode([]byte(plugin(ctx, "crl", "default")))
+		Expect(block.Type).To(Equal("X509 CRL"))
+		list, err := x509.ParseRevocationList(block.Bytes)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(list.CheckSignatureFrom(authority)).To(Succeed())
+		Expect(plugin(ctx, "crl", "default", "-o", "text")).To(And(HavePrefix("CA "), ContainSubstring(authority.Subject.String()), ContainSubstring(list.Number.String())))
 	}, SpecTimeout(2*patience))
 
 	It("revokes by serial number and by a certificate's file, several at once", func(ctx SpecContext) {

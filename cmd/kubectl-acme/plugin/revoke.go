@@ -200,7 +200,7 @@ func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeo
 	}
 	list := &corev1.ConfigMap{}
 	list.Namespace, list.Name = order.Namespace, v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, order.Status.CRL)
-	number := ""
+	said := ""
 	err := await(ctx, o, list, timeout, "waiting for CRL "+order.Status.CRL, func(list *corev1.ConfigMap) (bool, error) {
 		_, content, err := crlstore.Read(ctx, o.configMap(list), list.Name, nil)
 		if err != nil {
@@ -210,13 +210,13 @@ func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeo
 		if err != nil {
 			return false, nil //nolint:nilerr // as above
 		}
-		number = fmt.Sprint(crl.Number)
+		said = fmt.Sprintf("%s lists it since %s (CRL number %s)", crlURL(order), view.Time(crl.ThisUpdate), crl.Number)
 		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
 	})
 	if err != nil {
 		o.say(o.ErrOut, "Cannot tell whether the CRL lists it yet (%v)", err)
 		return nil
 	}
-	o.say(o.Out, "CRL %s, number %s, lists it", order.Status.CRL, number)
+	o.say(o.Out, "%s", said)
 	return nil
 }

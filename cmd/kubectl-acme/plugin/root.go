@@ -90,7 +90,7 @@ namespace by default.`,
 	root.AddCommand(
 		newStatus(o), newOrders(o), newOrder(o), newWhy(o), newWatch(o),
 		newRevoke(o), newDeactivate(o), newRotate(o), newEAB(o),
-		newTrust(o), newDirectory(o), newCertManagerIssuer(o), newExportCert(o),
+		newTrust(o), newCRL(o), newDirectory(o), newCertManagerIssuer(o), newExportCert(o),
 	)
 	root.RegisterFlagCompletionFunc("namespace", o.completing(completeNamespaces)) //nolint:errcheck // the flag exists
 	return root

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -78,7 +79,7 @@ func (c *Client) issue(ctx context.Context, replaces string, certificateKey *ecd
 	return c.Download(ctx, o)
 }
 
-// NewOrder creates an order for names.
+// NewOrder creates an order for names and addresses.
 func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) {
 	return c.newOrder(ctx, "", names)
 }
@@ -86,7 +87,11 @@ func (c *Client) NewOrder(ctx context.Context, names ...string) (*Order, error) 
 func (c *Client) newOrder(ctx context.Context, replaces string, names []string) (*Order, error) {
 	var identifiers []map[string]string
 	for _, n := range names {
-		identifiers = append(identifiers, map[string]string{"type": "dns", "value": n})
+		kind := acme.DNS
+		if net.ParseIP(n) != nil {
+			kind = acme.IP
+		}
+		identifiers = append(identifiers, map[string]string{"type": string(kind), "value": n})
 	}
 	payload := map[string]any{"identifiers": identifiers}
 	if replaces != "" {
@@ -128,7 +133,15 @@ func (c *Client) Prove(ctx context.Context, o *Order) error {
 
 // Finalize sends the CSR of a ready order and waits for the certificate.
 func (c *Client) Finalize(ctx context.Context, o *Order, certificateKey *ecdsa.PrivateKey, names ...string) error {
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, certificateKey)
+	template := &x509.CertificateRequest{}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, certificateKey)
 	if err != nil {
 		return err
 	}

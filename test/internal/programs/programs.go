@@ -62,9 +62,16 @@ func Run(ctx context.Context, environment []string, program string, args ...stri
 	Expect(err).NotTo(HaveOccurred(), "%s %v\n%s", program, args, output)
 }
 
+// Process is a program that runs.
+type Process struct {
+	PID int
+	// Log is the file with the output.
+	Log string
+}
+
 // Start runs a program until the spec or container ends, and waits until it is up. If it does not start, its output
 // is shown.
-func Start(up func() error, environment []string, path string, args ...string) {
+func Start(up func() error, environment []string, path string, args ...string) Process {
 	GinkgoHelper()
 	log, err := os.Create(filepath.Join(GinkgoT().TempDir(), filepath.Base(path)+".log"))
 	Expect(err).NotTo(HaveOccurred())
@@ -97,6 +104,7 @@ func Start(up func() error, environment []string, path string, args ...string) {
 		err := up()
 		g.Expect(err).NotTo(HaveOccurred(), "%s %v\n%s", path, args, output())
 	}, "30s", "20ms").Should(Succeed())
+	return Process{PID: cmd.Process.Pid, Log: log.Name()}
 }
 
 // Accepts returns a check for Start: whether an address accepts TCP connections.

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"encoding/asn1"
+	"math/big"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// CRLSummary describes a CRL for people.
+type CRLSummary struct {
+	// Number is nil if the CRL has none.
+	Number  *big.Int
+	Entries int
+}
+
+var oidCRLNumber = asn1.ObjectIdentifier{2, 5, 29, 20}
+
+// summaryOf reads the number of a CRL and counts the entries, without decoding them. It is zero if the CRL can't be read.
+func summaryOf(der []byte) (s CRLSummary) {
+	var list, signed, entries cryptobyte.String
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) || !signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
+		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) {
+		return CRLSummary{}
+	}
+	for signed.PeekASN1Tag(cryptobyteasn1.UTCTime) || signed.PeekASN1Tag(cryptobyteasn1.GeneralizedTime) { // thisUpdate, nextUpdate
+		var tag cryptobyteasn1.Tag
+		if !signed.ReadAnyASN1(&cryptobyte.String{}, &tag) {
+			return CRLSummary{}
+		}
+	}
+	if signed.PeekASN1Tag(cryptobyteasn1.SEQUENCE) && !signed.ReadASN1(&entries, cryptobyteasn1.SEQUENCE) {
+		return CRLSummary{}
+	}
+	for ; !entries.Empty(); s.Entries++ {
+		if !entries.SkipASN1(cryptobyteasn1.SEQUENCE) {
+			return CRLSummary{}
+		}
+	}
+	s.Number = crlNumber(signed)
+	return s
+}
+
+// crlNumber reads the number of a CRL from its extensions (RFC 5280 section 5.2.3); nil if there is none.
+func crlNumber(signed cryptobyte.String) *big.Int {
+	var explicit, extensions cryptobyte.String
+	if !signed.ReadASN1(&explicit, cryptobyteasn1.Tag(0).ContextSpecific().Constructed()) || !explicit.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) {
+		return nil
+	}
+	for !extensions.Empty() {
+		var extension, value cryptobyte.String
+		var id asn1.ObjectIdentifier
+		number := new(big.Int)
+		if !extensions.ReadASN1(&extension, cryptobyteasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
+			!extension.SkipOptionalASN1(cryptobyteasn1.BOOLEAN) || !extension.ReadASN1(&value, cryptobyteasn1.OCTET_STRING) {
+			return nil
+		}
+		if id.Equal(oidCRLNumber) && value.ReadASN1Integer(number) {
+			return number
+		}
+	}
+	return nil
+}
