@@ -89,7 +89,8 @@ func compact(object any) (any, error) {
 
 // ClientOptions returns the options of the controllers' client. Kinds that the controllers have no right to list are not cached.
 func ClientOptions() client.Options {
-	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &certificatesv1.ClusterTrustBundle{}}}}
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{},
+		&certificatesv1.ClusterTrustBundle{}}}}
 }
 
 // Setup adds all the controllers to a manager.
@@ -166,8 +167,10 @@ func (w *wiring) setupIssuers(context.Context) error {
 		keysReady <- event.GenericEvent{Object: object}
 	}}
 	r := &issuer.Reconciler{
-		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
+		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock,
+			Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
+		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c,
+			Clock: w.Clock}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Bound: &issuer.Bound{Reader: c, Clock: w.Clock, Max: w.MaxIssuers},
 		Wake:  []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
@@ -200,7 +203,8 @@ func (w *wiring) setupOrders(ctx context.Context) error {
 	}
 	c, rechecked := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
 	r := &order.Reconciler{
-		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised, Replacements: &order.Replacements{Client: c, Serials: serials},
+		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised, Replacements: &order.Replacements{Client: c,
+			Serials: serials},
 		CAA: attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.orders, rechecked)

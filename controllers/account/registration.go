@@ -87,11 +87,13 @@ func bind(account string, eab *jws.EAB, secret *corev1.Secret, now time.Time) (b
 	// The same answer for an unknown id and for a wrong, expired or used key, so that clients cannot find out ids.
 	refused := acme.NewProblem(acme.Unauthorized,
 		"the external account binding is not accepted: its key id is unknown, or the key is wrong, expired or used")
-	if secret == nil || secret.Type != v1alpha1.ExternalAccountKeyType || bindingExpired(secret, now) || eab.Verify(bindingKey(secret)) != nil {
+	if secret == nil || secret.Type != v1alpha1.ExternalAccountKeyType || bindingExpired(secret, now) ||
+		eab.Verify(bindingKey(secret)) != nil {
 		return binding{}, refused
 	}
 	text := func(field string) string { return string(secret.Data[field]) }
-	dns, ips, profiles := text(v1alpha1.ExternalAccountDNSField), text(v1alpha1.ExternalAccountIPsField), text(v1alpha1.ExternalAccountProfilesField)
+	dns, ips := text(v1alpha1.ExternalAccountDNSField), text(v1alpha1.ExternalAccountIPsField)
+	profiles := text(v1alpha1.ExternalAccountProfilesField)
 	limits, err := policy.ParseBinding(dns, ips, profiles)
 	if err != nil {
 		return binding{}, acme.NewProblem(acme.ServerInternal, "the external account key %q has a policy that can't be read: %v", eab.KeyID, err)

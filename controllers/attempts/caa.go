@@ -119,7 +119,9 @@ func (c *CAAChecks) Verdict(key types.NamespacedName, uid types.UID, due []valid
 
 // Start begins a round of checks of the names that are due, which wakes the order when it ends. Start does nothing if a round is
 // running or the verdict is final.
-func (c *CAAChecks) Start(key types.NamespacedName, uid types.UID, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) {
+func (c *CAAChecks) Start(
+	key types.NamespacedName, uid types.UID, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request,
+) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	round := c.byKey[key]
@@ -175,7 +177,9 @@ func (r *caaRound) verdict() CAAVerdict {
 }
 
 // start begins the first round at once, and each later round after its backoff. The caller holds the lock.
-func (c *CAAChecks) start(key types.NamespacedName, round *caaRound, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request) {
+func (c *CAAChecks) start(
+	key types.NamespacedName, round *caaRound, issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, due []validation.Request,
+) {
 	round.results, round.pending = make([]validation.Result, len(due)), len(due)
 	for _, request := range due {
 		round.names = append(round.names, requested(request))

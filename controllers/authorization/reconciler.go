@@ -37,7 +37,9 @@ type Reconciler struct {
 
 // SetupWithManager adds the controller to a manager. It reconciles the authorizations of the issuers that come from
 // issuersReady, and the authorizations whose attempts have ended, from ended.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Options, issuersReady, ended <-chan event.GenericEvent) error {
+func (r *Reconciler) SetupWithManager(
+	mgr manager.Manager, options controller.Options, issuersReady, ended <-chan event.GenericEvent,
+) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("authorization").For(&v1alpha1.AcmeAuthorization{}).
 		Watches(&v1alpha1.AcmeAccount{}, kube.OfEndedAccount(mgr.GetClient(), &v1alpha1.AcmeAuthorizationList{})).
 		WatchesRawSource(source.Channel(ended, &handler.EnqueueRequestForObject{})).

@@ -73,7 +73,8 @@ func (b *CompromisedKeys) Fault(ctx context.Context, order *v1alpha1.AcmeOrder, 
 		return blocked, nil
 	}
 	var orders v1alpha1.AcmeOrderList
-	err = b.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexCompromised: order.Spec.IssuerRef.Name + "/" + fingerprint},
+	err = b.Client.List(ctx, &orders, client.InNamespace(order.Namespace),
+		client.MatchingFields{kube.IndexCompromised: order.Spec.IssuerRef.Name + "/" + fingerprint},
 		client.Limit(1), client.UnsafeDisableDeepCopy)
 	if err != nil || len(orders.Items) == 0 {
 		return nil, err
@@ -137,7 +138,9 @@ func (b *CompromisedKeys) read(ctx context.Context, key client.ObjectKey) (*core
 	configMap := &corev1.ConfigMap{}
 	err := b.Client.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: key.Name + CompromisedKeysSuffix}, configMap)
 	if apierrors.IsNotFound(err) {
-		configMap.ObjectMeta = metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name + CompromisedKeysSuffix, Labels: map[string]string{v1alpha1.IssuerLabel: key.Name}}
+		configMap.ObjectMeta = metav1.ObjectMeta{
+			Namespace: key.Namespace, Name: key.Name + CompromisedKeysSuffix, Labels: map[string]string{v1alpha1.IssuerLabel: key.Name},
+		}
 		return configMap, map[string]bool{}, nil
 	}
 	if err != nil {
@@ -149,7 +152,9 @@ func (b *CompromisedKeys) read(ctx context.Context, key client.ObjectKey) (*core
 			continue
 		}
 		if sum, err := hex.DecodeString(line); err != nil || len(sum) != sha256.Size {
-			return nil, nil, &corruptError{fmt.Sprintf("ConfigMap %q: %q is no SHA-256 of a compromised key", configMap.Name, acme.Printable(line, 64))}
+			return nil, nil, &corruptError{
+				fmt.Sprintf("ConfigMap %q: %q is no SHA-256 of a compromised key", configMap.Name, acme.Printable(line, 64)),
+			}
 		}
 		keys[line] = true
 	}

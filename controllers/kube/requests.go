@@ -24,7 +24,8 @@ func RequestsFor(ctx context.Context, reader client.Reader, list client.ObjectLi
 	var requests []reconcile.Request
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
 		object := item.(client.Object)
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}})
+		key := types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}
+		requests = append(requests, reconcile.Request{NamespacedName: key})
 		return nil
 	})
 	return requests
@@ -33,7 +34,8 @@ func RequestsFor(ctx context.Context, reader client.Reader, list client.ObjectLi
 // OfIssuer maps an issuer to its unfinished objects of a kind.
 func OfIssuer(reader client.Reader, kind client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, issuer client.Object) []reconcile.Request {
-		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(issuer.GetNamespace()), client.MatchingFields{IndexUnfinishedOfIssuer: issuer.GetName()})
+		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(issuer.GetNamespace()),
+			client.MatchingFields{IndexUnfinishedOfIssuer: issuer.GetName()})
 	})
 }
 
@@ -43,6 +45,7 @@ func OfEndedAccount(reader client.Reader, kind client.ObjectList) handler.EventH
 		if !account.(*v1alpha1.AcmeAccount).Finished() {
 			return nil
 		}
-		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(account.GetNamespace()), client.MatchingFields{IndexUnfinishedOfAccount: account.GetName()})
+		return RequestsFor(ctx, reader, kind.DeepCopyObject().(client.ObjectList), client.InNamespace(account.GetNamespace()),
+			client.MatchingFields{IndexUnfinishedOfAccount: account.GetName()})
 	})
 }

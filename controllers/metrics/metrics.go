@@ -106,7 +106,9 @@ var signingBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .02
 // Register registers the metrics.
 func (m *Metrics) Register(registry prometheus.Registerer) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew} {
+	for _, c := range []prometheus.Collector{
+		m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew,
+	} {
 		errs = append(errs, registry.Register(c))
 	}
 	return errors.Join(errs...)
@@ -186,7 +188,9 @@ func (m *Metrics) of(key types.NamespacedName) *issuerMetrics {
 	if known, ok := m.issuers.Load(key); ok {
 		return known.(*issuerMetrics)
 	}
-	of := &issuerMetrics{issued: m.issued.WithLabelValues(key.Namespace, key.Name), issuance: m.issuance.WithLabelValues(key.Namespace, key.Name)}
+	of := &issuerMetrics{
+		issued: m.issued.WithLabelValues(key.Namespace, key.Name), issuance: m.issuance.WithLabelValues(key.Namespace, key.Name),
+	}
 	m.issuers.Store(key, of)
 	return of
 }

@@ -275,7 +275,9 @@ func (s *stateCollector) observe(ctx context.Context, informers cache.Informers)
 
 // RegisterState registers a collector of the current state of issuers, cached objects, validations in the pool, and CRLs. The
 // leader alone reports it.
-func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *pool.Pool, crls Part) error {
+func RegisterState(
+	ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *pool.Pool, crls Part,
+) error {
 	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
 	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))
 }

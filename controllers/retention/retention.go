@@ -237,7 +237,8 @@ func (s *sweep) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
 // lacksAccount reports whether the account of a key claim is gone.
 func (s *sweep) lacksAccount(ctx context.Context, claim *v1alpha1.AcmeAccount) bool {
 	for _, reader := range []client.Reader{s.Client, s.Live} {
-		if err := reader.Get(ctx, client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}, &v1alpha1.AcmeAccount{}); !apierrors.IsNotFound(err) {
+		owner := client.ObjectKey{Namespace: claim.Namespace, Name: claim.Spec.KeyClaimFor}
+		if err := reader.Get(ctx, owner, &v1alpha1.AcmeAccount{}); !apierrors.IsNotFound(err) {
 			return false
 		}
 	}

@@ -47,7 +47,8 @@ type ReplicaSecret struct {
 
 // SetupWithManager adds to a manager the periodic check of the Secret.
 func (r *ReplicaSecret) SetupWithManager(mgr manager.Manager) error {
-	return mgr.Add(kube.Periodic(r.Clock, replicaSecretCheck, fmt.Sprintf("can't keep the Secret %s of the ACME server's replicas", r.Secret), r.Ensure))
+	return mgr.Add(kube.Periodic(r.Clock, replicaSecretCheck,
+		fmt.Sprintf("can't keep the Secret %s of the ACME server's replicas", r.Secret), r.Ensure))
 }
 
 // Ensure creates the secrets, or makes the next secret the current one if that is due.

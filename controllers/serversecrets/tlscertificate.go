@@ -181,7 +181,8 @@ func (s *TLSCertificate) issue(issuer *issuers.Issuer, ids []acme.Identifier) (c
 	if err != nil {
 		return nil, nil, err
 	}
-	certificate, err := issuer.Authority.Issue(profile, ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
+	certificate, err := issuer.Authority.Issue(profile,
+		ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
 	if err != nil {
 		return nil, nil, err
 	}

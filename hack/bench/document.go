@@ -57,14 +57,16 @@ func (r Report) targetRows() [][]string {
 }
 
 func (r Report) loadRows() [][]string {
-	rows := [][]string{{"load", "clients", "names", "replicas", "certificates/s", "p50 ms", "p99 ms", "failed", "requests", "API writes", "API reads",
-		"server CPU ms", "control plane CPU ms", "clients CPU ms", "of raw writes"}}
+	rows := [][]string{{"load", "clients", "names", "replicas", "certificates/s", "p50 ms", "p99 ms", "failed", "requests",
+		"API writes", "API reads", "server CPU ms", "control plane CPU ms", "clients CPU ms", "of raw writes"}}
 	row := func(l Load, of, replicas, writes, reads, plane, share string) {
-		rows = append(rows, []string{of, fmt.Sprint(l.Clients), fmt.Sprint(l.Names), replicas, fmt.Sprintf("%.1f", l.Rate), fmt.Sprintf("%.1f", l.P50), fmt.Sprintf("%.1f", l.P99),
-			fmt.Sprint(l.Failures), fmt.Sprintf("%.2f", l.Requests), writes, reads, fmt.Sprintf("%.1f", l.OperatorCPU), plane, fmt.Sprintf("%.1f", l.ClientCPU), share})
+		rows = append(rows, []string{of, fmt.Sprint(l.Clients), fmt.Sprint(l.Names), replicas, fmt.Sprintf("%.1f", l.Rate),
+			fmt.Sprintf("%.1f", l.P50), fmt.Sprintf("%.1f", l.P99), fmt.Sprint(l.Failures), fmt.Sprintf("%.2f", l.Requests),
+			writes, reads, fmt.Sprintf("%.1f", l.OperatorCPU), plane, fmt.Sprintf("%.1f", l.ClientCPU), share})
 	}
 	for _, l := range r.Loads {
-		row(l, l.Of, fmt.Sprint(l.Replicas), fmt.Sprintf("%.2f", l.Writes), fmt.Sprintf("%.2f", l.Reads), fmt.Sprintf("%.1f", l.PlaneCPU), fmt.Sprintf("%.2f", r.share(l)))
+		row(l, l.Of, fmt.Sprint(l.Replicas), fmt.Sprintf("%.2f", l.Writes), fmt.Sprintf("%.2f", l.Reads), fmt.Sprintf("%.1f", l.PlaneCPU),
+			fmt.Sprintf("%.2f", r.share(l)))
 	}
 	for _, b := range r.Beside {
 		for _, l := range b.Loads {

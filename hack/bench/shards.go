@@ -50,9 +50,11 @@ func (p *plane) runShards(ctx context.Context, namespaces ...[]string) (director
 		if i == 0 {
 			args = append(args, "--watch-namespaces", strings.Join(append([]string{local.Namespace}, watched...), ","))
 		} else { // every process needs a default issuer in its namespaces; these write no certificate for the ACME server
-			args = append(args, "--watch-namespaces", strings.Join(watched, ","), "--default-issuer", watched[0]+"/"+shardIssuer, "--server-tls-secret", "")
+			args = append(args, "--watch-namespaces", strings.Join(watched, ","), "--default-issuer", watched[0]+"/"+shardIssuer,
+				"--server-tls-secret", "")
 		}
-		controllers, err := process.Start(process.Spec{Name: name, Path: p.local.Program(), Args: args, Log: filepath.Join(p.local.Path("log"), name+".log")})
+		controllers, err := process.Start(process.Spec{Name: name, Path: p.local.Program(), Args: args,
+			Log: filepath.Join(p.local.Path("log"), name+".log")})
 		if err != nil {
 			return nil, stop, err
 		}
@@ -76,7 +78,8 @@ func (p *plane) shardDirectory(ctx context.Context, namespace string) (string, e
 	if err := p.objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
 		return "", err
 	}
-	_, err := p.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	_, err := p.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}

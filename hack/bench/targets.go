@@ -46,7 +46,8 @@ func (r Report) targets() []goal {
 	}
 	rate := func(l Load, otherwise float64) goal {
 		limit := r.toBeat(l.Clients, otherwise)
-		return goal{fmt.Sprintf("certificates/s, %d clients", l.Clients), fmt.Sprintf("above %.1f, which step-ca does", limit), l.Rate, "%.1f", l.Rate > limit}
+		return goal{fmt.Sprintf("certificates/s, %d clients", l.Clients), fmt.Sprintf("above %.1f, which step-ca does", limit), l.Rate, "%.1f",
+			l.Rate > limit}
 	}
 	goals := []goal{
 		below("API writes for a certificate with one name", "7 at most, 6 wanted", one.Writes, 7.005, "%.2f"),

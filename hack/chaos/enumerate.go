@@ -87,7 +87,8 @@ func (w *worker) crash(half string) {
 func (w *worker) finish(ctx context.Context) []history.Violation {
 	w.injector.Arm(inject.Point{}, "")
 	w.crashes.Wait()
-	err := w.Await(ctx, "the operator to be idle", func(ctx context.Context) (bool, error) { return w.history.Settled(ctx, w.world.Admin, w.Namespace) })
+	err := w.Await(ctx, "the operator to be idle",
+		func(ctx context.Context) (bool, error) { return w.history.Settled(ctx, w.world.Admin, w.Namespace) })
 	violations := w.history.Check()
 	if err != nil && len(violations) == 0 {
 		violations = append(violations, history.Violation{Fault: history.Broken, What: err.Error()})
@@ -401,7 +402,8 @@ func work(ctx context.Context, world *inprocess.World, b *backlog, r *report) er
 			b.again(j)
 		}
 		if err != nil {
-			r.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: where %s (number %d) %s%s: %v", j.script.name, j.at.Call, j.at.Nth, j.mode, j.late(), err)})
+			r.violated(history.Violation{Fault: history.Broken,
+				What: fmt.Sprintf("%s: where %s (number %d) %s%s: %v", j.script.name, j.at.Call, j.at.Nth, j.mode, j.late(), err)})
 		}
 	}
 	r.add(w, w.finish(ctx))

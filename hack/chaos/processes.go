@@ -114,7 +114,8 @@ func newSite(ctx context.Context, random *mathrand.Rand, r *report) (*site, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{}, report: r, random: random}
+	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{},
+		report: r, random: random}
 	s.stop = func() {
 		s.endMembers()
 		if s.unwatch != nil {

@@ -98,7 +98,8 @@ func (s *site) atRest(ctx context.Context) (held, error) {
 
 func (h held) equal(o held) bool {
 	same := func(a, b goroutines) bool { return maps.Equal(a, b) }
-	return slices.EqualFunc(h.controllers, o.controllers, same) && slices.EqualFunc(h.servers, o.servers, same) && maps.Equal(h.watches, o.watches)
+	return slices.EqualFunc(h.controllers, o.controllers, same) && slices.EqualFunc(h.servers, o.servers, same) &&
+		maps.Equal(h.watches, o.watches)
 }
 
 // more describes the resources that grew in number, or returns "".

@@ -96,7 +96,8 @@ func licenceOf(dir string) (string, error) {
 
 // classify names the licences in a text.
 func classify(text string) (string, error) {
-	text = strings.Join(strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' || r == '\t' || r == '*' || r == '#' }), " ")
+	text = strings.Join(strings.FieldsFunc(strings.ToLower(text),
+		func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' || r == '\t' || r == '*' || r == '#' }), " ")
 	text = strings.ReplaceAll(text, "apache license, version", "apache license version")
 	for _, words := range refused {
 		if strings.Contains(text, words) {

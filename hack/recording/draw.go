@@ -38,7 +38,8 @@ text { font: %.0fpx ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 <text class="t" x="50%%" y="21" text-anchor="middle">%s</text>
 `, width, height, width, height, escaped(title), fontSize, escaped(title))
 	for i, line := range broken {
-		fmt.Fprintf(w, "<text x=\"%.0f\" y=\"%.0f\" xml:space=\"preserve\">%s</text>\n", margin, titleBar+margin+float64(i)*lineHeight, styled(line))
+		fmt.Fprintf(w, "<text x=\"%.0f\" y=\"%.0f\" xml:space=\"preserve\">%s</text>\n", margin, titleBar+margin+float64(i)*lineHeight,
+			styled(line))
 	}
 	fmt.Fprintln(w, "</svg>")
 }

@@ -25,7 +25,9 @@ type events struct {
 }
 
 // readEvents calls start, and returns the watch. Events of other kinds are decoded by client-go.
-func readEvents(ctx context.Context, kind runtime.Object, skipped *skippedObjects, start func(context.Context) (watch.Interface, error)) (watch.Interface, error) {
+func readEvents(
+	ctx context.Context, kind runtime.Object, skipped *skippedObjects, start func(context.Context) (watch.Interface, error),
+) (watch.Interface, error) {
 	if listOf(kind) == nil {
 		return start(ctx)
 	}

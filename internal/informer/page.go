@@ -22,7 +22,9 @@ type page struct {
 }
 
 // readPage calls list, and returns the page and the objects left out of it. Pages of other kinds are decoded by client-go.
-func readPage(ctx context.Context, kind runtime.Object, list func(context.Context) (runtime.Object, error)) (runtime.Object, []skippedObject, error) {
+func readPage(
+	ctx context.Context, kind runtime.Object, list func(context.Context) (runtime.Object, error),
+) (runtime.Object, []skippedObject, error) {
 	p := &page{list: listOf(kind)}
 	if p.list == nil {
 		answer, err := list(ctx)

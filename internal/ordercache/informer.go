@@ -15,7 +15,9 @@ type NewInformer func(toolscache.ListerWatcher, runtime.Object, time.Duration, t
 
 // Packing wraps inner so that the informer of orders holds finished orders packed. Other informers are unchanged.
 func Packing(inner NewInformer) NewInformer {
-	return func(lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
+	return func(
+		lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers,
+	) toolscache.SharedIndexInformer {
 		if _, ok := kind.(*v1alpha1.AcmeOrder); !ok {
 			return inner(lw, kind, resync, indexers)
 		}
@@ -104,12 +106,16 @@ func (i *informer) AddEventHandler(h toolscache.ResourceEventHandler) (toolscach
 }
 
 // AddEventHandlerWithResyncPeriod implements toolscache.SharedInformer.
-func (i *informer) AddEventHandlerWithResyncPeriod(h toolscache.ResourceEventHandler, resync time.Duration) (toolscache.ResourceEventHandlerRegistration, error) {
+func (i *informer) AddEventHandlerWithResyncPeriod(
+	h toolscache.ResourceEventHandler, resync time.Duration,
+) (toolscache.ResourceEventHandlerRegistration, error) {
 	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler{h}, resync)
 }
 
 // AddEventHandlerWithOptions implements toolscache.SharedInformer.
-func (i *informer) AddEventHandlerWithOptions(h toolscache.ResourceEventHandler, o toolscache.HandlerOptions) (toolscache.ResourceEventHandlerRegistration, error) {
+func (i *informer) AddEventHandlerWithOptions(
+	h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
 	return i.SharedIndexInformer.AddEventHandlerWithOptions(handler{h}, o)
 }
 

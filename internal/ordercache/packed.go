@@ -52,14 +52,16 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 	p := &packed{
 		namespace: unique.Make(meta.Namespace), issuer: unique.Make(spec.IssuerRef.Name), account: unique.Make(spec.AccountRef.Name),
 		profile: unique.Make(spec.Profile), crl: unique.Make(status.CRL), authorityKey: unique.Make(key),
-		text: textOf(order), created: meta.CreationTimestamp.Unix(), finalized: spec.Finalization.Time.Unix(), notBefore: status.NotBefore.Unix(), notAfter: status.NotAfter.Unix(),
+		text: textOf(order), created: meta.CreationTimestamp.Unix(), finalized: spec.Finalization.Time.Unix(),
+		notBefore: status.NotBefore.Unix(), notAfter: status.NotAfter.Unix(),
 		generation: meta.Generation, resourceVersion: version, uid: uid, serialSize: uint8(len(serial)), //nolint:gosec // at most maxSerial
 	}
 	copy(p.serial[:], serial)
 	for _, finalizer := range meta.Finalizers {
 		p.finalizer = unique.Make(finalizer)
 	}
-	if p.text == "" || p.version() != meta.ResourceVersion || uid.String() != string(meta.UID) || p.serialText() != status.Serial || p.certificateID() != status.CertificateID {
+	if p.text == "" || p.version() != meta.ResourceVersion || uid.String() != string(meta.UID) || p.serialText() != status.Serial ||
+		p.certificateID() != status.CertificateID {
 		return nil // unpacking would write it differently
 	}
 	return p
@@ -69,7 +71,8 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 func hasOnlyPackedFields(order *v1alpha1.AcmeOrder) bool {
 	rest := *order
 	meta, spec, status := &rest.ObjectMeta, &rest.Spec, &rest.Status
-	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 || len(spec.Authorizations) != len(spec.Identifiers) ||
+	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 ||
+		len(spec.Authorizations) != len(spec.Identifiers) ||
 		*spec.Finalization != (v1alpha1.Finalization{Time: spec.Finalization.Time}) {
 		return false
 	}
@@ -78,7 +81,8 @@ func hasOnlyPackedFields(order *v1alpha1.AcmeOrder) bool {
 			return false
 		}
 	}
-	meta.Namespace, meta.Name, meta.UID, meta.ResourceVersion, meta.Generation, meta.CreationTimestamp, meta.Finalizers = "", "", "", "", 0, metav1.Time{}, nil
+	meta.Namespace, meta.Name, meta.UID, meta.ResourceVersion = "", "", "", ""
+	meta.Generation, meta.CreationTimestamp, meta.Finalizers = 0, metav1.Time{}, nil
 	spec.IssuerRef.Name, spec.AccountRef.Name, spec.Profile, spec.Replaces = "", "", "", ""
 	spec.Identifiers, spec.Authorizations, spec.Finalization = nil, nil, nil
 	status.State, status.Serial, status.CertificateID, status.CRL, status.NotBefore, status.NotAfter = "", "", "", "", nil, nil
@@ -115,11 +119,13 @@ func (p *packed) order() *v1alpha1.AcmeOrder {
 	order := &v1alpha1.AcmeOrder{
 		ObjectMeta: *p.metadata(),
 		Spec: v1alpha1.AcmeOrderSpec{
-			IssuerRef: v1alpha1.ObjectRef{Name: p.issuer.Value()}, AccountRef: v1alpha1.ObjectRef{Name: p.account.Value()}, Profile: p.profile.Value(),
+			IssuerRef: v1alpha1.ObjectRef{Name: p.issuer.Value()}, AccountRef: v1alpha1.ObjectRef{Name: p.account.Value()},
+			Profile:  p.profile.Value(),
 			Replaces: parts[1], Finalization: &v1alpha1.Finalization{Time: metav1.Unix(p.finalized, 0)},
 		},
 		Status: v1alpha1.AcmeOrderStatus{
-			State: acme.StateValid, Serial: p.serialText(), CertificateID: p.certificateID(), CRL: p.crl.Value(), NotBefore: &notBefore, NotAfter: &notAfter,
+			State: acme.StateValid, Serial: p.serialText(), CertificateID: p.certificateID(), CRL: p.crl.Value(),
+			NotBefore: &notBefore, NotAfter: &notAfter,
 		},
 	}
 	order.Generation, order.CreationTimestamp = p.generation, metav1.Unix(p.created, 0)

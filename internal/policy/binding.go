@@ -33,7 +33,8 @@ func (p *Policy) For(account *v1alpha1.ExternalAccountPolicy) *Policy {
 	narrowed := *p
 	narrowed.binding = b
 	if len(b.profiles) > 0 {
-		narrowed.profiles = slices.DeleteFunc(slices.Clone(p.profiles), func(q v1alpha1.Profile) bool { return !slices.Contains(b.profiles, q.Name) })
+		narrowed.profiles = slices.DeleteFunc(slices.Clone(p.profiles),
+			func(q v1alpha1.Profile) bool { return !slices.Contains(b.profiles, q.Name) })
 		if !slices.Contains(b.profiles, p.defaultProfile) && len(narrowed.profiles) > 0 {
 			narrowed.defaultProfile = narrowed.profiles[0].Name
 		}

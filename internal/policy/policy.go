@@ -249,7 +249,8 @@ func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acm
 
 // ValidityBounds returns the validity bounds of a profile.
 func ValidityBounds(profile v1alpha1.Profile) pki.ValidityBounds {
-	bounds := pki.ValidityBounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration, Backdate: pki.DefaultBackdate(profile.Lifetime.Duration)}
+	bounds := pki.ValidityBounds{Profile: profile.Name, Lifetime: profile.Lifetime.Duration,
+		Backdate: pki.DefaultBackdate(profile.Lifetime.Duration)}
 	if profile.MaxLifetime != nil {
 		bounds.MaxLifetime = profile.MaxLifetime.Duration
 	}

@@ -280,7 +280,8 @@ func (d *Diagnosis) waitsFor(f Facts, authz *v1alpha1.AcmeAuthorization) {
 // Authorization diagnoses an authorization.
 func Authorization(f Facts) Diagnosis {
 	authz := f.Authorizations[0]
-	d := Diagnosis{Kind: "Authorization", Namespace: authz.Namespace, Name: authz.Name + " for " + authz.Authorized().Value, State: string(authz.Status.State)}
+	d := Diagnosis{Kind: "Authorization", Namespace: authz.Namespace, Name: authz.Name + " for " + authz.Authorized().Value,
+		State: string(authz.Status.State)}
 	tried := authz.Status.Challenge
 	switch state := authz.Status.State; {
 	case state == acme.StateValid:

@@ -100,7 +100,9 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 		if r.eabSecret == "" {
 			r.eabSecret = certManagerSecretName(issuer, r.eabKeyID)
 		}
-		spec["externalAccountBinding"] = map[string]any{"keyID": r.eabKeyID, "keySecretRef": map[string]any{"name": r.eabSecret, "key": bindingKeyField}}
+		spec["externalAccountBinding"] = map[string]any{
+			"keyID": r.eabKeyID, "keySecretRef": map[string]any{"name": r.eabSecret, "key": bindingKeyField},
+		}
 	}
 	metadata := map[string]any{"name": r.name}
 	if r.namespace != "" {
@@ -110,7 +112,8 @@ func certManagerIssuer(issuer *v1alpha1.AcmeIssuer, r certManagerRequest) (map[s
 }
 
 // serverBundle returns the roots that a client must trust to connect to the ACME server. Its certificate is signed by the default issuer,
-// the one with the short directory URL, which may be another issuer. If the user may not read that one, this issuer's roots are the best guess.
+// the one with the short directory URL, which may be another issuer. If the user may not read that one, this issuer's roots are
+// the best guess.
 func (o *options) serverBundle(ctx context.Context, issuer *v1alpha1.AcmeIssuer) string {
 	var all v1alpha1.AcmeIssuerList
 	if err := o.kube.List(ctx, &all); err != nil {

@@ -45,9 +45,10 @@ func contextOf(cmd *cobra.Command) context.Context {
 // complete registers the completer of a flag.
 func (o *options) complete(cmd *cobra.Command, flag string, f completer) {
 	of := o.completing(f)
-	cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) { //nolint:errcheck // the flag exists
-		return of(cmd, nil, word)
-	})
+	_ = cmd.RegisterFlagCompletionFunc(flag, // the flag exists
+		func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+			return of(cmd, nil, word)
+		})
 }
 
 func fixed(words ...string) completer {

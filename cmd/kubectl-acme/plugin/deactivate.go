@@ -55,7 +55,8 @@ func (o *options) endAccount(ctx context.Context, name string) error {
 	if account == nil {
 		return fmt.Errorf("no account %q in namespace %q", name, o.namespace)
 	}
-	if err := o.confirm(ctx, "Deactivate account %s (%s)? This cannot be undone.", name, strings.Join(account.Status.Contact, ", ")); err != nil {
+	if err := o.confirm(ctx, "Deactivate account %s (%s)? This cannot be undone.", name,
+		strings.Join(account.Status.Contact, ", ")); err != nil {
 		return err
 	}
 	return end(ctx, o, "account", account, func(a *v1alpha1.AcmeAccount) (acme.State, bool) { return a.Status.State, a.Status.State.Final() })
@@ -72,7 +73,8 @@ func (o *options) endAuthorization(ctx context.Context, name string) error {
 	if err := o.confirm(ctx, "Deactivate authorization %s for %s? This cannot be undone.", name, authz.Authorized().Value); err != nil {
 		return err
 	}
-	return end(ctx, o, "authorization", authz, func(a *v1alpha1.AcmeAuthorization) (acme.State, bool) { return a.Status.State, a.Status.State.Final() })
+	return end(ctx, o, "authorization", authz,
+		func(a *v1alpha1.AcmeAuthorization) (acme.State, bool) { return a.Status.State, a.Status.State.Final() })
 }
 
 // end requests the deactivation of an object, and waits for it.

@@ -111,7 +111,8 @@ func bindingSecret(issuer *v1alpha1.AcmeIssuer, r bindingRequest, hmac string, n
 			secret.StringData[field] = strings.Join(list, ",")
 		}
 	}
-	if _, err := policy.ParseBinding(secret.StringData[v1alpha1.ExternalAccountDNSField], secret.StringData[v1alpha1.ExternalAccountIPsField], secret.StringData[v1alpha1.ExternalAccountProfilesField]); err != nil {
+	if _, err := policy.ParseBinding(secret.StringData[v1alpha1.ExternalAccountDNSField],
+		secret.StringData[v1alpha1.ExternalAccountIPsField], secret.StringData[v1alpha1.ExternalAccountProfilesField]); err != nil {
 		return nil, err
 	}
 	for _, name := range r.profiles {

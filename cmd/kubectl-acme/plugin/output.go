@@ -68,9 +68,9 @@ func visible(r rune) rune {
 	return r
 }
 
-// escape writes control and format characters as JSON escapes if encoding/json leaves them: DEL, C1 controls, and characters that change the
-// direction of text. A terminal could obey them. In JSON text they occur only in strings. YAML's encoder escapes controls itself, but its
-// parser refuses unescaped ones.
+// escape writes control and format characters as JSON escapes if encoding/json leaves them: DEL, C1 controls, and characters that
+// change the direction of text. A terminal could obey them. In JSON text they occur only in strings. YAML's encoder escapes
+// controls itself, but its parser refuses unescaped ones.
 func escape(text string) string {
 	var out strings.Builder
 	for _, r := range text {

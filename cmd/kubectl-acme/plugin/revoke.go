@@ -211,7 +211,8 @@ func (o *options) awaitCRL(ctx context.Context, order *v1alpha1.AcmeOrder, timeo
 			return false, nil //nolint:nilerr // as above
 		}
 		said = fmt.Sprintf("%s lists it since %s (CRL number %s)", crlURL(order), view.Time(crl.ThisUpdate), crl.Number)
-		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
+		return slices.ContainsFunc(crl.RevokedCertificateEntries,
+			func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(serial) == 0 }), nil
 	})
 	if err != nil {
 		o.say(o.ErrOut, "Cannot tell whether the CRL lists it yet (%v)", err)

@@ -138,7 +138,8 @@ func (o *options) connect() error {
 // kinds returns the kinds that the plugin uses. They are fixed, so that discovery needs no requests.
 func kinds() (*runtime.Scheme, meta.RESTMapper, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme), eventsv1.AddToScheme(scheme), authenticationv1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme), eventsv1.AddToScheme(scheme),
+		authenticationv1.AddToScheme(scheme)); err != nil {
 		return nil, nil, err
 	}
 	mapper := meta.NewDefaultRESTMapper(nil)

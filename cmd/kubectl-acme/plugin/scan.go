@@ -20,8 +20,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// An order with its requests and certificate has about 10 kB, and there may be 100,000 orders. Searches over all of them read the rows of the
-// table that kubectl shows, or the metadata.
+// An order with its requests and certificate has about 10 kB, and there may be 100,000 orders. Searches over all of them read the
+// rows of the table that kubectl shows, or the metadata.
 
 // tableAccept requests a list as the table of `kubectl get`.
 const tableAccept = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -32,7 +32,8 @@ const (
 	identifiersColumn = "Identifiers"
 )
 
-// mentioning returns the orders whose identifiers contain a value. No index has the identifiers, so the API server sends a row for each order.
+// mentioning returns the orders whose identifiers contain a value. No index has the identifiers, so the API server sends a row for
+// each order.
 func (o *options) mentioning(ctx context.Context, all bool, value string, selected client.MatchingFields) ([]client.ObjectKey, error) {
 	tables, err := tableClient(o.rest)
 	if err != nil {
@@ -46,7 +47,8 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 	}
 	var found []client.ObjectKey
 	for token := ""; ; {
-		request := tables.Get().Resource("acmeorders").SetHeader("Accept", tableAccept).Param("limit", fmt.Sprint(leanPageSize)).Param("continue", token)
+		request := tables.Get().Resource("acmeorders").SetHeader("Accept", tableAccept).
+			Param("limit", fmt.Sprint(leanPageSize)).Param("continue", token)
 		if all {
 			request = request.Param("includeObject", string(metav1.IncludeMetadata)) // for the namespace
 		} else {

@@ -79,7 +79,8 @@ func (o *options) status(ctx context.Context, all bool) error {
 // crls returns the CRL ConfigMaps of an issuer, or none if the user may not list them.
 func (o *options) crls(ctx context.Context, issuer *v1alpha1.AcmeIssuer) []corev1.ConfigMap {
 	var found corev1.ConfigMapList
-	_ = o.kube.List(ctx, &found, client.InNamespace(issuer.Namespace), client.MatchingLabels{v1alpha1.IssuerLabel: issuer.Name}) // an error shows none
+	_ = o.kube.List(ctx, &found, client.InNamespace(issuer.Namespace),
+		client.MatchingLabels{v1alpha1.IssuerLabel: issuer.Name}) // an error shows none
 	return found.Items
 }
 
@@ -97,7 +98,8 @@ func (o *options) count(ctx context.Context, p *progress, namespace string) (vie
 	}
 	for _, state := range []acme.State{acme.StatePending, acme.StateReady, acme.StateProcessing, acme.StateInvalid} {
 		for token := ""; ; {
-			list, err := o.metadata(ctx, client.InNamespace(namespace), client.MatchingFields{stateField: string(state)}, client.Limit(leanPageSize), client.Continue(token))
+			list, err := o.metadata(ctx, client.InNamespace(namespace), client.MatchingFields{stateField: string(state)},
+				client.Limit(leanPageSize), client.Continue(token))
 			if err != nil {
 				return counts, err
 			}

@@ -191,7 +191,8 @@ func (o *options) refusals(ctx context.Context, issuer string) []diagnose.Refusa
 		}
 		return true
 	}
-	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace), client.MatchingFields{"reason": "RegistrationRefused"}) // an error shortens the result
+	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace),
+		client.MatchingFields{"reason": "RegistrationRefused"}) // an error shortens the result
 	slices.SortFunc(refusals, func(a, b diagnose.Refusal) int { return b.Time.Compare(a.Time) })
 	return refusals
 }
@@ -222,7 +223,8 @@ func (o *options) whyName(ctx context.Context, name string) (diagnose.Diagnosis,
 		return deref(d), err
 	}
 	var authorizations v1alpha1.AcmeAuthorizationList
-	if err := o.kube.List(ctx, &authorizations, client.InNamespace(o.namespace), client.MatchingFields{"spec.identifier.value": strings.TrimPrefix(id.Value, "*.")}); err != nil {
+	if err := o.kube.List(ctx, &authorizations, client.InNamespace(o.namespace),
+		client.MatchingFields{"spec.identifier.value": strings.TrimPrefix(id.Value, "*.")}); err != nil {
 		return diagnose.Diagnosis{}, err
 	}
 	if all := authorizations.Items; len(all) > 0 {

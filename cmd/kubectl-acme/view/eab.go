@@ -58,7 +58,8 @@ func ExternalKeys(keys []ExternalKey, s Screen) *Table {
 		if allows == "" {
 			allows = "all"
 		}
-		t.Add(plain(k.Namespace), plain(k.Issuer), plain(k.ID), state(k.State), plain(k.Account), plain(k.Expires), plain(allows), plain(s.Age(k.Created)))
+		t.Add(plain(k.Namespace), plain(k.Issuer), plain(k.ID), state(k.State), plain(k.Account), plain(k.Expires), plain(allows),
+			plain(s.Age(k.Created)))
 	}
 	return t
 }

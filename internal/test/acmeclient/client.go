@@ -57,7 +57,8 @@ func newIdentity() (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	jwk := fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, base64url.EncodeToString(point[1:33]), base64url.EncodeToString(point[33:]))
+	jwk := fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, base64url.EncodeToString(point[1:33]),
+		base64url.EncodeToString(point[33:]))
 	sum := sha256.Sum256([]byte(jwk))
 	return identity{key, json.RawMessage(jwk), base64url.EncodeToString(sum[:])}, nil
 }

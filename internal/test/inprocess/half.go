@@ -94,7 +94,9 @@ func (h *Half) Restart() error {
 	return h.Start()
 }
 
-func newManager(restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, namespace string, log logr.Logger) (ctrl.Manager, error) {
+func newManager(
+	restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, namespace string, log logr.Logger,
+) (ctrl.Manager, error) {
 	skip := true
 	options.DefaultNamespaces = map[string]cache.Config{namespace: {}}
 	return ctrl.NewManager(restConfig, ctrl.Options{
@@ -104,15 +106,16 @@ func newManager(restConfig *rest.Config, w *World, options cache.Options, client
 }
 
 func (o *Operator) newControllers() *Half {
-	return &Half{Name: "controllers", config: o.world.controllers, down: func() {}, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-		mgr, err := newManager(c, o.world, controllers.CacheOptions(), controllers.ClientOptions(), o.Namespace, o.log)
-		if err != nil {
-			return nil, err
-		}
-		return mgr, controllers.Setup(ctx, mgr, controllers.Options{
-			ExternalURLs: []string{o.server.URL}, PlainURL: "http://acme.test", DefaultIssuer: o.issuerKey(), Concurrency: 4, Clock: o.Clock,
-		})
-	}}
+	return &Half{Name: "controllers", config: o.world.controllers, down: func() {},
+		setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
+			mgr, err := newManager(c, o.world, controllers.CacheOptions(), controllers.ClientOptions(), o.Namespace, o.log)
+			if err != nil {
+				return nil, err
+			}
+			return mgr, controllers.Setup(ctx, mgr, controllers.Options{
+				ExternalURLs: []string{o.server.URL}, PlainURL: "http://acme.test", DefaultIssuer: o.issuerKey(), Concurrency: 4, Clock: o.Clock,
+			})
+		}}
 }
 
 func (o *Operator) newServer() *Half {
@@ -124,7 +127,8 @@ func (o *Operator) newServer() *Half {
 			return nil, err
 		}
 		live, err := client.New(mgr.GetConfig(), client.Options{
-			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
+			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+			FieldOwner: "acmeca-server", FieldValidation: "Strict",
 		})
 		if err != nil {
 			return nil, err

@@ -78,7 +78,8 @@ func (l *Local) StartOperator(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %s", readyTimeout))
 	defer cancel()
 	// The issuer is awaited afterwards, because its condition gives a better error.
-	health := []string{address(l.options.Ports.ControllerHealth) + "/readyz?exclude=issuers", address(l.options.Ports.ServerHealth) + "/readyz"}
+	health := []string{address(l.options.Ports.ControllerHealth) + "/readyz?exclude=issuers",
+		address(l.options.Ports.ServerHealth) + "/readyz"}
 	if l.options.Replicas {
 		health = health[:1]
 	}

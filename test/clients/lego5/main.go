@@ -67,7 +67,8 @@ func run(ctx context.Context, command string) error {
 	var resource *certificate.Resource
 	switch command {
 	case "obtain":
-		resource, err = client.Certificate.Obtain(ctx, certificate.ObtainRequest{Domains: []string{name}, KeyType: certcrypto.EC256, Bundle: true})
+		resource, err = client.Certificate.Obtain(ctx,
+			certificate.ObtainRequest{Domains: []string{name}, KeyType: certcrypto.EC256, Bundle: true})
 	case "renew":
 		resource, err = renew(ctx, client)
 	case "revoke":

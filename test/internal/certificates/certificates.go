@@ -78,7 +78,8 @@ func ReadPool(file string) *x509.CertPool {
 
 // HTTPClient returns a client that trusts only these roots.
 func HTTPClient(roots *x509.CertPool) *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	return &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 }
 
 // Verify verifies a chain as a TLS client does. The leaf must have exactly these names and addresses.
