@@ -285,6 +285,7 @@ type PerspectiveRecord struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AcmeAuthorization struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the object's metadata.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 

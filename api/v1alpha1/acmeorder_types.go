@@ -233,6 +233,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation is immutable once the certificate is revoked"
 type AcmeOrder struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata is the object's metadata.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 

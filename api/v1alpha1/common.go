@@ -28,14 +28,14 @@ type SignedRequest struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
 	Protected string `json:"protected"`
 
-	// payload, base64url, of at most 61440 characters. A CSR of 32768 bytes takes 58268. Most requests have a lower limit,
+	// payload is the payload, base64url, of at most 61440 characters. A CSR of 32768 bytes takes 58268. Most requests have a lower limit,
 	// which is stated with the field that contains them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=61440
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]*$`
 	Payload string `json:"payload,omitempty"`
 
-	// signature, base64url, of at most 1024 characters. An RSA-4096 signature takes 683.
+	// signature is the signature, base64url, of at most 1024 characters. An RSA-4096 signature takes 683.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
