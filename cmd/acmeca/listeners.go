@@ -44,7 +44,8 @@ func (l *listeners) Start(ctx context.Context) error {
 	defer clients.Close()
 	defer others.Close()
 	secure := newHTTPServer(ctx, l.acme)
-	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"}}
+	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate,
+		NextProtos: []string{"h2", "http/1.1"}}
 	if err := clients.Add(secure, l.options.listen, l.limits()); err != nil {
 		return err
 	}

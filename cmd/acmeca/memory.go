@@ -11,8 +11,8 @@ import (
 // memoryLimitVariable is the environment variable with the container's memory limit in bytes.
 const memoryLimitVariable = "ACMECA_MEMORY_LIMIT"
 
-// limitMemory sets the soft memory limit of Go's runtime to 90 % of the container's limit, unless GOMEMLIMIT sets it. The rest is for memory
-// that the runtime does not count, and for the time that the garbage collector needs.
+// limitMemory sets the soft memory limit of Go's runtime to 90 % of the container's limit, unless GOMEMLIMIT sets it. The rest is
+// for memory that the runtime does not count, and for the time that the garbage collector needs.
 func limitMemory() error {
 	text := os.Getenv(memoryLimitVariable)
 	if text == "" || os.Getenv("GOMEMLIMIT") != "" {

@@ -76,7 +76,8 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	// live reads past the cache; the ACME server reads cached objects from the cache itself.
 	live, err := h.NewClient(mgr.GetConfig(), client.Options{
-		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), FieldOwner: "acmeca-server", FieldValidation: "Strict",
+		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		FieldOwner: "acmeca-server", FieldValidation: "Strict",
 	})
 	if err != nil {
 		return err
@@ -92,7 +93,8 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
 		Certificates:  certificates,
-		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch, Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
+		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch,
+		Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, MaxBodyBytes: s.limits.bodyBytes, Now: newClock().Now,
 	})
 	if err != nil {

@@ -153,7 +153,8 @@ func (o *validatorOptions) checkName(state tls.ConnectionState) error {
 
 // httpServer returns a server whose answers may take as long as a validation.
 func (o *validatorOptions) httpServer(handler http.Handler, logger logr.Logger) *http.Server {
-	server := listen.NewServer(context.Background(), handler, func(text string) { logger.Info("connection refused", "reason", strings.TrimSpace(text)) })
+	server := listen.NewServer(context.Background(), handler,
+		func(text string) { logger.Info("connection refused", "reason", strings.TrimSpace(text)) })
 	server.WriteTimeout = o.timeout + listen.ReadTimeout + 5*time.Second
 	return server
 }
@@ -170,7 +171,8 @@ func healthy(w http.ResponseWriter, r *http.Request) {
 func observer(logger logr.Logger) func(*http.Request, validation.Request, validation.Result) {
 	return func(r *http.Request, asked validation.Request, result validation.Result) {
 		values := []any{
-			"client", r.TLS.PeerCertificates[0].Subject.String(), "address", r.RemoteAddr, "identifier", asked.Identifier.Value, "wildcard", asked.Wildcard,
+			"client", r.TLS.PeerCertificates[0].Subject.String(), "address", r.RemoteAddr,
+			"identifier", asked.Identifier.Value, "wildcard", asked.Wildcard,
 			"challenge", asked.Type, "valid", result.Valid, "milliseconds", result.Record.DurationMillis,
 		}
 		if result.Problem != nil {

@@ -153,7 +153,9 @@ func caFieldOf(object *v1alpha1.AcmeIssuer) string {
 }
 
 // signingSecret returns the Secret with the CA that signs, and makes a self-signed CA if it does not exist.
-func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (*corev1.Secret, *issuers.Fault) {
+func (a Authorities) signingSecret(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer,
+) (*corev1.Secret, *issuers.Fault) {
 	switch {
 	case object.Spec.CA.SecretRef != nil:
 		name := object.Spec.CA.SecretRef.Name
@@ -182,7 +184,9 @@ func (a Authorities) signingSecret(ctx context.Context, object *v1alpha1.AcmeIss
 }
 
 // makeIntermediate makes an intermediate below the root, and the root if none exists yet.
-func (a Authorities) makeIntermediate(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) (*corev1.Secret, *issuers.Fault) {
+func (a Authorities) makeIntermediate(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer,
+) (*corev1.Secret, *issuers.Fault) {
 	root, f := a.root(ctx, object)
 	if f != nil {
 		return nil, f
@@ -213,7 +217,9 @@ func crlURL(issuer *issuers.Issuer, root *ca.KeyPair) string {
 
 // newIntermediate returns the Secret of a new intermediate under a root, which names the URL of the root's CRL. before is the
 // intermediate that it replaces, if any. The caller stores the Secret.
-func (a Authorities) newIntermediate(object *v1alpha1.AcmeIssuer, root *ca.KeyPair, url string, before *x509.Certificate) (*corev1.Secret, *ca.KeyPair, error) {
+func (a Authorities) newIntermediate(
+	object *v1alpha1.AcmeIssuer, root *ca.KeyPair, url string, before *x509.Certificate,
+) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object, " Intermediate", before)
 	config.CRLURL = url
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
@@ -294,7 +300,8 @@ func caConfig(object *v1alpha1.AcmeIssuer, suffix string, before *x509.Certifica
 	if before != nil {
 		name = successor(name, before.Subject.CommonName)
 	}
-	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm), Backdate: caBackdate}
+	return ca.CAConfig{CommonName: name, Organization: spec.Organization, KeyAlgorithm: ca.KeyAlgorithm(spec.KeyAlgorithm),
+		Backdate: caBackdate}
 }
 
 // successor returns the name with the number that follows the number in before: "x 2" follows "x". After 99 the name has no
@@ -362,7 +369,8 @@ func tlsSecret(object *v1alpha1.AcmeIssuer, suffix string, pair *ca.KeyPair, cha
 }
 
 func belongingTo(object *v1alpha1.AcmeIssuer, suffix string) metav1.ObjectMeta {
-	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix, Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
+	return ctrl.ObjectMeta{Namespace: object.Namespace, Name: object.Name + suffix,
+		Labels: map[string]string{v1alpha1.IssuerLabel: object.Name}}
 }
 
 // SecretNames returns the names of the Secrets that the operator makes for an issuer.

@@ -156,7 +156,8 @@ func (r *rotation) isUnder(root *ca.KeyPair) bool {
 }
 
 // intermediateDue returns why the intermediate is due for replacement; "" if it is not. It is due if it is revoked, on request, if
-// less than a third of its life is left, or if less than the longest certificate lifetime is left (but never in the first half of its life).
+// less than a third of its life is left, or if less than the longest certificate lifetime is left (but never in the first half of
+// its life).
 func (r *rotation) intermediateDue() string {
 	if r.revoked() {
 		return "it is revoked"
@@ -266,7 +267,8 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	if r.revoked() {
 		retired.Annotations = map[string]string{revokedAnnotation: v1alpha1.SerialText(r.current.Certificate.SerialNumber)}
 	}
-	if _, err := r.authorities.createOrGet(ctx, &corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
+	if _, err := r.authorities.createOrGet(ctx,
+		&corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
 		return err
 	}
 	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, crlURL(r.issuer, signer), r.current.Certificate)
@@ -294,21 +296,24 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 	}
 	r.intermediate, r.current = changed, pair
 	audit.CAKey(ctx, audit.CAKeyReplaced, r.object, changed.Name, pair.Certificate, "intermediate: "+why)
-	r.authorities.Events.Eventf(r.object, nil, "Normal", "IntermediateReplaced", "Rotate", "certificates are issued from a new intermediate: %s", why)
+	r.authorities.Events.Eventf(r.object, nil, "Normal", "IntermediateReplaced", "Rotate",
+		"certificates are issued from a new intermediate: %s", why)
 	return nil
 }
 
 // promoteRoot replaces the root by the next root, once an intermediate is under it. The old root's key moves to a Secret of its own,
 // and signs CRLs alone.
 func (r *rotation) promoteRoot(ctx context.Context, roots *rootPairs) error {
-	retired := &corev1.Secret{ObjectMeta: belongingTo(r.object, retiredRootSuffix(roots.current.Certificate)), Type: roots.secret.Type, Data: map[string][]byte{
-		corev1.TLSCertKey: roots.secret.Data[corev1.TLSCertKey], corev1.TLSPrivateKeyKey: roots.secret.Data[corev1.TLSPrivateKeyKey],
-	}}
+	retired := &corev1.Secret{ObjectMeta: belongingTo(r.object, retiredRootSuffix(roots.current.Certificate)), Type: roots.secret.Type,
+		Data: map[string][]byte{
+			corev1.TLSCertKey: roots.secret.Data[corev1.TLSCertKey], corev1.TLSPrivateKeyKey: roots.secret.Data[corev1.TLSPrivateKeyKey],
+		}}
 	if _, err := r.authorities.createOrGet(ctx, retired); err != nil {
 		return err
 	}
 	changed := roots.secret.DeepCopy()
-	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField], corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
+	changed.Data = map[string][]byte{corev1.TLSCertKey: roots.secret.Data[nextCertField],
+		corev1.TLSPrivateKeyKey: roots.secret.Data[nextKeyField]}
 	if err := r.authorities.Client.Update(ctx, changed); err != nil {
 		return err
 	}
@@ -332,7 +337,8 @@ func (r *rotation) stillSigning(ctx context.Context) ([]string, error) {
 		if client.IgnoreNotFound(err) != nil {
 			return nil, err
 		}
-		if certificates, parse := ca.ParseCertificates(secret.Data[corev1.TLSCertKey]); err == nil && parse == nil && !r.now.After(certificates[0].NotAfter) {
+		if certificates, parse := ca.ParseCertificates(secret.Data[corev1.TLSCertKey]); err == nil && parse == nil &&
+			!r.now.After(certificates[0].NotAfter) {
 			prefixes = append(prefixes, id)
 		}
 	}
@@ -369,7 +375,9 @@ func unexpired(now time.Time, text []byte) []*x509.Certificate {
 
 // retired loads the previous CAs that still sign CRLs: the intermediates that the operator replaced, and those in
 // spec.ca.retired.
-func (a Authorities) retired(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, signing *corev1.Secret, serialKey []byte) ([]*ca.Authority, error) {
+func (a Authorities) retired(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, signing *corev1.Secret, serialKey []byte,
+) ([]*ca.Authority, error) {
 	var authorities []*ca.Authority
 	load := func(name string, complain func(format string, args ...any)) error {
 		secret, err := a.get(ctx, object.Namespace, name)

@@ -58,13 +58,15 @@ func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (c
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause): // no object can be created any more
 	case err != nil && late:
-		r.Events.Eventf(object, nil, "Warning", "LastCRLMissing", "Delete", "the issuer is gone without its last CRLs: %s", acme.Printable(err.Error(), 500))
+		r.Events.Eventf(object, nil, "Warning", "LastCRLMissing", "Delete", "the issuer is gone without its last CRLs: %s",
+			acme.Printable(err.Error(), 500))
 	case err != nil || !done:
 		return again, err
 	}
 	before := object.DeepCopy()
 	controllerutil.RemoveFinalizer(object, v1alpha1.IssuerFinalizer)
-	if err := r.Client.Patch(ctx, object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, object, patch); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{}, r.forget(ctx, key)
@@ -121,7 +123,8 @@ func (r *Reconciler) startDeletion(ctx context.Context, object *v1alpha1.AcmeIss
 
 // unfinished reports whether an issuer has unfinished orders, pending authorizations, or, if it can sign, revocations to carry out.
 func (r *Reconciler) unfinished(ctx context.Context, key client.ObjectKey, canSign bool) (bool, error) {
-	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{kube.IndexUnfinishedOfIssuer: key.Name}, client.UnsafeDisableDeepCopy}
+	of := []client.ListOption{client.InNamespace(key.Namespace), client.MatchingFields{kube.IndexUnfinishedOfIssuer: key.Name},
+		client.UnsafeDisableDeepCopy}
 	var orders v1alpha1.AcmeOrderList
 	if err := r.Client.List(ctx, &orders, of...); err != nil {
 		return false, err
@@ -156,7 +159,8 @@ func (r *Reconciler) handOver(ctx context.Context, object *v1alpha1.AcmeIssuer, 
 			return err
 		}
 	}
-	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name), object.Name + issuers.CompromisedKeysSuffix}
+	configMaps := []string{v1alpha1.TrustConfigMap(object.Name), v1alpha1.FormerConfigMap(object.Name),
+		object.Name + issuers.CompromisedKeysSuffix}
 	for _, crl := range issuer.CRLs() {
 		head := &corev1.ConfigMap{}
 		if err := r.own(ctx, object, head, v1alpha1.CRLConfigMap(object.Name, crl)); err != nil {

@@ -77,7 +77,8 @@ type Reconciler struct {
 // SetupWithManager adds the controller to a manager. It also reconciles the issuers that come from keysReady.
 func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Options, keysReady <-chan event.GenericEvent) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("issuer").For(&v1alpha1.AcmeIssuer{}).WithOptions(options).
-		Watches(&v1alpha1.AcmeIssuer{}, handler.EnqueueRequestsFromMapFunc(r.wakeDefault), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.AcmeIssuer{}, handler.EnqueueRequestsFromMapFunc(r.wakeDefault),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(keysReady, &handler.EnqueueRequestForObject{})).Complete(kube.RetryConflicts(r))
 }
 
@@ -164,7 +165,8 @@ func (r *Reconciler) writeStatus(
 	if !apierrors.IsInvalid(err) {
 		return err
 	}
-	issuer.Fault = &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable, Message: fmt.Sprintf("the CA does not fit the issuer's status: %v", err)}
+	issuer.Fault = &issuers.Fault{Reason: v1alpha1.ReasonCAUnavailable,
+		Message: fmt.Sprintf("the CA does not fit the issuer's status: %v", err)}
 	r.register(request, issuer)
 	base.Status.DeepCopyInto(&object.Status)
 	object.Status.ObservedGeneration = object.Generation
@@ -341,7 +343,8 @@ func (r *Reconciler) setReady(object *v1alpha1.AcmeIssuer, issuer *issuers.Issue
 
 // announce records an Event for a new fault or warning of an issuer.
 func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
-	now, before := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReady), meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
+	now, before := meta.FindStatusCondition(object.Status.Conditions,
+		v1alpha1.ConditionReady), meta.FindStatusCondition(base.Status.Conditions, v1alpha1.ConditionReady)
 	if before != nil && before.Reason == now.Reason && before.Message == now.Message {
 		return
 	}

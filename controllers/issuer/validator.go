@@ -63,7 +63,9 @@ func (r *Reconciler) validator(ctx context.Context, object *v1alpha1.AcmeIssuer)
 func validatesLocally(v *v1alpha1.Validation) bool { return v.Local == nil || *v.Local }
 
 // corroboration returns a validator that asks the perspectives, and local too if spec.validation.local is set.
-func (r *Reconciler) corroboration(ctx context.Context, object *v1alpha1.AcmeIssuer, here *validation.Validator) (validation.Checker, *issuers.Fault) {
+func (r *Reconciler) corroboration(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, here *validation.Validator,
+) (validation.Checker, *issuers.Fault) {
 	v := &object.Spec.Validation
 	var local validation.Checker
 	if validatesLocally(v) {
@@ -138,7 +140,9 @@ var errDenied = errors.New("the operator is told not to connect there")
 
 // secret reads a Secret that a field of an issuer names. The Secret must have the type kind, so that the author of an issuer
 // can't send arbitrary Secrets of the namespace elsewhere.
-func (r *Reconciler) secret(ctx context.Context, object *v1alpha1.AcmeIssuer, ref v1alpha1.ObjectRef, field string, kind corev1.SecretType) (*corev1.Secret, *issuers.Fault) {
+func (r *Reconciler) secret(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, ref v1alpha1.ObjectRef, field string, kind corev1.SecretType,
+) (*corev1.Secret, *issuers.Fault) {
 	secret := &corev1.Secret{}
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: object.Namespace, Name: ref.Name}, secret)
 	switch {

@@ -107,7 +107,8 @@ func decideWithoutIssuer(order *v1alpha1.AcmeOrder, f facts) step {
 	case f.issuerEnding:
 		return failed(verify.IssuerDeleted(order.Spec.IssuerRef))
 	case f.issuerFault != "" && order.Spec.CSR != "":
-		return step{condition: notReady(v1alpha1.ReasonIssuerNotReady, acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))}
+		return step{condition: notReady(v1alpha1.ReasonIssuerNotReady,
+			acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))}
 	}
 	return step{}
 }

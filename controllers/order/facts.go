@@ -103,7 +103,8 @@ func (r *Reconciler) gatherIssuing(ctx context.Context, order *v1alpha1.AcmeOrde
 // readIssuer reads why the order's issuer can't issue.
 func (r *Reconciler) readIssuer(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
 	var err error
-	if f.issuerEnding, err = kube.IssuerEnding(ctx, r.Client, r.Live, order.Namespace, order.Spec.IssuerRef.Name); err != nil || f.issuerEnding {
+	if f.issuerEnding, err = kube.IssuerEnding(ctx, r.Client, r.Live, order.Namespace, order.Spec.IssuerRef.Name); err != nil ||
+		f.issuerEnding {
 		return err
 	}
 	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
@@ -111,7 +112,8 @@ func (r *Reconciler) readIssuer(ctx context.Context, order *v1alpha1.AcmeOrder, 
 		return err
 	}
 	// After a restart, an issuer that is ready may not be loaded yet.
-	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionFalse {
+	if ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady); ready != nil &&
+		ready.Status == metav1.ConditionFalse {
 		f.issuerFault = ready.Message
 	}
 	return nil
@@ -125,7 +127,8 @@ func (r *Reconciler) readKey(ctx context.Context, order *v1alpha1.AcmeOrder, f *
 	}
 	if key, problem := jws.NewKey(csr.PublicKey); problem == nil { // no account can have another key
 		var accounts v1alpha1.AcmeAccountList
-		if err := r.Client.List(ctx, &accounts, client.MatchingFields{kube.IndexThumbprint: key.Thumbprint()}, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+		if err := r.Client.List(ctx, &accounts, client.MatchingFields{kube.IndexThumbprint: key.Thumbprint()}, client.Limit(1),
+			client.UnsafeDisableDeepCopy); err != nil {
 			return err
 		}
 		f.keyOfAccount = len(accounts.Items) > 0
@@ -173,7 +176,8 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 // authorizationsOf lists the cached authorizations of an account, to be read only.
 func (r *Reconciler) authorizationsOf(ctx context.Context, namespace, account string) ([]v1alpha1.AcmeAuthorization, error) {
 	var list v1alpha1.AcmeAuthorizationList
-	err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{kube.IndexAccount: account}, client.UnsafeDisableDeepCopy)
+	err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{kube.IndexAccount: account},
+		client.UnsafeDisableDeepCopy)
 	return list.Items, err
 }
 

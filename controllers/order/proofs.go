@@ -22,7 +22,8 @@ type proofs struct {
 // proofsOf checks that each identifier of an order has an authorization that is valid now.
 func proofsOf(order *v1alpha1.AcmeOrder, f facts) proofs {
 	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) {
-		return proofs{problem: acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers", len(order.Spec.Authorizations), len(order.Spec.Identifiers))}
+		return proofs{problem: acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers",
+			len(order.Spec.Authorizations), len(order.Spec.Identifiers))}
 	}
 	p := proofs{complete: true}
 	var refused []acme.Problem
@@ -69,7 +70,9 @@ func requestedAt(order *v1alpha1.AcmeOrder, now time.Time) time.Time {
 
 // authorizationProblem returns why an authorization can't authorize an identifier, now or ever; nil if it is pending. Only the state
 // "valid", of an authorization of the same account and issuer that covers the identifier, authorizes.
-func authorizationProblem(order *v1alpha1.AcmeOrder, f facts, name string, authz *v1alpha1.AcmeAuthorization, identifier acme.Identifier) *acme.Problem {
+func authorizationProblem(
+	order *v1alpha1.AcmeOrder, f facts, name string, authz *v1alpha1.AcmeAuthorization, identifier acme.Identifier,
+) *acme.Problem {
 	if authz == nil {
 		return acme.NewProblem(acme.Unauthorized, "the authorization %s does not exist", name)
 	}

@@ -93,7 +93,8 @@ func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder,
 // taken reports whether another order that replaces the same certificate is valid.
 func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	var orders v1alpha1.AcmeOrderList
-	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{kube.IndexReplaces: replacedCertificate(order).Name},
+	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace),
+		client.MatchingFields{kube.IndexReplaces: replacedCertificate(order).Name},
 		client.UnsafeDisableDeepCopy)
 	return slices.ContainsFunc(orders.Items, func(o v1alpha1.AcmeOrder) bool {
 		return o.UID != order.UID && o.Status.State == acme.StateValid

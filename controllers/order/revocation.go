@@ -139,7 +139,8 @@ func revokingAccountProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 	}
 	for _, id := range order.Spec.Identifiers {
 		covers := func(a v1alpha1.AcmeAuthorization) bool {
-			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef && verify.Coverage(f.issuer, &a, id.ACME()) == nil &&
+			return a.Status.State == acme.StateValid && a.Spec.IssuerRef == order.Spec.IssuerRef &&
+				verify.Coverage(f.issuer, &a, id.ACME()) == nil &&
 				a.Status.Expires != nil && f.now.Before(a.Status.Expires.Time)
 		}
 		if !slices.ContainsFunc(f.revocation.authorizations, covers) {

@@ -21,7 +21,9 @@ import (
 
 // SetupWithManager adds the controller to a manager. It reconciles the orders of the issuers that come from issuersReady, and
 // the orders whose CAA checks have ended, from rechecked.
-func (r *Reconciler) SetupWithManager(mgr manager.Manager, options controller.Options, issuersReady, rechecked <-chan event.GenericEvent) error {
+func (r *Reconciler) SetupWithManager(
+	mgr manager.Manager, options controller.Options, issuersReady, rechecked <-chan event.GenericEvent,
+) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("order").For(&v1alpha1.AcmeOrder{}, builder.WithPredicates(needsReconcile)).
 		Watches(&v1alpha1.AcmeAuthorization{}, handler.EnqueueRequestsFromMapFunc(ordersWaitingFor(mgr.GetClient()))).
 		Watches(&v1alpha1.AcmeAccount{}, kube.OfEndedAccount(mgr.GetClient(), &v1alpha1.AcmeOrderList{})).
@@ -50,6 +52,7 @@ func ordersWaitingFor(reader client.Reader) handler.MapFunc {
 		if object.(*v1alpha1.AcmeAuthorization).Status.State == acme.StatePending {
 			return nil
 		}
-		return kube.RequestsFor(ctx, reader, &v1alpha1.AcmeOrderList{}, client.InNamespace(object.GetNamespace()), client.MatchingFields{kube.IndexAuthorizations: object.GetName()})
+		return kube.RequestsFor(ctx, reader, &v1alpha1.AcmeOrderList{}, client.InNamespace(object.GetNamespace()),
+			client.MatchingFields{kube.IndexAuthorizations: object.GetName()})
 	}
 }

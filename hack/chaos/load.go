@@ -54,7 +54,8 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: random.IntN(2) == 0,
 	}
 	defer transport.CloseIdleConnections()
-	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01, 10*time.Millisecond)
+	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01,
+		10*time.Millisecond)
 	if err := c.Register(ctx, s.local.DirectoryURL()); err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -385,7 +386,7 @@ func (c *checker) removed(answer Answer) bool {
 		return c.orders[answer.ID].Deleted
 	}
 	for _, version := range c.Authorizations {
-		if version.Deleted && (answer.ID == version.Object.Name || len(answer.ID) > len(version.Object.Name) && answer.ID[:len(version.Object.Name)+1] == version.Object.Name+".") {
+		if version.Deleted && (answer.ID == version.Object.Name || strings.HasPrefix(answer.ID, version.Object.Name+".")) {
 			return true
 		}
 	}

@@ -44,7 +44,8 @@ const rewatch = 50 * time.Millisecond
 func (h *History) follow(ctx context.Context, c client.WithWatch, list client.ObjectList, namespace string) {
 	from := list.GetResourceVersion()
 	for ctx.Err() == nil {
-		events, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from}})
+		events, err := c.Watch(ctx, list.DeepCopyObject().(client.ObjectList), client.InNamespace(namespace),
+			&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from}})
 		goesOn := !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err)
 		if err == nil {
 			from, goesOn = h.drain(ctx, events, from)
@@ -102,7 +103,9 @@ func listAt(ctx context.Context, c client.Client, kind client.ObjectList, namesp
 }
 
 // difference records the changes of a revision, and returns the objects at that revision by name.
-func (h *History) difference(before map[string]client.Object, then client.ObjectList, revision string, record bool) map[string]client.Object {
+func (h *History) difference(
+	before map[string]client.Object, then client.ObjectList, revision string, record bool,
+) map[string]client.Object {
 	now := map[string]client.Object{}
 	err := meta.EachListItem(then, func(item runtime.Object) error {
 		object := item.(client.Object)
