@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/net/idna"
 
@@ -238,13 +237,6 @@ func Prefixes(cidrs []string) ([]netip.Prefix, error) {
 		out[i] = prefix.Masked()
 	}
 	return out, nil
-}
-
-// Validity checks the validity that a client asks for in a new order; zero times are not asked for. The CA applies the same rule when
-// it issues the certificate.
-func Validity(profile v1alpha1.Profile, notBefore, notAfter, now time.Time) *acme.Problem {
-	_, _, problem := ValidityBounds(profile).Period(pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: notBefore, NotAfter: notAfter})
-	return problem
 }
 
 // ValidityBounds returns the validity bounds of a profile.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/pki"
 )
 
 func spec(edit ...func(*v1alpha1.AcmeIssuerSpec)) *v1alpha1.AcmeIssuerSpec {
@@ -139,7 +140,8 @@ func TestValidity(t *testing.T) {
 		"ends before it starts":   {at(day), at(day - time.Second), false},
 		"clock a little too slow": {at(-time.Minute), at(day), true},
 	} {
-		if problem := Validity(profile, c.notBefore, c.notAfter, now); (problem == nil) != c.ok {
+		asked := pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: c.notBefore, NotAfter: c.notAfter}
+		if _, _, problem := ValidityBounds(profile).Period(asked); (problem == nil) != c.ok {
 			t.Errorf("%s: %v", name, problem)
 		}
 	}

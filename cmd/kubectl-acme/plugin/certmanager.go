@@ -31,11 +31,7 @@ func newCertManagerIssuer(o *options) *cobra.Command {
   kubectl acme cert-manager-issuer --kind Issuer --to-namespace shop --gateway infra/web --eab-key-id team-a`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
-		RunE: o.run(func(ctx context.Context, args []string) error {
-			issuer, err := o.issuer(ctx, args)
-			if err != nil {
-				return err
-			}
+		RunE: o.onIssuer(func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error {
 			r.caBundle = o.serverBundle(ctx, issuer)
 			manifest, err := certManagerIssuer(issuer, r)
 			if err != nil {

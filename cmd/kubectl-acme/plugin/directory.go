@@ -26,11 +26,7 @@ func newDirectory(o *options) *cobra.Command {
 		Example:           `  certbot certonly --standalone -d shop.example --server "$(kubectl acme directory)"`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
-		RunE: o.run(func(ctx context.Context, args []string) error {
-			issuer, err := o.issuer(ctx, args)
-			if err != nil {
-				return err
-			}
+		RunE: o.onIssuer(func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error {
 			info, err := directoryOf(issuer)
 			if err != nil {
 				return err

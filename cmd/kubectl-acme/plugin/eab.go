@@ -49,11 +49,7 @@ account further than the issuer does.`,
   kubectl acme eab create default --reusable -o yaml | kubectl apply -n cert-manager -f -`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
-		RunE: o.run(func(ctx context.Context, args []string) error {
-			issuer, err := o.issuer(ctx, args)
-			if err != nil {
-				return err
-			}
+		RunE: o.onIssuer(func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error {
 			return o.createEAB(ctx, issuer, r)
 		}),
 	}

@@ -165,6 +165,17 @@ func (o *options) run(f func(ctx context.Context, args []string) error) func(*co
 	}
 }
 
+// onIssuer is run for commands on the issuer that the arguments name.
+func (o *options) onIssuer(f func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error) func(*cobra.Command, []string) error {
+	return o.run(func(ctx context.Context, args []string) error {
+		issuer, err := o.issuer(ctx, args)
+		if err != nil {
+			return err
+		}
+		return f(ctx, issuer)
+	})
+}
+
 // screen returns standard output, with colours if it is a terminal that supports them and NO_COLOR is unset (no-color.org).
 func (o *options) screen() view.Screen {
 	_, refused := os.LookupEnv("NO_COLOR")

@@ -36,11 +36,7 @@ func newTrust(o *options) *cobra.Command {
   sudo -E kubectl acme trust --install`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
-		RunE: o.run(func(ctx context.Context, args []string) error {
-			issuer, err := o.issuer(ctx, args)
-			if err != nil {
-				return err
-			}
+		RunE: o.onIssuer(func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error {
 			return o.trust(ctx, issuer, r)
 		}),
 	}
