@@ -134,7 +134,8 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 	changed := order.DeepCopy()
 	s.change(changed, f)
 	err := kube.WriteStatus(ctx, r.Client, changed, order)
-	if s.event != "" && !apierrors.IsConflict(err) { // after a conflict the order is decided again; other failures last, and a person must see why
+	// After a conflict the order is decided again. Other failures last, and a person must see why.
+	if s.event != "" && !apierrors.IsConflict(err) {
 		r.Events.Eventf(changed, nil, "Warning", s.event, s.eventAction, "%s", kube.Note(s.problem))
 	}
 	if err != nil {
