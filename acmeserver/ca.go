@@ -86,7 +86,8 @@ func (s *Server) crl(c *call) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := &answer.Answer{Status: http.StatusOK, Raw: crl.DER, ContentType: "application/pkix-crl", MaxAge: min(crlMaxAge, max(crl.NextUpdate.Sub(s.now()), 0))}
+	result := &answer.Answer{Status: http.StatusOK, Raw: crl.DER, ContentType: "application/pkix-crl",
+		MaxAge: min(crlMaxAge, max(crl.NextUpdate.Sub(s.now()), 0))}
 	return result.Cacheable(c.Request, crl.Tag, crl.ThisUpdate, crl.Gzip), nil
 }
 

@@ -73,8 +73,10 @@ func compress(data []byte) []byte {
 func updatesOf(der []byte) (thisUpdate, nextUpdate time.Time) {
 	var list, signed cryptobyte.String
 	input := cryptobyte.String(der)
-	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) || !signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
-		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !readTime(&signed, &thisUpdate) || !readTime(&signed, &nextUpdate) {
+	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) ||
+		!signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) ||
+		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !readTime(&signed, &thisUpdate) ||
+		!readTime(&signed, &nextUpdate) {
 		return time.Time{}, time.Time{}
 	}
 	return thisUpdate, nextUpdate
@@ -109,7 +111,8 @@ func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.Nam
 	}
 	known := c.copy.Load()
 	unchanged := func(head *corev1.ConfigMap) (crlstore.Content, bool) {
-		return crlstore.Content{}, known != nil && known.head.UID == head.UID && known.head.ResourceVersion == head.ResourceVersion && head.ResourceVersion != ""
+		return crlstore.Content{}, known != nil && known.head.UID == head.UID && known.head.ResourceVersion == head.ResourceVersion &&
+			head.ResourceVersion != ""
 	}
 	head, content, err := crlstore.Read(ctx, get, name.Name, unchanged)
 	c.readAt, c.err = now, failure("CRL", client.IgnoreNotFound(err))

@@ -126,7 +126,8 @@ func (a *Runner) Start(issuer *issuers.Issuer, account *v1alpha1.AcmeAccount, au
 			begun := time.Now()
 			result := issuer.Validator.Validate(ctx, request)
 			if result.Cause != "" {
-				logf.FromContext(ctx).Error(errors.New(result.Cause), "the CA failed to validate", "namespace", authz.Namespace, "authorization", authz.Name)
+				logf.FromContext(ctx).Error(errors.New(result.Cause), "the CA failed to validate",
+					"namespace", authz.Namespace, "authorization", authz.Name)
 			}
 			if ctx.Err() == nil {
 				ended := time.Now()

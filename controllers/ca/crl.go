@@ -18,8 +18,8 @@ type CRL struct {
 	Number *big.Int
 	// ThisUpdate is the time of issue. NextUpdate is the time by which the next CRL is published.
 	ThisUpdate, NextUpdate time.Time
-	// URLs of a shard, the current one first; none for a complete CRL, which has no issuing distribution point. A certificate of the shard names the URL that was current when the certificate
-	// was issued (RFC 5280 section 6.3.3 (b)(2)(i)).
+	// URLs of a shard, the current one first; none for a complete CRL, which has no issuing distribution point. A certificate of the
+	// shard names the URL that was current when the certificate was issued (RFC 5280 section 6.3.3 (b)(2)(i)).
 	URLs []string
 	// Entries, each serial number once. ParseCRL returns them in ascending order.
 	Entries []Entry

@@ -21,8 +21,8 @@ var (
 	oidReasonCode               = asn1.ObjectIdentifier{2, 5, 29, 21}
 )
 
-// encodeCRL returns the to-be-signed bytes of a CRL, whose entries are sorted. crypto/x509 encodes all but the entries, for which it takes ten times as
-// long as insertEntries.
+// encodeCRL returns the to-be-signed bytes of a CRL, whose entries are sorted. crypto/x509 encodes all but the entries, for which
+// it takes ten times as long as insertEntries.
 func (a *Authority) encodeCRL(c CRL) (unsigned, error) {
 	frame, err := c.frame()
 	if err != nil {

@@ -10,11 +10,13 @@ import (
 )
 
 var (
-	descCRLThisUpdate = metrics.Describe("acmeca_crl_this_update_timestamp_seconds", "thisUpdate of a CRL, in Unix seconds.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
-	descCRLNextUpdate = metrics.Describe("acmeca_crl_next_update_timestamp_seconds", "nextUpdate of a CRL, in Unix seconds.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
-	descCRLEntries    = metrics.Describe("acmeca_crl_entries", "Revoked certificates in a CRL: the complete one of a CA, or a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
-	descCRLRefused    = metrics.Describe("acmeca_crl_refused", "Whether the next CRL was signed and not published, because it is wrong.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
-	descCRLSize       = metrics.Describe("acmeca_crl_size_bytes", "Size of a CRL.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLThisUpdate = metrics.Describe("acmeca_crl_this_update_timestamp_seconds", "thisUpdate of a CRL, in Unix seconds.",
+		metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLNextUpdate = metrics.Describe("acmeca_crl_next_update_timestamp_seconds", "nextUpdate of a CRL, in Unix seconds.",
+		metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLEntries = metrics.Describe("acmeca_crl_entries", "Revoked certificates in a CRL: the complete one of a CA, or a shard.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLRefused = metrics.Describe("acmeca_crl_refused", "Whether the next CRL was signed and not published, because it is wrong.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
+	descCRLSize    = metrics.Describe("acmeca_crl_size_bytes", "Size of a CRL.", metrics.LabelNamespace, metrics.LabelIssuer, "shard")
 )
 
 // Descriptions returns the descriptions of the metrics that Collect reports.

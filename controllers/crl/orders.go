@@ -18,7 +18,8 @@ import (
 // list returns the revoked orders that a CRL has to list. They are read-only.
 func (p *Publisher) list(ctx context.Context, request issuers.CRLRequest) ([]v1alpha1.AcmeOrder, error) {
 	var orders v1alpha1.AcmeOrderList
-	err := p.Client.List(ctx, &orders, client.InNamespace(request.Namespace), client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Name}, client.UnsafeDisableDeepCopy)
+	err := p.Client.List(ctx, &orders, client.InNamespace(request.Namespace),
+		client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Name}, client.UnsafeDisableDeepCopy)
 	return orders.Items, err
 }
 
@@ -32,7 +33,8 @@ func entriesOf(orders []v1alpha1.AcmeOrder) []ca.Entry {
 			continue
 		}
 		entries = append(entries, ca.Entry{
-			Serial: serial, RevokedAt: order.Status.RevokedAt.Time, Reason: ca.Reason(order.Spec.Revocation.Reason), NotAfter: order.Status.NotAfter.Time,
+			Serial: serial, RevokedAt: order.Status.RevokedAt.Time, Reason: ca.Reason(order.Spec.Revocation.Reason),
+			NotAfter: order.Status.NotAfter.Time,
 		})
 	}
 	return entries
@@ -44,7 +46,9 @@ const releaseBatch = 200
 // release removes the finalizer of orders whose revocation is in each CRL that has to list it. It returns the number of orders that
 // are kept, and a warning if the list of compromised keys is full. Each removal triggers another reconcile, which continues after
 // releaseBatch.
-func (p *Publisher) release(ctx context.Context, request issuers.CRLRequest, orders []v1alpha1.AcmeOrder, published *ca.CRL) (left int, warning string, err error) {
+func (p *Publisher) release(
+	ctx context.Context, request issuers.CRLRequest, orders []v1alpha1.AcmeOrder, published *ca.CRL,
+) (left int, warning string, err error) {
 	var going []*v1alpha1.AcmeOrder
 	for i := range orders {
 		order := &orders[i]

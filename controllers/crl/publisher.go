@@ -64,7 +64,9 @@ type outcome struct {
 }
 
 // publish signs and stores the next CRL if one is due.
-func (p *Publisher) publish(ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority) (outcome, error) {
+func (p *Publisher) publish(
+	ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority,
+) (outcome, error) {
 	if issuer.Ending {
 		p.ending.Lock()
 		defer p.ending.Unlock()
@@ -132,7 +134,9 @@ func urlOf(request issuers.CRLRequest, issuer *issuers.Issuer) string {
 }
 
 // listedInShards returns the entries of a CA's shards, for the first complete CRL of the CA: the orders of some may be gone.
-func (p *Publisher) listedInShards(ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority) ([]ca.Entry, error) {
+func (p *Publisher) listedInShards(
+	ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority,
+) ([]ca.Entry, error) {
 	var entries []ca.Entry
 	for _, name := range issuer.Shards(authority) {
 		request.Name = name
@@ -194,7 +198,9 @@ func (p *Publisher) watch(ctx context.Context, request issuers.CRLRequest, root 
 var errRefused = errors.New("the next CRL is wrong and not published, and the last one stays")
 
 // store stores a CRL, after a check of the signed bytes against the last CRL.
-func (p *Publisher) store(ctx context.Context, request issuers.CRLRequest, last *publishedCRL, next *ca.CRL, der []byte, issuer *x509.Certificate) (*publishedCRL, error) {
+func (p *Publisher) store(
+	ctx context.Context, request issuers.CRLRequest, last *publishedCRL, next *ca.CRL, der []byte, issuer *x509.Certificate,
+) (*publishedCRL, error) {
 	err := guard(last.crl, der, issuer)
 	p.setRefused(request, err != nil)
 	if err != nil {

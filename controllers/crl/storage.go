@@ -86,7 +86,8 @@ func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, author
 		crl = merge(crl, known.crl)
 	case err != nil && known != nil && known.crl != nil:
 		logf.FromContext(ctx).Info("rewriting corrupt CRL ConfigMap from memory", "configMap", request.ConfigMap(), "reason", err.Error())
-		crl = &ca.CRL{Number: known.crl.Number, URLs: known.crl.URLs, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate, NextUpdate: known.crl.ThisUpdate}
+		crl = &ca.CRL{Number: known.crl.Number, URLs: known.crl.URLs, Entries: known.crl.Entries, ThisUpdate: known.crl.ThisUpdate,
+			NextUpdate: known.crl.ThisUpdate}
 	case err != nil:
 		return nil, err
 	}
@@ -95,7 +96,9 @@ func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, author
 
 // parse reads a CRL from the content of its ConfigMap. A ConfigMap without a CRL of this CA and scope is an error, and is not
 // overwritten: an empty CRL would undo revocations.
-func parse(ctx context.Context, request issuers.CRLRequest, head *corev1.ConfigMap, content crlstore.Content, err error, authority *x509.Certificate) (*ca.CRL, error) {
+func parse(
+	ctx context.Context, request issuers.CRLRequest, head *corev1.ConfigMap, content crlstore.Content, err error, authority *x509.Certificate,
+) (*ca.CRL, error) {
 	var crl *ca.CRL
 	if err == nil {
 		crl, err = ca.ParseCRL(content.DER, authority)
@@ -128,7 +131,9 @@ func merge(found, known *ca.CRL) *ca.CRL {
 }
 
 // write stores a CRL. The resourceVersion keeps two controllers from publishing the same number.
-func (p *Publisher) write(ctx context.Context, request issuers.CRLRequest, last *publishedCRL, crl *ca.CRL, der []byte) (*publishedCRL, error) {
+func (p *Publisher) write(
+	ctx context.Context, request issuers.CRLRequest, last *publishedCRL, crl *ca.CRL, der []byte,
+) (*publishedCRL, error) {
 	store := configMaps{p.Client, request.Namespace}
 	content := crlstore.Content{DER: der, Expiries: ca.MarshalExpiries(crl.Entries)}
 	head, err := store.headFor(ctx, request, last, content)
@@ -181,10 +186,13 @@ func (c configMaps) get(ctx context.Context, name string) (*corev1.ConfigMap, er
 
 // headFor returns the ConfigMap in which to store content. The head of a CRL that goes from one ConfigMap into parts is read again,
 // since it keeps the CRL until the parts are written.
-func (c configMaps) headFor(ctx context.Context, request issuers.CRLRequest, last *publishedCRL, content crlstore.Content) (*corev1.ConfigMap, error) {
+func (c configMaps) headFor(
+	ctx context.Context, request issuers.CRLRequest, last *publishedCRL, content crlstore.Content,
+) (*corev1.ConfigMap, error) {
 	name := request.ConfigMap()
 	if last.head == nil {
-		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}, nil
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name,
+			Labels: map[string]string{v1alpha1.IssuerLabel: request.Issuer}}}, nil
 	}
 	if content.Parts() == 0 || !crlstore.InHead(last.head) {
 		return last.head.DeepCopy(), nil

@@ -247,7 +247,8 @@ func (s *Registry) Remove(key types.NamespacedName) {
 
 // AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
-	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend || before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
+	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend ||
+		before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
 		!sameRoots(before.Roots, i.Roots) || before.rootCRLLifetime() != i.rootCRLLifetime() ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
 }

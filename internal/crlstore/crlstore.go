@@ -139,7 +139,9 @@ type Get func(ctx context.Context, name string) (*corev1.ConfigMap, error)
 
 // Read returns a CRL's head and content. The content is whole, and never of two CRLs: if the head changes during the read, Read
 // starts again. known returns the content of a head that was read before, if any, and may be nil.
-func Read(ctx context.Context, get Get, name string, known func(head *corev1.ConfigMap) (Content, bool)) (*corev1.ConfigMap, Content, error) {
+func Read(
+	ctx context.Context, get Get, name string, known func(head *corev1.ConfigMap) (Content, bool),
+) (*corev1.ConfigMap, Content, error) {
 	for try := 1; ; try++ {
 		head, err := get(ctx, name)
 		if err != nil {
