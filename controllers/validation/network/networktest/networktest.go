@@ -40,9 +40,9 @@ func Serve(t *testing.T, handler dns.HandlerFunc) string {
 		server.Handler = handler
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
-		go server.ActivateAndServe()
+		go func() { _ = server.ActivateAndServe() }() // until Shutdown
 		<-started
-		t.Cleanup(func() { server.Shutdown() })
+		t.Cleanup(func() { _ = server.Shutdown() })
 	}
 	return tcp.Addr().String()
 }
@@ -84,7 +84,7 @@ func Zone(t *testing.T, zone ...string) dns.HandlerFunc {
 			reply.Ns = soaAbove(records, name)
 		}
 		reply.Truncate(sizeFor(w, query))
-		w.WriteMsg(reply)
+		_ = w.WriteMsg(reply)
 	}
 }
 
@@ -128,7 +128,7 @@ func Reply(change func(query, reply *dns.Msg)) dns.HandlerFunc {
 		m := new(dns.Msg).SetReply(query)
 		m.RecursionAvailable = true
 		change(query, m)
-		w.WriteMsg(m)
+		_ = w.WriteMsg(m)
 	}
 }
 
