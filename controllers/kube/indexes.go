@@ -86,17 +86,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			order := o.(*v1alpha1.AcmeOrder)
 			return onlyIf(order.Spec.Replaces != "", order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
 		}},
-		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string {
-			order := o.(*v1alpha1.AcmeOrder)
-			if order.Status.RevokedAt == nil {
-				return nil
-			}
-			of := order.Spec.IssuerRef.Name + "/"
-			if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
-				return []string{of + complete, of + order.Status.CRL}
-			}
-			return []string{of + order.Status.CRL}
-		}},
+		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string { return listingCRLs(o.(*v1alpha1.AcmeOrder)) }},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
 			return onlyIf(!order.Finished() || order.RevocationPending() || order.DeletionTimestamp != nil, order.Spec.IssuerRef.Name)
@@ -107,6 +97,18 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		}
 	}
 	return nil
+}
+
+// listingCRLs returns the CRLs that list a revoked order, each as issuer and name.
+func listingCRLs(order *v1alpha1.AcmeOrder) []string {
+	if order.Status.RevokedAt == nil {
+		return nil
+	}
+	of := order.Spec.IssuerRef.Name + "/"
+	if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
+		return []string{of + complete, of + order.Status.CRL}
+	}
+	return []string{of + order.Status.CRL}
 }
 
 func onlyIf(condition bool, value string) []string {

@@ -26,7 +26,7 @@ func newDirectory(o *options) *cobra.Command {
 		Example:           `  certbot certonly --standalone -d shop.example --server "$(kubectl acme directory)"`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: o.completing(completeIssuers),
-		RunE: o.onIssuer(func(ctx context.Context, issuer *v1alpha1.AcmeIssuer) error {
+		RunE: o.onIssuer(func(_ context.Context, issuer *v1alpha1.AcmeIssuer) error {
 			info, err := directoryOf(issuer)
 			if err != nil {
 				return err

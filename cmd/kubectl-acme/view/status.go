@@ -97,20 +97,25 @@ func crlStatusOf(issuer *v1alpha1.AcmeIssuer, configMaps []corev1.ConfigMap) *CR
 			if out == nil {
 				out = &CRLStatus{ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
 			}
-			if number < 0 {
-				out.Revoked += len(list.RevokedCertificateEntries)
-			} else {
-				out.Shards++
-			}
-			if list.ThisUpdate.Before(out.ThisUpdate) {
-				out.ThisUpdate = list.ThisUpdate
-			}
-			if list.NextUpdate.Before(out.NextUpdate) {
-				out.NextUpdate = list.NextUpdate
-			}
+			out.add(list, number < 0)
 		}
 	}
 	return out
+}
+
+// add counts a CRL: a complete one, whose entries are all revocations, or a shard of it.
+func (s *CRLStatus) add(list *x509.RevocationList, complete bool) {
+	if complete {
+		s.Revoked += len(list.RevokedCertificateEntries)
+	} else {
+		s.Shards++
+	}
+	if list.ThisUpdate.Before(s.ThisUpdate) {
+		s.ThisUpdate = list.ThisUpdate
+	}
+	if list.NextUpdate.Before(s.NextUpdate) {
+		s.NextUpdate = list.NextUpdate
+	}
 }
 
 // crlOf returns the CRL in the ConfigMap of a name and its parts, or nil if there is none.
