@@ -220,7 +220,8 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 		return err
 	}
 	changed := roots.secret.DeepCopy()
-	changed.Data[nextCertField], changed.Data[nextKeyField], changed.Data[nextCrossField] = next.CertificatePEM(), key, ca.EncodeCertificates(cross)
+	changed.Data[nextCertField], changed.Data[nextKeyField] = next.CertificatePEM(), key
+	changed.Data[nextCrossField] = ca.EncodeCertificates(cross)
 	r.carriedOut(v1alpha1.RotateRootAnnotation, changed)
 	if err := r.authorities.Client.Update(ctx, changed); err != nil {
 		return err
