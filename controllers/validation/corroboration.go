@@ -205,7 +205,8 @@ const maxPerspectiveProblem = 512
 func perspectiveRecord(name string, r *Result) PerspectiveRecord {
 	record := PerspectiveRecord{
 		Name: name, Valid: r.Valid, DurationMillis: r.Record.DurationMillis,
-		Resolver: r.Record.Resolver, AuthoritativeServer: r.Record.AuthoritativeServer, Addresses: r.Record.Addresses, AddressUsed: r.Record.AddressUsed,
+		Resolver: r.Record.Resolver, AuthoritativeServer: r.Record.AuthoritativeServer,
+		Addresses: r.Record.Addresses, AddressUsed: r.Record.AddressUsed,
 	}
 	if !r.Valid {
 		record.Problem = orUnforeseen(r.Problem).Error()

@@ -58,24 +58,12 @@ func Zone(t *testing.T, zone ...string) dns.HandlerFunc {
 		exists := false
 		name := strings.ToLower(q.Name)
 		for range 20 {
-			next := ""
-			for _, rr := range records {
-				if strings.ToLower(rr.Header().Name) != name {
-					exists = exists || strings.HasSuffix(rr.Header().Name, "."+name)
-					continue
-				}
-				exists = true
-				if cname, ok := rr.(*dns.CNAME); ok {
-					reply.Answer = append(reply.Answer, rr)
-					next = strings.ToLower(cname.Target)
-				} else if rr.Header().Rrtype == q.Qtype {
-					reply.Answer = append(reply.Answer, rr)
-				}
-			}
+			found, next, known := recordsOf(records, name, q.Qtype)
+			reply.Answer, exists = append(reply.Answer, found...), known
 			if next == "" {
 				break
 			}
-			name, exists = next, false
+			name = next
 		}
 		if !exists {
 			reply.Rcode = dns.RcodeNameError
@@ -86,6 +74,24 @@ func Zone(t *testing.T, zone ...string) dns.HandlerFunc {
 		reply.Truncate(sizeFor(w, query))
 		_ = w.WriteMsg(reply)
 	}
+}
+
+// recordsOf returns the records of a name with a type and its CNAME records, and the target of these. known reports whether the name
+// exists.
+func recordsOf(records []dns.RR, name string, qtype uint16) (found []dns.RR, target string, known bool) {
+	for _, rr := range records {
+		if strings.ToLower(rr.Header().Name) != name {
+			known = known || strings.HasSuffix(rr.Header().Name, "."+name)
+			continue
+		}
+		known = true
+		if cname, ok := rr.(*dns.CNAME); ok {
+			found, target = append(found, rr), strings.ToLower(cname.Target)
+		} else if rr.Header().Rrtype == qtype {
+			found = append(found, rr)
+		}
+	}
+	return found, target, known
 }
 
 // soaAbove returns the SOA record of the zone of a name; none if the records have none.
