@@ -271,6 +271,13 @@ var _ = Describe("The controllers' ServiceAccount, when captured", func() {
 		}
 	}, SpecTimeout(specPatience))
 
+	It("can keep the key of a root that was replaced", func(ctx SpecContext) {
+		retired := metav1.ObjectMeta{Namespace: "default", Name: "default-root-0123456789"}
+		Expect(controller.Create(ctx, &corev1.Secret{ObjectMeta: retired}, client.DryRunAll)).To(Succeed())
+		retired.Name = "default-root-0123456789.old"
+		Expect(controller.Create(ctx, &corev1.Secret{ObjectMeta: retired}, client.DryRunAll)).To(beForbidden())
+	}, SpecTimeout(specPatience))
+
 	It("can bind an external account key, but not change it", func(ctx SpecContext) {
 		secret := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default-eab-one"}, Type: "acmeca.dev/external-account-key",

@@ -59,6 +59,9 @@ func adviseOnDetail(f Facts, p *v1alpha1.Problem) string {
 	case says("not proved in time"):
 		return "The client never reported a challenge as ready: check its log, and let it order again. The authorization lasts " + lifetime(f, pendingLifetime) +
 			" (spec.lifetimes.pendingAuthorization)"
+	case says("was revoked, but not by this account"):
+		return "Another client has the certificate's key, or controls its names: find out who revoked the certificate, and let the client prove control of the names again " +
+			"(spec.lifetimes.endAuthorizationsOnRevocation)"
 	case says("the account is "):
 		return accountAdvice(f)
 	case says("the issuer ") && says("was deleted"):

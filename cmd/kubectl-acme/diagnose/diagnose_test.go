@@ -123,6 +123,9 @@ func TestOrder(t *testing.T) {
 		"the client never tried": {func(w *world) {
 			w.orderFailed(acme.Unauthorized, "control of the identifier was not proved in time")
 		}, []string{"spec.lifetimes.pendingAuthorization"}},
+		"another client revoked the certificate": {func(w *world) {
+			w.orderFailed(acme.Unauthorized, "the certificate with the serial number 5a01 was revoked, but not by this account")
+		}, []string{"find out who revoked the certificate", "prove control of the names again"}},
 		"a person deactivated the account": {func(w *world) {
 			w.Account.Status.State = acme.StateRevoked
 			w.orderFailed(acme.Unauthorized, "the account is revoked")
