@@ -131,6 +131,9 @@ func (r *request) checkRegistration() error {
 	if err := r.requireIssuer(); err != nil {
 		return err
 	}
+	if err := r.requireRoom(); err != nil {
+		return err
+	}
 	if _, problem := policy.AdmitRegistration(r.message, &r.issuer.Spec.Account); problem != nil {
 		return problem
 	}
@@ -234,6 +237,9 @@ func (s *Server) account(r *request) (*answer.Answer, error) {
 }
 
 func (s *Server) updateAccount(r *request, agreed bool) (*answer.Answer, error) {
+	if err := r.requireReserve(); err != nil {
+		return nil, err
+	}
 	update, problem := policy.AdmitUpdate(r.message, &r.issuer.Spec.Account)
 	if problem != nil {
 		return nil, problem
@@ -294,6 +300,9 @@ func errNotVerifiedYet() error {
 func (s *Server) keyChange(r *request) (*answer.Answer, error) {
 	if r.message.IsPOSTAsGET() {
 		return nil, acme.NewProblem(acme.Malformed, "the payload of a key change must be a request that is signed with the new key")
+	}
+	if err := r.requireReserve(); err != nil {
+		return nil, err
 	}
 	key, problem := policy.AdmitKeyChange(r.message, r.account.Status.JWK)
 	if problem != nil {

@@ -134,6 +134,9 @@ func (s *Server) newAuthz(r *request) (*answer.Answer, error) {
 	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
+	if err := r.requireRoom(); err != nil {
+		return nil, err
+	}
 	if err := r.requireTerms(); err != nil {
 		return nil, err
 	}

@@ -96,6 +96,9 @@ func (s *Server) respond(r *request, authz *v1alpha1.AcmeAuthorization, kind acm
 	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
+	if err := r.requireReserve(); err != nil {
+		return nil, err
+	}
 	if problem := policy.AdmitResponse(r.message); problem != nil {
 		return nil, problem
 	}

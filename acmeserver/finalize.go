@@ -59,6 +59,9 @@ func (s *Server) finalize(r *request) (*answer.Answer, error) {
 
 // storeCSR checks a CSR, and stores it in an order that is ready.
 func (s *Server) storeCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) (*v1alpha1.AcmeOrder, error) {
+	if err := r.requireReserve(); err != nil {
+		return nil, err
+	}
 	if err := s.requireReady(r, order); err != nil {
 		return nil, err
 	}

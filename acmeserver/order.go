@@ -53,6 +53,9 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 	if err := r.requireIssuer(); err != nil {
 		return nil, err
 	}
+	if err := r.requireRoom(); err != nil {
+		return nil, err
+	}
 	if err := r.requireTerms(); err != nil {
 		return nil, err
 	}

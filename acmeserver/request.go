@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/issuers"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
@@ -211,6 +212,23 @@ func (r *request) requireOwner(owner, issuer v1alpha1.ObjectRef, kind string) er
 func (c *call) requireIssuer() error {
 	if c.issuer.Fault != nil {
 		return c.issuer.Fault
+	}
+	return nil
+}
+
+// requireRoom refuses to create accounts, orders and authorizations while the issuer's storage is full.
+func (c *call) requireRoom() error {
+	if c.issuer.StorageFull {
+		return answer.StorageFull()
+	}
+	return nil
+}
+
+// requireReserve refuses to store requests while the issuer's storage is more than full. Orders in flight can be finished until
+// then.
+func (c *call) requireReserve() error {
+	if c.issuer.StorageExceeded {
+		return answer.StorageFull()
 	}
 	return nil
 }

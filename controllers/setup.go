@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -22,6 +23,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/authority"
 	"github.com/acmeca/acmeca/controllers/authorization"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/controllers/issuer"
 	"github.com/acmeca/acmeca/controllers/issuers"
@@ -60,6 +62,8 @@ type Options struct {
 	Concurrency int
 	// Metrics is the registry for the metrics; nil for none.
 	Metrics prometheus.Registerer
+	// Budget counts the bytes that the objects use in etcd, from the manager's cache; nil for no ceilings.
+	Budget *budget.Budget
 	// Tracer follows orders; nil for none.
 	Tracer *tracing.Tracer
 	// Clock is nil for the system's clock.
@@ -160,12 +164,8 @@ func (w *wiring) setupPool(context.Context) error {
 }
 
 func (w *wiring) setupIssuers(context.Context) error {
-	c, keysReady := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
-	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) {
-		object := &v1alpha1.AcmeIssuer{}
-		object.Namespace, object.Name = key.Namespace, key.Name
-		keysReady <- event.GenericEvent{Object: object}
-	}}
+	c, wake := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
+	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) { wake <- issuerEvent(key) }}
 	r := &issuer.Reconciler{
 		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock,
 			Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
@@ -174,15 +174,54 @@ func (w *wiring) setupIssuers(context.Context) error {
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Bound: &issuer.Bound{Reader: c, Clock: w.Clock, Max: w.MaxIssuers},
 		Wake:  []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
+		Budget: w.Budget,
 	}
 	if w.ServerTLSSecret.Name != "" {
 		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}
 	}
-	return r.SetupWithManager(w.mgr, w.concurrency(), keysReady)
+	if w.Budget != nil {
+		if err := w.mgr.Add(kube.Periodic(w.Clock, budgetPeriod, "can't report full budgets", func(ctx context.Context) error {
+			return w.wakeChangedBudgets(ctx, wake)
+		})); err != nil {
+			return err
+		}
+	}
+	return r.SetupWithManager(w.mgr, w.concurrency(), wake)
+}
+
+// budgetPeriod is the longest time until an issuer's status says that its budget is full.
+const budgetPeriod = time.Second
+
+// wakeChangedBudgets wakes the issuers whose level of stored bytes has changed.
+func (w *wiring) wakeChangedBudgets(ctx context.Context, wake chan<- event.GenericEvent) error {
+	keys, all := w.Budget.Changed()
+	if all {
+		var list v1alpha1.AcmeIssuerList
+		if err := w.mgr.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+			return err
+		}
+		for i := range list.Items {
+			keys = append(keys, client.ObjectKeyFromObject(&list.Items[i]))
+		}
+	}
+	for _, key := range keys {
+		select {
+		case wake <- issuerEvent(key):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+func issuerEvent(key client.ObjectKey) event.GenericEvent {
+	object := &v1alpha1.AcmeIssuer{}
+	object.Namespace, object.Name = key.Namespace, key.Name
+	return event.GenericEvent{Object: object}
 }
 
 func (w *wiring) setupAccounts(context.Context) error {
-	r := &account.Reconciler{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Events: w.recorder, Clock: w.Clock}
+	r := &account.Reconciler{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget, Events: w.recorder, Clock: w.Clock}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.accounts)
 }
 
@@ -191,7 +230,7 @@ func (w *wiring) setupAuthorizations(context.Context) error {
 	runner := attempts.New(w.pool, w.Clock, ended)
 	runner.Metrics, runner.Tracer = w.counts, w.Tracer
 	r := &authorization.Reconciler{
-		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Attempts: runner, Events: w.recorder, Clock: w.Clock,
+		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget, Attempts: runner, Events: w.recorder, Clock: w.Clock,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.authorizations, ended)
 }
@@ -206,6 +245,7 @@ func (w *wiring) setupOrders(ctx context.Context) error {
 		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised, Replacements: &order.Replacements{Client: c,
 			Serials: serials},
 		CAA: attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
+		Budget: w.Budget,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.orders, rechecked)
 }
@@ -229,7 +269,7 @@ func (w *wiring) setupMetrics(ctx context.Context) error {
 	if w.Metrics == nil {
 		return nil
 	}
-	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, w.loaded, w.pool, w.crls))
+	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget}))
 }
 
 func (w *wiring) setupRetention(context.Context) error {

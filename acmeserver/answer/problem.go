@@ -65,6 +65,13 @@ func Limited(after time.Duration, format string, args ...any) *LimitedProblem {
 	return &LimitedProblem{acme.NewProblem(acme.RateLimited, format, args...).WithStatus(http.StatusTooManyRequests), after}
 }
 
+// StorageFull returns the problem of a request that the issuer has no room to store. Like that of Overloaded, it is 503
+// rateLimited.
+func StorageFull() *LimitedProblem {
+	problem := acme.NewProblem(acme.RateLimited, "the issuer's storage is full; try again later")
+	return &LimitedProblem{problem.WithStatus(http.StatusServiceUnavailable), RetryStorage}
+}
+
 // LocatedProblem is a problem with a URL, such as that of the account that has the key already.
 type LocatedProblem struct {
 	*acme.Problem

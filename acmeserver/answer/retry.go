@@ -13,6 +13,9 @@ const (
 	RetryChallenge = 5 * time.Second
 	// RetryUnavailable is for requests that the server cannot process now. nginx-acme retries up to 60 seconds.
 	RetryUnavailable = 5 * time.Second
+	// RetryStorage is for requests that are refused until certificates expire or a person acts. It is as long as nginx-acme
+	// retries.
+	RetryStorage = time.Minute
 	// maxRetry bounds the header of rate limits. acme.sh gives up if the header exceeds 600 seconds, and a client that
 	// comes back too early costs one cheap request.
 	maxRetry = 10 * time.Minute

@@ -47,6 +47,9 @@ type Issuer struct {
 	Policy *policy.Policy
 	// Fault says why the issuer cannot issue now; nil if it can.
 	Fault *acme.Problem
+	// StorageFull is whether there is no room for new accounts and orders. StorageExceeded is whether there is no room for
+	// other requests either, except those that revoke or deactivate.
+	StorageFull, StorageExceeded bool
 }
 
 // Issuers finds issuers. It parses each AcmeIssuer once for every resourceVersion.
@@ -131,6 +134,10 @@ func parse(object *v1alpha1.AcmeIssuer) *Issuer {
 		i.Fault = answer.Unavailable("the issuer %q is suspended", object.Name)
 	case ready.Status != "True":
 		i.Fault = answer.Unavailable("the issuer %q can't issue now: %s", object.Name, ready.Message)
+	}
+	if stored := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionStoragePressure); stored != nil {
+		i.StorageExceeded = stored.Reason == v1alpha1.ReasonStorageLimitExceeded
+		i.StorageFull = i.StorageExceeded || stored.Reason == v1alpha1.ReasonStorageLimitReached
 	}
 	var err error
 	if i.Policy, err = policy.New(&object.Spec); err != nil && i.Fault == nil {

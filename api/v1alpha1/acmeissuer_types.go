@@ -829,7 +829,7 @@ type Trust struct {
 
 // AcmeIssuerStatus is the observed state of the issuer.
 type AcmeIssuerStatus struct {
-	// conditions of the issuer. The constants of the Go package list the reasons of Ready.
+	// conditions of the issuer: Ready and StoragePressure. The constants of the Go package list their reasons.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -938,6 +938,23 @@ const (
 	// ReasonCAUnavailable means that the CA's Secret is missing or invalid, or the CA certificate has expired or cannot sign; the
 	// message contains the reason.
 	ReasonCAUnavailable = "CAUnavailable"
+)
+
+// ConditionStoragePressure is the type of the condition that says whether the issuer's objects, or those of all issuers, come
+// near a limit of bytes in etcd. The controllers' flags --max-stored-bytes and --max-stored-bytes-per-issuer set the limits.
+const ConditionStoragePressure = "StoragePressure"
+
+// Reasons of an AcmeIssuer's StoragePressure condition.
+const (
+	// ReasonStorageWithinLimit means that less than 80 % of the limit is used. The condition is False.
+	ReasonStorageWithinLimit = "WithinLimit"
+	// ReasonStorageNearLimit means that at least 80 % of the limit is used. Nothing is refused yet.
+	ReasonStorageNearLimit = "NearLimit"
+	// ReasonStorageLimitReached means that the limit is used. New accounts, orders and pre-authorizations are refused.
+	ReasonStorageLimitReached = "LimitReached"
+	// ReasonStorageLimitExceeded means that more than 110 % of the limit is used. The ACME server stores nothing but
+	// revocations and deactivations, and the controllers delete unfinished orders and authorizations.
+	ReasonStorageLimitExceeded = "LimitExceeded"
 )
 
 // AcmeIssuer is a certificate authority and its ACME service.

@@ -13,6 +13,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/controllers"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/internal/informer"
 )
 
@@ -29,6 +30,7 @@ type controllerOptions struct {
 	concurrency int
 	maxIssuers  int
 	qps         float64
+	stored      storedLimits
 }
 
 // controllers adds the flags of the controllers.
@@ -46,6 +48,7 @@ func (o *options) controllers(flags *flag.FlagSet, prefix string) component {
 	flags.IntVar(&c.maxIssuers, "max-issuers-per-namespace", 100, "`number` of issuers to serve in each namespace, the oldest first; 0 for no limit")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of each kind to reconcile concurrently")
 	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "maximum requests per second from the controllers to the API server")
+	c.stored.bind(flags)
 	return func(ctx context.Context) error {
 		if err := o.runControllers(ctx, c); err != nil {
 			return fmt.Errorf("controllers: %w", err)
@@ -63,7 +66,13 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	if err != nil {
 		return err
 	}
+	ceilings, err := c.stored.limits()
+	if err != nil {
+		return err
+	}
+	stored := budget.New(ceilings)
 	h := informer.NewHistory()
+	h.Count = stored.Add
 	mgr, err := newManager(config, ctrl.Options{
 		Cache:                         o.caches(controllers.CacheOptions(), h),
 		NewClient:                     h.NewClient,
@@ -101,6 +110,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		Clock:               newClock(),
 		Metrics:             metrics.Registry,
 		Tracer:              tracer,
+		Budget:              stored,
 	}); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ func TestCommandLine(t *testing.T) {
 		"the same for the other one":              {"server -kubeconfig /nonexistent", "/nonexistent", ""},
 		"a range that is none":                    {"validator -allow loopback", `--allow "loopback" is not a CIDR`, ""},
 		"a proxy that is none":                    {"server -trusted-proxy localhost", `--trusted-proxy "localhost" is not a CIDR`, ""},
+		"bytes that are none":                     {"controller -max-stored-bytes 1Gigabyte", "is not a number of bytes such as 512Mi", ""},
 		"PROXY headers of nobody":                 {"server -proxy-protocol", "--proxy-protocol needs a --trusted-proxy", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,6 +28,9 @@ type step struct {
 	discard bool
 }
 
+// overBudgetDelay is the wait of a new account for which there is no room in etcd.
+const overBudgetDelay = time.Minute
+
 // refusal is a request that is refused.
 type refusal struct {
 	request string
@@ -42,6 +45,9 @@ func decide(account *v1alpha1.AcmeAccount, f facts) step {
 		return step{status: account.Status, discard: account.Status.State == acme.StateInvalid && account.DeletionTimestamp == nil}
 	case !needsDecision(account), f.issuer == nil: // the accounts of an issuer are reconciled when it becomes ready
 		return step{status: account.Status}
+	case f.overBudget && account.Status.State == acme.StatePending:
+		// A restore makes accounts pending too, so they are not deleted.
+		return step{status: account.Status, again: overBudgetDelay}
 	case account.Spec.KeyClaimFor != "":
 		return decideClaim(account, f)
 	}

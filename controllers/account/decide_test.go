@@ -479,3 +479,18 @@ func TestDecideClaim(t *testing.T) {
 		})
 	}
 }
+
+// Beyond the budget, new accounts wait, and others can be updated. Waiting accounts are not deleted, since a restore makes all pending.
+func TestOverBudget(t *testing.T) {
+	w := newWorld(t, map[string]any{})
+	w.f.overBudget = true
+	if s := check(t, w.account, w.f, acme.StatePending); s.discard || s.again != overBudgetDelay {
+		t.Errorf("%+v", s)
+	}
+	w.f.overBudget = false
+	check(t, w.account, w.f, acme.StateValid)
+	w.f.overBudget = true
+	w.valid(w.key)
+	w.account.Spec.Deactivation = &v1alpha1.Deactivation{}
+	check(t, w.account, w.f, acme.StateRevoked)
+}

@@ -20,6 +20,8 @@ import (
 // read past the cache, so no refusal rests on a stale object.
 type facts struct {
 	now time.Time
+	// overBudget is whether the issuer's objects use too many bytes.
+	overBudget bool
 	// issuer is nil if the issuer is not ready to issue.
 	issuer *issuers.Issuer
 	// claimed is the account that a claim is for; nil if there is none.
@@ -35,7 +37,7 @@ type facts struct {
 
 // facts reads the facts about an account or claim. The requests that name objects to read are not verified yet.
 func (r *Reconciler) facts(ctx context.Context, account *v1alpha1.AcmeAccount) (facts, error) {
-	f := facts{now: r.Clock.Now()}
+	f := facts{now: r.Clock.Now(), overBudget: r.Budget.Exceeds(account.Namespace, account.Spec.IssuerRef.Name)}
 	if !needsDecision(account) {
 		return f, nil
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
@@ -32,8 +33,10 @@ type Reconciler struct {
 	// Live reads accounts past the cache.
 	Live    client.Reader
 	Issuers *issuers.Registry
-	Events  events.EventRecorder
-	Clock   clock.PassiveClock
+	// Budget says whether the issuer's objects use too many bytes; nil for no ceilings.
+	Budget *budget.Budget
+	Events events.EventRecorder
+	Clock  clock.PassiveClock
 }
 
 // SetupWithManager adds the controller to a manager. It reconciles the accounts of the issuers that come from issuersReady.

@@ -25,6 +25,8 @@ type step struct {
 	refusals []refusal
 	// recheck is whether a refusal rests on facts.account, which may be stale.
 	recheck bool
+	// discard is whether the authorization is deleted.
+	discard bool
 }
 
 // refusal is a request of a client that is refused.
@@ -40,6 +42,9 @@ const minMissingWait = 50 * time.Millisecond
 func decide(authz *v1alpha1.AcmeAuthorization, f facts) step {
 	if authz.Status.State.Final() {
 		return step{status: authz.Status}
+	}
+	if f.overBudget && authz.Status.State == acme.StatePending && authz.DeletionTimestamp == nil {
+		return step{status: authz.Status, discard: true}
 	}
 	if f.issuer == nil {
 		return step{status: withoutIssuer(authz, f)}

@@ -271,3 +271,22 @@ func TestAProofCountsNoLongerThanItsRecordSays(t *testing.T) {
 		t.Errorf("%+v", status)
 	}
 }
+
+// Beyond the budget, pending authorizations are deleted, and proofs stay.
+func TestOverBudget(t *testing.T) {
+	w := newWorld(t)
+	pending, f := w.accepted(t), facts{now: w.now, issuer: w.issuer, account: w.account, overBudget: true}
+	if s := decide(pending, f); !s.discard || s.start {
+		t.Errorf("a pending authorization: %+v", s)
+	}
+	f.issuer = nil
+	if s := decide(pending, f); !s.discard {
+		t.Errorf("a pending authorization of an issuer that is not ready: %+v", s)
+	}
+	f.issuer = w.issuer
+	valid := w.pending()
+	valid.Status.State, valid.Status.Expires = acme.StateValid, &metav1.Time{Time: w.now.Add(time.Hour)}
+	if s := decide(valid, f); s.discard {
+		t.Errorf("a valid authorization: %+v", s)
+	}
+}

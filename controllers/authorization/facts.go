@@ -18,6 +18,8 @@ import (
 // facts are all that the decision about an authorization depends on, beside the authorization. decide only reads them.
 type facts struct {
 	now time.Time
+	// overBudget is whether the issuer's objects use too many bytes.
+	overBudget bool
 	// issuer is nil if the issuer is not ready to issue.
 	issuer *issuers.Issuer
 	// issuerEnding is whether the issuer is gone or being deleted. It is read only for a pending authorization without an issuer.
@@ -30,7 +32,7 @@ type facts struct {
 
 // facts reads the facts about an authorization from the cache.
 func (r *Reconciler) facts(ctx context.Context, authz *v1alpha1.AcmeAuthorization) (facts, error) {
-	f := facts{now: r.Clock.Now()}
+	f := facts{now: r.Clock.Now(), overBudget: r.Budget.Exceeds(authz.Namespace, authz.Spec.IssuerRef.Name)}
 	issuer, ok := r.Issuers.ReadyToIssue(authz.Namespace, authz.Spec.IssuerRef.Name)
 	if !ok {
 		if authz.Status.State != acme.StatePending {

@@ -20,6 +20,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
@@ -28,8 +29,10 @@ import (
 type Reconciler struct {
 	Client client.Client
 	// Live reads past the cache, before a refusal that would rest on a stale account.
-	Live     client.Reader
-	Issuers  *issuers.Registry
+	Live    client.Reader
+	Issuers *issuers.Registry
+	// Budget says whether the issuer's objects use too many bytes; nil for no ceilings.
+	Budget   *budget.Budget
 	Attempts *attempts.Runner
 	Events   events.EventRecorder
 	Clock    clock.PassiveClock
@@ -80,6 +83,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // apply writes a step's status, and then starts an attempt and reports refusals and outcomes. After a failed write, the step is
 // decided again from the same attempt.
 func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorization, f facts, s step) error {
+	if s.discard {
+		r.Budget.Discarded("AcmeAuthorization")
+		return client.IgnoreNotFound(r.Client.Delete(ctx, authz, client.Preconditions{UID: &authz.UID}))
+	}
 	changed := authz.DeepCopy()
 	changed.Status = s.status
 	err := kube.WriteStatus(ctx, r.Client, changed, authz)

@@ -30,6 +30,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/authority"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/controllers/issuers"
@@ -70,6 +71,8 @@ type Reconciler struct {
 	Bound *Bound
 	// Wake wakes the other controllers when an issuer changes.
 	Wake []chan<- event.GenericEvent
+	// Budget says how many bytes the issuer's objects use in etcd; nil for no ceilings.
+	Budget *budget.Budget
 	// Metrics drops the series of deleted issuers; nil for none.
 	Metrics *metrics.Metrics
 }
@@ -127,6 +130,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if issuer.Fault == nil || !issuer.Fault.Pending {
 		r.announce(object, base)
 	}
+	r.announceStorage(object, base)
 	r.noteReplacement(ctx, object, issuer, known)
 	r.register(request, issuer)
 	if issuer.Authority != nil && issuer.AffectsObjects(known) {
@@ -158,6 +162,7 @@ func (r *Reconciler) writeStatus(
 	ctx context.Context, request ctrl.Request, object, base *v1alpha1.AcmeIssuer, issuer *issuers.Issuer,
 ) error {
 	r.report(object, issuer)
+	r.reportStorage(object)
 	if issuer.Fault != nil {
 		r.register(request, issuer) // before the status, so that an issuer that is shown as not ready issues no more
 	}
@@ -171,6 +176,7 @@ func (r *Reconciler) writeStatus(
 	base.Status.DeepCopyInto(&object.Status)
 	object.Status.ObservedGeneration = object.Generation
 	r.setReady(object, issuer)
+	r.reportStorage(object)
 	return kube.WriteStatus(ctx, r.Client, object, base)
 }
 

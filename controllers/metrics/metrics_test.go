@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
@@ -116,8 +118,11 @@ func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	accounts, orders, authorizations := newTallies()
 	pool := pool.New(pool.Config{})
 	defer pool.Close()
+	stored := budget.New(budget.Limits{Total: 100})
+	stored.Add("AcmeOrder", map[types.NamespacedName]int64{{}: 7, {Namespace: "a", Name: "of the ACME server"}: 8})
 	s := &stateCollector{
-		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)}, issuers: &issuers.Registry{}, crls: noCRLs{}, pool: pool,
+		Sources: Sources{Issuers: &issuers.Registry{}, CRLs: noCRLs{}, Pool: pool, Budget: stored},
+		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)},
 		accounts: accounts, orders: orders, authorizations: authorizations,
 	}
 	if n := testutil.CollectAndCount(s); n != 0 {
@@ -126,5 +131,12 @@ func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	close(working)
 	if n := testutil.CollectAndCount(s, "acmeca_issuer_ready"); n != 1 {
 		t.Errorf("%d issuers", n)
+	}
+	want := `# HELP acmeca_stored_bytes Bytes that objects use in etcd, by issuer and kind; without old revisions and etcd's own overhead.
+# TYPE acmeca_stored_bytes gauge
+acmeca_stored_bytes{issuer="",issuer_namespace="",kind="AcmeOrder"} 15
+`
+	if err := testutil.CollectAndCompare(s, strings.NewReader(want), "acmeca_stored_bytes"); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation/pool"
@@ -24,14 +25,21 @@ import (
 
 // stateCollector reports the current state at each scrape. Only the leader reports: other replicas would count the same objects.
 type stateCollector struct {
+	Sources
 	working        <-chan struct{}
 	reader         client.Reader
-	issuers        *issuers.Registry
-	crls           Part
-	pool           *pool.Pool
 	accounts       *tally[*v1alpha1.AcmeAccount]
 	orders         *tally[*v1alpha1.AcmeOrder]
 	authorizations *tally[*v1alpha1.AcmeAuthorization]
+}
+
+// Sources are the parts of the controllers whose state is reported.
+type Sources struct {
+	Issuers *issuers.Registry
+	Pool    *pool.Pool
+	CRLs    Part
+	// Budget is nil if nothing counts stored bytes.
+	Budget *budget.Budget
 }
 
 // Part is a collector of gauges that the leader alone reports.
@@ -58,17 +66,20 @@ var (
 	descCACRLNext      = Describe("acmeca_ca_crl_next_update_timestamp_seconds", "nextUpdate of the CRL of a CA above the issuing one (spec.ca.crls), in Unix seconds; 0 without a CRL.", LabelNamespace, LabelIssuer, "ca")
 	descRunning        = Describe("acmeca_validations_running", "Validations that are running.")
 	descWaiting        = Describe("acmeca_validations_waiting", "Validations that wait for a free slot.")
+	descStored         = Describe("acmeca_stored_bytes", "Bytes that objects use in etcd, by issuer and kind; without old revisions and etcd's own overhead.", LabelNamespace, LabelIssuer, "kind")
+	descStoredLimit    = Describe("acmeca_stored_bytes_limit", "Ceiling of acmeca_stored_bytes, of each issuer and in total; 0 for none.", "scope")
+	descDiscarded      = Describe("acmeca_discarded_objects_total", "Unfinished objects that were deleted because the stored bytes exceed a ceiling, by kind.", "kind")
 )
 
 // Describe implements prometheus.Collector.
 func (s *stateCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAccounts, descOrders, descAuthorizations, descReady, descSuspended, descCAExpiry,
-		descCACRLThis, descCACRLNext, descRunning, descWaiting,
+		descCACRLThis, descCACRLNext, descRunning, descWaiting, descStored, descStoredLimit, descDiscarded,
 	} {
 		out <- d
 	}
-	for _, d := range s.crls.Descriptions() {
+	for _, d := range s.CRLs.Descriptions() {
 		out <- d
 	}
 }
@@ -86,7 +97,7 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	running, waiting := s.pool.Load()
+	running, waiting := s.Pool.Load()
 	gauge(descRunning, float64(running))
 	gauge(descWaiting, float64(waiting))
 
@@ -103,7 +114,7 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 		existing[key] = true
 		gauge(descReady, Truth(meta.IsStatusConditionTrue(object.Status.Conditions, v1alpha1.ConditionReady)), key.Namespace, key.Name)
 		gauge(descSuspended, Truth(object.Spec.Suspend), key.Namespace, key.Name)
-		if issuer, ok := s.issuers.Loaded(key.Namespace, key.Name); ok {
+		if issuer, ok := s.Issuers.Loaded(key.Namespace, key.Name); ok {
 			collectCA(gauge, key, issuer)
 		}
 	}
@@ -114,7 +125,32 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 			gauge(d, float64(count), key.issuer.Namespace, key.issuer.Name, string(key.state))
 		}
 	}
-	s.crls.Collect(gauge)
+	s.CRLs.Collect(gauge)
+	if s.Budget != nil {
+		s.collectBudget(out, gauge, existing)
+	}
+}
+
+// collectBudget reports stored bytes. Objects can name issuers that do not exist; they count together.
+func (s *stateCollector) collectBudget(out chan<- prometheus.Metric, gauge Gauge, existing map[types.NamespacedName]bool) {
+	usage := s.Budget.Usage()
+	gauge(descStoredLimit, float64(usage.Limits.Issuer), "issuer")
+	gauge(descStoredLimit, float64(usage.Limits.Total), "total")
+	for _, kind := range []string{"AcmeAuthorization", "AcmeOrder"} {
+		out <- prometheus.MustNewConstMetric(descDiscarded, prometheus.CounterValue, float64(usage.Discarded[kind]), kind)
+	}
+	stored := map[[3]string]int64{}
+	for issuer, byKind := range usage.Bytes {
+		if !existing[issuer] {
+			issuer = types.NamespacedName{}
+		}
+		for kind, bytes := range byKind {
+			stored[[3]string{issuer.Namespace, issuer.Name, kind}] += bytes
+		}
+	}
+	for labels, bytes := range stored {
+		gauge(descStored, float64(bytes), labels[:]...)
+	}
 }
 
 // Gauge reports the value of a gauge.
@@ -273,11 +309,9 @@ func (s *stateCollector) observe(ctx context.Context, informers cache.Informers)
 	return nil
 }
 
-// RegisterState registers a collector of the current state of issuers, cached objects, validations in the pool, and CRLs. The
-// leader alone reports it.
-func RegisterState(
-	ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, issuers *issuers.Registry, pool *pool.Pool, crls Part,
-) error {
-	state := &stateCollector{working: mgr.Elected(), reader: mgr.GetClient(), issuers: issuers, crls: crls, pool: pool}
+// RegisterState registers a collector of the current state of issuers, cached objects, validations in the pool, CRLs and stored
+// bytes. The leader alone reports it.
+func RegisterState(ctx context.Context, mgr manager.Manager, registry prometheus.Registerer, sources Sources) error {
+	state := &stateCollector{Sources: sources, working: mgr.Elected(), reader: mgr.GetClient()}
 	return errors.Join(state.observe(ctx, mgr.GetCache()), registry.Register(state))
 }

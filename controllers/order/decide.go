@@ -74,6 +74,9 @@ func finalized(order *v1alpha1.AcmeOrder) bool {
 }
 
 func decideIssuing(order *v1alpha1.AcmeOrder, f facts) step {
+	if f.overBudget && order.DeletionTimestamp == nil {
+		return step{discard: true}
+	}
 	if !order.CreatedAsNamed() {
 		return failed(acme.NewProblem(acme.ServerInternal, "the order was not created at the time in its name, but at %s", order.CreationTimestamp.UTC().Format(time.RFC3339)))
 	}

@@ -591,3 +591,23 @@ func (s *situation) revokeAsOther(reason ca.Reason, names ...string) {
 	}
 	s.revoke(s.other, "other", reason)
 }
+
+// Beyond the budget, orders that are not finished are deleted, and certificates can be revoked as always.
+func TestOverBudget(t *testing.T) {
+	s := newSituation(t)
+	s.facts.overBudget = true
+	if got := s.decide(); !got.discard || got.issue != nil {
+		t.Errorf("a finalized order: %+v", got)
+	}
+	s.order.DeletionTimestamp = &metav1.Time{Time: now}
+	s.order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+	if got := s.decide(); got.discard || !got.removeFinalizer {
+		t.Errorf("an order that is being deleted: %+v", got)
+	}
+	s = newSituation(t)
+	s.facts.overBudget = true
+	s.order.Status.State = acme.StateValid
+	if got := s.decide(); got.discard {
+		t.Errorf("a valid order: %+v", got)
+	}
+}

@@ -21,6 +21,8 @@ import (
 // unless a field says otherwise, and are read-only.
 type facts struct {
 	now time.Time
+	// overBudget is whether the issuer's objects use too many bytes.
+	overBudget bool
 	// issuer can issue if the order is to be issued, and can revoke if it is to be revoked; nil if not.
 	issuer *issuers.Issuer
 	// issuerEnding is whether the issuer is gone or being deleted; issuerFault is why an issuer that exists can't issue, if the
@@ -60,7 +62,7 @@ type revocationFacts struct {
 
 // gather reads the facts that the order's stage needs.
 func (r *Reconciler) gather(ctx context.Context, order *v1alpha1.AcmeOrder) (facts, error) {
-	f := facts{now: r.Clock.Now()}
+	f := facts{now: r.Clock.Now(), overBudget: r.Budget.Exceeds(order.Namespace, order.Spec.IssuerRef.Name)}
 	var err error
 	switch stageOf(order) {
 	case stageIssue:

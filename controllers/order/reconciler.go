@@ -20,6 +20,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/audit"
+	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
@@ -37,10 +38,12 @@ type Reconciler struct {
 	CompromisedKeys *issuers.CompromisedKeys
 	CAA             *attempts.CAAChecks
 	Replacements    *Replacements
-	Events          events.EventRecorder
-	Clock           clock.PassiveClock
-	Metrics         *metrics.Metrics
-	Tracer          *tracing.Tracer
+	// Budget says whether the issuer's objects use too many bytes; nil for no ceilings.
+	Budget  *budget.Budget
+	Events  events.EventRecorder
+	Clock   clock.PassiveClock
+	Metrics *metrics.Metrics
+	Tracer  *tracing.Tracer
 }
 
 // Reconcile takes an order one step on.
@@ -121,6 +124,9 @@ func certificateProblem(err error) *acme.Problem {
 // apply carries out a step: at most one write of the order, and then the Events, audit lines, metrics and trace of the change.
 func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f facts, s step, begun time.Time) error {
 	switch {
+	case s.discard:
+		r.Budget.Discarded("AcmeOrder")
+		return client.IgnoreNotFound(r.Client.Delete(ctx, order, client.Preconditions{UID: &order.UID}))
 	case s.addFinalizer:
 		return kube.AddFinalizer(ctx, r.Client, order) // whose event starts the next step
 	case s.removeFinalizer:

@@ -42,6 +42,8 @@ type step struct {
 	endAuthorizations []v1alpha1.AcmeAuthorization
 
 	addFinalizer, removeFinalizer bool
+	// discard is whether the order is deleted.
+	discard bool
 }
 
 // failed returns the step that fails an order.

@@ -81,7 +81,7 @@ func TestPagesAreDecodedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var left []byte
-			list, _, err := readPage(t.Context(), test.kind, func(ctx context.Context) (runtime.Object, error) {
+			list, _, err := readPage(t.Context(), test.kind, nil, func(ctx context.Context) (runtime.Object, error) {
 				var err error
 				if left, err = test.server.ask(ctx); test.decoded {
 					err = errors.New("there is nothing to read")
@@ -113,7 +113,7 @@ func TestBrokenPages(t *testing.T) {
 	for _, body := range []string{"", `{"items":[{"metadata":{"name":"a"}}`, `{"items":7}`, list + list, `{}`, "null",
 		`{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure"}`, strings.Replace(list, "v1alpha1", "v1alpha2", 1)} {
 		server := answer(200, "application/json", body)
-		list, _, err := readPage(t.Context(), &v1alpha1.AcmeOrder{}, func(ctx context.Context) (runtime.Object, error) {
+		list, _, err := readPage(t.Context(), &v1alpha1.AcmeOrder{}, nil, func(ctx context.Context) (runtime.Object, error) {
 			_, err := server.ask(ctx)
 			return nil, err
 		})
@@ -133,7 +133,7 @@ func TestOtherAnswersAreLeft(t *testing.T) {
 // watching returns a watch of accounts.
 func watching(t *testing.T, server *answering) watch.Interface {
 	t.Helper()
-	w, err := readEvents(t.Context(), &v1alpha1.AcmeAccount{}, newTestSkipped("AcmeAccount"), func(ctx context.Context) (watch.Interface, error) {
+	w, err := readEvents(t.Context(), &v1alpha1.AcmeAccount{}, newTestSkipped("AcmeAccount"), newStoredSizes("AcmeAccount", nil), func(ctx context.Context) (watch.Interface, error) {
 		left, err := server.ask(ctx)
 		if len(left) > 0 {
 			t.Errorf("client-go is left %s", left)
@@ -207,7 +207,7 @@ func TestStoppedWatchesEnd(t *testing.T) {
 
 func TestOtherKindsAreLeftToClientGo(t *testing.T) {
 	theirs := watch.NewEmptyWatch()
-	w, err := readEvents(t.Context(), &corev1.ConfigMap{}, newTestSkipped("ConfigMap"), func(ctx context.Context) (watch.Interface, error) {
+	w, err := readEvents(t.Context(), &corev1.ConfigMap{}, newTestSkipped("ConfigMap"), newStoredSizes("ConfigMap", nil), func(ctx context.Context) (watch.Interface, error) {
 		left, err := answer(200, "application/json", added).ask(ctx)
 		if string(left) != added {
 			t.Errorf("client-go is left %q", left)

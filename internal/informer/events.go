@@ -21,17 +21,18 @@ import (
 type events struct {
 	kind    reflect.Type
 	skipped *skippedObjects
+	sizes   *storedSizes
 	watch   watch.Interface // nil if client-go decodes
 }
 
 // readEvents calls start, and returns the watch. Events of other kinds are decoded by client-go.
 func readEvents(
-	ctx context.Context, kind runtime.Object, skipped *skippedObjects, start func(context.Context) (watch.Interface, error),
+	ctx context.Context, kind runtime.Object, skipped *skippedObjects, sizes *storedSizes, start func(context.Context) (watch.Interface, error),
 ) (watch.Interface, error) {
 	if listOf(kind) == nil {
 		return start(ctx)
 	}
-	e := &events{kind: reflect.TypeOf(kind).Elem(), skipped: skipped}
+	e := &events{kind: reflect.TypeOf(kind).Elem(), skipped: skipped, sizes: sizes}
 	theirs, err := start(context.WithValue(ctx, decoderKey{}, e))
 	if err == nil && e.watch != nil {
 		return e.watch, nil // client-go's watch ended at once, with its empty body
@@ -43,7 +44,7 @@ func (e *events) decode(response *http.Response) {
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
 	decoder := &eventDecoder{
 		body: response.Body, text: jsontext.NewDecoder(connection{response.Body}, envelope), kind: e.kind,
-		skipped: e.skipped, list: e.skipped.currentList(),
+		skipped: e.skipped, list: e.skipped.currentList(), sizes: e.sizes, sizesList: e.sizes.currentList(),
 	}
 	e.watch = watch.NewStreamWatcher(decoder, reporter)
 	response.Body = http.NoBody
@@ -58,6 +59,9 @@ type eventDecoder struct {
 
 	skipped *skippedObjects
 	list    int // the list that this watch follows
+	// sizes are those of the objects; sizesList is the list of sizes that this watch follows.
+	sizes     *storedSizes
+	sizesList int
 	// delivering notes in skipped the effect of the previous event; nil if there is none.
 	delivering func()
 }
@@ -75,11 +79,20 @@ func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 		err = errors.New("an event without an object")
 	case err == nil && e.kind != watch.Error:
 		if err = checkKind(e.object, d.kind); err == nil && e.kind != watch.Bookmark {
+			d.noteSize(&e)
 			kind, object := d.replace(e.kind, e.object.(client.Object), e.reason)
 			return kind, object, nil
 		}
 	}
 	return e.kind, e.object, err
+}
+
+// noteSize notes the size of an event's object. An event that comes again changes nothing.
+func (d *eventDecoder) noteSize(e *event) {
+	if e.kind == watch.Deleted {
+		e.size = 0
+	}
+	d.sizes.set(d.sizesList, e.object.(client.Object), e.size)
 }
 
 // delivered notes the effect of the previous event. A StreamWatcher decodes the next event only after its reader has the previous one.
@@ -128,6 +141,7 @@ type event struct {
 	object runtime.Object
 	// reason is not nil if the object can't be decoded. Then object has only the members that can.
 	reason error
+	size   int // of the object in JSON
 }
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom. The API server writes the type, which determines the Go type of the object, first.
@@ -154,6 +168,7 @@ func (e *event) readObject(text *jsontext.Decoder) (err error) {
 	if err != nil {
 		return err
 	}
+	e.size = len(value)
 	if e.reason = json.Unmarshal(value, e.object); e.reason != nil {
 		e.object, err = salvage(value, e.of, e.reason)
 	}

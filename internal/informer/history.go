@@ -26,6 +26,9 @@ import (
 // The API server lists objects as of now, so a list is never older than what the cache had when the list was requested. Versions are
 // compared within a kind alone: kinds may be stored in separate etcds.
 type History struct {
+	// Count is told how many bytes are stored; nil to count none. It is set before the first informer is made.
+	Count CountBytes
+
 	mu        sync.Mutex
 	informers map[reflect.Type][]*paged
 	lost      chan struct{} // closed once the history went back

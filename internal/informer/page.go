@@ -17,15 +17,17 @@ import (
 type page struct {
 	list    client.ObjectList
 	skipped []skippedObject
+	sizes   *sizeTable // nil to note none
 	done    bool
 	err     error
 }
 
-// readPage calls list, and returns the page and the objects left out of it. Pages of other kinds are decoded by client-go.
+// readPage calls list, and returns the page and the objects left out of it. It adds the sizes of all objects to sizes, unless that is
+// nil. Pages of other kinds are decoded by client-go.
 func readPage(
-	ctx context.Context, kind runtime.Object, list func(context.Context) (runtime.Object, error),
+	ctx context.Context, kind runtime.Object, sizes *sizeTable, list func(context.Context) (runtime.Object, error),
 ) (runtime.Object, []skippedObject, error) {
-	p := &page{list: listOf(kind)}
+	p := &page{list: listOf(kind), sizes: sizes}
 	if p.list == nil {
 		answer, err := list(ctx)
 		return answer, nil, err
@@ -86,14 +88,17 @@ func (p *page) readItems(text *jsontext.Decoder, items reflect.Value) error {
 		n := items.Len()
 		items.Grow(1)
 		items.SetLen(n + 1)
-		if reason := json.Unmarshal(value, items.Index(n).Addr().Interface()); reason != nil {
+		object := items.Index(n).Addr().Interface().(client.Object)
+		if reason := json.Unmarshal(value, object); reason != nil {
 			items.Index(n).SetZero()
 			items.SetLen(n)
-			object, err := salvage(value, items.Type().Elem(), reason)
-			if err != nil {
+			if object, err = salvage(value, items.Type().Elem(), reason); err != nil {
 				return err
 			}
 			p.skipped = append(p.skipped, skippedObject{client.ObjectKeyFromObject(object), reason})
+		}
+		if p.sizes != nil {
+			p.sizes.put(object, len(value))
 		}
 	}
 	_, err = text.ReadToken()

@@ -25,9 +25,10 @@ const pageSize = 5000
 func newInformer(
 	lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge, h *History,
 ) toolscache.SharedIndexInformer {
+	name := reflect.TypeOf(kind).Elem().Name()
 	p := &paged{
 		ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(lw), kind: kind, history: h,
-		skipped: newSkippedObjects(context.Background(), reflect.TypeOf(kind).Elem().Name(), gauge),
+		skipped: newSkippedObjects(context.Background(), name, gauge), sizes: newStoredSizes(name, h.Count),
 	}
 	p.informer = toolscache.NewSharedIndexInformer(p, kind, resync, indexers)
 	h.follow(p)
@@ -39,6 +40,7 @@ type paged struct {
 	toolscache.ListerWatcherWithContext
 	kind     runtime.Object
 	skipped  *skippedObjects
+	sizes    *storedSizes
 	history  *History
 	informer toolscache.SharedIndexInformer
 	// listed means that no watch has started since the last list.
@@ -67,7 +69,7 @@ func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wat
 		}
 	}
 	p.listed = false
-	return readEvents(ctx, p.kind, p.skipped, func(ctx context.Context) (watch.Interface, error) {
+	return readEvents(ctx, p.kind, p.skipped, p.sizes, func(ctx context.Context) (watch.Interface, error) {
 		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
 	})
 }
@@ -75,7 +77,7 @@ func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wat
 // probe checks the history of the objects by a list of one object.
 func (p *paged) probe(ctx context.Context) error {
 	reached := p.informer.LastSyncResourceVersion()
-	list, _, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
+	list, _, err := readPage(ctx, p.kind, nil, func(ctx context.Context) (runtime.Object, error) {
 		return p.ListerWatcherWithContext.ListWithContext(ctx, metav1.ListOptions{Limit: 1})
 	})
 	if err != nil {
@@ -94,14 +96,16 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 	all := &internalversion.List{}
 	var skipped []skippedObject
 	reached := p.informer.LastSyncResourceVersion()
+	sizes := p.newSizes()
 	// Pages need a list without a version, which is as of now: with version 0 the API server ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
 	for {
-		list, left, err := readPage(ctx, p.kind, func(ctx context.Context) (runtime.Object, error) {
+		list, left, err := readPage(ctx, p.kind, sizes, func(ctx context.Context) (runtime.Object, error) {
 			return p.ListerWatcherWithContext.ListWithContext(ctx, o)
 		})
 		if apierrors.IsResourceExpired(err) && o.Continue != "" {
 			all.Items, skipped, o.Limit, o.Continue = nil, nil, 0, ""
+			sizes = p.newSizes()
 			continue
 		}
 		if err != nil {
@@ -125,9 +129,21 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 			}
 			p.listed = true
 			p.skipped.replaceAll(skipped)
+			if sizes != nil {
+				p.sizes.replaceAll(sizes)
+			}
 			return all, nil
 		}
 	}
+}
+
+// newSizes returns an empty table for the sizes of a list, or nil if nobody counts them.
+func (p *paged) newSizes() *sizeTable {
+	if p.sizes.count == nil {
+		return nil
+	}
+	table := newSizeTable()
+	return &table
 }
 
 // alone copies an object out of its page, which would otherwise stay in memory as long as any of its objects. It also drops the parts of

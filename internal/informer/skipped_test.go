@@ -144,6 +144,19 @@ type follower struct {
 	gauge    *skippedGauge
 	history  *History
 	url      string
+
+	mu     sync.Mutex
+	stored map[types.NamespacedName]int64 // bytes by issuer
+}
+
+func (f *follower) count(_ string, by map[types.NamespacedName]int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for issuer, bytes := range by {
+		if f.stored[issuer] += bytes; f.stored[issuer] == 0 {
+			delete(f.stored, issuer)
+		}
+	}
 }
 
 func follow(t *testing.T, server *apiServer) *follower {
@@ -163,7 +176,8 @@ func follow(t *testing.T, server *apiServer) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{heard: &heard{count: map[string]int{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: NewHistory(), url: serving.URL}
+	f := &follower{heard: &heard{count: map[string]int{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: NewHistory(), url: serving.URL, stored: map[types.NamespacedName]int64{}}
+	f.history.Count = f.count
 	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge, f.history)
 	if _, err := f.informer.AddEventHandler(f.heard); err != nil {
 		t.Fatal(err)
