@@ -103,6 +103,11 @@ func (s *Server) isUsable(authz *v1alpha1.AcmeAuthorization) bool {
 // usableAuthorization returns the name of the authorization that lets the account certify an identifier now, and expires
 // last. It returns "" if the account must prove control again.
 func (s *Server) usableAuthorization(r *request, id acme.Identifier) (string, error) {
+	done, err := s.store.StartList(r.Context())
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	var best *v1alpha1.AcmeAuthorization
 	for _, covering := range r.coveringIdentifiers(id) {
 		found, err := s.store.AuthorizationsFor(r.Context(), r.account, covering)

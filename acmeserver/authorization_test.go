@@ -76,24 +76,6 @@ func TestVirtualAuthorizationExpires(t *testing.T) {
 	}
 }
 
-func TestCountPending(t *testing.T) {
-	own, other := orderWithNames("one", "1"), orderWithNames("two", "2")
-	other.Spec.Authorizations[1] = "reused"
-	stored := func(name string) *v1alpha1.AcmeAuthorization {
-		authz := &v1alpha1.AcmeAuthorization{}
-		authz.Name = name
-		return authz
-	}
-	got := countPending([]*v1alpha1.AcmeOrder{own, other}, []*v1alpha1.AcmeAuthorization{
-		stored("one-0"),   // counted with its order
-		stored("ended-0"), // of a finished order
-		stored("ahead"),   // a pre-authorization
-	})
-	if got != 2+1+1+1 {
-		t.Errorf("%d", got)
-	}
-}
-
 func TestCoveringIdentifiers(t *testing.T) {
 	r := &request{call: &call{issuer: &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}}}}
 	values := func(id acme.Identifier) (values []string) {

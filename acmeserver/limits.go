@@ -3,11 +3,11 @@ package acmeserver
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/limit"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -54,10 +54,7 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 		}
 	}
 	if limit := limits.NewOrders; limit != nil && !isRenewal {
-		made, err := s.orderTimes(r, s.now().Add(-limit.Period.Duration))
-		if err != nil {
-			return err
-		}
+		made := s.store.OrderTimes(r.Context(), r.account, s.now().Add(-limit.Period.Duration))
 		note(answer.Limited(s.wait(limit, made), "an account may make %d orders in %s", limit.Count, limit.Period.Duration))
 	}
 	if limit := limits.FailedValidations; limit != nil {
@@ -78,21 +75,13 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 	return worst
 }
 
-// orderTimes returns when the account made its orders and pre-authorizations since a time, renewals excepted.
-func (s *Server) orderTimes(r *request, since time.Time) ([]time.Time, error) {
-	authorizations, err := s.store.PreAuthorizations(r.Context(), r.account)
+// failureTimes returns when the account's validations of an identifier failed.
+func (s *Server) failureTimes(r *request, id acme.Identifier) ([]time.Time, error) {
+	done, err := s.store.StartList(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	made := s.store.OrderTimes(r.Context(), r.account, since)
-	for _, authz := range authorizations {
-		made = append(made, authz.CreationTimestamp.Time)
-	}
-	return made, nil
-}
-
-// failureTimes returns when the account's validations of an identifier failed.
-func (s *Server) failureTimes(r *request, id acme.Identifier) ([]time.Time, error) {
+	defer done()
 	found, err := s.store.AuthorizationsFor(r.Context(), r.account, id)
 	if err != nil {
 		return nil, err
@@ -127,6 +116,11 @@ func (s *Server) limitAccounts(r *request, origin string) error {
 	if limit == nil {
 		return nil
 	}
+	done, err := s.store.StartList(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	accounts, err := s.store.AccountsFrom(r.Context(), r.issuer.Key, origin)
 	if err != nil {
 		return err
@@ -211,56 +205,41 @@ func (s *Server) limitRevocations(r *request, order *v1alpha1.AcmeOrder) error {
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not
 // 429: clients give an order up after 429, but here they only need to wait for their other orders (docs/decisions/0130).
 func (s *Server) limitPending(r *request, orders, authorizations int) error {
+	rules := r.issuer.Spec.Account
+	if checkPending(rules, s.store.CountPending(r.Context(), r.account), orders, authorizations) == nil {
+		return nil
+	}
+	// Orders that are invalid for their client do not count, even before the controllers write so.
+	done, err := s.store.StartList(r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	unfinished, err := s.store.PendingOrders(r.Context(), r.account)
 	if err != nil {
 		return err
 	}
-	stored, err := s.store.PendingAuthorizations(r.Context(), r.account)
-	if err != nil {
-		return err
+	var invalid []string
+	for _, order := range unfinished {
+		if s.isInvalid(r.Context(), order) {
+			invalid = append(invalid, order.Name)
+		}
 	}
-	rules := r.issuer.Spec.Account
-	if checkPending(rules, unfinished, stored, orders, authorizations) == nil {
-		return nil
-	}
-	// Orders that are invalid for their client do not count, even before the controllers write so.
-	unfinished = slices.DeleteFunc(unfinished, func(o *v1alpha1.AcmeOrder) bool { return s.isInvalid(r.Context(), o) })
-	return checkPending(rules, unfinished, stored, orders, authorizations)
+	return checkPending(rules, s.store.CountPending(r.Context(), r.account, invalid...), orders, authorizations)
 }
 
 // checkPending returns the error for orders and authorizations that would exceed the rules.
-func checkPending(
-	rules v1alpha1.AccountRules, unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization, orders, authorizations int,
-) error {
+func checkPending(rules v1alpha1.AccountRules, have store.Pending, orders, authorizations int) error {
 	refused := func(have int, kind string) error {
 		problem := acme.NewProblem(acme.RateLimited,
 			"the account has %d pending %s, and may not have more; finish or deactivate some first", have, kind)
 		return &answer.LimitedProblem{Problem: problem.WithStatus(http.StatusServiceUnavailable), RetryAfter: answer.RetryUnavailable}
 	}
-	if len(unfinished)+orders > rules.MaxPendingOrders && orders > 0 {
-		return refused(len(unfinished), "orders")
+	if have.Orders+orders > rules.MaxPendingOrders && orders > 0 {
+		return refused(have.Orders, "orders")
 	}
-	if have := countPending(unfinished, stored); have+authorizations > rules.MaxPendingAuthorizations {
-		return refused(have, "authorizations")
+	if have.Authorizations+authorizations > rules.MaxPendingAuthorizations {
+		return refused(have.Authorizations, "authorizations")
 	}
 	return nil
-}
-
-// countPending counts the own authorizations of unfinished orders, and the other stored pending authorizations.
-func countPending(unfinished []*v1alpha1.AcmeOrder, stored []*v1alpha1.AcmeAuthorization) (count int) {
-	counted := map[string]bool{}
-	for _, order := range unfinished {
-		counted[order.Name] = true
-		for i := range order.Spec.Authorizations {
-			if order.IsOwnAuthorization(i) {
-				count++
-			}
-		}
-	}
-	for _, authz := range stored {
-		if order, _, own := v1alpha1.OwnerOfAuthorization(authz.Name); !own || !counted[order] {
-			count++
-		}
-	}
-	return count
 }

@@ -53,18 +53,6 @@ var (
 		return o.Spec.AccountRef.Name
 	}}
 
-	preAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account/pre-authorization", func(a *v1alpha1.AcmeAuthorization) string {
-		if !a.Spec.PreAuthorization {
-			return ""
-		}
-		return a.Spec.AccountRef.Name
-	}}
-	pendingAuthorizationsByAccount = index[*v1alpha1.AcmeAuthorization]{"account/pending", func(a *v1alpha1.AcmeAuthorization) string {
-		if !a.Pending() {
-			return ""
-		}
-		return a.Spec.AccountRef.Name
-	}}
 	authorizationsByIdentifier = index[*v1alpha1.AcmeAuthorization]{"account/identifier", func(a *v1alpha1.AcmeAuthorization) string {
 		return accountAndIdentifier(a.Spec.AccountRef.Name, a.Authorized())
 	}}
@@ -87,8 +75,6 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		ordersByReplaces.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		pendingOrdersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
-		preAuthorizationsByAccount.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
-		pendingAuthorizationsByAccount.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
 		authorizationsByIdentifier.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),
 	} {
 		if err != nil {

@@ -177,18 +177,19 @@ func (s *Objects[T]) written(object T) {
 	key := client.ObjectKeyFromObject(object)
 	kept := object.DeepCopyObject().(T)
 	s.mu.Lock()
-	_, gone := s.removed.find(kept.GetUID())
-	if before, ok := s.newer[key]; !gone && (!ok || older(before, kept)) {
-		s.newer[key] = kept
-	}
-	if !gone && s.noted != nil {
-		s.noted(kept)
-	}
-	s.mu.Unlock()
-	// If the cache has received the object meanwhile, no event follows.
+	defer s.mu.Unlock()
 	current := s.newObject()
 	if s.cached.Get(context.Background(), key, current) == nil && !older(current, kept) {
-		s.forget(key, current)
+		return // the event about it, or about a newer state, comes or came
+	}
+	if _, gone := s.removed.find(kept.GetUID()); gone {
+		return
+	}
+	if before, ok := s.newer[key]; !ok || older(before, kept) {
+		s.newer[key] = kept
+		if s.noted != nil {
+			s.noted(kept)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func PlaceOf(order *v1alpha1.AcmeOrder) OrderPlace {
 	return OrderPlace{order.CreationTimestamp.Unix(), order.Name}
 }
 
-// listedOrder is an order as lists and rate limits need it.
+// listedOrder is an order, or an authorization without an order, as lists and rate limits need it.
 type listedOrder struct {
 	OrderPlace
 	issuer           string
@@ -53,32 +53,43 @@ func accountOf(order *v1alpha1.AcmeOrder) types.NamespacedName {
 	return types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}
 }
 
+func newOrderLists() orderLists {
+	return orderLists{byAccount: map[types.NamespacedName]*btree.BTree[listedOrder]{}}
+}
+
 // put adds or updates an order. States may arrive out of order: an invalid order stays invalid.
 func (l *orderLists) put(order *v1alpha1.AcmeOrder) {
+	l.insert(accountOf(order), listedOrder{
+		OrderPlace: PlaceOf(order), issuer: order.Spec.IssuerRef.Name,
+		invalid: order.Status.State == acme.StateInvalid, renewal: order.Annotations[RenewalAnnotation] != "",
+	})
+}
+
+func (l *orderLists) insert(account types.NamespacedName, entry listedOrder) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := l.byAccount[accountOf(order)]
+	list := l.byAccount[account]
 	if list == nil {
 		list = btree.New(btreeDegree, func(a, b listedOrder) bool { return a.Compare(b.OrderPlace) < 0 })
-		l.byAccount[accountOf(order)] = list
+		l.byAccount[account] = list
 	}
-	entry := listedOrder{OrderPlace: PlaceOf(order), issuer: order.Spec.IssuerRef.Name}
 	before, _ := list.Get(entry)
-	entry.invalid = before.invalid || order.Status.State == acme.StateInvalid
-	entry.renewal = order.Annotations[RenewalAnnotation] != ""
+	entry.invalid = entry.invalid || before.invalid
 	list.ReplaceOrInsert(entry)
 }
 
-func (l *orderLists) remove(order *v1alpha1.AcmeOrder) {
+func (l *orderLists) remove(order *v1alpha1.AcmeOrder) { l.drop(accountOf(order), PlaceOf(order)) }
+
+func (l *orderLists) drop(account types.NamespacedName, at OrderPlace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := l.byAccount[accountOf(order)]
+	list := l.byAccount[account]
 	if list == nil {
 		return
 	}
-	list.Delete(listedOrder{OrderPlace: PlaceOf(order)})
+	list.Delete(listedOrder{OrderPlace: at})
 	if list.Len() == 0 {
-		delete(l.byAccount, accountOf(order))
+		delete(l.byAccount, account)
 	}
 }
 
@@ -111,17 +122,20 @@ func (s *Store) OrdersAfter(ctx context.Context, account *v1alpha1.AcmeAccount, 
 	return found
 }
 
-// OrderTimes returns when the account made its orders since a time, the exempt ones left out. A renewal that failed is not
-// exempt.
+// OrderTimes returns when the account made its orders and its authorizations without an order since a time, the exempt ones
+// left out. A renewal that failed is not exempt.
 func (s *Store) OrderTimes(ctx context.Context, account *v1alpha1.AcmeAccount, since time.Time) []time.Time {
 	s.Orders.upToDate(ctx) // best effort: a stale count is better than none
+	s.Authorizations.upToDate(ctx)
 	var made []time.Time
-	s.lists.walk(nameOf(account), OrderPlace{}, func(o listedOrder) bool {
-		if !o.renewal || o.invalid {
-			made = append(made, time.Unix(o.Created, 0))
-		}
-		return o.Created >= since.Unix()
-	})
+	for _, list := range []*orderLists{&s.lists, &s.preAuthorizations} {
+		list.walk(nameOf(account), OrderPlace{}, func(o listedOrder) bool {
+			if !o.renewal || o.invalid {
+				made = append(made, time.Unix(o.Created, 0))
+			}
+			return o.Created >= since.Unix()
+		})
+	}
 	return made
 }
 

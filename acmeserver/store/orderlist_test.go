@@ -6,8 +6,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/third_party/forked/golang/btree"
 	"pgregory.net/rapid"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -17,7 +15,7 @@ import (
 // Pages visit each order once, newest first, in whatever order they are stored, and go on after an order that was removed.
 func TestPagesOfOrders(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := &Store{lists: orderLists{byAccount: map[types.NamespacedName]*btree.BTree[listedOrder]{}}}
+		s := &Store{lists: newOrderLists()}
 		s.Orders, _, _ = newTestObjects()
 		account := &v1alpha1.AcmeAccount{}
 		account.Namespace, account.Name, account.Spec.IssuerRef.Name = "ns", "me", "ca"

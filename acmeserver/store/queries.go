@@ -51,16 +51,6 @@ func (s *Store) OrdersWithCompromisedKey(ctx context.Context, namespace, fingerp
 	return s.Orders.list(ctx, ordersByCompromisedKey, namespace, fingerprint)
 }
 
-// PreAuthorizations returns the authorizations that the account created without an order (RFC 8555 section 7.4.1).
-func (s *Store) PreAuthorizations(ctx context.Context, account *v1alpha1.AcmeAccount) ([]*v1alpha1.AcmeAuthorization, error) {
-	return s.Authorizations.list(ctx, preAuthorizationsByAccount, account.Namespace, account.Name)
-}
-
-// PendingAuthorizations returns the account's stored authorizations that have no outcome yet.
-func (s *Store) PendingAuthorizations(ctx context.Context, account *v1alpha1.AcmeAccount) ([]*v1alpha1.AcmeAuthorization, error) {
-	return s.Authorizations.list(ctx, pendingAuthorizationsByAccount, account.Namespace, account.Name)
-}
-
 // AuthorizationsFor returns the account's stored authorizations of an identifier.
 func (s *Store) AuthorizationsFor(
 	ctx context.Context, account *v1alpha1.AcmeAccount, id acme.Identifier,

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/third_party/forked/golang/btree"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,7 +19,11 @@ type Store struct {
 	recent  *RecentCertificates
 	serials ordercache.SerialIndex // of orders
 	lists   orderLists
-	foreign foreignPositions
+	// preAuthorizations holds the authorizations without an order of each account.
+	preAuthorizations orderLists
+	pending           pendingIndex
+	listing           chan struct{} // holds an element for each list in use
+	foreign           foreignPositions
 }
 
 // New returns a Store that reads through the cache, and writes with the live client. recent is the one that the cache was
@@ -31,7 +33,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 		return nil, err
 	}
 	s := &Store{
-		recent: recent, lists: orderLists{byAccount: map[types.NamespacedName]*btree.BTree[listedOrder]{}},
+		recent: recent, lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex(), listing: make(chan struct{}, maxLists),
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
@@ -42,7 +44,8 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 			func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
 	}
-	s.Orders.noted, s.Orders.dropped = s.lists.put, s.lists.remove
+	s.Orders.noted, s.Orders.dropped = s.noteOrder, s.dropOrder
+	s.Authorizations.noted, s.Authorizations.dropped = s.noteAuthorization, s.dropAuthorization
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,102 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+func orderOf(name string, authorizations ...string) *v1alpha1.AcmeOrder {
+	order := &v1alpha1.AcmeOrder{}
+	order.Namespace, order.Name, order.Spec.AccountRef.Name, order.Spec.Authorizations = "ns", name, "me", authorizations
+	order.Status.State = acme.StatePending
+	return order
+}
+
+func authorizationOf(name string, state acme.State) *v1alpha1.AcmeAuthorization {
+	authz := &v1alpha1.AcmeAuthorization{}
+	authz.Namespace, authz.Name, authz.Spec.AccountRef.Name, authz.Status.State = "ns", name, "me", state
+	return authz
+}
+
+func TestCountPending(t *testing.T) {
+	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
+	s.Orders, _, _ = newTestObjects()
+	account := &v1alpha1.AcmeAccount{}
+	account.Namespace, account.Name = "ns", "me"
+	expect := func(what string, orders, authorizations int, except ...string) {
+		t.Helper()
+		if got := s.pending.count(nameOf(account), except); got != (Pending{orders, authorizations}) {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	one, two := orderOf("one", "one-0", "one-1"), orderOf("two", "two-0", "reused")
+	s.noteOrder(one)
+	s.noteOrder(two)
+	s.noteAuthorization(authorizationOf("one-0", acme.StatePending)) // counts with its order
+	s.noteAuthorization(authorizationOf("ended-0", acme.StatePending))
+	s.noteAuthorization(authorizationOf("ahead", acme.StatePending))
+	s.noteAuthorization(authorizationOf("proved", acme.StateValid))
+	expect("all", 2, 2+1+1+1)
+	expect("without an order that is invalid for its client", 1, 1+1+1+1, "one")
+	other := orderOf("three", "three-0")
+	other.Spec.AccountRef.Name = "you"
+	s.noteOrder(other)
+	expect("with an order of another account", 2, 5)
+	one.Status.State = acme.StateValid
+	s.noteOrder(one)
+	s.noteAuthorization(authorizationOf("one-0", acme.StateValid))
+	s.dropAuthorization(authorizationOf("ahead", acme.StatePending))
+	expect("after an order is finished", 1, 1+1)
+	s.dropOrder(two)
+	s.dropOrder(other)
+	s.noteAuthorization(authorizationOf("ended-0", acme.StateInvalid))
+	if len(s.pending.byAccount) != 0 {
+		t.Error("accounts without pending objects are kept")
+	}
+}
+
+// Authorizations without an order count as orders, from a sorted list.
+func TestTimesOfPreAuthorizations(t *testing.T) {
+	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
+	s.Orders, _, _ = newTestObjects()
+	s.Authorizations = newObjects(nil, nil, authorizations, func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }, nil)
+	account := &v1alpha1.AcmeAccount{}
+	account.Namespace, account.Name = "ns", "me"
+	now := time.Unix(10000, 0)
+	for name, ago := range map[string]time.Duration{"new": time.Minute, "old": 2 * time.Hour, "older": 3 * time.Hour} {
+		authz := authorizationOf(name, acme.StateValid)
+		authz.Spec.PreAuthorization, authz.CreationTimestamp = true, metav1.NewTime(now.Add(-ago))
+		s.noteAuthorization(authz)
+	}
+	s.noteAuthorization(authorizationOf("of an order", acme.StateValid))
+	made := s.OrderTimes(t.Context(), account, now.Add(-time.Hour))
+	if len(made) == 0 || !made[0].Equal(now.Add(-time.Minute)) || len(made) > 2 {
+		t.Errorf("made at %v", made)
+	}
+}
+
+// A state that the cache has left behind does not come back with the answer of a write.
+func TestALateAnswerChangesNoCount(t *testing.T) {
+	orders, cached, _ := newTestObjects()
+	noted := 0
+	orders.noted = func(*v1alpha1.AcmeOrder) { noted++ }
+	late := orderOf("one")
+	late.ResourceVersion, late.UID = "1", "one"
+	current := late.DeepCopy()
+	current.ResourceVersion = "2"
+	cached.put(current)
+	orders.written(late)
+	if noted != 0 || len(orders.newer) != 0 {
+		t.Errorf("noted %d times", noted)
+	}
+	current.ResourceVersion = "3"
+	orders.written(current)
+	if noted != 1 {
+		t.Errorf("noted %d times, want once", noted)
+	}
+}
