@@ -22,6 +22,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/chaos/history"
+	"github.com/acmeca/acmeca/internal/test/container"
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/process"
@@ -67,6 +68,8 @@ type member struct {
 	health     int
 	pprof      int
 	started    int
+	container  *container.Container
+	peak       int64 // resident bytes of the processes so far
 	process    *process.Process
 	site       *site
 }
@@ -99,6 +102,7 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 	settled := s.awaitAlive(ctx, settleTimeout, func() (bool, error) { return s.history.Settled(ctx, s.admin, local.Namespace) })
 	s.checkLeaks(ctx, before)
 	s.endMembers()
+	s.checkMemory()
 	auditErr := s.readAudit()
 	violations := s.history.Check()
 	if settled != nil && len(violations) == 0 {
@@ -218,6 +222,9 @@ func (s *site) addMember(m *member, args ...string) error {
 		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.proxy), m.health), "--server-replica-secret", local.ReplicaSecret)
 	}
 	m.args = slices.Concat(m.args, args, []string{"--pprof-listen", fmt.Sprintf("127.0.0.1:%d", m.pprof)})
+	if m.container, err = container.New(m.half); err != nil {
+		return err
+	}
 	s.members = append(s.members, m)
 	return m.start()
 }
@@ -225,7 +232,7 @@ func (s *site) addMember(m *member, args ...string) error {
 func (m *member) start() error {
 	m.started++
 	var err error
-	m.process, err = process.Start(process.Spec{
+	m.process, err = m.container.Start(process.Spec{
 		Name: m.name, Path: m.site.local.Program(), Args: m.args, Env: append(os.Environ(), clockFile+"="+m.clock()),
 		Log: m.site.local.Path("log", fmt.Sprintf("%s.%d.log", m.name, m.started)),
 	})
@@ -249,7 +256,22 @@ func (m *member) revive() error {
 	}
 }
 
-func (m *member) signal(signal syscall.Signal) { _ = syscall.Kill(m.process.PID(), signal) }
+func (m *member) signal(signal syscall.Signal) {
+	m.measure()
+	_ = syscall.Kill(m.process.PID(), signal)
+}
+
+// measure notes the memory of the member's process.
+func (m *member) measure() {
+	if usage, err := container.UsageOf(m.process.PID()); err == nil { // otherwise it has ended
+		m.peak = max(m.peak, usage.Peak)
+	}
+}
+
+// memory returns the memory of the member's processes at their peak.
+func (m *member) memory() string {
+	return fmt.Sprintf("%s %d of %d MiB", m.name, m.peak>>20, m.container.Limit>>20)
+}
 
 func (m *member) awaitReady(ctx context.Context) error {
 	return m.site.awaitAlive(ctx, time.Minute, func() (bool, error) {
@@ -264,6 +286,18 @@ func (s *site) endMembers() {
 			m.signal(syscall.SIGCONT)
 			m.process.Stop(stopGrace)
 		}
+	}
+}
+
+// checkMemory reports the members' memory, and those that the kernel killed for it. Each member has the memory limit of the
+// manifests.
+func (s *site) checkMemory() {
+	for _, m := range s.members {
+		s.report.memory = append(s.report.memory, m.memory())
+		if killed := m.container.Killed(); killed > 0 || m.peak > m.container.Limit {
+			s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: %d processes were killed for their memory", m.memory(), killed)})
+		}
+		m.container.Close()
 	}
 }
 

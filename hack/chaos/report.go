@@ -26,8 +26,10 @@ type report struct {
 	requests int
 	// connections counts those of each replica of the ACME server. clockFailures counts the orders that failed
 	// because of a wrong clock.
-	connections               []string
-	clockFailures             int
+	connections   []string
+	clockFailures int
+	// memory is that of each process at its peak.
+	memory                    []string
 	certificates, revocations int
 	violations                []history.Violation
 }
@@ -112,6 +114,7 @@ func (r *report) print(out io.Writer) {
 	fmt.Fprintf(w, "requests answered\t%d\n", r.requests)
 	if len(r.connections) > 0 {
 		fmt.Fprintf(w, "connections to each replica of the ACME server\t%s\n", strings.Join(r.connections, ", "))
+		fmt.Fprintf(w, "memory at the peak, of the manifests' limits\t%s\n", strings.Join(r.memory, ", "))
 		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.clockFailures)
 	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)

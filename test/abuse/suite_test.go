@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/container"
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/certificates"
@@ -35,25 +35,26 @@ func TestAbuse(t *testing.T) { suite.Run(t, "Abuse") }
 
 var (
 	acmeca    *local.Local
+	server    *local.Replica
 	kube      client.Client
 	responder *http01.Responder
 	roots     *x509.CertPool
 	names     atomic.Int64
-	// pprofAddress is the operator's pprof address.
+	// pprofAddress is the ACME server's pprof address.
 	pprofAddress string
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	logf.SetLogger(GinkgoLogr)
 	pprofAddress = fmt.Sprintf("127.0.0.1:%d", programs.FreePort())
-	acmeca = suite.Start(ctx, "--server-pprof-listen", pprofAddress)
+	acmeca, server = suite.StartContained(ctx, "--pprof-listen", pprofAddress)
 	responder = suite.Respond(acmeca.Ports().HTTP01)
 	roots = suite.Roots(acmeca)
 	kube = acmeca.Client()
 	meanwhile(ctx, func() {}) // goroutines started by the first certificates stay
 })
 
-// goroutines returns the number of the operator's goroutines.
+// goroutines returns the number of the ACME server's goroutines.
 func goroutines() int {
 	GinkgoHelper()
 	response, err := http.Get("http://" + pprofAddress + "/debug/pprof/goroutine?debug=1")
@@ -65,7 +66,7 @@ func goroutines() int {
 	return count
 }
 
-// leaveNothing checks that the operator has no more goroutines after a spec than before, once the spec's connections
+// leaveNothing checks that the ACME server has no more goroutines after a spec than before, once the spec's connections
 // are closed.
 func leaveNothing() {
 	GinkgoHelper()
@@ -78,17 +79,27 @@ func leaveNothing() {
 
 var _ = suite.ShowLog(&acmeca)
 
-// The operator survives every spec.
+// Both halves survive every spec within their memory limits.
 var _ = AfterEach(func() {
-	Expect(processExists(acmeca.OperatorPID())).To(BeTrue(), "the operator has ended")
-	text, err := os.ReadFile(acmeca.OperatorLog())
-	Expect(err).NotTo(HaveOccurred())
-	Expect(string(text)).NotTo(ContainSubstring("panic"))
+	for _, half := range acmeca.Halves() {
+		usage, err := container.UsageOf(half.Process.PID())
+		Expect(err).NotTo(HaveOccurred(), "the %s has ended", half.Half)
+		Expect(usage.Peak).To(BeNumerically("<", half.Limit), "bytes of the %s at the peak", half.Half)
+	}
+	for _, log := range readLogs() {
+		Expect(log).NotTo(ContainSubstring("panic"))
+	}
 })
 
-func processExists(pid int) bool {
-	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-	return err == nil
+// readLogs returns the logs of both halves.
+func readLogs() (logs []string) {
+	GinkgoHelper()
+	for _, file := range []string{acmeca.OperatorLog(), server.Log()} {
+		text, err := os.ReadFile(file)
+		Expect(err).NotTo(HaveOccurred())
+		logs = append(logs, string(text))
+	}
+	return logs
 }
 
 func freshName() string { return fmt.Sprintf("n%d.abuse.test", names.Add(1)) }
@@ -148,13 +159,10 @@ func meanwhile(ctx context.Context, attack func()) {
 	AddReportEntry("issuance during the attack", fmt.Sprintf("%d certificates, median %s, slowest %s", len(took), took[len(took)/2], took[len(took)-1]))
 }
 
-// residentKiB returns the operator's resident memory.
+// residentKiB returns the ACME server's resident memory.
 func residentKiB() int {
 	GinkgoHelper()
-	text, err := exec.Command("ps", "-o", "rss=", "-p", fmt.Sprint(acmeca.OperatorPID())).Output()
+	usage, err := container.UsageOf(server.PID())
 	Expect(err).NotTo(HaveOccurred())
-	var kib int
-	_, err = fmt.Sscan(string(text), &kib)
-	Expect(err).NotTo(HaveOccurred())
-	return kib
+	return int(usage.Now >> 10)
 }

@@ -98,6 +98,13 @@ func (c *Client) Register(ctx context.Context, directoryURL string) error {
 	return nil
 }
 
+// Clone returns another client of the same account, which can be used at the same time.
+func (c *Client) Clone() *Client {
+	clone := *c
+	clone.nonces, clone.Requests = nil, 0
+	return &clone
+}
+
 // URL returns the URL of the account.
 func (c *Client) URL() string { return c.kid }
 

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/acmeca/acmeca/internal/test/process"
 	"github.com/acmeca/acmeca/internal/test/project"
 )
 
@@ -33,8 +35,28 @@ func New(half string) (*Container, error) {
 		return nil, err
 	}
 	c := &Container{Half: half, Limit: limit}
-	c.cgroup, _ = makeCgroup("acmeca-"+half, limit) // see above
+	c.cgroup, _ = makeCgroup(fmt.Sprintf("acmeca-%s-%d", half, made.Add(1)), limit) // see above
 	return c, nil
+}
+
+// made counts the containers of this process, for their names.
+var made atomic.Int64
+
+// Start starts a process in the container.
+func (c *Container) Start(spec process.Spec) (*process.Process, error) {
+	if spec.Env == nil {
+		spec.Env = os.Environ()
+	}
+	spec.Env = append(spec.Env, "ACMECA_MEMORY_LIMIT="+strconv.FormatInt(c.Limit, 10))
+	p, err := process.Start(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Add(p.PID()); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
 }
 
 // shippedLimit reads the memory limit of a half from its Deployment.
@@ -59,11 +81,6 @@ func shippedLimit(half string) (int64, error) {
 	return 0, fmt.Errorf("the Deployment of the %s has no memory limit", half)
 }
 
-// Env returns the environment that the Deployment gives the half.
-func (c *Container) Env() []string {
-	return append(os.Environ(), "ACMECA_MEMORY_LIMIT="+strconv.FormatInt(c.Limit, 10))
-}
-
 // Enforced reports whether the kernel kills a process that exceeds the limit.
 func (c *Container) Enforced() bool { return c.cgroup != "" }
 
@@ -73,6 +90,26 @@ func (c *Container) Add(pid int) error {
 		return nil
 	}
 	return os.WriteFile(filepath.Join(c.cgroup, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+}
+
+// Killed returns how many processes the kernel killed because they exceeded the limit.
+func (c *Container) Killed() int {
+	if !c.Enforced() {
+		return 0
+	}
+	for _, file := range []string{"memory.oom_control", "memory.events"} {
+		text, err := os.ReadFile(filepath.Join(c.cgroup, file))
+		if err != nil {
+			continue // of the other version
+		}
+		for line := range strings.Lines(string(text)) {
+			var killed int
+			if _, err := fmt.Sscanf(line, "oom_kill %d", &killed); err == nil {
+				return killed
+			}
+		}
+	}
+	return 0
 }
 
 // Close removes the container, whose processes have ended.
@@ -106,6 +143,11 @@ func UsageOf(pid int) (Usage, error) {
 		}
 	}
 	return u, nil
+}
+
+// ResetPeak makes the current usage of a process its peak.
+func ResetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
 // makeCgroup makes a cgroup with a memory limit, of version 1 or 2.

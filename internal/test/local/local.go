@@ -29,6 +29,7 @@ type Options struct {
 	Ports         Ports     // on 127.0.0.1
 	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests only
 	Replicas      bool      // the ACME server runs in separate processes, started by StartReplica; for tests
+	Contained     bool      // the halves have the memory limits of the manifests; for tests
 	Progress      io.Writer // receives a line for each slow step
 }
 
@@ -44,9 +45,10 @@ type Local struct {
 	failures chan error
 	stop     sync.Once
 
-	mu       sync.Mutex
-	watched  []*process.Process // their end is a failure
-	replicas []*Replica
+	mu        sync.Mutex
+	contained []*Half
+	watched   []*process.Process // their end is a failure
+	replicas  []*Replica
 }
 
 // Start starts everything and returns when certificates can be issued. Start fails if another acmeca runs in the same

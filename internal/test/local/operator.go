@@ -65,7 +65,7 @@ func (l *Local) pidFile() string              { return l.path("acmeca.pid") }
 func (l *Local) StartOperator(ctx context.Context) error {
 	l.say("starting acmeca")
 	var err error
-	l.operator, err = process.Start(process.Spec{
+	l.operator, err = l.startHalf("controller", process.Spec{
 		Name: "acmeca",
 		Path: l.options.Operator,
 		Args: append(l.operatorArgs(), l.options.OperatorArgs...),

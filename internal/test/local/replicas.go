@@ -38,9 +38,24 @@ func (l *Local) StartReplica(ctx context.Context, args ...string) (*Replica, err
 	if err != nil {
 		return nil, err
 	}
+	return l.startReplica(ctx, ports, args)
+}
+
+// StartServer starts the only replica of the ACME server, at Ports().HTTPS.
+func (l *Local) StartServer(ctx context.Context, args ...string) (*Replica, error) {
+	free, err := FreeReplicaPorts()
+	if err != nil {
+		return nil, err
+	}
+	own := l.options.Ports
+	return l.startReplica(ctx, ReplicaPorts{HTTPS: own.HTTPS, HTTP: own.HTTP, Health: own.ServerHealth, Peers: free.Peers}, args)
+}
+
+func (l *Local) startReplica(ctx context.Context, ports ReplicaPorts, args []string) (*Replica, error) {
 	name := "replica-" + strconv.Itoa(ports.HTTPS)
 	r := &Replica{Address: address(ports.HTTPS), PlainAddress: address(ports.HTTP), local: l, health: ports.Health}
-	r.process, err = process.Start(process.Spec{
+	var err error
+	r.process, err = l.startHalf("server", process.Spec{
 		Name: name, Path: l.options.Operator, Log: l.path("log", name+".log"), Args: append(l.ReplicaArgs(l.serverKubeconfig(), ports), args...),
 	})
 	if err != nil {
@@ -74,6 +89,9 @@ func (r *Replica) Ready(ctx context.Context) bool {
 	ready, _ := r.local.healthy(ctx, address(r.health)+"/readyz")
 	return ready
 }
+
+// Log returns the path of the replica's log.
+func (r *Replica) Log() string { return r.process.LogFile() }
 
 // PID returns the replica's process id.
 func (r *Replica) PID() int { return r.process.PID() }

@@ -25,6 +25,11 @@ func StartForTestWithReplicas(ctx context.Context, controllerArgs ...string) (*L
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs})
 }
 
+// StartForTestContained is StartForTestWithReplicas with the memory limits of the manifests.
+func StartForTestContained(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, Contained: true, OperatorArgs: controllerArgs})
+}
+
 // StartForTestWithTags is StartForTestWithReplicas with an operator that is built with a build tag.
 func StartForTestWithTags(ctx context.Context, tags string, controllerArgs ...string) (*Local, func(), error) {
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs}, "-tags", tags)

@@ -33,6 +33,18 @@ func Start(ctx context.Context, args ...string) *local.Local {
 	return acmeca
 }
 
+// StartContained starts an acmeca whose halves are processes with the memory limits of the manifests, and the ACME server with
+// additional arguments. It stops with the suite or spec that starts it.
+func StartContained(ctx context.Context, serverArgs ...string) (*local.Local, *local.Replica) {
+	GinkgoHelper()
+	acmeca, stop, err := local.StartForTestContained(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(stop)
+	server, err := acmeca.StartServer(ctx, serverArgs...)
+	Expect(err).NotTo(HaveOccurred())
+	return acmeca, server
+}
+
 // Respond starts a responder for http-01 on a port. It stops with the suite or spec that starts it.
 func Respond(port int) *http01.Responder {
 	GinkgoHelper()
