@@ -78,18 +78,23 @@ func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}: {Transform: compact},
+			&v1alpha1.AcmeOrder{}: {Transform: compact}, &v1alpha1.AcmeAuthorization{}: {Transform: compact}, &v1alpha1.AcmeAccount{}: {Transform: compact},
 		},
 	}
 }
 
-// compact drops the certificate and the CSR of a finished order. They are read past the cache if they are needed again.
+// compact drops the certificate and the CSR of a finished order, and requests that were handled. They are read past the cache if
+// they are needed again.
 func compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
 		ordercache.Compact(order)
+		return order, nil
 	}
-	return object, nil
+	ordercache.DropHandled(object)
+	return stripManagedFields(object)
 }
+
+var stripManagedFields = cache.TransformStripManagedFields()
 
 // ClientOptions returns the options of the controllers' client. Kinds that the controllers have no right to list are not cached.
 func ClientOptions() client.Options {

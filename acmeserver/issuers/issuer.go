@@ -60,7 +60,12 @@ type Issuers struct {
 
 	mu     sync.Mutex
 	parsed map[types.NamespacedName]parsedIssuer
+	// pruneAt is the number of parsed issuers at which those that were deleted are dropped.
+	pruneAt int
 }
+
+// leastPruneAt bounds the deleted issuers that are kept if there are few others.
+const leastPruneAt = 64
 
 type parsedIssuer struct {
 	version string
@@ -69,7 +74,7 @@ type parsedIssuer struct {
 
 // New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them.
 func New(cached client.Reader, published *store.Published, namespaces []string) *Issuers {
-	return &Issuers{cached: cached, published: published, namespaces: namespaces, parsed: map[types.NamespacedName]parsedIssuer{}}
+	return &Issuers{cached: cached, published: published, namespaces: namespaces, parsed: map[types.NamespacedName]parsedIssuer{}, pruneAt: leastPruneAt}
 }
 
 // Get returns an issuer. The errors are store.ErrNotFound and store.ErrUnavailable.
@@ -93,7 +98,20 @@ func (s *Issuers) Get(ctx context.Context, key types.NamespacedName) (*Issuer, e
 	}
 	parsed := parse(object.DeepCopy())
 	s.parsed[key] = parsedIssuer{object.ResourceVersion, parsed}
+	if len(s.parsed) > s.pruneAt {
+		s.prune(ctx)
+	}
 	return parsed, nil
+}
+
+// prune drops the issuers that were deleted and that nobody has asked for since.
+func (s *Issuers) prune(ctx context.Context) {
+	for key := range s.parsed {
+		if apierrors.IsNotFound(s.cached.Get(ctx, key, &v1alpha1.AcmeIssuer{}, client.UnsafeDisableDeepCopy)) {
+			delete(s.parsed, key)
+		}
+	}
+	s.pruneAt = max(2*len(s.parsed), leastPruneAt)
 }
 
 // GetRetained returns an issuer, or the CA certificates of one that was deleted. Certificates point to CRLs and CA

@@ -1,12 +1,56 @@
 package issuers
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
+
+// existing is a cache in which some issuers exist.
+type existing struct {
+	client.Reader
+	names map[types.NamespacedName]bool
+}
+
+func (e *existing) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if !e.names[key] {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: "acmeissuers"}, key.Name)
+	}
+	into.SetNamespace(key.Namespace)
+	into.SetName(key.Name)
+	into.(*v1alpha1.AcmeIssuer).ResourceVersion = "1"
+	return nil
+}
+
+// A tenant creates, uses and deletes one issuer after the other.
+func TestDeletedIssuersAreForgotten(t *testing.T) {
+	cached := &existing{names: map[types.NamespacedName]bool{}}
+	s := New(cached, nil, nil)
+	stays := types.NamespacedName{Namespace: "ns", Name: "stays"}
+	cached.names[stays] = true
+	if _, err := s.Get(t.Context(), stays); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 * leastPruneAt {
+		name := types.NamespacedName{Namespace: "ns", Name: fmt.Sprint(i)}
+		cached.names[name] = true
+		if _, err := s.Get(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		delete(cached.names, name)
+	}
+	if _, kept := s.parsed[stays]; !kept || len(s.parsed) > leastPruneAt+1 {
+		t.Errorf("%d issuers are kept, the existing one: %t", len(s.parsed), kept)
+	}
+}
 
 // Go's HTTP client, and proxies that set Host to $host:$server_port, name the default port.
 func TestEquivalentHostsLeadToTheSameBase(t *testing.T) {

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/lru"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,30 +13,69 @@ import (
 	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
-// maxRecent bounds the certificates that are kept, at about 2 KiB each.
-const maxRecent = 2048
+const (
+	// maxRecent bounds the certificates that are kept. Most take about 2 KiB with their chain.
+	maxRecent = 2048
+	// maxRecentBytes bounds their sum: a certificate of many names with a long chain takes 100 KiB.
+	maxRecentBytes = 8 << 20
+)
 
 // RecentCertificates keeps the certificates that were issued last, which clients are about to download. The cache of orders
 // does not hold certificates.
-type RecentCertificates struct{ byOrder *lru.Cache }
+type RecentCertificates struct {
+	byOrder *lru.Cache
+
+	mu    sync.Mutex
+	bytes int
+}
 
 // NewRecentCertificates returns an empty RecentCertificates.
-func NewRecentCertificates() *RecentCertificates { return &RecentCertificates{lru.New(maxRecent)} }
+func NewRecentCertificates() *RecentCertificates {
+	r := &RecentCertificates{}
+	r.byOrder = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, text any) { r.bytes -= len(text.(string)) })
+	return r
+}
+
+// add keeps the certificate of an order. It drops the ones that were used least recently beyond the bounds.
+func (r *RecentCertificates) add(order types.UID, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.byOrder.Get(order); known || len(text) > maxRecentBytes {
+		return // an order has one certificate
+	}
+	r.bytes += len(text)
+	r.byOrder.Add(order, text)
+	for r.bytes > maxRecentBytes {
+		r.byOrder.RemoveOldest()
+	}
+}
 
 // CacheOptions returns options for the ACME server's cache: it drops the fields that the server does not read, and hands
 // certificates to r.
 func (r *RecentCertificates) CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&v1alpha1.AcmeOrder{}: {Transform: r.compact}},
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.AcmeOrder{}:         {Transform: r.compact},
+			&v1alpha1.AcmeAuthorization{}: {Transform: dropHandled},
+			&v1alpha1.AcmeAccount{}:       {Transform: dropHandled},
+		},
 	}
+}
+
+var stripManagedFields = cache.TransformStripManagedFields()
+
+// dropHandled is a cache transform of authorizations and accounts.
+func dropHandled(object any) (any, error) {
+	ordercache.DropHandled(object)
+	return stripManagedFields(object)
 }
 
 // compact is a cache transform of orders.
 func (r *RecentCertificates) compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
 		if order.Status.Certificate != "" {
-			r.byOrder.Add(order.UID, order.Status.Certificate)
+			r.add(order.UID, order.Status.Certificate)
 		}
 		ordercache.Compact(order)
 	}
