@@ -99,6 +99,9 @@ func (s *Server) respond(r *request, authz *v1alpha1.AcmeAuthorization, kind acm
 	if err := r.requireReserve(); err != nil {
 		return nil, err
 	}
+	if err := s.limitPendingRequest(r); err != nil {
+		return nil, err
+	}
 	if problem := policy.AdmitResponse(r.message); problem != nil {
 		return nil, problem
 	}

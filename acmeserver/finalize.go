@@ -62,6 +62,9 @@ func (s *Server) storeCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) (*v
 	if err := r.requireReserve(); err != nil {
 		return nil, err
 	}
+	if err := s.limitPendingRequest(r); err != nil {
+		return nil, err
+	}
 	if err := s.requireReady(r, order); err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package acmeserver
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
@@ -205,6 +207,9 @@ func (s *Server) limitRevocations(r *request, order *v1alpha1.AcmeOrder) error {
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not
 // 429: clients give an order up after 429, but here they only need to wait for their other orders (docs/decisions/0130).
 func (s *Server) limitPending(r *request, orders, authorizations int) error {
+	if err := s.limitPendingBytes(r); err != nil {
+		return err
+	}
 	rules := r.issuer.Spec.Account
 	if checkPending(rules, s.store.CountPending(r.Context(), r.account), orders, authorizations) == nil {
 		return nil
@@ -240,6 +245,35 @@ func checkPending(rules v1alpha1.AccountRules, have store.Pending, orders, autho
 	}
 	if have.Authorizations+authorizations > rules.MaxPendingAuthorizations {
 		return refused(have.Authorizations, "authorizations")
+	}
+	return nil
+}
+
+// DefaultMaxPendingBytes returns the default of Options.MaxPendingBytes: a quarter of the memory limit of Go's runtime. It is
+// 256 MiB without a limit. The controllers hold the same objects, within a limit of the same size.
+func DefaultMaxPendingBytes() int64 {
+	const least, unlimited = 16 << 20, 256 << 20
+	memory := debug.SetMemoryLimit(-1)
+	if memory == math.MaxInt64 {
+		return unlimited
+	}
+	return max(memory/4, least)
+}
+
+// limitPendingBytes refuses to store more unfinished objects than both halves have memory for. An account may use a quarter.
+func (s *Server) limitPendingBytes(r *request) error {
+	if s.store.PendingBytes() >= s.maxPendingBytes || s.store.CountPending(r.Context(), r.account).Bytes >= s.maxPendingBytes/4 {
+		return answer.Overloaded()
+	}
+	return nil
+}
+
+// limitPendingRequest refuses to store a request for an unfinished object beyond half as much again. Until then, clients can
+// finish the orders that they have.
+func (s *Server) limitPendingRequest(r *request) error {
+	reserve := s.maxPendingBytes / 2
+	if s.store.PendingBytes() >= s.maxPendingBytes+reserve || s.store.CountPending(r.Context(), r.account).Bytes >= (s.maxPendingBytes+reserve)/4 {
+		return answer.Overloaded()
 	}
 	return nil
 }

@@ -55,6 +55,8 @@ type Server struct {
 	bodies, requests *limit.Limiter
 	// bodyBytes bounds the memory of the bodies of both.
 	bodyBytes *limit.Bytes
+	// maxPendingBytes bounds the memory of unfinished objects.
+	maxPendingBytes int64
 
 	handler    http.Handler
 	mux        *http.ServeMux
@@ -77,6 +79,8 @@ type Options struct {
 	MaxRequests, MaxRequestsPerClient int
 	// MaxBodyBytes bounds the memory of request bodies in bytes. Zero means DefaultMaxBodyBytes.
 	MaxBodyBytes int64
+	// MaxPendingBytes bounds the memory of unfinished orders and authorizations. Zero means DefaultMaxPendingBytes.
+	MaxPendingBytes int64
 	// Certificates is the one that the cache was made with; nil if there is none.
 	Certificates *store.RecentCertificates
 	// Now is the clock; nil for time.Now.
@@ -107,7 +111,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		published: published, issuers: issuers.New(c, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
 		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
 		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
-		bodyBytes: limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),
+		bodyBytes: limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())), maxPendingBytes: cmp.Or(o.MaxPendingBytes, DefaultMaxPendingBytes()),
 	}
 	if s.store, err = store.New(ctx, c, live, o.Certificates); err != nil {
 		return nil, err

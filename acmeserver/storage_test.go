@@ -94,3 +94,40 @@ func (s *served) signAnew(t *testing.T, url string, payload any) []byte {
 	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodHead, issuerURL+"acme/new-nonce", nil))
 	return jwstest.Sign(t, key, jwstest.Header{"jwk": jwstest.JWK(t, key), "nonce": w.Header().Get("Replay-Nonce"), "url": url}, payload)
 }
+
+// Unfinished objects are bounded in bytes: new ones first, and then requests for those that an account has.
+func TestPendingBytesAreBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		csr            int
+		order, respond int // statuses
+	}{
+		"with room":           {100, http.StatusCreated, http.StatusOK},
+		"with a large order":  {30 << 10, http.StatusServiceUnavailable, http.StatusOK},
+		"with a larger order": {60 << 10, http.StatusServiceUnavailable, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServed(t)
+			s.setOrderLimit(t, nil)
+			s.maxPendingBytes = 128 << 10 // an account may use 32 KiB, and 48 KiB in the end
+			large := s.stored("large", acme.StateValid)
+			large.ResourceVersion, large.Spec.CSR = "2", strings.Repeat("A", test.csr)
+			s.cluster.Deliver(large)
+			s.stored("other", acme.StatePending)
+			authz := &v1alpha1.AcmeAuthorization{}
+			authz.Namespace, authz.Name, authz.CreationTimestamp, authz.ResourceVersion = "ns", "authz", metav1.Now(), "1"
+			authz.Spec.IssuerRef.Name, authz.Spec.AccountRef.Name = "ca", "me"
+			authz.Spec.Challenges = []v1alpha1.Challenge{{Type: acme.HTTP01, Token: "token"}}
+			authz.Status.State, authz.Status.Expires = acme.StatePending, &metav1.Time{Time: time.Now().Add(time.Hour)}
+			s.cluster.Deliver(authz)
+			s.cluster.Live.Fail = func() error { return fmt.Errorf("the request is stored") }
+			stored := func(w *httptest.ResponseRecorder) bool {
+				return !strings.Contains(w.Body.String(), "the server is busy")
+			}
+			order := s.post(t, "acme/new-order", map[string]any{"identifiers": []map[string]string{{"type": "dns", "value": "b.test"}}})
+			respond := s.post(t, "acme/chall/authz.http-01", map[string]any{})
+			if stored(order) != (test.order == http.StatusCreated) || stored(respond) != (test.respond == http.StatusOK) {
+				t.Errorf("a new order: %d %s; a response: %d %s", order.Code, order.Body, respond.Code, respond.Body)
+			}
+		})
+	}
+}

@@ -34,17 +34,48 @@ type Pending struct {
 	Orders int
 	// Authorizations are the own ones of unfinished orders, stored or not, and the other stored ones that are pending.
 	Authorizations int
+	// Bytes is about the memory that they use in a cache. The controllers' cache has the same objects.
+	Bytes int64
 }
 
 // pendingIndex holds the names of each account's unfinished orders and pending authorizations, so that a count copies no objects.
 type pendingIndex struct {
 	mu        sync.Mutex
 	byAccount map[types.NamespacedName]*pendingNames
+	bytes     int64 // of all accounts
 }
 
 type pendingNames struct {
-	orders         map[string]int // the number of own authorizations
-	authorizations map[string]struct{}
+	orders         map[string]pendingOrder
+	authorizations map[string]int64 // bytes
+	bytes          int64
+}
+
+type pendingOrder struct {
+	own   int // authorizations
+	bytes int64
+}
+
+// setOrder notes an unfinished order, and dropOrder that there is none.
+func (n *pendingNames) setOrder(name string, order pendingOrder) {
+	n.bytes += order.bytes - n.orders[name].bytes
+	n.orders[name] = order
+}
+
+func (n *pendingNames) dropOrder(name string) {
+	n.bytes -= n.orders[name].bytes
+	delete(n.orders, name)
+}
+
+// setAuthorization notes the bytes of a pending authorization, and dropAuthorization that there is none.
+func (n *pendingNames) setAuthorization(name string, bytes int64) {
+	n.bytes += bytes - n.authorizations[name]
+	n.authorizations[name] = bytes
+}
+
+func (n *pendingNames) dropAuthorization(name string) {
+	n.bytes -= n.authorizations[name]
+	delete(n.authorizations, name)
 }
 
 func newPendingIndex() pendingIndex {
@@ -57,10 +88,12 @@ func (p *pendingIndex) change(account types.NamespacedName, change func(*pending
 	defer p.mu.Unlock()
 	names := p.byAccount[account]
 	if names == nil {
-		names = &pendingNames{orders: map[string]int{}, authorizations: map[string]struct{}{}}
+		names = &pendingNames{orders: map[string]pendingOrder{}, authorizations: map[string]int64{}}
 		p.byAccount[account] = names
 	}
+	before := names.bytes
 	change(names)
+	p.bytes += names.bytes - before
 	if len(names.orders)+len(names.authorizations) == 0 {
 		delete(p.byAccount, account)
 	}
@@ -74,11 +107,11 @@ func (p *pendingIndex) count(account types.NamespacedName, except []string) Pend
 	if names == nil {
 		return Pending{}
 	}
-	var pending Pending
-	for order, own := range names.orders {
-		if !slices.Contains(except, order) {
+	pending := Pending{Bytes: names.bytes}
+	for name, order := range names.orders {
+		if !slices.Contains(except, name) {
 			pending.Orders++
-			pending.Authorizations += own
+			pending.Authorizations += order.own
 		}
 	}
 	for authz := range names.authorizations {
@@ -101,7 +134,7 @@ func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {
 	s.lists.put(order)
 	s.pending.change(accountOf(order), func(names *pendingNames) {
 		if order.Finished() {
-			delete(names.orders, order.Name)
+			names.dropOrder(order.Name)
 			return
 		}
 		own := 0
@@ -110,13 +143,13 @@ func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {
 				own++
 			}
 		}
-		names.orders[order.Name] = own
+		names.setOrder(order.Name, pendingOrder{own, bytesOfOrder(order)})
 	})
 }
 
 func (s *Store) dropOrder(order *v1alpha1.AcmeOrder) {
 	s.lists.remove(order)
-	s.pending.change(accountOf(order), func(names *pendingNames) { delete(names.orders, order.Name) })
+	s.pending.change(accountOf(order), func(names *pendingNames) { names.dropOrder(order.Name) })
 }
 
 func ownerOf(authz *v1alpha1.AcmeAuthorization) types.NamespacedName {
@@ -129,14 +162,48 @@ func (s *Store) noteAuthorization(authz *v1alpha1.AcmeAuthorization) {
 	}
 	s.pending.change(ownerOf(authz), func(names *pendingNames) {
 		if authz.Pending() {
-			names.authorizations[authz.Name] = struct{}{}
+			names.setAuthorization(authz.Name, bytesOfAuthorization(authz))
 		} else {
-			delete(names.authorizations, authz.Name)
+			names.dropAuthorization(authz.Name)
 		}
 	})
 }
 
 func (s *Store) dropAuthorization(authz *v1alpha1.AcmeAuthorization) {
 	s.preAuthorizations.drop(ownerOf(authz), OrderPlace{authz.CreationTimestamp.Unix(), authz.Name})
-	s.pending.change(ownerOf(authz), func(names *pendingNames) { delete(names.authorizations, authz.Name) })
+	s.pending.change(ownerOf(authz), func(names *pendingNames) { names.dropAuthorization(authz.Name) })
+}
+
+// PendingBytes returns about the memory that all unfinished orders and pending authorizations use in a cache.
+func (s *Store) PendingBytes() int64 {
+	s.pending.mu.Lock()
+	defer s.pending.mu.Unlock()
+	return s.pending.bytes
+}
+
+// The memory of an object in a cache, without the parts that clients choose.
+const (
+	orderBytes         = 2 << 10
+	nameBytes          = 256 // of an identifier and its authorization
+	authorizationBytes = 3 << 10
+)
+
+func bytesOfOrder(order *v1alpha1.AcmeOrder) int64 {
+	size := orderBytes + len(order.Spec.CSR) + nameBytes*len(order.Spec.Identifiers)
+	if order.Spec.Finalization != nil {
+		size += bytesOfRequest(&order.Spec.Finalization.Request)
+	}
+	return int64(size)
+}
+
+func bytesOfAuthorization(authz *v1alpha1.AcmeAuthorization) int64 {
+	size := authorizationBytes
+	if authz.Spec.Response != nil {
+		size += bytesOfRequest(&authz.Spec.Response.Request)
+	}
+	return int64(size)
+}
+
+func bytesOfRequest(request *v1alpha1.SignedRequest) int {
+	return len(request.Protected) + len(request.Payload) + len(request.Signature)
 }

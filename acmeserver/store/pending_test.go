@@ -1,10 +1,12 @@
 package store
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -30,7 +32,7 @@ func TestCountPending(t *testing.T) {
 	account.Namespace, account.Name = "ns", "me"
 	expect := func(what string, orders, authorizations int, except ...string) {
 		t.Helper()
-		if got := s.pending.count(nameOf(account), except); got != (Pending{orders, authorizations}) {
+		if got := s.pending.count(nameOf(account), except); got.Orders != orders || got.Authorizations != authorizations {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
@@ -55,8 +57,8 @@ func TestCountPending(t *testing.T) {
 	s.dropOrder(two)
 	s.dropOrder(other)
 	s.noteAuthorization(authorizationOf("ended-0", acme.StateInvalid))
-	if len(s.pending.byAccount) != 0 {
-		t.Error("accounts without pending objects are kept")
+	if len(s.pending.byAccount) != 0 || s.PendingBytes() != 0 {
+		t.Errorf("accounts without pending objects are kept, with %d bytes", s.PendingBytes())
 	}
 }
 
@@ -98,5 +100,36 @@ func TestALateAnswerChangesNoCount(t *testing.T) {
 	orders.written(current)
 	if noted != 1 {
 		t.Errorf("noted %d times, want once", noted)
+	}
+}
+
+// The bytes follow an order: without and with its CSR, seen twice, and finished.
+func TestPendingBytes(t *testing.T) {
+	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
+	order, account := orderOf("one", "one-0"), types.NamespacedName{Namespace: "ns", Name: "me"}
+	for _, step := range []struct {
+		change func()
+		want   int64
+	}{
+		{func() {}, orderBytes},
+		{func() { order.Spec.CSR = strings.Repeat("A", 1000) }, orderBytes + 1000},
+		{func() {
+			order.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 500)}}
+		}, orderBytes + 1500},
+		{func() {}, orderBytes + 1500},
+		{func() { order.Status.State = acme.StateValid }, 0},
+	} {
+		step.change()
+		s.noteOrder(order)
+		if s.PendingBytes() != step.want || s.pending.count(account, nil).Bytes != step.want {
+			t.Errorf("%d bytes, want %d", s.PendingBytes(), step.want)
+		}
+	}
+	authz := authorizationOf("a", acme.StatePending)
+	authz.Spec.Response = &v1alpha1.ChallengeResponse{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 500)}}
+	s.noteAuthorization(authz)
+	s.noteAuthorization(authz)
+	if s.PendingBytes() != authorizationBytes+500 {
+		t.Errorf("%d bytes of an authorization", s.PendingBytes())
 	}
 }
