@@ -22,7 +22,8 @@ import (
 // chain from one file. A CRL that the operator makes must not be missing: some programs would refuse the certificates of the CA,
 // and others accept revoked ones.
 func (s *Server) crlFile(c *call) (*answer.Answer, error) {
-	signing := slices.Concat(c.issuer.Authorities[:min(1, len(c.issuer.Authorities))], issuers.ParseCertificates([]byte(c.issuer.Status.RetiredCertificates)))
+	signing := slices.Concat(c.issuer.Authorities[:min(1, len(c.issuer.Authorities))],
+		issuers.ParseCertificates([]byte(c.issuer.Status.RetiredCertificates)))
 	var text bytes.Buffer
 	var tag []byte
 	var modified time.Time
@@ -70,7 +71,8 @@ func (s *Server) describeCRLs(c *call) []page.CRL {
 			continue
 		}
 		summary := crl.Summary()
-		described = append(described, page.CRL{Authority: authority.Subject.String(), Name: name, Number: fmt.Sprint(summary.Number), Entries: summary.Entries, NextUpdate: crl.NextUpdate})
+		described = append(described, page.CRL{Authority: authority.Subject.String(), Name: name, Number: fmt.Sprint(summary.Number),
+			Entries: summary.Entries, NextUpdate: crl.NextUpdate})
 	}
 	return described
 }

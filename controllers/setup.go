@@ -172,10 +172,11 @@ func (w *wiring) setupIssuers(context.Context) error {
 	c, wake := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
 	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) { wake <- issuerEvent(key) }}
 	r := &issuer.Reconciler{
-		Client: c, Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock,
-			Keys: keys}, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c,
-			Clock: w.Clock}, CompromisedKeys: w.compromised, CRLs: w.crls, ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
+		Client: c, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
+		Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys},
+		Trust:       issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock},
+		CompromisedKeys: w.compromised, CRLs: w.crls,
+		ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Bound: &issuer.Bound{Reader: c, Clock: w.Clock, Max: w.MaxIssuers},
 		Wake:  []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,

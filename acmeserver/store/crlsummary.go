@@ -21,7 +21,8 @@ var oidCRLNumber = asn1.ObjectIdentifier{2, 5, 29, 20}
 func summaryOf(der []byte) (s CRLSummary) {
 	var list, signed, entries cryptobyte.String
 	input := cryptobyte.String(der)
-	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) || !signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
+	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) ||
+		!signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
 		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) {
 		return CRLSummary{}
 	}
@@ -46,7 +47,8 @@ func summaryOf(der []byte) (s CRLSummary) {
 // crlNumber reads the number of a CRL from its extensions (RFC 5280 section 5.2.3); nil if there is none.
 func crlNumber(signed cryptobyte.String) *big.Int {
 	var explicit, extensions cryptobyte.String
-	if !signed.ReadASN1(&explicit, cryptobyteasn1.Tag(0).ContextSpecific().Constructed()) || !explicit.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) {
+	if !signed.ReadASN1(&explicit, cryptobyteasn1.Tag(0).ContextSpecific().Constructed()) ||
+		!explicit.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) {
 		return nil
 	}
 	for !extensions.Empty() {

@@ -104,7 +104,8 @@ func (o *validatorOptions) run(ctx context.Context) error {
 
 func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 	c := validation.Config{
-		Resolvers: o.resolvers, ResolversOnly: o.resolversOnly, ClusterDomain: o.clusterDomain, HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
+		Resolvers: o.resolvers, ResolversOnly: o.resolversOnly, ClusterDomain: o.clusterDomain,
+		HTTPPort: o.httpPort, HTTPSPort: o.httpsPort, TLSPort: o.tlsPort,
 		Timeout: o.timeout, Protected: apiServerAddresses(), Hosts: network.NewHosts(o.perHost),
 	}
 	var err error

@@ -43,7 +43,9 @@ func notedRevoked(secret *corev1.Secret) []string {
 }
 
 // noteRevoked notes on an intermediate's Secret which of its certificates the spec revokes, and returns the Secret.
-func (a Authorities) noteRevoked(ctx context.Context, object *v1alpha1.AcmeIssuer, secret *corev1.Secret, certificate *x509.Certificate) (*corev1.Secret, error) {
+func (a Authorities) noteRevoked(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, secret *corev1.Secret, certificate *x509.Certificate,
+) (*corev1.Secret, error) {
 	noted := notedRevoked(secret)
 	before := len(noted)
 	for _, c := range append(unexpired(a.Clock.Now(), secret.Data[crossField]), certificate) {
@@ -68,7 +70,9 @@ func (a Authorities) noteRevoked(ctx context.Context, object *v1alpha1.AcmeIssue
 
 // loadRoots sets the issuer's roots: those to trust, with the keys that are in the cluster, and what each of them revokes. cross are
 // the cross-certificates of the chain.
-func (a Authorities) loadRoots(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, s selfSigned, cross []*x509.Certificate) error {
+func (a Authorities) loadRoots(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, s selfSigned, cross []*x509.Certificate,
+) error {
 	below := cross
 	for _, authority := range issuer.Authorities() {
 		below = append(below, authority.Certificate())
@@ -86,7 +90,8 @@ func (a Authorities) loadRoots(ctx context.Context, object *v1alpha1.AcmeIssuer,
 		if err != nil {
 			return err
 		}
-		root.Authority, err = ca.LoadAuthority(ca.Material{Chain: ca.EncodeCertificates(certificate), Key: key, SerialKey: s.serialKey}, a.Clock.Now())
+		root.Authority, err = ca.LoadAuthority(ca.Material{Chain: ca.EncodeCertificates(certificate), Key: key, SerialKey: s.serialKey},
+			a.Clock.Now())
 		if err != nil {
 			root.Authority = nil
 			issuer.Note("the root %q signs no CRL, because its key is not in the cluster", certificate.Subject.CommonName)
@@ -120,7 +125,8 @@ func (a Authorities) entries(object *v1alpha1.AcmeIssuer, root *x509.Certificate
 	var entries []ca.Entry
 	for _, c := range revoked {
 		if c.CheckSignatureFrom(root) == nil {
-			entries = append(entries, ca.Entry{Serial: c.SerialNumber, RevokedAt: now, Reason: reasons[v1alpha1.SerialText(c.SerialNumber)], NotAfter: c.NotAfter})
+			entries = append(entries, ca.Entry{Serial: c.SerialNumber, RevokedAt: now, Reason: reasons[v1alpha1.SerialText(c.SerialNumber)],
+				NotAfter: c.NotAfter})
 		}
 	}
 	for _, c := range append(below, root) {

@@ -20,17 +20,11 @@ func guard(last *ca.CRL, der []byte, issuer *x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	if !next.ThisUpdate.Before(next.NextUpdate) {
-		return fmt.Errorf("thisUpdate %v is not before nextUpdate %v", next.ThisUpdate, next.NextUpdate)
+	if err := guardHead(last, next); err != nil {
+		return err
 	}
 	var listed []ca.Entry
 	if last != nil {
-		if next.Number.Cmp(last.Number) <= 0 {
-			return fmt.Errorf("number %s is not above %s", next.Number, last.Number)
-		}
-		if err := sameScope(last.URLs, next.URLs); err != nil {
-			return err
-		}
 		listed = last.Entries
 	}
 	missing := func(until *ca.Entry) error { // checks the entries of the last CRL before until
@@ -60,6 +54,19 @@ func guard(last *ca.CRL, der []byte, issuer *x509.Certificate) error {
 		return err
 	}
 	return missing(nil)
+}
+
+// guardHead compares everything but the entries.
+func guardHead(last *ca.CRL, next *ca.EncodedCRL) error {
+	switch {
+	case !next.ThisUpdate.Before(next.NextUpdate):
+		return fmt.Errorf("thisUpdate %v is not before nextUpdate %v", next.ThisUpdate, next.NextUpdate)
+	case last == nil:
+		return nil
+	case next.Number.Cmp(last.Number) <= 0:
+		return fmt.Errorf("number %s is not above %s", next.Number, last.Number)
+	}
+	return sameScope(last.URLs, next.URLs)
 }
 
 // sameScope returns an error if a CRL with the URLs next is for other certificates than one with the URLs last. The oldest URLs leave

@@ -103,7 +103,9 @@ func (b *Bound) forget(namespace string) {
 
 // loadWithin loads an issuer, unless it is beyond the limit of its namespace and was never served. One that was served before
 // stays loaded, so that its CRLs are renewed, but issues no more.
-func (r *Reconciler) loadWithin(ctx context.Context, object *v1alpha1.AcmeIssuer, known *issuers.Issuer, beyond *issuers.Fault) (*issuers.Issuer, error) {
+func (r *Reconciler) loadWithin(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, known *issuers.Issuer, beyond *issuers.Fault,
+) (*issuers.Issuer, error) {
 	if beyond != nil && known == nil && object.Status.IssuingCertificate == nil {
 		return &issuers.Issuer{Name: object.Name, Spec: object.Spec, Fault: beyond}, nil
 	}

@@ -84,7 +84,9 @@ func foreignCAs(issuer *issuers.Issuer) []*x509.Certificate {
 }
 
 // read returns the newest CRL of each CA in spec.ca.crls.
-func (c CACRLs) read(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, above []*x509.Certificate) ([]*ca.ForeignCRL, error) {
+func (c CACRLs) read(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, above []*x509.Certificate,
+) ([]*ca.ForeignCRL, error) {
 	var all []*ca.ForeignCRL
 	for i, source := range object.Spec.CA.CRLs {
 		data, where, err := c.entry(ctx, object.Namespace, source)
@@ -125,7 +127,9 @@ func (c CACRLs) entry(ctx context.Context, namespace string, source v1alpha1.CRL
 }
 
 // publish stores the newest CRL of a CA, unless the published one is newer. newest is nil if spec.ca.crls has none.
-func (c CACRLs) publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, authority *x509.Certificate, newest *ca.ForeignCRL) error {
+func (c CACRLs) publish(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, authority *x509.Certificate, newest *ca.ForeignCRL,
+) error {
 	name := v1alpha1.CAName(authority)
 	subject := acme.Printable(authority.Subject.String(), 200)
 	published, err := c.published(ctx, object, authority)

@@ -35,7 +35,9 @@ func decideRevoking(order *v1alpha1.AcmeOrder, f facts) step {
 		return step{addFinalizer: true}
 	}
 	return step{
-		revocation: handled, condition: notReady(v1alpha1.ReasonRevoked, "the certificate was revoked"), endAuthorizations: authorizationsToEnd(order, f),
+		revocation: handled, condition: notReady(v1alpha1.ReasonRevoked,
+			"the certificate was revoked"),
+		endAuthorizations: authorizationsToEnd(order, f),
 	}
 }
 
@@ -45,7 +47,8 @@ func authorizationsToEnd(order *v1alpha1.AcmeOrder, f facts) []v1alpha1.AcmeAuth
 	var ending []v1alpha1.AcmeAuthorization
 	for _, authz := range f.revocation.owners {
 		covers := func(id v1alpha1.Identifier) bool { return verify.Coverage(f.issuer, &authz, id.ACME()) == nil }
-		if authz.Status.State == acme.StateValid && authz.Spec.IssuerRef == order.Spec.IssuerRef && slices.ContainsFunc(order.Spec.Identifiers, covers) {
+		if authz.Status.State == acme.StateValid && authz.Spec.IssuerRef == order.Spec.IssuerRef &&
+			slices.ContainsFunc(order.Spec.Identifiers, covers) {
 			ending = append(ending, authz)
 		}
 	}

@@ -22,7 +22,8 @@ import (
 const currentCA = "issuing"
 
 // caReasons are the reasons of a CA certificate's revocation.
-var caReasons = []v1alpha1.CARevocationReason{v1alpha1.CAUnspecified, v1alpha1.CACompromise, v1alpha1.CASuperseded, v1alpha1.CACessationOfOperation}
+var caReasons = []v1alpha1.CARevocationReason{v1alpha1.CAUnspecified, v1alpha1.CACompromise, v1alpha1.CASuperseded,
+	v1alpha1.CACessationOfOperation}
 
 // revokeCA revokes a CA certificate of the issuer that args name, and waits until the root's CRL lists the certificate.
 func (o *options) revokeCA(ctx context.Context, which string, args []string, reasonText string, timeout time.Duration) error {
@@ -105,7 +106,8 @@ func (o *options) toRevokeCA(issuer *v1alpha1.AcmeIssuer, which string) (certifi
 func (o *options) askToRevokeCA(ctx context.Context, issuer *v1alpha1.AcmeIssuer, revoked v1alpha1.RevokedCA) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": issuer.ResourceVersion},
-		"spec":     map[string]any{"ca": map[string]any{"selfSigned": map[string]any{"revoked": append(issuer.Spec.CA.SelfSigned.Revoked, revoked)}}},
+		"spec": map[string]any{"ca": map[string]any{"selfSigned": map[string]any{"revoked": append(issuer.Spec.CA.SelfSigned.Revoked,
+			revoked)}}},
 	})
 	if err != nil {
 		return err
@@ -114,7 +116,9 @@ func (o *options) askToRevokeCA(ctx context.Context, issuer *v1alpha1.AcmeIssuer
 }
 
 // awaitReplacement waits until the issuer issues from another intermediate than the revoked one.
-func (o *options) awaitReplacement(ctx context.Context, issuer *v1alpha1.AcmeIssuer, revoked *x509.Certificate, timeout time.Duration) error {
+func (o *options) awaitReplacement(
+	ctx context.Context, issuer *v1alpha1.AcmeIssuer, revoked *x509.Certificate, timeout time.Duration,
+) error {
 	err := await(ctx, o, issuer, timeout, "waiting for the new intermediate", func(issuer *v1alpha1.AcmeIssuer) (bool, error) {
 		if issuer.Status.ObservedGeneration < issuer.Generation || issuer.Status.IssuingCertificate == nil {
 			return false, nil
@@ -131,7 +135,9 @@ func (o *options) awaitReplacement(ctx context.Context, issuer *v1alpha1.AcmeIss
 }
 
 // awaitListed waits until the root's CRL lists a certificate.
-func (o *options) awaitListed(ctx context.Context, issuer *v1alpha1.AcmeIssuer, name string, revoked *x509.Certificate, timeout time.Duration) error {
+func (o *options) awaitListed(
+	ctx context.Context, issuer *v1alpha1.AcmeIssuer, name string, revoked *x509.Certificate, timeout time.Duration,
+) error {
 	list := &corev1.ConfigMap{}
 	list.Namespace, list.Name = issuer.Namespace, v1alpha1.CRLConfigMap(issuer.Name, name)
 	number := ""
@@ -141,7 +147,8 @@ func (o *options) awaitListed(ctx context.Context, issuer *v1alpha1.AcmeIssuer, 
 			return false, nil //nolint:nilerr // the controllers repair it, or the wait times out
 		}
 		number = fmt.Sprint(crl.Number)
-		return slices.ContainsFunc(crl.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(revoked.SerialNumber) == 0 }), nil
+		return slices.ContainsFunc(crl.RevokedCertificateEntries,
+			func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(revoked.SerialNumber) == 0 }), nil
 	})
 	if err != nil {
 		return fmt.Errorf("the revocation is stored, but the CRL of the root does not list it: %w; the root's key must be in the cluster to sign the CRL", err)
