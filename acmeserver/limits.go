@@ -271,8 +271,8 @@ func (s *Server) limitPendingBytes(r *request) error {
 // limitPendingRequest refuses to store a request for an unfinished object beyond half as much again. Until then, clients can
 // finish the orders that they have.
 func (s *Server) limitPendingRequest(r *request) error {
-	reserve := s.maxPendingBytes / 2
-	if s.store.PendingBytes() >= s.maxPendingBytes+reserve || s.store.CountPending(r.Context(), r.account).Bytes >= (s.maxPendingBytes+reserve)/4 {
+	most := s.maxPendingBytes + s.maxPendingBytes/2
+	if s.store.PendingBytes() >= most || s.store.CountPending(r.Context(), r.account).Bytes >= most/4 {
 		return answer.Overloaded()
 	}
 	return nil

@@ -111,7 +111,8 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		published: published, issuers: issuers.New(c, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
 		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
 		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
-		bodyBytes: limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())), maxPendingBytes: cmp.Or(o.MaxPendingBytes, DefaultMaxPendingBytes()),
+		bodyBytes:       limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),
+		maxPendingBytes: cmp.Or(o.MaxPendingBytes, DefaultMaxPendingBytes()),
 	}
 	if s.store, err = store.New(ctx, c, live, o.Certificates); err != nil {
 		return nil, err

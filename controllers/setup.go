@@ -78,7 +78,8 @@ func CacheOptions() cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}: {Transform: compact}, &v1alpha1.AcmeAuthorization{}: {Transform: compact}, &v1alpha1.AcmeAccount{}: {Transform: compact},
+			&v1alpha1.AcmeOrder{}: {Transform: compact}, &v1alpha1.AcmeAuthorization{}: {Transform: compact},
+			&v1alpha1.AcmeAccount{}: {Transform: compact},
 		},
 	}
 }
@@ -227,7 +228,10 @@ func issuerEvent(key client.ObjectKey) event.GenericEvent {
 }
 
 func (w *wiring) setupAccounts(context.Context) error {
-	r := &account.Reconciler{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget, Events: w.recorder, Clock: w.Clock}
+	r := &account.Reconciler{
+		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget,
+		Events: w.recorder, Clock: w.Clock,
+	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.accounts)
 }
 
@@ -236,7 +240,8 @@ func (w *wiring) setupAuthorizations(context.Context) error {
 	runner := attempts.New(w.pool, w.Clock, ended)
 	runner.Metrics, runner.Tracer = w.counts, w.Tracer
 	r := &authorization.Reconciler{
-		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget, Attempts: runner, Events: w.recorder, Clock: w.Clock,
+		Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Issuers: w.loaded, Budget: w.Budget,
+		Attempts: runner, Events: w.recorder, Clock: w.Clock,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.authorizations, ended)
 }
@@ -275,7 +280,8 @@ func (w *wiring) setupMetrics(ctx context.Context) error {
 	if w.Metrics == nil {
 		return nil
 	}
-	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget}))
+	sources := metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget}
+	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, sources))
 }
 
 func (w *wiring) setupRetention(context.Context) error {

@@ -74,7 +74,10 @@ type parsedIssuer struct {
 
 // New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them.
 func New(cached client.Reader, published *store.Published, namespaces []string) *Issuers {
-	return &Issuers{cached: cached, published: published, namespaces: namespaces, parsed: map[types.NamespacedName]parsedIssuer{}, pruneAt: leastPruneAt}
+	return &Issuers{
+		cached: cached, published: published, namespaces: namespaces,
+		parsed: map[types.NamespacedName]parsedIssuer{}, pruneAt: leastPruneAt,
+	}
 }
 
 // Get returns an issuer. The errors are store.ErrNotFound and store.ErrUnavailable.

@@ -33,7 +33,8 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 		return nil, err
 	}
 	s := &Store{
-		recent: recent, lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex(), listing: make(chan struct{}, maxLists),
+		recent: recent, lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex(),
+		listing: make(chan struct{}, maxLists),
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),

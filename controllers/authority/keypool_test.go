@@ -88,7 +88,7 @@ func TestStalledKeyDelaysNoOtherIssuer(t *testing.T) {
 		object.Namespace, object.Name = "ns", name
 		object.Spec.CA.SelfSigned = &v1alpha1.SelfSignedCA{KeyAlgorithm: v1alpha1.KeyAlgorithm(algorithm)}
 		object.Spec.CA.SelfSigned.RootLifetime.Duration, object.Spec.CA.SelfSigned.IntermediateLifetime.Duration = 1000*time.Hour, 500*time.Hour
-		return a.Load(t.Context(), object, &issuers.Issuer{})
+		return a.Load(t.Context(), object, &issuers.Issuer{PlainBase: "http://acme.test"})
 	}
 	if f := load("stalled", ca.RSA4096); f == nil || !f.Pending || f.Transient != nil {
 		t.Fatalf("got %+v, want a pending key", f)

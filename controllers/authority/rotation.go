@@ -393,16 +393,8 @@ func (a Authorities) retired(
 			complain("the retired CA in Secret %q signs no CRLs: %v", name, err)
 			return nil
 		}
-		if object.Spec.CA.SelfSigned != nil {
-			if secret, err = a.noteRevoked(ctx, object, secret, authority.Certificate()); err != nil {
-				return err
-			}
-			if isRevoked(object, secret, authority.Certificate()) {
-				issuer.Revoked = append(issuer.Revoked, authority.Certificate())
-			}
-		}
 		authorities = append(authorities, authority)
-		return nil
+		return a.addRevoked(ctx, object, issuer, secret, authority.Certificate())
 	}
 	if object.Spec.CA.SelfSigned != nil {
 		expected := func(format string, args ...any) { // it has expired, or a person deleted it
@@ -420,4 +412,21 @@ func (a Authorities) retired(
 		}
 	}
 	return authorities, nil
+}
+
+// addRevoked adds a retired intermediate that the operator made to the issuer's revoked CA certificates if a person revoked it.
+func (a Authorities) addRevoked(
+	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, secret *corev1.Secret, certificate *x509.Certificate,
+) error {
+	if object.Spec.CA.SelfSigned == nil {
+		return nil
+	}
+	secret, err := a.noteRevoked(ctx, object, secret, certificate)
+	if err != nil {
+		return err
+	}
+	if isRevoked(object, secret, certificate) {
+		issuer.Revoked = append(issuer.Revoked, certificate)
+	}
+	return nil
 }

@@ -200,7 +200,8 @@ func (b *Budget) Usage() Usage {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	usage := Usage{Limits: b.limits, Bytes: make(map[types.NamespacedName]map[string]int64, len(b.issuers)), Discarded: maps.Clone(b.discarded)}
+	bytes := make(map[types.NamespacedName]map[string]int64, len(b.issuers))
+	usage := Usage{Limits: b.limits, Bytes: bytes, Discarded: maps.Clone(b.discarded)}
 	for issuer, of := range b.issuers {
 		usage.Bytes[issuer] = maps.Clone(of.byKind)
 	}

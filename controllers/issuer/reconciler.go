@@ -113,13 +113,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.serve(ctx, request, issuer); err != nil {
 		return ctrl.Result{}, err
 	}
-	if issuer.Authority != nil {
-		if err := r.CACRLs.Publish(ctx, object, issuer); err != nil {
-			return ctrl.Result{}, err
-		}
-		if err := r.publishRoots(ctx, object, issuer); err != nil {
-			return ctrl.Result{}, err
-		}
+	if err := r.publish(ctx, object, issuer); err != nil {
+		return ctrl.Result{}, err
 	}
 	for _, warning := range r.Issuers.CRLWarnings(request.NamespacedName) {
 		issuer.Warn("%s", warning)
@@ -137,6 +132,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		r.wake(ctx, request)
 	}
 	return ctrl.Result{RequeueAfter: r.requeueAfter(issuer)}, nil
+}
+
+// publish publishes the CRLs of CAs and the roots of an issuer that has a CA.
+func (r *Reconciler) publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
+	if issuer.Authority == nil {
+		return nil
+	}
+	if err := r.CACRLs.Publish(ctx, object, issuer); err != nil {
+		return err
+	}
+	return r.publishRoots(ctx, object, issuer)
 }
 
 // requeueAfter returns the time until the Secrets are read again: secretsPeriod, or less if the next root is due before.

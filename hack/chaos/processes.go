@@ -295,7 +295,9 @@ func (s *site) checkMemory() {
 	for _, m := range s.members {
 		s.report.memory = append(s.report.memory, m.memory())
 		if killed := m.container.Killed(); killed > 0 || m.peak > m.container.Limit {
-			s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: %d processes were killed for their memory", m.memory(), killed)})
+			s.report.violated(history.Violation{
+				Fault: history.Broken, What: fmt.Sprintf("%s: %d processes were killed for their memory", m.memory(), killed),
+			})
 		}
 		m.container.Close()
 	}

@@ -27,7 +27,8 @@ type events struct {
 
 // readEvents calls start, and returns the watch. Events of other kinds are decoded by client-go.
 func readEvents(
-	ctx context.Context, kind runtime.Object, skipped *skippedObjects, sizes *storedSizes, start func(context.Context) (watch.Interface, error),
+	ctx context.Context, kind runtime.Object, skipped *skippedObjects, sizes *storedSizes,
+	start func(context.Context) (watch.Interface, error),
 ) (watch.Interface, error) {
 	if listOf(kind) == nil {
 		return start(ctx)

@@ -47,7 +47,7 @@ var java = &party{
 
 var javaByPoint = &party{
 	name: "Java by the distribution point", needs: []string{"javac", "default-jdk-headless"}, versionOf: "openjdk-17-jre-headless",
-	open: func(ctx context.Context, s *site) verifier {
+	open: func(_ context.Context, s *site) verifier {
 		s.write("Verify.java", []byte(s.file("Java", "java")))
 		return fileVerifier{s, "Java by the distribution point"}
 	},

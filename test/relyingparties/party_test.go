@@ -6,9 +6,9 @@ import (
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
-// party is a program that verifies certificates: a row of the matrix. Its name is a heading of the guide, unless section is set.
+// party is a program that verifies certificates: a row of the matrix.
 type party struct {
-	name, section string
+	name string
 	// needs are pairs of a program and its Debian package. files are pairs of a file and its package.
 	needs, files []string
 	// versionOf is the Debian package whose version counts.
@@ -49,13 +49,6 @@ func (v verdict) String() string {
 var parties = []*party{
 	openssl, nginx, haproxy, postgresql, apacheChain, apacheLeaf, mosquitto, stunnel, gnutlsServ,
 	certtool, curl, wget, java, javaByPoint, wolfSSL, mbedTLS, nss,
-}
-
-func (p *party) heading() string {
-	if p.section != "" {
-		return p.section
-	}
-	return p.name
 }
 
 // missing says which program is not installed, or returns "".

@@ -185,7 +185,7 @@ var apacheChain, apacheLeaf = apache("Apache (chain)", "chain", ""), apache("Apa
 
 func apache(name, check, note string) *party {
 	return &party{
-		name: name, section: "Apache", needs: []string{"apache2", "apache2"}, versionOf: "apache2",
+		name: name, needs: []string{"apache2", "apache2"}, versionOf: "apache2",
 		checks: check, refresh: "`apachectl graceful`", note: note,
 		open: func(_ context.Context, s *site) verifier {
 			frame := fmt.Sprintf("ServerRoot %[1]s\nDefaultRuntimeDir %[1]s\nServerName localhost\nPidFile %[1]s/pid\nErrorLog /dev/stderr\nLogLevel info\nListen 127.0.0.1:%[2]d\nDocumentRoot %[1]s/www\nDirectoryIndex index.txt\n",

@@ -246,12 +246,7 @@ func (c *checker) checkLists() {
 		}
 		last[crl.Shard] = crl
 		ofShard := slices.DeleteFunc(slices.Clone(c.revocations), func(r revocation) bool { return r.shard != crl.Shard })
-		newest := uint64(0)
-		for _, r := range ofShard {
-			if crl.Serials[r.serial] {
-				newest = max(newest, r.revision)
-			}
-		}
+		newest := newestListed(crl, ofShard)
 		for _, r := range ofShard {
 			key := r.shard + " " + r.serial
 			switch {
@@ -272,6 +267,16 @@ func (c *checker) checkLists() {
 			c.report(Lost, "no CRL of %s has %s, which was revoked", r.shard, r.serial)
 		}
 	}
+}
+
+// newestListed returns the revision of the newest revocation that a CRL lists, or 0.
+func newestListed(crl *CRL, revocations []revocation) (newest uint64) {
+	for _, r := range revocations {
+		if crl.Serials[r.serial] {
+			newest = max(newest, r.revision)
+		}
+	}
+	return newest
 }
 
 // checkNumber compares the numbers of two consecutive CRLs of a shard.

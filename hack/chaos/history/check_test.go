@@ -184,7 +184,7 @@ func TestViolationsAreFound(t *testing.T) {
 		"a revocation that was only answered": {func(_ *testing.T, h *History) {
 			h.Answers = append(h.Answers, Answer{"c", Revocation, "81", "revoked"})
 		}, Lost, "but it is not"},
-		"a revocation that the complete CRL lacks": {func(t *testing.T, h *History) {
+		"a revocation that the complete CRL lacks": {func(_ *testing.T, h *History) {
 			for i := range h.Orders {
 				if order := h.Orders[i].Object; order.Status.CRL == "0" {
 					order.Status.CRL = "0-3"

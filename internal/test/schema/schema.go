@@ -72,19 +72,7 @@ func faults(s *apiextensionsv1.JSONSchemaProps, value any, path string) (all []s
 	fault := func(format string, args ...any) { all = append(all, path+": "+fmt.Sprintf(format, args...)) }
 	switch value := value.(type) {
 	case map[string]any:
-		for _, name := range s.Required {
-			if _, ok := value[name]; !ok {
-				fault("lacks %s", name)
-			}
-		}
-		for name, member := range value {
-			property, ok := s.Properties[name]
-			if !ok {
-				fault("has no field %s", name)
-				continue
-			}
-			all = append(all, faults(&property, member, path+"."+name)...)
-		}
+		return objectFaults(s, value, path)
 	case []any:
 		if s.MaxItems != nil && int64(len(value)) > *s.MaxItems {
 			fault("has %d items", len(value))
@@ -100,6 +88,23 @@ func faults(s *apiextensionsv1.JSONSchemaProps, value any, path string) (all []s
 		if s.Minimum != nil && value < *s.Minimum || s.Maximum != nil && value > *s.Maximum {
 			fault("the number %v does not fit", value)
 		}
+	}
+	return all
+}
+
+func objectFaults(s *apiextensionsv1.JSONSchemaProps, object map[string]any, path string) (all []string) {
+	for _, name := range s.Required {
+		if _, ok := object[name]; !ok {
+			all = append(all, path+": lacks "+name)
+		}
+	}
+	for name, member := range object {
+		property, ok := s.Properties[name]
+		if !ok {
+			all = append(all, path+": has no field "+name)
+			continue
+		}
+		all = append(all, faults(&property, member, path+"."+name)...)
 	}
 	return all
 }
