@@ -1,10 +1,12 @@
 package install
 
 import (
+	"crypto/x509"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/crlstore"
 	"github.com/acmeca/acmeca/internal/test/http01"
 	"github.com/acmeca/acmeca/internal/test/process"
 	"github.com/acmeca/acmeca/test/internal/certificates"
@@ -112,8 +115,12 @@ func renamedInstallation() {
 		i.startServer(ctx)
 		c := i.client(ctx, i.issuer)
 		certificate := obtain(ctx, c, responder)
+		part := i.leavePart(ctx, certificate)
 		Expect(c.RevokeCert(ctx, nil, certificate.Raw, 0)).To(Succeed())
 		Eventually(ctx, func() (string, error) { return i.crl(certificate.CRLDistributionPoints[0]) }).ShouldNot(BeEmpty())
+		Eventually(ctx, func() bool {
+			return apierrors.IsNotFound(person.Get(ctx, client.ObjectKeyFromObject(part), part))
+		}).Should(BeTrue(), "the next CRL removes the part of an unfinished one")
 		Expect(c.AccountKeyRollover(ctx, certificates.NewKey())).To(Succeed())
 
 		bundles := kubectl(ctx, "get", "clustertrustbundles", "-o", "name")
@@ -254,6 +261,21 @@ func (i *installation) unsignedAccount() *v1alpha1.AcmeAccount {
 			Registration: &v1alpha1.SignedRequest{Protected: "e30", Payload: "e30", Signature: "AAAA"},
 		},
 	}
+}
+
+// leavePart creates a part of a CRL that a controller did not finish: the CRLs of this suite need no parts.
+func (i *installation) leavePart(ctx SpecContext, certificate *x509.Certificate) *corev1.ConfigMap {
+	GinkgoHelper()
+	name := strings.TrimSuffix(path.Base(certificate.CRLDistributionPoints[0]), acme.CRLSuffix)
+	head := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: v1alpha1.CRLConfigMap(i.issuer.Name, name)}}
+	head.Data = map[string]string{"next": "1 1"}
+	names := crlstore.PartsOf(head)
+	Expect(names).To(HaveLen(1))
+	part := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: names[0]}}
+	Expect(person.Create(ctx, part)).To(Succeed())
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"data": {"next": "1 1"}}`))
+	Eventually(ctx, func() error { return person.Patch(ctx, head, patch) }).Should(Succeed())
+	return part
 }
 
 // crl fetches a CRL by its URL.
