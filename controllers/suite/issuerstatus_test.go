@@ -246,7 +246,11 @@ var _ = Describe("The ACME server's TLS Secret", func() {
 		w.reconciler.ServerTLS.Secret.Name = name
 	}
 	var w *issuerWorld
-	BeforeEach(func(ctx SpecContext) { w = newIssuerWorld(ctx, selfSigned(v1alpha1.SelfSignedCA{})) })
+	BeforeEach(func(ctx SpecContext) {
+		spec := selfSigned(v1alpha1.SelfSignedCA{})
+		spec.Policy.DNS.Allow = []string{"none.test"} // no host of another spec's issuer
+		w = newIssuerWorld(ctx, spec)
+	})
 
 	served := func(ctx SpecContext) []byte {
 		GinkgoHelper()
