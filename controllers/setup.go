@@ -153,7 +153,7 @@ func newWiring(mgr manager.Manager, o Options) *wiring {
 		Options: o, mgr: mgr, recorder: mgr.GetEventRecorder("acmeca-controller"), counts: metrics.New(), pool: pool.New(pool.Config{}),
 		loaded: &issuers.Registry{}, compromised: &issuers.CompromisedKeys{Client: mgr.GetClient()},
 	}
-	w.crls = &crl.Publisher{Client: mgr.GetClient(), Issuers: w.loaded, CompromisedKeys: w.compromised, Clock: o.Clock}
+	w.crls = &crl.Publisher{Client: mgr.GetClient(), Issuers: w.loaded, CompromisedKeys: w.compromised, Clock: o.Clock, Stored: w.Budget.Add}
 	for _, wake := range []*chan event.GenericEvent{&w.woken.accounts, &w.woken.authorizations, &w.woken.orders, &w.woken.crls} {
 		*wake = make(chan event.GenericEvent)
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +45,8 @@ type Publisher struct {
 	Issuers         *issuers.Registry
 	CompromisedKeys *issuers.CompromisedKeys
 	Clock           clock.PassiveClock
+	// Stored counts the bytes of CRLs in etcd, as budget.Budget.Add does; nil for no count.
+	Stored func(kind string, bytes map[types.NamespacedName]int64)
 
 	// ending is held while a CRL of an issuer that is being deleted is published, since two controllers do so.
 	ending sync.Mutex
@@ -52,6 +55,8 @@ type Publisher struct {
 	published map[issuers.CRLRequest]*publishedCRL
 	// refused are the CRLs whose successor was signed, and not published because it is wrong.
 	refused map[issuers.CRLRequest]bool
+	// counted are the bytes that Stored knows of.
+	counted map[issuers.CRLRequest]int64
 }
 
 // outcome is the outcome of a publication that did not fail.
@@ -227,6 +232,11 @@ func (p *Publisher) Forget(issuer client.ObjectKey) {
 	}
 	maps.DeleteFunc(p.published, func(request issuers.CRLRequest, _ *publishedCRL) bool { return of(request) })
 	maps.DeleteFunc(p.refused, func(request issuers.CRLRequest, _ bool) bool { return of(request) })
+	for request := range p.counted {
+		if of(request) {
+			p.count(request, 0)
+		}
+	}
 }
 
 // join joins the warnings that are not empty.

@@ -2,10 +2,13 @@ package crl
 
 import (
 	"errors"
+	"maps"
 	"math/big"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/controllers/ca"
@@ -61,4 +64,38 @@ func TestForget(t *testing.T) {
 
 func request(issuer string) issuers.CRLRequest {
 	return issuers.CRLRequest{Namespace: "ns", Issuer: issuer, Name: "0"}
+}
+
+// CRLs count for the stored bytes of their issuer, until it is forgotten.
+func TestStoredBytes(t *testing.T) {
+	stored := map[types.NamespacedName]int64{}
+	p := &Publisher{Stored: func(kind string, bytes map[types.NamespacedName]int64) {
+		if kind != "CRL" {
+			t.Errorf("counted as %s", kind)
+		}
+		for issuer, n := range bytes {
+			stored[issuer] += n
+		}
+	}}
+	head := &corev1.ConfigMap{}
+	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
+	for _, test := range []struct {
+		what      string
+		published *publishedCRL
+		want      int64
+	}{
+		{"a first CRL", &publishedCRL{head: head, size: 300}, 300},
+		{"a longer one", &publishedCRL{head: head, size: 500}, 500},
+		{"a write that failed", &publishedCRL{}, 500},
+		{"one in parts, beside the parts of the former one", &publishedCRL{head: head, size: 3 << 20}, 6 << 20},
+	} {
+		if p.keep(request("gone"), test.published); stored[gone] != test.want {
+			t.Errorf("%s: %d bytes are counted, want %d", test.what, stored[gone], test.want)
+		}
+	}
+	p.keep(request("other"), &publishedCRL{head: head, size: 1})
+	p.Forget(gone)
+	if want := map[types.NamespacedName]int64{gone: 0, {Namespace: "ns", Name: "other"}: 1}; !maps.Equal(stored, want) {
+		t.Errorf("at the end %v are counted, want %v", stored, want)
+	}
 }

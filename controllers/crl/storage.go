@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -36,6 +37,14 @@ func (c *publishedCRL) entries() []ca.Entry {
 		return nil
 	}
 	return c.crl.Entries
+}
+
+// stored returns the bytes of the CRL in etcd. The parts of the former CRL stay for readers that have begun with it.
+func (c *publishedCRL) stored() int64 {
+	if c.size > quickSize {
+		return 2 * int64(c.size)
+	}
+	return int64(c.size)
 }
 
 // warning returns the warning of a large CRL, or "".
@@ -155,7 +164,25 @@ func (p *Publisher) keep(request issuers.CRLRequest, published *publishedCRL) *p
 		p.published = map[issuers.CRLRequest]*publishedCRL{}
 	}
 	p.published[request] = published
+	if published.head != nil {
+		p.count(request, published.stored())
+	}
 	return published
+}
+
+// count tells Stored how many bytes a CRL has in etcd. The caller holds p.mu.
+func (p *Publisher) count(request issuers.CRLRequest, bytes int64) {
+	if p.Stored == nil {
+		return
+	}
+	if p.counted == nil {
+		p.counted = map[issuers.CRLRequest]int64{}
+	}
+	issuer := types.NamespacedName{Namespace: request.Namespace, Name: request.Issuer}
+	p.Stored("CRL", map[types.NamespacedName]int64{issuer: bytes - p.counted[request]})
+	if p.counted[request] = bytes; bytes == 0 {
+		delete(p.counted, request)
+	}
 }
 
 func withoutBinary(head *corev1.ConfigMap) *corev1.ConfigMap {
