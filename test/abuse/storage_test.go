@@ -6,6 +6,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +23,7 @@ import (
 var _ = Describe("A ceiling of stored bytes", func() {
 	It("stops new orders at 100 %, lets clients finish the others, and gives way when objects are deleted", func(ctx SpecContext) {
 		small := suite.Start(ctx, "--max-stored-bytes", "400Ki", "--max-stored-bytes-per-issuer", "200Ki")
+		const ceiling = 200 << 10
 		cluster := small.Client()
 		proofs := suite.Respond(small.Ports().HTTP01)
 		h := certificates.HTTPClient(suite.Roots(small))
@@ -30,20 +33,34 @@ var _ = Describe("A ceiling of stored bytes", func() {
 		first, err := c.NewOrder(ctx, name)
 		Expect(err).NotTo(HaveOccurred())
 
-		var refused error
-		for made := 0; refused == nil && made < 2000; made++ {
-			_, refused = c.NewOrder(ctx, freshName())
+		stored := func() (bytes float64) {
+			response, err := http.Get(small.MetricsURL())
+			Expect(err).NotTo(HaveOccurred())
+			defer response.Body.Close()
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			families, err := parser.TextToMetricFamilies(response.Body)
+			Expect(err).NotTo(HaveOccurred())
+			for _, metric := range families["acmeca_stored_bytes"].GetMetric() {
+				bytes += metric.GetGauge().GetValue()
+			}
+			return bytes
 		}
-		p := problem(refused)
-		Expect(p.Status).To(Equal(http.StatusServiceUnavailable))
-		Expect(p.Type).To(Equal(acme.RateLimited.URN()))
-		Expect(p.RetryAfter).To(Equal("60"))
+		for stored() < ceiling {
+			_, err := c.NewOrder(ctx, freshName())
+			Expect(err).NotTo(HaveOccurred())
+		}
 		reason := func() string {
 			issuer := &v1alpha1.AcmeIssuer{}
 			Expect(cluster.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, issuer)).To(Succeed())
 			return meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionStoragePressure).Reason
 		}
-		Expect(reason()).To(Equal(v1alpha1.ReasonStorageLimitReached))
+		Eventually(ctx, reason).WithTimeout(20 * time.Second).Should(Equal(v1alpha1.ReasonStorageLimitReached))
+		var refused error
+		Eventually(ctx, func() error { _, refused = c.NewOrder(ctx, freshName()); return refused }).Should(HaveOccurred())
+		p := problem(refused)
+		Expect(p.Status).To(Equal(http.StatusServiceUnavailable))
+		Expect(p.Type).To(Equal(acme.RateLimited.URN()))
+		Expect(p.RetryAfter).To(Equal("60"))
 		_, err = acmeclient.New(ctx, h, small.DirectoryURL(), proofs, 10*time.Millisecond)
 		Expect(problem(err).Status).To(Equal(http.StatusServiceUnavailable), "a new account")
 

@@ -96,7 +96,7 @@ var _ = Describe("An issuer that was deleted", func() {
 		secrets := func() []corev1.Secret { return own(&corev1.SecretList{}).(*corev1.SecretList).Items }
 		configMaps := func() []corev1.ConfigMap { return own(&corev1.ConfigMapList{}).(*corev1.ConfigMapList).Items }
 		Expect(secrets()).To(HaveLen(3), "root, intermediate and serial key")
-		Expect(configMaps()).To(HaveLen(2+issuer.Spec.CRL.Shards), "trust bundle, complete CRL and shards")
+		Expect(configMaps()).To(HaveLen(3+issuer.Spec.CRL.Shards), "trust bundle, complete CRLs of root and intermediate, and shards")
 		mine := &corev1.Secret{}
 		mine.Namespace, mine.Name = issuer.Namespace, issuer.Name+"-mine"
 		Expect(kube.Create(ctx, mine)).To(Succeed())

@@ -106,7 +106,7 @@ var flagsOfOthers = map[string]string{
 	"issue": "acme.sh", "register-account": "acme.sh", "ca-bundle": "acme.sh", "server": "acme.sh", "alpn": "acme.sh",
 	"cert-profile": "acme.sh", "eab-kid": "acme.sh", "eab-hmac-key": "acme.sh",
 	"acme-http01-solver-nameservers": "cert-manager", "dns01-recursive-nameservers": "cert-manager",
-	"enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
+	"quota-backend-bytes": "etcd", "enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
 }
 
 var (

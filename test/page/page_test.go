@@ -127,14 +127,17 @@ var _ = Describe("The page", func() {
 			response, body := fetch(ctx, url)
 			Expect(response.StatusCode).To(Equal(http.StatusOK), url)
 			kind := filepath.Ext(url)
-			kinds[kind]++
-			switch kind {
-			case ".pem", ".crt":
+			if kind == ".pem" || kind == ".crt" {
 				block, _ := pem.Decode(body)
 				Expect(block).NotTo(BeNil(), url)
 				body = block.Bytes
-				fallthrough
-			case ".der":
+				if block.Type == "X509 CRL" {
+					kind = ".crl"
+				}
+			}
+			kinds[kind]++
+			switch kind {
+			case ".pem", ".crt", ".der":
 				certificate, err := x509.ParseCertificate(body)
 				Expect(err).NotTo(HaveOccurred(), url)
 				Expect(strings.ReplaceAll(string(page), "<wbr>", "")).To(ContainSubstring("<code>" + fingerprint(certificate) + "</code>"))
