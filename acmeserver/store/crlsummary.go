@@ -26,9 +26,10 @@ func summaryOf(der []byte) (s CRLSummary) {
 		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) {
 		return CRLSummary{}
 	}
-	for signed.PeekASN1Tag(cryptobyteasn1.UTCTime) || signed.PeekASN1Tag(cryptobyteasn1.GeneralizedTime) { // thisUpdate, nextUpdate
+	for range 2 { // thisUpdate, nextUpdate
 		var tag cryptobyteasn1.Tag
-		if !signed.ReadAnyASN1(&cryptobyte.String{}, &tag) {
+		isTime := signed.PeekASN1Tag(cryptobyteasn1.UTCTime) || signed.PeekASN1Tag(cryptobyteasn1.GeneralizedTime)
+		if isTime && !signed.ReadAnyASN1(&cryptobyte.String{}, &tag) {
 			return CRLSummary{}
 		}
 	}
@@ -45,7 +46,7 @@ func summaryOf(der []byte) (s CRLSummary) {
 }
 
 // crlNumber reads the number of a CRL from its extensions (RFC 5280 section 5.2.3); nil if there is none.
-func crlNumber(signed cryptobyte.String) *big.Int {
+func crlNumber(signed cryptobyte.String) (number *big.Int) {
 	var explicit, extensions cryptobyte.String
 	if !signed.ReadASN1(&explicit, cryptobyteasn1.Tag(0).ContextSpecific().Constructed()) ||
 		!explicit.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) {
@@ -54,14 +55,16 @@ func crlNumber(signed cryptobyte.String) *big.Int {
 	for !extensions.Empty() {
 		var extension, value cryptobyte.String
 		var id asn1.ObjectIdentifier
-		number := new(big.Int)
 		if !extensions.ReadASN1(&extension, cryptobyteasn1.SEQUENCE) || !extension.ReadASN1ObjectIdentifier(&id) ||
 			!extension.SkipOptionalASN1(cryptobyteasn1.BOOLEAN) || !extension.ReadASN1(&value, cryptobyteasn1.OCTET_STRING) {
 			return nil
 		}
-		if id.Equal(oidCRLNumber) && value.ReadASN1Integer(number) {
-			return number
+		if !id.Equal(oidCRLNumber) {
+			continue
+		}
+		if number = new(big.Int); !value.ReadASN1Integer(number) {
+			return nil
 		}
 	}
-	return nil
+	return number
 }
