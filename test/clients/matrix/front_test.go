@@ -32,7 +32,7 @@ type host struct {
 
 	mu    sync.Mutex
 	first time.Time
-	tries int
+	paths map[string]bool // of the challenges
 }
 
 func startFront() (*front, error) {
@@ -64,7 +64,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h == nil:
 		http.NotFound(w, r)
 		return
-	case h.early():
+	case h.early(r.URL.Path):
 		// 404 would end the challenge: acmeca repeats attempts that fail for a reason that may pass.
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -72,22 +72,25 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.handler.ServeHTTP(w, r)
 }
 
-// early counts an attempt and reports whether it is one that fails.
-func (h *host) early() bool {
+// early notes the path of an attempt and reports whether it is one that fails.
+func (h *host) early(path string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tries++
+	if h.paths == nil {
+		h.paths = map[string]bool{}
+	}
+	h.paths[path] = true
 	if h.first.IsZero() {
 		h.first = time.Now()
 	}
 	return time.Since(h.first) < h.delay
 }
 
-// attempts returns how often acmeca asked for a challenge.
-func (h *host) attempts() int {
+// challenges returns how many challenges acmeca asked for. It asks again for one that a client gave up, so attempts don't count.
+func (h *host) challenges() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.tries
+	return len(h.paths)
 }
 
 // add routes a name to a directory that has the tokens as files, if there are any, and else to a port of loopback.

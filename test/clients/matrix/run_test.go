@@ -252,10 +252,10 @@ func (r *run) patienceAndReuse(ctx context.Context) {
 	if !r.runs(reuse) {
 		return
 	}
-	attempts := s.host.attempts()
+	before := s.host.challenges()
 	err = r.renew(ctx, s, session, first)
-	if again := s.host.attempts(); err == nil && again != attempts {
-		err = fmt.Errorf("validated again: %d attempts, then %d", attempts, again)
+	if after := s.host.challenges(); err == nil && after != before {
+		err = fmt.Errorf("validated again: %d challenges, then %d", before, after)
 	}
 	r.record(reuse, err)
 }
