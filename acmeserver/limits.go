@@ -207,11 +207,12 @@ func (s *Server) limitRevocations(r *request, order *v1alpha1.AcmeOrder) error {
 // numbers to be added. All own authorizations of an unfinished order count, stored or virtual. The status is 503 and not
 // 429: clients give an order up after 429, but here they only need to wait for their other orders (docs/decisions/0130).
 func (s *Server) limitPending(r *request, orders, authorizations int) error {
-	if err := s.limitPendingBytes(r); err != nil {
+	have := s.store.CountPending(r.Context(), r.account)
+	if err := s.checkPendingBytes(have, s.maxPendingBytes); err != nil {
 		return err
 	}
 	rules := r.issuer.Spec.Account
-	if checkPending(rules, s.store.CountPending(r.Context(), r.account), orders, authorizations) == nil {
+	if checkPending(rules, have, orders, authorizations) == nil {
 		return nil
 	}
 	// Orders that are invalid for their client do not count, even before the controllers write so.
@@ -260,19 +261,15 @@ func DefaultMaxPendingBytes() int64 {
 	return max(memory/4, least)
 }
 
-// limitPendingBytes refuses to store more unfinished objects than both halves have memory for. An account may use a quarter.
-func (s *Server) limitPendingBytes(r *request) error {
-	if s.store.PendingBytes() >= s.maxPendingBytes || s.store.CountPending(r.Context(), r.account).Bytes >= s.maxPendingBytes/4 {
-		return answer.Overloaded()
-	}
-	return nil
-}
-
 // limitPendingRequest refuses to store a request for an unfinished object beyond half as much again. Until then, clients can
 // finish the orders that they have.
 func (s *Server) limitPendingRequest(r *request) error {
-	most := s.maxPendingBytes + s.maxPendingBytes/2
-	if s.store.PendingBytes() >= most || s.store.CountPending(r.Context(), r.account).Bytes >= most/4 {
+	return s.checkPendingBytes(s.store.CountPending(r.Context(), r.account), s.maxPendingBytes+s.maxPendingBytes/2)
+}
+
+// checkPendingBytes returns the error for more unfinished objects than both halves have memory for. An account may use a quarter.
+func (s *Server) checkPendingBytes(have store.Pending, most int64) error {
+	if s.store.PendingBytes() >= most || have.Bytes >= most/4 {
 		return answer.Overloaded()
 	}
 	return nil
