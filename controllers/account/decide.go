@@ -8,6 +8,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/verify"
 	"github.com/acmeca/acmeca/internal/policy"
 )
@@ -19,9 +20,7 @@ type step struct {
 	// bind is the Secret of a single-use external account key, which is used up for the account before status is written.
 	bind *corev1.Secret
 	// refusals are the requests that are refused.
-	refusals []refusal
-	// held is whether a registration is refused and the account stays pending. The status does not tell the audit log so.
-	held bool
+	refusals []kube.Refusal
 	// again is the time until the next decision, or 0 if an event triggers it.
 	again time.Duration
 	// discard is whether the object is deleted.
@@ -30,12 +29,6 @@ type step struct {
 
 // overBudgetDelay is the wait of a new account for which there is no room in etcd.
 const overBudgetDelay = time.Minute
-
-// refusal is a request that is refused.
-type refusal struct {
-	request string
-	problem *acme.Problem
-}
 
 // decide returns the next step of an account or claim.
 func decide(account *v1alpha1.AcmeAccount, f facts) step {
@@ -82,7 +75,7 @@ func decideAccount(account *v1alpha1.AcmeAccount, f facts) step {
 		status, problem := request.decide(withStatus(account, s.status), f, signed)
 		s.status = status
 		if problem != nil {
-			s.refusals = append(s.refusals, refusal{request.kind, problem})
+			s.refusals = append(s.refusals, kube.Refusal{Request: request.kind, Problem: problem})
 		}
 	}
 	return s
@@ -98,22 +91,22 @@ func changedKey(account *v1alpha1.AcmeAccount, f facts) bool {
 // hold keeps an account pending whose newest key is unknown, until a person restores its status or revokes the account. The
 // account is not deleted: its name keeps the key that it was registered with from being registered again.
 func hold(account *v1alpha1.AcmeAccount) step {
-	s := step{status: account.Status, held: true}
+	s := step{status: account.Status}
 	if asked := account.Spec.Deactivation; asked != nil && asked.Request == nil {
-		s.status.State, s.status.Problem, s.held = verify.EndState(asked), nil, false
+		s.status.State, s.status.Problem = verify.EndState(asked), nil
 		return s
 	}
 	problem := acme.NewProblem(acme.Unauthorized, "the account changed its key, but its status, which has the newest key, is missing: "+
 		"restore the status from a backup, or set spec.deactivation to {} and let the client register with a new key")
 	s.status.Problem = v1alpha1.ProblemFrom(problem)
-	s.refusals = []refusal{{"Registration", problem}}
+	s.refusals = []kube.Refusal{{Request: "Registration", Problem: problem}}
 	return s
 }
 
 // refuse makes an account or claim invalid.
 func refuse(status v1alpha1.AcmeAccountStatus, request string, problem *acme.Problem) step {
 	status.State, status.Problem = acme.StateInvalid, v1alpha1.ProblemFrom(problem)
-	return step{status: status, refusals: []refusal{{request, problem}}}
+	return step{status: status, refusals: []kube.Refusal{{Request: request, Problem: problem}}}
 }
 
 // withStatus returns a shallow copy of an account with another status.

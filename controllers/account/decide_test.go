@@ -105,7 +105,7 @@ func check(t *testing.T, object *v1alpha1.AcmeAccount, f facts, state acme.State
 		t.Fatalf("refusals %v, want %v", s.refusals, refusals)
 	}
 	for i, want := range refusals {
-		if got := s.refusals[i].request + ": " + s.refusals[i].problem.Error(); !strings.HasPrefix(got, want[:strings.Index(want, ":")+1]) ||
+		if got := s.refusals[i].Request + ": " + s.refusals[i].Problem.Error(); !strings.HasPrefix(got, want[:strings.Index(want, ":")+1]) ||
 			!strings.Contains(got, want[strings.Index(want, ":")+1:]) {
 			t.Errorf("refusal %q, want %q", got, want)
 		}
@@ -161,7 +161,7 @@ func TestRegister(t *testing.T) {
 				state = acme.StatePending
 			}
 			s := check(t, w.account, w.f, state, "Registration:"+c.refusal)
-			if s.status.Problem == nil || s.status.JWK != "" || s.discard || s.held != (state == acme.StatePending) {
+			if s.status.Problem == nil || s.status.JWK != "" || s.discard {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -197,11 +197,11 @@ func TestARefusedAccountIsDiscarded(t *testing.T) {
 func TestAHeldAccountIsEndedByAPersonAlone(t *testing.T) {
 	w := newWorld(t, struct{}{})
 	w.account.Spec.KeyChange, w.account.Spec.Deactivation = w.keyChange(w.key, w.next), &v1alpha1.Deactivation{}
-	if s := check(t, w.account, w.f, acme.StateRevoked); s.held || s.status.JWK != "" {
+	if s := check(t, w.account, w.f, acme.StateRevoked); s.status.JWK != "" {
 		t.Errorf("%+v", s)
 	}
 	w.account.Spec.Deactivation.Request = w.update(w.key, map[string]string{"status": "deactivated"})
-	if s := check(t, w.account, w.f, acme.StatePending, "Registration:restore the status"); !s.held || s.status.ObservedGeneration != 1 {
+	if s := check(t, w.account, w.f, acme.StatePending, "Registration:restore the status"); s.status.ObservedGeneration != 1 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -400,7 +400,7 @@ func TestRequests(t *testing.T) {
 			if c.want != nil && !c.want(s.status) || s.status.ObservedGeneration != 2 || s.again != 0 {
 				t.Errorf("%+v", s)
 			}
-			if s.held || s.discard || s.bind != nil {
+			if s.discard || s.bind != nil {
 				t.Errorf("%+v", s)
 			}
 		})

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -48,7 +47,7 @@ func (r *Reconciler) facts(ctx context.Context, account *v1alpha1.AcmeAccount) (
 	f.issuer = issuer
 	var err error
 	if account.Spec.KeyClaimFor != "" {
-		f.claimed, err = r.liveAccount(ctx, account.Namespace, account.Spec.KeyClaimFor)
+		f.claimed, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Live, account.Namespace, account.Spec.KeyClaimFor)
 		return f, err
 	}
 	if account.Status.State == acme.StatePending {
@@ -60,19 +59,9 @@ func (r *Reconciler) facts(ctx context.Context, account *v1alpha1.AcmeAccount) (
 		}
 	}
 	if name, ok := newKeyName(issuer, account); ok {
-		f.newKey, err = r.liveAccount(ctx, account.Namespace, name)
+		f.newKey, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Live, account.Namespace, name)
 	}
 	return f, err
-}
-
-// liveAccount reads an account past the cache, and returns nil if there is none.
-func (r *Reconciler) liveAccount(ctx context.Context, namespace, name string) (*v1alpha1.AcmeAccount, error) {
-	account := &v1alpha1.AcmeAccount{}
-	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, account)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	return account, err
 }
 
 // hasClaims reports whether a claim points to the account. Claims that were refused, and are about to be deleted, do not count.
@@ -93,12 +82,7 @@ func (r *Reconciler) bindingSecret(ctx context.Context, issuer *issuers.Issuer, 
 	if !ok {
 		return nil, nil
 	}
-	secret := &corev1.Secret{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: account.Namespace, Name: name}, secret) // Secrets are not cached
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	return secret, err
+	return kube.Read[corev1.Secret](ctx, r.Client, account.Namespace, name) // Secrets are not cached
 }
 
 // bindingSecretName returns the name of the Secret of the external account key that a registration names.

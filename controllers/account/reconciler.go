@@ -6,7 +6,6 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -73,8 +72,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 // apply uses up an external account key, writes a step's status, and reports the decision.
 func (r *Reconciler) apply(ctx context.Context, account *v1alpha1.AcmeAccount, s step) error {
+	decisions := kube.Decisions{Client: r.Client, Events: r.Events}
 	if s.discard {
-		return client.IgnoreNotFound(r.Client.Delete(ctx, account, client.Preconditions{UID: &account.UID}))
+		return decisions.Discard(ctx, account)
 	}
 	if s.bind != nil {
 		if err := r.useUp(ctx, s.bind, account); err != nil {
@@ -83,21 +83,10 @@ func (r *Reconciler) apply(ctx context.Context, account *v1alpha1.AcmeAccount, s
 	}
 	changed := account.DeepCopy()
 	changed.Status = s.status
-	err := kube.WriteStatus(ctx, r.Client, changed, account)
-	if !apierrors.IsConflict(err) { // after a conflict the account is decided again; other failures last, and a person must see why
-		for _, refused := range s.refusals {
-			r.reportRefusal(account, refused)
-		}
-	}
-	if err != nil {
+	if err := decisions.Write(ctx, changed, account, account.Spec.IssuerRef, s.refusals...); err != nil {
 		return err
 	}
-	audit.Account(ctx, account, changed)
-	if s.held { // a refusal that leaves the state as it is, so audit.Account has no line for it
-		for _, refused := range s.refusals {
-			audit.AccountRefused(ctx, changed, refused.request, refused.problem)
-		}
-	}
+	audit.Account(ctx, account, changed, s.refusals)
 	return nil
 }
 
@@ -107,11 +96,4 @@ func (r *Reconciler) useUp(ctx context.Context, secret *corev1.Secret, account *
 	used := secret.DeepCopy()
 	kube.Annotate(used, v1alpha1.BoundAccountAnnotation, account.Name)
 	return r.Client.Update(ctx, used)
-}
-
-// reportRefusal reports a refused request in an Event. The Event names the issuer too, since a refused account is deleted soon.
-func (r *Reconciler) reportRefusal(account *v1alpha1.AcmeAccount, refused refusal) {
-	issuer := &v1alpha1.AcmeIssuer{}
-	issuer.Namespace, issuer.Name = account.Namespace, account.Spec.IssuerRef.Name
-	r.Events.Eventf(account, issuer, "Warning", refused.request+"Refused", refused.request, "%s", kube.Note(refused.problem))
 }

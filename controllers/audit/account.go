@@ -5,22 +5,14 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// Account logs the changes of an account's status since before: requests that were refused, a new key, a new state.
-func Account(ctx context.Context, before, account *v1alpha1.AcmeAccount) {
+// Account logs the requests about an account that were refused, and the changes of its status since before: a new key, a new state.
+func Account(ctx context.Context, before, account *v1alpha1.AcmeAccount, refusals []kube.Refusal) {
 	was, is := &before.Status, &account.Status
-	for _, r := range []struct {
-		kind    string
-		was, is *v1alpha1.HandledRequest
-	}{
-		{"Update", was.Update, is.Update},
-		{"KeyChange", was.KeyChange, is.KeyChange},
-		{"Deactivation", was.Deactivation, is.Deactivation},
-	} {
-		if r.is != nil && r.is.Problem != nil && (r.was == nil || r.was.Digest != r.is.Digest) {
-			AccountRefused(ctx, account, r.kind, r.is.Problem.ACME())
-		}
+	for _, refused := range refusals {
+		write(ctx, requestRefused, accountFields(account, "", refused.Request).problem(refused.Problem))
 	}
 	if was.Thumbprint != "" && was.Thumbprint != is.Thumbprint {
 		write(ctx, "account key changed", accountFields(account, was.Thumbprint, ""))
@@ -29,18 +21,9 @@ func Account(ctx context.Context, before, account *v1alpha1.AcmeAccount) {
 	case was.State == is.State:
 	case is.State == acme.StateValid:
 		write(ctx, "account accepted", accountFields(account, "", ""))
-	case is.State == acme.StateInvalid && account.Spec.KeyClaimFor != "":
-		AccountRefused(ctx, account, "KeyClaim", is.Problem.ACME())
-	case is.State == acme.StateInvalid:
-		AccountRefused(ctx, account, "Registration", is.Problem.ACME())
-	case is.State.Final():
+	case is.State == acme.StateRevoked, is.State == acme.StateDeactivated: // invalid is a refusal
 		write(ctx, "account ended", accountFields(account, "", ""))
 	}
-}
-
-// AccountRefused logs that a client's request about an account was refused. kind is the kind of the request.
-func AccountRefused(ctx context.Context, account *v1alpha1.AcmeAccount, kind string, problem *acme.Problem) {
-	write(ctx, requestRefused, accountFields(account, "", kind).problem(problem))
 }
 
 // accountFields are those of each line about an account. oldThumbprint is that of the key before (RFC 7638); request is the kind of

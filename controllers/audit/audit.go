@@ -16,6 +16,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
 )
 
 // fields are the names and values of an audit line. Empty values are left out.
@@ -62,10 +63,13 @@ func write(ctx context.Context, event string, f fields) {
 // requestRefused is the event of a client's request that was refused.
 const requestRefused = "request refused"
 
-// AuthorizationRefused logs that a client's request about an authorization was refused. kind is the kind of the request.
-func AuthorizationRefused(ctx context.Context, authz *v1alpha1.AcmeAuthorization, kind string, problem *acme.Problem) {
-	write(ctx, requestRefused, issuer(authz.Namespace, authz.Spec.IssuerRef.Name).text("account", authz.Spec.AccountRef.Name).
-		text("authorization", authz.Name).text("request", kind).texts("identifiers", []string{authz.Authorized().Value}).problem(problem))
+// Authorization logs the requests about an authorization that were refused.
+func Authorization(ctx context.Context, authz *v1alpha1.AcmeAuthorization, refusals []kube.Refusal) {
+	for _, refused := range refusals {
+		write(ctx, requestRefused, issuer(authz.Namespace, authz.Spec.IssuerRef.Name).text("account", authz.Spec.AccountRef.Name).
+			text("authorization", authz.Name).text("request", refused.Request).texts("identifiers", []string{authz.Authorized().Value}).
+			problem(refused.Problem))
+	}
 }
 
 // The events of CAKey.

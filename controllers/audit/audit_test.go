@@ -14,6 +14,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/kube"
 )
 
 // audited gives the audit lines that something writes.
@@ -87,26 +88,24 @@ func TestAuditAccount(t *testing.T) {
 		a.Namespace, a.Name, a.Status.State, a.Status.Thumbprint = "ns", "acct", state, thumbprint
 		return a
 	}
-	refused := account(acme.StateValid, "one")
-	refused.Status.KeyChange = &v1alpha1.HandledRequest{Digest: "1", Problem: &v1alpha1.Problem{Type: acme.Malformed, Detail: "no"}}
-	unregistered := account(acme.StateInvalid, "")
-	unregistered.Status.Problem = &v1alpha1.Problem{Type: acme.BadPublicKey}
-	claim := unregistered.DeepCopy()
-	claim.Spec.KeyClaimFor = "other"
+	refusal := func(request string, problem acme.ProblemType) []kube.Refusal {
+		return []kube.Refusal{{Request: request, Problem: acme.NewProblem(problem, "no")}}
+	}
 	for name, test := range map[string]struct {
 		before, after *v1alpha1.AcmeAccount
+		refusals      []kube.Refusal
 		want          [][]string
 	}{
-		"nothing":      {account(acme.StateValid, "one"), account(acme.StateValid, "one"), nil},
-		"accepted":     {account(acme.StatePending, ""), account(acme.StateValid, "one"), [][]string{{`"msg"="account accepted"`, `"account"="acct"`, `"thumbprint"="one"`}}},
-		"key changed":  {account(acme.StateValid, "one"), account(acme.StateValid, "two"), [][]string{{`"msg"="account key changed"`, `"thumbprint"="two"`, `"oldThumbprint"="one"`}}},
-		"ended":        {account(acme.StateValid, "one"), account(acme.StateDeactivated, "one"), [][]string{{`"msg"="account ended"`, `"state"="deactivated"`}}},
-		"refused":      {account(acme.StateValid, "one"), refused, [][]string{{`"msg"="request refused"`, `"request"="KeyChange"`, `"problem"="malformed"`}}},
-		"unregistered": {account(acme.StatePending, ""), unregistered, [][]string{{`"msg"="request refused"`, `"request"="Registration"`, `"problem"="badPublicKey"`}}},
-		"a claim":      {account(acme.StatePending, ""), claim, [][]string{{`"msg"="request refused"`, `"request"="KeyClaim"`}}},
+		"nothing":      {account(acme.StateValid, "one"), account(acme.StateValid, "one"), nil, nil},
+		"accepted":     {account(acme.StatePending, ""), account(acme.StateValid, "one"), nil, [][]string{{`"msg"="account accepted"`, `"account"="acct"`, `"thumbprint"="one"`}}},
+		"key changed":  {account(acme.StateValid, "one"), account(acme.StateValid, "two"), nil, [][]string{{`"msg"="account key changed"`, `"thumbprint"="two"`, `"oldThumbprint"="one"`}}},
+		"ended":        {account(acme.StateValid, "one"), account(acme.StateDeactivated, "one"), nil, [][]string{{`"msg"="account ended"`, `"state"="deactivated"`}}},
+		"refused":      {account(acme.StateValid, "one"), account(acme.StateValid, "one"), refusal("KeyChange", acme.Malformed), [][]string{{`"msg"="request refused"`, `"request"="KeyChange"`, `"problem"="malformed"`}}},
+		"unregistered": {account(acme.StatePending, ""), account(acme.StateInvalid, ""), refusal("Registration", acme.BadPublicKey), [][]string{{`"msg"="request refused"`, `"request"="Registration"`, `"problem"="badPublicKey"`}}},
+		"held":         {account(acme.StatePending, ""), account(acme.StatePending, ""), refusal("Registration", acme.Unauthorized), [][]string{{`"msg"="request refused"`, `"problem"="unauthorized"`}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			expectLines(t, audited(func(ctx context.Context) { Account(ctx, test.before, test.after) }), test.want...)
+			expectLines(t, audited(func(ctx context.Context) { Account(ctx, test.before, test.after, test.refusals) }), test.want...)
 		})
 	}
 }

@@ -22,17 +22,11 @@ type step struct {
 	// concluded is whether an attempt decided the authorization's state.
 	concluded bool
 	// refusals are the client's requests that are refused.
-	refusals []refusal
+	refusals []kube.Refusal
 	// recheck is whether a refusal rests on facts.account, which may be stale.
 	recheck bool
 	// discard is whether the authorization is deleted.
 	discard bool
-}
-
-// refusal is a request of a client that is refused.
-type refusal struct {
-	request string
-	problem *acme.Problem
 }
 
 // minMissingWait is the shortest wait for an account that the cache lacks.
@@ -85,7 +79,7 @@ func decideOpen(authz *v1alpha1.AcmeAuthorization, f facts) step {
 			s.status.State = verify.EndState(asked)
 			return step{status: s.status}
 		}
-		s.refusals, s.recheck = append(s.refusals, refusal{"Deactivation", problem}), true
+		s.refusals, s.recheck = append(s.refusals, kube.Refusal{Request: "Deactivation", Problem: problem}), true
 	}
 	if !responded || f.issuer.Spec.Suspend {
 		return s
@@ -153,7 +147,7 @@ func validate(authz *v1alpha1.AcmeAuthorization, f facts) step {
 	challenge := v1alpha1.ChallengeStatus{Type: authz.Spec.Response.Type, State: acme.StateProcessing}
 	if problem := responseProblem(authz, f); problem != nil {
 		return step{
-			status: failed(authz, f, &challenge, problem), refusals: []refusal{{"Response", problem}},
+			status: failed(authz, f, &challenge, problem), refusals: []kube.Refusal{{Request: "Response", Problem: problem}},
 			recheck: !f.attempt.Final(), // the result of an attempt does not rest on the key in the cache
 		}
 	}

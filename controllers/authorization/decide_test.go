@@ -99,7 +99,7 @@ func outcomeOf(s step) outcome {
 	}
 	var refused []string
 	for _, r := range s.refusals {
-		refused = append(refused, r.request)
+		refused = append(refused, r.Request)
 	}
 	o.refused = strings.Join(refused, " ")
 	return o

@@ -4,9 +4,6 @@ import (
 	"context"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
@@ -43,12 +40,8 @@ func (r *Reconciler) facts(ctx context.Context, authz *v1alpha1.AcmeAuthorizatio
 		return f, err
 	}
 	f.issuer = issuer
-	account := &v1alpha1.AcmeAccount{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: authz.Namespace, Name: authz.Spec.AccountRef.Name}, account)
-	if apierrors.IsNotFound(err) {
-		return f, nil
-	}
-	if err != nil {
+	account, err := kube.Read[v1alpha1.AcmeAccount](ctx, r.Client, authz.Namespace, authz.Spec.AccountRef.Name)
+	if err != nil || account == nil {
 		return f, err
 	}
 	return r.withAccount(f, authz, account), nil

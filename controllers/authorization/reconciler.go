@@ -4,7 +4,6 @@ package authorization
 import (
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -83,27 +82,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // apply writes a step's status, and then starts an attempt and reports refusals and outcomes. After a failed write, the step is
 // decided again from the same attempt.
 func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorization, f facts, s step) error {
+	decisions := kube.Decisions{Client: r.Client, Events: r.Events}
 	if s.discard {
 		r.Budget.Discarded("AcmeAuthorization")
-		return client.IgnoreNotFound(r.Client.Delete(ctx, authz, client.Preconditions{UID: &authz.UID}))
+		return decisions.Discard(ctx, authz)
 	}
 	changed := authz.DeepCopy()
 	changed.Status = s.status
-	err := kube.WriteStatus(ctx, r.Client, changed, authz)
-	if !apierrors.IsConflict(err) { // after a conflict the authorization is decided again; other failures last, and a person must see why
-		for _, refused := range s.refusals {
-			r.Events.Eventf(authz, nil, "Warning", refused.request+"Refused", refused.request, "%s", kube.Note(refused.problem))
-		}
-	}
-	if err != nil {
+	if err := decisions.Write(ctx, changed, authz, authz.Spec.IssuerRef, s.refusals...); err != nil {
 		return err
 	}
 	if s.start {
 		r.Attempts.Start(f.issuer, f.account, changed, f.attempt.Number)
 	}
-	for _, refused := range s.refusals {
-		audit.AuthorizationRefused(ctx, authz, refused.request, refused.problem)
-	}
+	audit.Authorization(ctx, authz, s.refusals)
 	if s.concluded {
 		logOutcome(ctx, changed)
 	}

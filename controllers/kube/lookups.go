@@ -28,6 +28,19 @@ func IssuerEnding(ctx context.Context, cached, live client.Reader, namespace, na
 	return true, nil
 }
 
+// Read returns an object, or nil if there is none.
+func Read[T any, P interface {
+	*T
+	client.Object
+}](ctx context.Context, reader client.Reader, namespace, name string, options ...client.GetOption) (P, error) {
+	object := P(new(T))
+	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object, options...)
+	if err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return object, nil
+}
+
 // Annotate sets an annotation of an object.
 func Annotate(object client.Object, name, value string) {
 	annotations := object.GetAnnotations()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/policy"
 	"github.com/acmeca/acmeca/internal/test/schema"
 )
 
@@ -41,7 +42,10 @@ func TestAnyStoredOrderIsDecided(t *testing.T) {
 			order.DeletionTimestamp = &metav1.Time{Time: now}
 		}
 		f.now = f.now.Add(time.Duration(rapid.IntRange(-48, 24*400).Draw(rt, "hours")) * time.Hour)
-		f.issuerEnding, f.taken, f.keyOfAccount = rapid.Bool().Draw(rt, "ending"), rapid.Bool().Draw(rt, "taken"), rapid.Bool().Draw(rt, "key")
+		f.issuerEnding, f.taken = rapid.Bool().Draw(rt, "ending"), rapid.Bool().Draw(rt, "taken")
+		if rapid.Bool().Draw(rt, "key") {
+			f.keyProblem = policy.AccountKeyUsed()
+		}
 		if rapid.Bool().Draw(rt, "no issuer") {
 			f.issuer = nil
 		}

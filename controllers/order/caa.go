@@ -30,20 +30,19 @@ func caaDue(order *v1alpha1.AcmeOrder, f facts) []validation.Request {
 // decideCAA issues a certificate if CAA permits it: by the checks at validation, or by another check of the names that are due.
 func decideCAA(order *v1alpha1.AcmeOrder, f facts, s step, admitted *issuance) step {
 	due := caaDue(order, f)
-	if len(due) == 0 || f.caa.Permitted {
+	refused := compound(f.caa.Refused, "the CAA records of %d of %d identifiers permit no certificate, or can't be looked up", len(order.Spec.Identifiers))
+	switch {
+	case len(due) == 0 || f.caa.Permitted:
 		s.issue = admitted
-		return s
-	}
-	checking := step{wait: s.wait}
-	if len(f.caa.Refused) > 0 {
-		problem := compound(f.caa.Refused, "the CAA records of %d of %d identifiers permit no certificate, or can't be looked up", len(order.Spec.Identifiers))
-		if f.caa.Final {
-			return s.failed(problem)
+	case f.caa.Final:
+		s = failed(refused)
+	default:
+		if refused != nil {
+			s.condition = notReady(v1alpha1.ReasonCheckingCAA, refused.Detail)
 		}
-		checking.condition = notReady(v1alpha1.ReasonCheckingCAA, problem.Detail)
+		if !f.caa.Running {
+			s.checkCAA = due
+		}
 	}
-	if !f.caa.Running {
-		checking.checkCAA = due
-	}
-	return checking
+	return s
 }

@@ -73,61 +73,53 @@ func finalized(order *v1alpha1.AcmeOrder) bool {
 	return order.Spec.CSR != "" && order.Spec.Finalization != nil
 }
 
-func decideIssuing(order *v1alpha1.AcmeOrder, f facts) step {
-	if f.overBudget && order.DeletionTimestamp == nil {
-		return step{discard: true}
-	}
-	if !order.CreatedAsNamed() {
-		return failed(acme.NewProblem(acme.ServerInternal, "the order was not created at the time in its name, but at %s", order.CreationTimestamp.UTC().Format(time.RFC3339)))
-	}
-	if f.issuer == nil {
-		return decideWithoutIssuer(order, f)
-	}
-	if s := refuse(order, f); s.problem != nil {
-		return s
-	}
-	expiry := step{wait: order.ExpiresAt(f.issuer.Spec.Lifetimes).Sub(f.now)}
-	if f.issuer.Spec.Suspend {
-		return expiry
-	}
-	switch proofs := proofsOf(order, f); {
-	case proofs.problem != nil:
-		return failed(proofs.problem)
-	case proofs.missing:
-		return step{wait: missingDelay}
-	case !proofs.complete:
-		return expiry
-	}
-	if !finalized(order) {
-		return decideReady(order, f, expiry)
-	}
-	return decideFinalized(order, f, expiry)
-}
-
-// decideWithoutIssuer fails an order whose issuer is deleted. An order whose issuer can't issue now waits for the issuer.
-func decideWithoutIssuer(order *v1alpha1.AcmeOrder, f facts) step {
+// decideIssuing decides about an order that is neither valid nor invalid. The first case that applies decides.
+func decideIssuing(order *v1alpha1.AcmeOrder, f facts) (s step) {
 	switch {
+	case f.overBudget && order.DeletionTimestamp == nil:
+		s.discard = true
+	case !order.CreatedAsNamed():
+		s = failed(acme.NewProblem(acme.ServerInternal, "the order was not created at the time in its name, but at %s", order.CreationTimestamp.UTC().Format(time.RFC3339)))
+	case f.issuer != nil:
+		s = decideUnfinished(order, f)
 	case f.issuerEnding:
-		return failed(verify.IssuerDeleted(order.Spec.IssuerRef))
+		s = failed(verify.IssuerDeleted(order.Spec.IssuerRef))
 	case f.issuerFault != "" && order.Spec.CSR != "":
-		return step{condition: notReady(v1alpha1.ReasonIssuerNotReady,
-			acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))}
+		s.condition = notReady(v1alpha1.ReasonIssuerNotReady,
+			acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))
 	}
-	return step{}
+	return s
 }
 
-// refuse returns a failed step if the order can never be issued, with any outcome of its authorizations.
-func refuse(order *v1alpha1.AcmeOrder, f facts) step {
-	if f.account != nil && f.account.Status.State.Final() {
-		return failed(acme.NewProblem(acme.Unauthorized, "the account is %s", f.account.Status.State)).onAccount()
+// decideUnfinished decides about an order whose issuer can issue. The first case that applies decides. In a case without a step the
+// order waits for an event, or for its expiry.
+func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
+	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
+	s := step{wait: expires.Sub(f.now)}
+	replacement, proofs := replacementProblem(order, f), proofsOf(order, f)
+	switch {
+	case f.account != nil && f.account.Status.State.Final():
+		s = failed(acme.NewProblem(acme.Unauthorized, "the account is %s", f.account.Status.State)).onAccount()
+	case replacement != nil:
+		s = failed(replacement)
+	case s.wait <= 0:
+		s = failed(acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
+	case f.issuer.Spec.Suspend:
+	case proofs.problem != nil:
+		s = failed(proofs.problem)
+	case proofs.missing:
+		s.wait = missingDelay
+	case !proofs.complete:
+	case !finalized(order):
+		s = decideReady(order, f, s)
+	case f.account == nil && f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace:
+		s.wait = missingDelay
+	case f.account == nil:
+		s = failed(acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)).onAccount()
+	default:
+		s = decideFinalized(order, f, s)
 	}
-	if problem := replacementProblem(order, f); problem != nil {
-		return failed(problem)
-	}
-	if expires := order.ExpiresAt(f.issuer.Spec.Lifetimes); !f.now.Before(expires.Time) {
-		return failed(acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
-	}
-	return step{}
+	return s
 }
 
 // replacementProblem returns why an order can't replace the certificate that it names (RFC 9773 section 5). An unknown
@@ -151,50 +143,27 @@ func replacementProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 }
 
 // decideReady stores that the order waits for its client, once it has waited for readyDelay.
-func decideReady(order *v1alpha1.AcmeOrder, f facts, expiry step) step {
+func decideReady(order *v1alpha1.AcmeOrder, f facts, s step) step {
 	if order.Status.State == acme.StateReady {
-		return expiry
+		return s
 	}
 	if wait := authorizedSince(order, f).Add(readyDelay).Sub(f.now); wait > 0 {
 		return step{wait: wait}
 	}
-	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
-	s := step{wait: expiry.wait, state: acme.StateReady, expires: &expires}
+	s.state = acme.StateReady
 	s.condition = &metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAuthorized, Message: "every identifier is authorized; the client has yet to finalize"}
 	return s
 }
 
 // decideFinalized issues the certificate of an order whose identifiers are all authorized. The client's signature comes first:
 // nothing is looked up for a request that the client did not make.
-func decideFinalized(order *v1alpha1.AcmeOrder, f facts, expiry step) step {
-	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
-	s := step{wait: expiry.wait, expires: &expires}
-	if f.account == nil {
-		if f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace {
-			return step{wait: missingDelay}
-		}
-		return s.failed(acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)).onAccount()
-	}
+func decideFinalized(order *v1alpha1.AcmeOrder, f facts, s step) step {
 	if problem := verify.Finalization(f.issuer, f.account, order); problem != nil {
-		return s.failed(problem).onAccount().withEvent("FinalizationRefused", "Finalize")
+		return failed(problem).onAccount().refusing("Finalization")
 	}
 	admitted, problem := admit(order, f)
 	if problem != nil {
-		return s.failed(problem)
-	}
-	if problem := policy.Terms(f.account, f.issuer.Spec.Account.TermsOfService); problem != nil {
-		return s.failed(problem).onAccount()
-	}
-	if problem := keyProblem(f); problem != nil {
-		return s.failed(problem)
+		return failed(problem).onAccount()
 	}
 	return decideCAA(order, f, s, admitted)
-}
-
-// keyProblem returns why a key that is good by itself can't be in a certificate (RFC 8555 section 11.1).
-func keyProblem(f facts) *acme.Problem {
-	if f.keyOfAccount {
-		return policy.AccountKeyUsed()
-	}
-	return f.keyProblem
 }

@@ -138,7 +138,7 @@ func (s *situation) enforceCAA() { s.facts.issuer.Spec.Validation.CAA = v1alpha1
 type expectation struct {
 	problem acme.ProblemType // that fails the order
 	detail  string           // a part of the problem or of the condition
-	event   string
+	refuses string           // the request that is reported as refused
 	recheck bool
 	state   acme.State
 	reason  string // of the condition
@@ -175,11 +175,11 @@ func TestDecideIssuing(t *testing.T) {
 		// The account.
 		"the account is deactivated":               {func(s *situation) { s.facts.account.Status.State = acme.StateDeactivated }, expectation{problem: acme.Unauthorized, detail: "the account is deactivated", recheck: true}},
 		"the account is revoked":                   {func(s *situation) { s.facts.account.Status.State = acme.StateRevoked }, expectation{problem: acme.Unauthorized, detail: "the account is revoked", recheck: true}},
-		"the account is pending":                   {func(s *situation) { s.facts.account.Status.State = acme.StatePending }, expectation{problem: acme.Unauthorized, detail: "is not valid", recheck: true, event: "FinalizationRefused"}},
+		"the account is pending":                   {func(s *situation) { s.facts.account.Status.State = acme.StatePending }, expectation{problem: acme.Unauthorized, detail: "is not valid", recheck: true, refuses: "Finalization"}},
 		"the account isn't there yet":              {func(s *situation) { s.facts.account, s.facts.now = nil, ordered.Add(time.Second) }, expectation{wait: time.Second}},
 		"the account is gone":                      {func(s *situation) { s.facts.account = nil }, expectation{problem: acme.AccountDoesNotExist, detail: "there is no account acct", recheck: true}},
 		"the account is gone, and there is no CSR": {func(s *situation) { s.facts.account = nil; s.unfinalize() }, expectation{state: acme.StateReady, reason: v1alpha1.ReasonAuthorized, wait: week}},
-		"the account is another issuer's":          {func(s *situation) { s.facts.account.Spec.IssuerRef.Name = "other" }, expectation{problem: acme.Unauthorized, detail: "another issuer", recheck: true, event: "FinalizationRefused"}},
+		"the account is another issuer's":          {func(s *situation) { s.facts.account.Spec.IssuerRef.Name = "other" }, expectation{problem: acme.Unauthorized, detail: "another issuer", recheck: true, refuses: "Finalization"}},
 		"the terms have changed":                   {func(s *situation) { s.facts.issuer.Spec.Account.TermsOfService = "https://a.test/2" }, expectation{problem: acme.UserActionRequired, detail: "https://a.test/2", recheck: true}},
 
 		// Expiry.
@@ -256,28 +256,28 @@ func TestDecideIssuing(t *testing.T) {
 		"a CSR without a request": {func(s *situation) { s.order.Spec.Finalization = nil; s.order.Status.State = acme.StateReady }, expectation{wait: week}},
 
 		// The finalize request.
-		"signed with another key": {func(s *situation) { s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, detail: "signature does not verify", recheck: true, event: "FinalizationRefused"}},
+		"signed with another key": {func(s *situation) { s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, detail: "signature does not verify", recheck: true, refuses: "Finalization"}},
 		"signed for another order": {func(s *situation) {
 			s.order.Name = v1alpha1.NewObjectName(ordered)
 			s.order.Spec.Authorizations[0] = "x"
-		}, expectation{problem: acme.Unauthorized, detail: "signed for another URL", recheck: true, event: "FinalizationRefused"}},
-		"signed for another CSR":      {func(s *situation) { s.order.Spec.CSR = v1alpha1.EncodeCSR(s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.Unauthorized, detail: "the CSR is not the one", recheck: true, event: "FinalizationRefused"}},
-		"no CSR at all":               {func(s *situation) { s.finalize(s.key, []byte("no CSR")) }, expectation{problem: acme.BadCSR}},
-		"a CSR for one name too many": {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.BadCSR, detail: "c.test"}},
-		"a CSR for one name too few":  {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR}},
-		"the account's own key":       {func(s *situation) { s.finalize(s.key, s.csr(s.key, "a.test", "b.test")) }, expectation{problem: acme.BadCSR, detail: "account"}},
-		"another account's key":       {func(s *situation) { s.facts.keyOfAccount = true }, expectation{problem: acme.BadCSR, detail: "the key of an account"}},
-		"a compromised key":           {func(s *situation) { s.facts.keyProblem = acme.NewProblem(acme.BadCSR, "compromised") }, expectation{problem: acme.BadCSR, detail: "compromised"}},
-		"the CA's key":                {func(s *situation) { s.facts.issuer.CAKeys = []crypto.PublicKey{s.leaf.Public()} }, expectation{problem: acme.BadCSR, detail: "CA"}},
+		}, expectation{problem: acme.Unauthorized, detail: "signed for another URL", recheck: true, refuses: "Finalization"}},
+		"signed for another CSR":      {func(s *situation) { s.order.Spec.CSR = v1alpha1.EncodeCSR(s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.Unauthorized, detail: "the CSR is not the one", recheck: true, refuses: "Finalization"}},
+		"no CSR at all":               {func(s *situation) { s.finalize(s.key, []byte("no CSR")) }, expectation{problem: acme.BadCSR, recheck: true}},
+		"a CSR for one name too many": {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.BadCSR, detail: "c.test", recheck: true}},
+		"a CSR for one name too few":  {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR, recheck: true}},
+		"the account's own key":       {func(s *situation) { s.finalize(s.key, s.csr(s.key, "a.test", "b.test")) }, expectation{problem: acme.BadCSR, detail: "account", recheck: true}},
+		"another account's key":       {func(s *situation) { s.facts.keyProblem = policy.AccountKeyUsed() }, expectation{problem: acme.BadCSR, detail: "the key of an account", recheck: true}},
+		"a compromised key":           {func(s *situation) { s.facts.keyProblem = acme.NewProblem(acme.BadCSR, "compromised") }, expectation{problem: acme.BadCSR, detail: "compromised", recheck: true}},
+		"the CA's key":                {func(s *situation) { s.facts.issuer.CAKeys = []crypto.PublicKey{s.leaf.Public()} }, expectation{problem: acme.BadCSR, detail: "CA", recheck: true}},
 		"a name that isn't allowed any more": {func(s *situation) {
 			s.facts.issuer.Spec.Policy.DNS.Deny = []string{"b.test"}
 			s.facts.issuer.Policy, _ = policy.New(&s.facts.issuer.Spec)
-		}, expectation{problem: acme.RejectedIdentifier, detail: "b.test"}},
-		"a profile that is gone": {func(s *situation) { s.order.Spec.Profile = "gone" }, expectation{problem: acme.InvalidProfile}},
+		}, expectation{problem: acme.RejectedIdentifier, detail: "b.test", recheck: true}},
+		"a profile that is gone": {func(s *situation) { s.order.Spec.Profile = "gone" }, expectation{problem: acme.InvalidProfile, recheck: true}},
 		"more names than the profile allows": {func(s *situation) {
 			s.facts.issuer.Spec.Profiles[0].MaxIdentifiers = 1
 			s.facts.issuer.Policy, _ = policy.New(&s.facts.issuer.Spec)
-		}, expectation{problem: acme.Malformed, detail: "at most 1 identifiers"}},
+		}, expectation{problem: acme.Malformed, detail: "at most 1 identifiers", recheck: true}},
 
 		// CAA.
 		"CAA is due":                    {func(s *situation) { s.enforceCAA() }, expectation{checks: 2, wait: week}},
@@ -307,8 +307,8 @@ func TestDecideIssuing(t *testing.T) {
 			s.enforceCAA()
 			s.facts.caa = attempts.CAAVerdict{Final: true, Refused: append(refusedNames, refusedNames...)}
 		}, expectation{problem: acme.Compound, detail: "2 of 2 identifiers"}},
-		"CAA is due, and the signature is bad": {func(s *situation) { s.enforceCAA(); s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, recheck: true, event: "FinalizationRefused"}},
-		"CAA is due, and the CSR is bad":       {func(s *situation) { s.enforceCAA(); s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR}},
+		"CAA is due, and the signature is bad": {func(s *situation) { s.enforceCAA(); s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, recheck: true, refuses: "Finalization"}},
+		"CAA is due, and the CSR is bad":       {func(s *situation) { s.enforceCAA(); s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR, recheck: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSituation(t)
@@ -327,16 +327,24 @@ func TestDecideIssuing(t *testing.T) {
 			if got.condition != nil {
 				reason, text = got.condition.Reason, append(text, got.condition.Message)
 			}
-			if problem != want.problem || got.recheck != want.recheck || got.event != want.event || got.state != want.state || got.wait != want.wait ||
+			if problem != want.problem || got.recheck != want.recheck || refused(got) != want.refuses || got.state != want.state || got.wait != want.wait ||
 				(got.issue != nil) != want.issues || len(got.checkCAA) != want.checks || want.reason != "" && reason != want.reason {
-				t.Errorf("%s %q (%s), recheck %t, event %q, state %q, wait %v, issues %t, %d CAA checks; want %+v",
-					problem, text, reason, got.recheck, got.event, got.state, got.wait, got.issue != nil, len(got.checkCAA), want)
+				t.Errorf("%s %q (%s), recheck %t, refuses %q, state %q, wait %v, issues %t, %d CAA checks; want %+v",
+					problem, text, reason, got.recheck, refused(got), got.state, got.wait, got.issue != nil, len(got.checkCAA), want)
 			}
 			if !strings.Contains(strings.Join(text, "\n"), want.detail) {
 				t.Errorf("%q isn't in %q", want.detail, text)
 			}
 		})
 	}
+}
+
+// refused returns the request that a step reports as refused, if that is for the step's problem.
+func refused(s step) string {
+	if len(s.refusals) != 1 || s.refusals[0].Problem != s.problem {
+		return ""
+	}
+	return s.refusals[0].Request
 }
 
 // decide decides, and fails the test if the decision changes order or facts, or is another one the second time.
@@ -486,8 +494,8 @@ func TestDecideRevoking(t *testing.T) {
 			changed := s.order.DeepCopy()
 			got.change(changed, s.facts)
 			if c.problem != "" {
-				if got.problem == nil || got.problem.Type != c.problem || !strings.Contains(got.problem.Detail, c.detail) || got.event != "RevocationRefused" {
-					t.Fatalf("%v, event %q", got.problem, got.event)
+				if got.problem == nil || got.problem.Type != c.problem || !strings.Contains(got.problem.Detail, c.detail) || refused(got) != "Revocation" {
+					t.Fatalf("%v, refuses %q", got.problem, refused(got))
 				}
 				if changed.Status.RevokedAt != nil || changed.Status.Revocation.Problem == nil || changed.Status.State != acme.StateValid || changed.Status.Problem != nil {
 					t.Errorf("%+v", changed.Status)

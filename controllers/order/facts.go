@@ -15,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // facts are what a decision about an order rests on, beside the order. They are read once for each reconcile, from the cache
@@ -38,9 +39,7 @@ type facts struct {
 	// that replaces the same certificate is valid.
 	replaced *v1alpha1.AcmeOrder
 	taken    bool
-	// keyOfAccount is whether the CSR's key is the key of an account of any issuer.
-	keyOfAccount bool
-	// keyProblem is the problem of a CSR's key that is known to be compromised.
+	// keyProblem is the problem of a CSR's key that is the key of an account of any issuer, or is known to be compromised.
 	keyProblem *acme.Problem
 	// caa is the outcome of the CAA checks that are due.
 	caa attempts.CAAVerdict
@@ -78,7 +77,7 @@ func (r *Reconciler) gather(ctx context.Context, order *v1alpha1.AcmeOrder) (fac
 // gatherIssuing reads the facts about an order that is neither valid nor invalid.
 func (r *Reconciler) gatherIssuing(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
 	var err error
-	if f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
+	if f.account, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
 		return err
 	}
 	f.issuer, _ = r.Issuers.ReadyToIssue(order.Namespace, order.Spec.IssuerRef.Name)
@@ -87,7 +86,7 @@ func (r *Reconciler) gatherIssuing(ctx context.Context, order *v1alpha1.AcmeOrde
 	}
 	for _, name := range order.Spec.Authorizations {
 		// Without a copy: each of an order's authorizations starts a reconcile, which reads all of them.
-		authz, err := read[v1alpha1.AcmeAuthorization](ctx, r.Client, order.Namespace, name, client.UnsafeDisableDeepCopy)
+		authz, err := kube.Read[v1alpha1.AcmeAuthorization](ctx, r.Client, order.Namespace, name, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return err
 		}
@@ -109,7 +108,7 @@ func (r *Reconciler) readIssuer(ctx context.Context, order *v1alpha1.AcmeOrder, 
 		f.issuerEnding {
 		return err
 	}
-	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
+	issuer, err := kube.Read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
 	if err != nil || issuer == nil {
 		return err
 	}
@@ -133,7 +132,10 @@ func (r *Reconciler) readKey(ctx context.Context, order *v1alpha1.AcmeOrder, f *
 			client.UnsafeDisableDeepCopy); err != nil {
 			return err
 		}
-		f.keyOfAccount = len(accounts.Items) > 0
+		if len(accounts.Items) > 0 {
+			f.keyProblem = policy.AccountKeyUsed()
+			return nil
+		}
 	}
 	f.keyProblem, err = r.CompromisedKeys.Fault(ctx, order, csr.PublicKey)
 	return err
@@ -142,7 +144,7 @@ func (r *Reconciler) readKey(ctx context.Context, order *v1alpha1.AcmeOrder, f *
 // gatherRevoking reads the facts about an order whose certificate is to be revoked.
 func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
 	var err error
-	if f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
+	if f.account, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Client, order.Namespace, order.Spec.AccountRef.Name); err != nil {
 		return err
 	}
 	f.issuer, _ = r.Issuers.Loaded(order.Namespace, order.Spec.IssuerRef.Name)
@@ -153,7 +155,7 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 	if order.Spec.Revocation.Request == nil {
 		return nil
 	}
-	full, err := read[v1alpha1.AcmeOrder](ctx, r.Live, order.Namespace, order.Name)
+	full, err := kube.Read[v1alpha1.AcmeOrder](ctx, r.Live, order.Namespace, order.Name)
 	if err != nil || full == nil {
 		return err
 	}
@@ -167,7 +169,7 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 	if !byAccount {
 		return nil
 	}
-	f.revocation.account, err = read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, name)
+	f.revocation.account, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, name)
 	if err != nil || f.revocation.account == nil || name == order.Spec.AccountRef.Name {
 		return err
 	}
@@ -188,27 +190,14 @@ func (r *Reconciler) issuerGone(ctx context.Context, order *v1alpha1.AcmeOrder) 
 	if order.DeletionTimestamp == nil || !order.OwesRevocation() {
 		return false, nil
 	}
-	issuer, err := read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
+	issuer, err := kube.Read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
 	return err == nil && issuer == nil, err
 }
 
 // readLiveAccount replaces the cached account: the account watch may lag behind the order watch.
 func (r *Reconciler) readLiveAccount(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
 	var err error
-	f.account, err = read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, order.Spec.AccountRef.Name)
+	f.account, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, order.Spec.AccountRef.Name)
 	f.accountLive = err == nil
 	return err
-}
-
-// read returns an object, or nil if there is none.
-func read[T any, P interface {
-	*T
-	client.Object
-}](ctx context.Context, reader client.Reader, namespace, name string, options ...client.GetOption) (P, error) {
-	object := P(new(T))
-	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object, options...)
-	if err != nil {
-		return nil, client.IgnoreNotFound(err)
-	}
-	return object, nil
 }

@@ -39,6 +39,12 @@ func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
 	if problem != nil {
 		return nil, problem
 	}
+	if problem := policy.Terms(f.account, f.issuer.Spec.Account.TermsOfService); problem != nil {
+		return nil, problem
+	}
+	if f.keyProblem != nil {
+		return nil, f.keyProblem
+	}
 	return &issuance{profile: f.issuer.Profiles[admitted.Profile.Name], skew: skew, request: ca.Request{
 		ID: string(order.UID), Identifiers: admitted.Identifiers, CSR: csr,
 		OrderedAt: terms.Times.Ordered, FinalizedAt: at, NotBefore: terms.Times.NotBefore, NotAfter: terms.Times.NotAfter,

@@ -41,16 +41,17 @@ func proofsOf(order *v1alpha1.AcmeOrder, f facts) proofs {
 		}
 		p.complete = p.complete && authz != nil && authz.Status.State == acme.StateValid
 	}
-	if len(refused) > 0 {
-		p = proofs{problem: compound(refused, "%d of %d identifiers were not authorized", len(order.Spec.Identifiers))}
-	}
+	p.problem = compound(refused, "%d of %d identifiers were not authorized", len(order.Spec.Identifiers))
 	return p
 }
 
-// compound returns the problem of one of several identifiers, or a problem with a subproblem for each. The format takes the
-// number of problems and of identifiers.
+// compound returns the problem of one of several identifiers, or a problem with a subproblem for each; nil if there is none. The
+// format takes the number of problems and of identifiers.
 func compound(problems []acme.Problem, format string, of int) *acme.Problem {
-	if len(problems) == 1 {
+	switch len(problems) {
+	case 0:
+		return nil
+	case 1:
 		return &problems[0]
 	}
 	problem := acme.NewProblem(acme.Compound, format, len(problems), of).WithStatus(403)

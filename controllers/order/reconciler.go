@@ -10,7 +10,6 @@ import (
 	"errors"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -84,11 +83,11 @@ func (r *Reconciler) issue(ctx context.Context, order *v1alpha1.AcmeOrder, issue
 		return s, err
 	}
 	if replaced {
-		return s.failed(policy.AlreadyReplaced()), nil
+		return failed(policy.AlreadyReplaced()), nil
 	}
 	certificate, err := r.sign(order, issuer.Authority, s.issue)
 	if err != nil {
-		return s.failed(certificateProblem(err)), nil
+		return failed(certificateProblem(err)), nil
 	}
 	s.certificate = certificate
 	return s, nil
@@ -123,10 +122,11 @@ func certificateProblem(err error) *acme.Problem {
 
 // apply carries out a step: at most one write of the order, and then the Events, audit lines, metrics and trace of the change.
 func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f facts, s step, begun time.Time) error {
+	decisions := kube.Decisions{Client: r.Client, Events: r.Events}
 	switch {
 	case s.discard:
 		r.Budget.Discarded("AcmeOrder")
-		return client.IgnoreNotFound(r.Client.Delete(ctx, order, client.Preconditions{UID: &order.UID}))
+		return decisions.Discard(ctx, order)
 	case s.addFinalizer:
 		return kube.AddFinalizer(ctx, r.Client, order) // whose event starts the next step
 	case s.removeFinalizer:
@@ -139,12 +139,7 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 	}
 	changed := order.DeepCopy()
 	s.change(changed, f)
-	err := kube.WriteStatus(ctx, r.Client, changed, order)
-	// After a conflict the order is decided again. Other failures last, and a person must see why.
-	if s.event != "" && !apierrors.IsConflict(err) {
-		r.Events.Eventf(changed, nil, "Warning", s.event, s.eventAction, "%s", kube.Note(s.problem))
-	}
-	if err != nil {
+	if err := decisions.Write(ctx, changed, order, order.Spec.IssuerRef, s.refusals...); err != nil {
 		return err
 	}
 	audit.Order(ctx, order, changed, f.account)

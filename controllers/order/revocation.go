@@ -29,7 +29,7 @@ func decideRevoking(order *v1alpha1.AcmeOrder, f facts) step {
 	handled := &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest()}
 	if problem := revocationProblem(order, f); problem != nil {
 		handled.Problem = v1alpha1.ProblemFrom(problem)
-		return step{revocation: handled, problem: problem}.withEvent("RevocationRefused", "Revoke")
+		return step{revocation: handled, problem: problem}.refusing("Revocation")
 	}
 	if order.DeletionTimestamp == nil && !controllerutil.ContainsFinalizer(order, v1alpha1.RevocationFinalizer) {
 		return step{addFinalizer: true}

@@ -12,6 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
 
@@ -24,11 +25,10 @@ type step struct {
 
 	// problem fails the order, or refuses its revocation if revocation is set.
 	problem *acme.Problem
-	// event is the reason of the Event about the problem, and eventAction its action; "" for no Event.
-	event, eventAction string
-	// state, expires and condition are written to the status unless they are zero.
+	// refusals has the client's request that the problem refuses, if it is to be reported.
+	refusals []kube.Refusal
+	// state and condition are written to the status unless they are zero.
 	state     acme.State
-	expires   *metav1.Time
 	condition *metav1.Condition
 
 	// checkCAA are the names whose CAA records are to be checked.
@@ -47,11 +47,8 @@ type step struct {
 }
 
 // failed returns the step that fails an order.
-func failed(problem *acme.Problem) step { return step{}.failed(problem) }
-
-// failed returns the step that fails the order instead.
-func (s step) failed(problem *acme.Problem) step {
-	return step{problem: problem, state: acme.StateInvalid, condition: notReady(reasonOf(problem), problem.Detail), expires: s.expires}
+func failed(problem *acme.Problem) step {
+	return step{problem: problem, state: acme.StateInvalid, condition: notReady(reasonOf(problem), problem.Detail)}
 }
 
 // onAccount marks a step that rests on the cached account.
@@ -60,20 +57,18 @@ func (s step) onAccount() step {
 	return s
 }
 
-// withEvent adds an Event about the problem.
-func (s step) withEvent(reason, action string) step {
-	s.event, s.eventAction = reason, action
+// refusing reports that the problem refuses a client's request.
+func (s step) refusing(request string) step {
+	s.refusals = []kube.Refusal{{Request: request, Problem: s.problem}}
 	return s
 }
 
 // change makes the step's changes in an order's status.
 func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 	status := &order.Status
+	before := status.State
 	if s.state != "" {
 		status.State = s.state
-	}
-	if s.expires != nil {
-		status.Expires = s.expires
 	}
 	condition := s.condition
 	switch {
@@ -89,6 +84,10 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 		record(status, s.certificate, f.issuer.Chain)
 		status.CRL = f.issuer.CRLOf(order)
 		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, Message: "the certificate was issued"}
+	}
+	if f.issuer != nil && before != status.State {
+		expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
+		status.Expires = &expires
 	}
 	if condition != nil {
 		c := *condition
