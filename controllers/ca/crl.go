@@ -20,19 +20,17 @@ type CRL struct {
 	ThisUpdate, NextUpdate time.Time
 	// URLs of a shard, the current one first; none for a complete CRL, which has no issuing distribution point. A certificate of the
 	// shard names the URL that was current when the certificate was issued (RFC 5280 section 6.3.3 (b)(2)(i)).
-	URLs []string
-	// Entries, each serial number once. ParseCRL returns them in ascending order.
-	Entries []Entry
+	URLs    []string
+	Entries Entries
 }
 
-// SignCRL lints and signs a CRL. It returns DER. The same CRL yields the same bytes, in any order of its entries.
+// SignCRL lints and signs a CRL. It returns DER. The same CRL yields the same bytes.
 func (a *Authority) SignCRL(c CRL) ([]byte, error) { return a.SignNextCRL(c, nil) }
 
 // SignNextCRL is SignCRL for a CRL that follows another one. It lints only the entries that last lacks: those in last were linted
 // before last was signed.
-func (a *Authority) SignNextCRL(c CRL, last []Entry) ([]byte, error) {
-	c.Entries, last = sortEntries(c.Entries), sortEntries(last)
-	if err := a.lint(c, without(c.Entries, last)); err != nil {
+func (a *Authority) SignNextCRL(c CRL, last Entries) ([]byte, error) {
+	if err := a.lint(c, c.Entries.Without(last)); err != nil {
 		return nil, err
 	}
 	body, err := a.encodeCRL(c)
@@ -43,7 +41,7 @@ func (a *Authority) SignNextCRL(c CRL, last []Entry) ([]byte, error) {
 }
 
 // lint lints a CRL with some of its entries, under a signature by a key that nobody trusts.
-func (a *Authority) lint(c CRL, entries []Entry) error {
+func (a *Authority) lint(c CRL, entries Entries) error {
 	for first := true; first || len(entries) > 0; first = false {
 		c.Entries = entries[:min(len(entries), lintedEntries)]
 		entries = entries[len(c.Entries):]

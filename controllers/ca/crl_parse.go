@@ -6,7 +6,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"math/big"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -110,9 +109,9 @@ func removeEntries(der []byte) (without, tbs []byte, entries cryptobyte.String, 
 
 func (e *EncodedCRL) parse() (*CRL, error) {
 	crl := e.CRL
-	crl.Entries = make([]Entry, 0, len(e.entries)/minEntry)
-	err := e.Each(func(entry Entry) error {
-		crl.Entries = append(crl.Entries, entry)
+	crl.Entries = make(Entries, 0, e.count())
+	err := e.Each(func(entry *PackedEntry) error {
+		crl.Entries = append(crl.Entries, *entry)
 		return nil
 	})
 	if err != nil {
@@ -121,48 +120,66 @@ func (e *EncodedCRL) parse() (*CRL, error) {
 	return &crl, nil
 }
 
-// minEntry is the usual size of an entry with a serial number of 16 bytes and without a reason.
-const minEntry = 35
+// count returns the number of entries, as far as they can be read.
+func (e *EncodedCRL) count() int {
+	n := 0
+	for rest := e.entries; rest.SkipASN1(cryptobyteasn1.SEQUENCE); {
+		n++
+	}
+	return n
+}
 
 // Each calls visit with each entry, by ascending serial number, until visit returns an error. It returns an error for an entry that
-// is not in the form of this package.
-func (e *EncodedCRL) Each(visit func(Entry) error) error {
-	var before *big.Int
+// is not in the form of this package. The entry is valid until visit returns.
+func (e *EncodedCRL) Each(visit func(*PackedEntry) error) error {
+	var before, entry PackedEntry
 	for rest := e.entries; !rest.Empty(); {
-		entry, err := readEntry(&rest)
-		if err != nil {
+		if err := readEntry(&rest, &entry); err != nil {
 			return err
 		}
-		if before != nil && entry.Serial.Cmp(before) <= 0 {
+		if entry.Compare(&before) <= 0 {
 			return errors.New("the CRL's entries are not in the order of this CA's")
 		}
-		before = entry.Serial
-		if err := visit(entry); err != nil {
+		before = entry
+		if err := visit(&entry); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readEntry reads the form that addEntry writes.
-func readEntry(rest *cryptobyte.String) (Entry, error) {
-	entry := Entry{Serial: new(big.Int)}
-	var body cryptobyte.String
-	if !rest.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !body.ReadASN1Integer(entry.Serial) || !readTime(&body, &entry.RevokedAt) {
-		return entry, errors.New("the CRL has an entry that cannot be read")
+// readEntry reads the form that PackedEntry.append writes.
+func readEntry(rest *cryptobyte.String, entry *PackedEntry) error {
+	var body, serial cryptobyte.String
+	var revokedAt time.Time
+	if !rest.ReadASN1(&body, cryptobyteasn1.SEQUENCE) || !body.ReadASN1(&serial, cryptobyteasn1.INTEGER) || !readTime(&body, &revokedAt) {
+		return errors.New("the CRL has an entry that cannot be read")
 	}
+	if len(serial) == 0 || len(serial) > maxSerial || serial[0]&0x80 != 0 || serial[0] == 0 && (len(serial) == 1 || serial[1]&0x80 == 0) {
+		return errors.New("a CRL entry's serial number must be positive and have at most 20 bytes")
+	}
+	*entry = PackedEntry{}
+	copy(entry[maxSerial-len(serial):], serial)
+	reason := int(Unspecified)
 	if !body.Empty() {
-		var extensions, extension, value cryptobyte.String
-		var id asn1.ObjectIdentifier
-		var reason int
-		if !body.ReadASN1(&extensions, cryptobyteasn1.SEQUENCE) || !body.Empty() || !extensions.ReadASN1(&extension, cryptobyteasn1.SEQUENCE) ||
-			!extensions.Empty() || !extension.ReadASN1ObjectIdentifier(&id) || !id.Equal(oidReasonCode) ||
-			!extension.ReadASN1(&value, cryptobyteasn1.OCTET_STRING) || !extension.Empty() || !value.ReadASN1Enum(&reason) || !value.Empty() {
-			return entry, errors.New("the CRL has an entry with other extensions than a reason")
+		var ok bool
+		if reason, ok = readReason(body); !ok {
+			return errors.New("the CRL has an entry with other extensions than a reason")
 		}
-		entry.Reason = Reason(reason)
 	}
-	return entry, entry.check()
+	if _, problem := ParseReason(reason); problem != nil && reason != int(CACompromise) {
+		return problem
+	}
+	entry.set(revokedAt.Unix(), Reason(reason))
+	return nil
+}
+
+// readReason reads the extensions of an entry, which must be a reason alone.
+func readReason(body cryptobyte.String) (reason int, ok bool) {
+	if value, found := bytes.CutPrefix(body, reasonExtension); found && len(value) == 1 && value[0] < 0x80 {
+		return int(value[0]), true
+	}
+	return 0, false
 }
 
 func readTime(s *cryptobyte.String, t *time.Time) bool {

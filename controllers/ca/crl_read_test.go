@@ -125,9 +125,9 @@ func FuzzReadCRLs(f *testing.F) {
 func TestRootCRL(t *testing.T) {
 	root := testCert(caCert("Root"), testKey(ECDSAP256, "root"), nil)
 	a := must(LoadAuthority(Material{Chain: root.CertificatePEM(), Key: must(root.KeyPEM()), SerialKey: serialKey}, testNow))
-	crl := CRL{Number: big.NewInt(1), ThisUpdate: testNow, NextUpdate: testNow.Add(day), Entries: []Entry{{Serial: big.NewInt(5), RevokedAt: testNow, Reason: CACompromise}}}
+	crl := CRL{Number: big.NewInt(1), ThisUpdate: testNow, NextUpdate: testNow.Add(day), Entries: entriesOf(Entry{Serial: big.NewInt(5), RevokedAt: testNow, Reason: CACompromise})}
 	got := must(ParseCRL(must(a.SignCRL(crl)), root.Certificate))
-	if len(got.Entries) != 1 || got.Entries[0].Reason != CACompromise || got.Entries[0].Reason.String() != "cACompromise" || len(got.URLs) != 0 {
+	if len(got.Entries) != 1 || got.Entries[0].Reason() != CACompromise || got.Entries[0].Reason().String() != "cACompromise" || len(got.URLs) != 0 {
 		t.Errorf("%+v", got)
 	}
 	if _, problem := ParseReason(int(CACompromise)); problem == nil {

@@ -24,12 +24,21 @@ func testEntry(serial int64, edit ...func(*Entry)) Entry {
 }
 
 func testCRL(entries ...Entry) CRL {
-	return CRL{Number: big.NewInt(7), ThisUpdate: testNow, NextUpdate: testNow.Add(7 * day), URLs: []string{crlURL}, Entries: entries}
+	return CRL{Number: big.NewInt(7), ThisUpdate: testNow, NextUpdate: testNow.Add(7 * day), URLs: []string{crlURL}, Entries: entriesOf(entries...)}
+}
+
+// entriesOf packs entries.
+func entriesOf(entries ...Entry) Entries { return must(NewEntries(entries...)) }
+
+// unpacked returns the fields of an entry.
+func unpacked(p PackedEntry) Entry {
+	return Entry{Serial: p.Serial(), RevokedAt: p.RevokedAt(), Reason: p.Reason(), NotAfter: p.NotAfter()}
 }
 
 // sameEntries compares the fields of entries that a CRL contains: all but NotAfter.
-func sameEntries(a, b []Entry) bool {
-	return slices.EqualFunc(a, b, func(a, b Entry) bool {
+func sameEntries(a Entries, b []Entry) bool {
+	return slices.EqualFunc(a, b, func(p PackedEntry, b Entry) bool {
+		a := unpacked(p)
 		return a.Serial.Cmp(b.Serial) == 0 && a.RevokedAt.Equal(b.RevokedAt) && a.Reason == b.Reason
 	})
 }
@@ -38,18 +47,19 @@ func TestSignCRL(t *testing.T) {
 	for _, algorithm := range algorithms {
 		t.Run(string(algorithm), func(t *testing.T) {
 			a := testAuthority(t, algorithm)
-			c := testCRL(testEntry(3), testEntry(1, func(e *Entry) { e.Reason = Unspecified }), testEntry(2))
+			listed := []Entry{testEntry(3), testEntry(1, func(e *Entry) { e.Reason = Unspecified }), testEntry(2)}
+			c := testCRL(listed...)
 			der := must(a.SignCRL(c))
 
 			got := must(ParseCRL(der, a.Certificate()))
 			if got.Number.Cmp(c.Number) != 0 || !got.ThisUpdate.Equal(c.ThisUpdate) || !got.NextUpdate.Equal(c.NextUpdate) || !slices.Equal(got.URLs, []string{crlURL}) {
 				t.Errorf("got %v", got)
 			}
-			if want := []Entry{c.Entries[1], c.Entries[2], c.Entries[0]}; !sameEntries(got.Entries, want) {
+			if want := []Entry{listed[1], listed[2], listed[0]}; !sameEntries(got.Entries, want) {
 				t.Errorf("entries %v", got.Entries)
 			}
-			slices.Reverse(c.Entries)
-			if !bytes.Equal(der, must(a.SignCRL(c))) {
+			slices.Reverse(listed)
+			if !bytes.Equal(der, must(a.SignCRL(testCRL(listed...)))) {
 				t.Error("the order of the entries changes the CRL")
 			}
 
@@ -98,13 +108,9 @@ func TestSignCRLRefuses(t *testing.T) {
 		{"an empty URL", func(c *CRL) { c.URLs = []string{crlURL, ""} }, "URL"},
 		{"too many URLs", func(c *CRL) { c.URLs = slices.Repeat(c.URLs, MaxURLs+1) }, "at most 8 URLs"},
 		{"no time", func(c *CRL) { c.NextUpdate = c.ThisUpdate }, "nextUpdate"},
-		{"no serial number", func(c *CRL) { c.Entries[0].Serial = nil }, "serial number"},
-		{"negative serial number", func(c *CRL) { c.Entries[0].Serial = big.NewInt(-1) }, "serial number"},
-		{"long serial number", func(c *CRL) { c.Entries[0].Serial = new(big.Int).Lsh(big.NewInt(1), 159) }, "serial number"},
-		{"no time of revocation", func(c *CRL) { c.Entries[0].RevokedAt = time.Time{} }, "revocation time"},
-		{"reason 7", func(c *CRL) { c.Entries[0].Reason = 7 }, "reason code 7"},
-		{"a time that no lint lets pass", func(c *CRL) { c.Entries[0].RevokedAt = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC) },
+		{"a time that no lint lets pass", func(c *CRL) { c.Entries[0].set(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Unix(), Superseded) },
 			"lint e_crl_revocation_date_too_early"},
+		{"a time that a CRL has no form for", func(c *CRL) { c.Entries[0].set(earliest-1, Superseded) }, "revocation time"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := testCRL(testEntry(1))
@@ -118,17 +124,40 @@ func TestSignCRLRefuses(t *testing.T) {
 	}
 }
 
+func TestNewEntriesRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		edit func(*Entry)
+		want string
+	}{
+		{"no serial number", func(e *Entry) { e.Serial = nil }, "serial number"},
+		{"negative serial number", func(e *Entry) { e.Serial = big.NewInt(-1) }, "serial number"},
+		{"long serial number", func(e *Entry) { e.Serial = new(big.Int).Lsh(big.NewInt(1), 159) }, "serial number"},
+		{"no time of revocation", func(e *Entry) { e.RevokedAt = time.Time{} }, "revocation time"},
+		{"reason 7", func(e *Entry) { e.Reason = 7 }, "reason code 7"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			entries, err := NewEntries(testEntry(1), testEntry(2, test.edit))
+			wantError(t, err, test.want)
+			if entries != nil {
+				t.Errorf("got %v", entries)
+			}
+		})
+	}
+}
+
 // Entries are linted a part at a time, and those of the last CRL aren't linted again.
 func TestManyEntriesAreLinted(t *testing.T) {
-	a, c := testAuthority(t, ECDSAP256), testCRL()
+	var listed []Entry
 	for i := range int64(lintedEntries + 1) {
-		c.Entries = append(c.Entries, testEntry(i+1))
+		listed = append(listed, testEntry(i+1))
 	}
+	a, c := testAuthority(t, ECDSAP256), testCRL(listed...)
 	der := must(a.SignCRL(c))
-	if got := must(ParseCRL(der, a.Certificate())); !sameEntries(got.Entries, c.Entries) {
+	if got := must(ParseCRL(der, a.Certificate())); !sameEntries(got.Entries, listed) {
 		t.Errorf("got %d entries", len(got.Entries))
 	}
-	c.Entries[lintedEntries].RevokedAt = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+	c.Entries[lintedEntries].set(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC).Unix(), Superseded)
 	_, err := a.SignCRL(c)
 	wantError(t, err, "e_crl_revocation_date_too_early")
 	_, err = a.SignNextCRL(c, c.Entries[:lintedEntries])
@@ -142,7 +171,7 @@ func TestManyEntriesAreLinted(t *testing.T) {
 func TestRevokedInTheFuture(t *testing.T) {
 	a := testAuthority(t, ECDSAP256)
 	der := must(a.SignCRL(testCRL(testEntry(1, func(e *Entry) { e.RevokedAt = testNow.Add(time.Hour) }))))
-	if got := must(ParseCRL(der, a.Certificate())).Entries[0].RevokedAt; !got.Equal(testNow) {
+	if got := must(ParseCRL(der, a.Certificate())).Entries[0].RevokedAt(); !got.Equal(testNow) {
 		t.Errorf("revoked at %v", got)
 	}
 }
@@ -213,7 +242,7 @@ func TestCompleteCRL(t *testing.T) {
 			t.Errorf("extension %v", extension)
 		}
 	}
-	if got := must(ParseCRL(der, a.Certificate())); len(got.URLs) > 0 || !sameEntries(got.Entries, c.Entries) {
+	if got := must(ParseCRL(der, a.Certificate())); len(got.URLs) > 0 || !sameEntries(got.Entries, []Entry{testEntry(1), testEntry(2)}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -230,18 +259,27 @@ func TestCRLRoundTrip(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		c := testCRL(rapid.SliceOfN(entry, 0, 30).Draw(t, "entries")...)
+		drawn := rapid.SliceOfN(entry, 0, 30).Draw(t, "entries")
+		c := testCRL(drawn...)
 		got := must(ParseCRL(must(a.SignCRL(c)), a.Certificate()))
-		want := sortEntries(c.Entries)
+		var want []Entry
+		for _, e := range c.Entries {
+			want = append(want, unpacked(e))
+		}
 		if !sameEntries(got.Entries, want) {
 			t.Fatalf("got %v, want %v", got.Entries, want)
+		}
+		for _, e := range drawn {
+			if found := got.Entries.Find(e.Serial); found == nil || found.RevokedAt().After(e.RevokedAt) {
+				t.Fatalf("%v is listed as %v", e, found)
+			}
 		}
 		if err := got.SetExpiries(MarshalExpiries(c.Entries)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range want {
-			if !got.Entries[i].NotAfter.Equal(want[i].NotAfter) {
-				t.Fatalf("%v expires at %v", want[i], got.Entries[i].NotAfter)
+			if !got.Entries[i].NotAfter().Equal(want[i].NotAfter) {
+				t.Fatalf("%v expires at %v", want[i], got.Entries[i].NotAfter())
 			}
 		}
 	})
@@ -272,7 +310,7 @@ func TestCarry(t *testing.T) {
 		{"revoked twice: the first counts", []Entry{testEntry(1)}, hours(0), []Entry{early}, []Entry{early}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := Carry(test.last, test.at, test.revoked); !sameEntries(got, test.wants) {
+			if got := Carry(entriesOf(test.last...), test.at, entriesOf(test.revoked...)); !sameEntries(got, test.wants) {
 				t.Errorf("got %v, want %v", got, test.wants)
 			}
 		})
@@ -287,17 +325,18 @@ func TestCarryLosesNothing(t *testing.T) {
 			serials map[int64]bool
 		}
 		var crls []published
-		var entries, known []Entry
+		var entries Entries
+		var known []Entry
 		now, last := testNow, time.Time{}
 		for serial := range rapid.Int64Range(1, 20).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(1, 5000).Draw(t, "minutes")) * time.Minute)
 			known = append(known, testEntry(serial+1, func(e *Entry) {
 				e.RevokedAt, e.NotAfter = now, now.Add(time.Duration(rapid.IntRange(0, 10000).Draw(t, "left"))*time.Minute)
 			}))
-			entries = Carry(entries, last, known)
+			entries = Carry(entries, last, entriesOf(known...))
 			p := published{now, map[int64]bool{}}
 			for _, e := range entries {
-				p.serials[e.Serial.Int64()] = true
+				p.serials[e.Serial().Int64()] = true
 			}
 			crls, last = append(crls, p), now
 		}
@@ -316,13 +355,13 @@ func TestCarryLosesNothing(t *testing.T) {
 
 func TestSetExpiriesRefuses(t *testing.T) {
 	c := testCRL(testEntry(1))
-	if err := c.SetExpiries(make([]byte, 8)); err == nil || !c.Entries[0].NotAfter.Equal(testNow.Add(day)) {
+	if err := c.SetExpiries(make([]byte, 8)); err == nil || !c.Entries[0].NotAfter().Equal(testNow.Add(day)) {
 		t.Errorf("got %v and %v", err, c.Entries)
 	}
-	if err := c.SetExpiries(make([]byte, 4)); err != nil || c.Entries[0].NotAfter.IsZero() {
+	if err := c.SetExpiries(make([]byte, 4)); err != nil || c.Entries[0].NotAfter().IsZero() {
 		t.Errorf("an unknown expiry erases a known one: %v, %v", err, c.Entries)
 	}
-	ends := []Entry{testEntry(1, func(e *Entry) { e.NotAfter = time.Time{} }), testEntry(2, func(e *Entry) { e.NotAfter = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) })}
+	ends := entriesOf(testEntry(1, func(e *Entry) { e.NotAfter = time.Time{} }), testEntry(2, func(e *Entry) { e.NotAfter = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }))
 	if got := MarshalExpiries(ends); !bytes.Equal(got, []byte{0, 0, 0, 0, 255, 255, 255, 255}) {
 		t.Errorf("got %x", got)
 	}

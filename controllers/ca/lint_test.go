@@ -81,7 +81,7 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 		}
 	}
 	crl := CRL{Number: big.NewInt(1), ThisUpdate: testNow, NextUpdate: testNow.Add(365 * day), URLs: []string{crlURL},
-		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: testNow}, {Serial: big.NewInt(2), RevokedAt: testNow, Reason: CACompromise}}}
+		Entries: entriesOf(Entry{Serial: big.NewInt(1), RevokedAt: testNow}, Entry{Serial: big.NewInt(2), RevokedAt: testNow, Reason: CACompromise})}
 	a := testAuthority(t, ECDSAP256)
 	crlFindings(t, must(a.throwAway.sign(must(a.encodeCRL(crl)))), found)
 
@@ -140,7 +140,7 @@ func lintAt(t *testing.T, algorithm KeyAlgorithm, root *KeyPair, at time.Time) {
 		}
 	}
 	if _, err := a.SignCRL(CRL{Number: big.NewInt(1), ThisUpdate: at, NextUpdate: at.Add(7 * day), URLs: []string{crlURL},
-		Entries: []Entry{{Serial: big.NewInt(1), RevokedAt: at, Reason: 1}}}); err != nil {
+		Entries: entriesOf(Entry{Serial: big.NewInt(1), RevokedAt: at, Reason: 1})}); err != nil {
 		t.Errorf("%s: CRL at %s: %v", algorithm, at.Format(time.DateOnly), err)
 	}
 }

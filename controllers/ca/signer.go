@@ -68,6 +68,8 @@ func throwAway(algorithm KeyAlgorithm) func() (signer, error) {
 type unsigned struct {
 	tbs       []byte // the DER of the to-be-signed part
 	algorithm []byte // the DER of the AlgorithmIdentifier
+	// room is the array of a large CRL, or nil. tbs begins after maxHeader of its bytes.
+	room []byte
 }
 
 // capturingSigner captures the message to sign instead of signing it.
@@ -99,7 +101,7 @@ func captureTBS(public crypto.PublicKey, create func(crypto.Signer) ([]byte, err
 		return unsigned{}, cmp.Or(err, errors.New("it was encoded without a signature"))
 	}
 	algorithm, err := algorithmIn(k.tbs)
-	return unsigned{k.tbs, algorithm}, err
+	return unsigned{tbs: k.tbs, algorithm: algorithm}, err
 }
 
 // algorithmIn returns the AlgorithmIdentifier in the to-be-signed bytes: the first SEQUENCE, after version and serial number of a
@@ -155,6 +157,9 @@ func (s signer) signature(tbs []byte) ([]byte, error) {
 }
 
 func (body unsigned) with(signature []byte) ([]byte, error) {
+	if body.room != nil {
+		return body.inRoom(signature)
+	}
 	b := cryptobyte.NewBuilder(make([]byte, 0, len(body.tbs)+len(body.algorithm)+len(signature)+32))
 	b.AddASN1(cryptobyteasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddBytes(body.tbs)
@@ -162,4 +167,19 @@ func (body unsigned) with(signature []byte) ([]byte, error) {
 		b.AddASN1BitString(signature)
 	})
 	return b.Bytes()
+}
+
+// inRoom writes the header of the signed structure before the to-be-signed bytes, and algorithm and signature after them.
+func (body unsigned) inRoom(signature []byte) ([]byte, error) {
+	var b cryptobyte.Builder
+	b.AddBytes(body.algorithm)
+	b.AddASN1BitString(signature)
+	end, err := b.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	header := appendHeader(nil, len(body.tbs)+len(end))
+	start := maxHeader - len(header)
+	copy(body.room[start:], header)
+	return append(body.room, end...)[start:], nil
 }

@@ -23,30 +23,30 @@ func guard(last *ca.CRL, der []byte, issuer *x509.Certificate) error {
 	if err := guardHead(last, next); err != nil {
 		return err
 	}
-	var listed []ca.Entry
+	var listed ca.Entries
 	if last != nil {
 		listed = last.Entries
 	}
-	missing := func(until *ca.Entry) error { // checks the entries of the last CRL before until
-		for len(listed) > 0 && (until == nil || listed[0].Serial.Cmp(until.Serial) < 0) {
-			if !ca.MayLeave(listed[0], last.ThisUpdate) {
-				return fmt.Errorf("certificate %x is not listed any more", listed[0].Serial)
+	missing := func(until *ca.PackedEntry) error { // checks the entries of the last CRL before until
+		for len(listed) > 0 && (until == nil || listed[0].Compare(until) < 0) {
+			if !listed[0].MayLeave(last.ThisUpdate) {
+				return fmt.Errorf("certificate %x is not listed any more", listed[0].Serial())
 			}
 			listed = listed[1:]
 		}
 		return nil
 	}
-	err = next.Each(func(entry ca.Entry) error {
-		if err := missing(&entry); err != nil {
+	err = next.Each(func(entry *ca.PackedEntry) error {
+		if err := missing(entry); err != nil {
 			return err
 		}
-		if len(listed) == 0 || listed[0].Serial.Cmp(entry.Serial) != 0 {
+		if len(listed) == 0 || listed[0].Compare(entry) != 0 {
 			return nil
 		}
 		before := listed[0]
 		listed = listed[1:]
-		if entry.RevokedAt.After(before.RevokedAt) {
-			return fmt.Errorf("certificate %x is listed as revoked later than before", entry.Serial)
+		if entry.RevokedAt().After(before.RevokedAt()) {
+			return fmt.Errorf("certificate %x is listed as revoked later than before", entry.Serial())
 		}
 		return nil
 	})

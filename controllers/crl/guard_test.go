@@ -3,6 +3,7 @@ package crl
 import (
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,17 +33,13 @@ func TestGuard(t *testing.T) {
 	const url, other = "http://ca.test/0.crl", "http://ca.test/1.crl"
 	authority, foreign := testAuthority(t, start), testAuthority(t, start)
 	expired, far := start.Add(-2*time.Hour), start.Add(1000*time.Hour)
-	last := ca.CRL{Number: big.NewInt(5), ThisUpdate: start, NextUpdate: start.Add(24 * time.Hour), URLs: []string{url}, Entries: []ca.Entry{
+	last := ca.CRL{Number: big.NewInt(5), ThisUpdate: start, NextUpdate: start.Add(24 * time.Hour), URLs: []string{url}, Entries: entries(
 		entry(1, start.Add(-time.Hour), far), entry(2, start.Add(-9*time.Hour), expired), entry(3, start.Add(-time.Hour), time.Time{}), entry(4, start.Add(-time.Hour), far),
-	}}
-	keep := func(entries []ca.Entry, serials ...int64) []ca.Entry {
-		var kept []ca.Entry
-		for _, e := range entries {
-			for _, serial := range serials {
-				if e.Serial.Int64() == serial {
-					kept = append(kept, e)
-				}
-			}
+	)}
+	keep := func(listed ca.Entries, serials ...int64) ca.Entries {
+		var kept ca.Entries
+		for _, serial := range serials {
+			kept = append(kept, *listed.Find(big.NewInt(serial)))
 		}
 		return kept
 	}
@@ -53,15 +50,15 @@ func TestGuard(t *testing.T) {
 		want   string
 	}{
 		"the same entries":         {},
-		"a new entry":              {edit: func(next *ca.CRL) { next.Entries = append(next.Entries, entry(9, start, far)) }},
+		"a new entry":              {edit: func(next *ca.CRL) { next.Entries = next.Entries.Merge(entries(entry(9, start, far))) }},
 		"an expired entry leaves":  {edit: func(next *ca.CRL) { next.Entries = keep(next.Entries, 1, 3, 4) }},
 		"the first entry vanishes": {edit: func(next *ca.CRL) { next.Entries = keep(next.Entries, 2, 3, 4) }, want: "certificate 1 is not listed any more"},
 		"the last entry vanishes":  {edit: func(next *ca.CRL) { next.Entries = keep(next.Entries, 1, 2, 3) }, want: "certificate 4 is not listed any more"},
 		"an unknown expiry":        {edit: func(next *ca.CRL) { next.Entries = keep(next.Entries, 1, 2, 4) }, want: "certificate 3 is not listed any more"},
 		"all entries vanish":       {edit: func(next *ca.CRL) { next.Entries = nil }, want: "certificate 1 is not listed any more"},
-		"a later revocation":       {edit: func(next *ca.CRL) { next.Entries = append(keep(next.Entries, 1, 2, 3), entry(4, start, far)) }, want: "revoked later than before"},
+		"a later revocation":       {edit: func(next *ca.CRL) { next.Entries = keep(next.Entries, 1, 2, 3).Merge(entries(entry(4, start, far))) }, want: "revoked later than before"},
 		"an earlier revocation": {edit: func(next *ca.CRL) {
-			next.Entries = append(keep(next.Entries, 1, 2, 3), entry(4, start.Add(-2*time.Hour), far))
+			next.Entries = keep(next.Entries, 1, 2, 3).Merge(entries(entry(4, start.Add(-2*time.Hour), far)))
 		}},
 		"the same number":           {edit: func(next *ca.CRL) { next.Number = big.NewInt(5) }, want: "number 5 is not above 5"},
 		"another URL in front":      {edit: func(next *ca.CRL) { next.URLs = []string{other, url} }},
@@ -78,7 +75,7 @@ func TestGuard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			next := last
 			next.Number, next.ThisUpdate, next.NextUpdate = big.NewInt(6), start.Add(time.Minute), start.Add(25*time.Hour)
-			next.Entries = append([]ca.Entry(nil), last.Entries...)
+			next.Entries = slices.Clone(last.Entries)
 			if test.edit != nil {
 				test.edit(&next)
 			}
@@ -105,7 +102,7 @@ func TestGuard(t *testing.T) {
 func TestGuardOfFirstCRL(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	authority, foreign := testAuthority(t, start), testAuthority(t, start)
-	der, err := authority.SignCRL(ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: []ca.Entry{entry(1, start, start)}})
+	der, err := authority.SignCRL(ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: entries(entry(1, start, start))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 package crl
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/metrics"
 )
 
@@ -27,17 +27,21 @@ func (p *Publisher) Descriptions() []*prometheus.Desc {
 // Collect reports the published CRLs of the issuers that exist.
 func (p *Publisher) Collect(gauge metrics.Gauge) {
 	p.mu.Lock()
-	published, refused := maps.Clone(p.published), maps.Clone(p.refused)
+	states := make(map[issuers.CRLRequest]state, len(p.crls))
+	for crl, state := range p.crls {
+		states[crl] = *state
+	}
 	p.mu.Unlock()
-	for crl, last := range published {
+	for crl, state := range states {
 		issuer, ok := p.Issuers.Loaded(crl.Namespace, crl.Issuer)
-		if !ok || !slices.Contains(issuer.CRLs(), crl.Name) || last.crl == nil {
+		last := state.last
+		if !ok || !slices.Contains(issuer.CRLs(), crl.Name) || last == nil || last.crl == nil {
 			continue
 		}
 		gauge(descCRLThisUpdate, float64(last.crl.ThisUpdate.Unix()), crl.Namespace, crl.Issuer, crl.Name)
 		gauge(descCRLNextUpdate, float64(last.crl.NextUpdate.Unix()), crl.Namespace, crl.Issuer, crl.Name)
 		gauge(descCRLEntries, float64(len(last.crl.Entries)), crl.Namespace, crl.Issuer, crl.Name)
-		gauge(descCRLRefused, metrics.Truth(refused[crl]), crl.Namespace, crl.Issuer, crl.Name)
+		gauge(descCRLRefused, metrics.Truth(state.refused), crl.Namespace, crl.Issuer, crl.Name)
 		gauge(descCRLSize, float64(last.size), crl.Namespace, crl.Issuer, crl.Name)
 	}
 }

@@ -8,28 +8,28 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 )
 
-// nextCRL returns the CRL to publish now, or the time until one is due.
+// nextCRL returns the CRL to publish now, or the time until one is due. unlisted are entries that the last CRL lacks.
 //
 // CRL numbers are seconds since 1970, so that they rise even if a ConfigMap was lost. If the clock was set back, the number is
 // one above the last.
-func nextCRL(last *publishedCRL, revoked []ca.Entry, now, end time.Time, url string, final bool) (_ ca.CRL, due time.Duration) {
+func nextCRL(last *publishedCRL, unlisted ca.Entries, now, end time.Time, url string, final bool) (_ ca.CRL, due time.Duration) {
 	next := ca.CRL{Number: big.NewInt(now.Unix()), ThisUpdate: now, NextUpdate: end, URLs: urls([]string{url}, nil)}
 	if last.crl == nil {
-		next.Entries = ca.Carry(nil, time.Time{}, revoked)
+		next.Entries = unlisted
 		return next, 0
 	}
 	if after := new(big.Int).Add(last.crl.Number, big.NewInt(1)); after.Cmp(next.Number) > 0 {
 		next.Number = after
 	}
-	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, revoked)
 	next.URLs = urls(next.URLs, last.crl.URLs)
 	renew := last.crl.ThisUpdate.Add(last.crl.NextUpdate.Sub(last.crl.ThisUpdate) * 2 / 5)
 	shortened := last.crl.NextUpdate.After(next.NextUpdate)
 	unfinished := final && last.crl.NextUpdate.Before(end.Truncate(time.Second))
 	moved := url != "" && !slices.Contains(last.crl.URLs, url)
-	if last.head != nil && now.Before(renew) && !shortened && !unfinished && !moved && !hasNew(last.crl.Entries, next.Entries) {
+	if last.head != nil && now.Before(renew) && !shortened && !unfinished && !moved && !last.lacks(unlisted) {
 		return ca.CRL{}, renew.Sub(now)
 	}
+	next.Entries = ca.Carry(last.crl.Entries, last.crl.ThisUpdate, unlisted)
 	return next, 0
 }
 
@@ -43,14 +43,4 @@ func urls(now, before []string) []string {
 		}
 	}
 	return all[:min(len(all), ca.MaxURLs)]
-}
-
-// hasNew reports whether any of the entries is missing in listed. Both are sorted by serial number.
-func hasNew(listed, entries []ca.Entry) bool {
-	return slices.ContainsFunc(entries, func(e ca.Entry) bool { return !lists(listed, e.Serial) })
-}
-
-func lists(listed []ca.Entry, serial *big.Int) bool {
-	_, found := slices.BinarySearchFunc(listed, serial, func(e ca.Entry, serial *big.Int) int { return e.Serial.Cmp(serial) })
-	return found
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/big"
-	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,29 +14,52 @@ import (
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
-// list returns the revoked orders that a CRL has to list. They are read-only.
-func (p *Publisher) list(ctx context.Context, request issuers.CRLRequest) ([]v1alpha1.AcmeOrder, error) {
-	var orders v1alpha1.AcmeOrderList
-	err := p.Client.List(ctx, &orders, client.InNamespace(request.Namespace),
-		client.MatchingFields{kube.IndexRevoked: request.Issuer + "/" + request.Name}, client.UnsafeDisableDeepCopy)
-	return orders.Items, err
+// each calls visit with the orders that are in a group of orders for a CRL: kube.IndexRevoked or kube.IndexOwed. It holds few of them at
+// a time. They are read-only.
+func (p *Publisher) each(ctx context.Context, index string, request issuers.CRLRequest, visit func(*v1alpha1.AcmeOrder) error) error {
+	for _, key := range kube.CRLKeys(request.Issuer, request.Name) {
+		var orders v1alpha1.AcmeOrderList
+		err := p.Client.List(ctx, &orders, client.InNamespace(request.Namespace), client.MatchingFields{index: key}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return err
+		}
+		for i := range orders.Items {
+			if err := visit(&orders.Items[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// entriesOf returns the entries of revoked orders.
-func entriesOf(orders []v1alpha1.AcmeOrder) []ca.Entry {
-	entries := make([]ca.Entry, 0, len(orders))
-	for i := range orders {
-		order := &orders[i]
-		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
-		if !ok || order.Spec.Revocation == nil || order.Status.NotAfter == nil {
-			continue
-		}
-		entries = append(entries, ca.Entry{
-			Serial: serial, RevokedAt: order.Status.RevokedAt.Time, Reason: ca.Reason(order.Spec.Revocation.Reason),
-			NotAfter: order.Status.NotAfter.Time,
-		})
+// unlisted returns the entries of revoked orders that the last CRL lacks. An order that is owed a revocation has a finalizer, so only
+// such orders are read, unless the last CRL was read from its ConfigMap: it may be an older one.
+func (p *Publisher) unlisted(ctx context.Context, request issuers.CRLRequest, last *publishedCRL) (ca.Entries, error) {
+	index := kube.IndexRevoked
+	if last.covers {
+		index = kube.IndexOwed
 	}
-	return entries
+	var found []ca.Entry
+	err := p.each(ctx, index, request, func(order *v1alpha1.AcmeOrder) error {
+		if entry, ok := entryOf(order); ok && !last.lists(entry) {
+			found = append(found, entry)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ca.NewEntries(found...)
+}
+
+// entryOf returns the entry of a revoked order. ok is false if the order lacks a field.
+func entryOf(order *v1alpha1.AcmeOrder) (entry ca.Entry, ok bool) {
+	serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
+	if !ok || order.Spec.Revocation == nil || order.Status.NotAfter == nil {
+		return ca.Entry{}, false
+	}
+	return ca.Entry{Serial: serial, RevokedAt: order.Status.RevokedAt.Time, Reason: ca.Reason(order.Spec.Revocation.Reason),
+		NotAfter: order.Status.NotAfter.Time}, true
 }
 
 // releaseBatch bounds the finalizers that are removed after one CRL, so that the next CRL is not late.
@@ -47,23 +69,23 @@ const releaseBatch = 200
 // are kept, and a warning if the list of compromised keys is full. Each removal triggers another reconcile, which continues after
 // releaseBatch.
 func (p *Publisher) release(
-	ctx context.Context, request issuers.CRLRequest, orders []v1alpha1.AcmeOrder, published *ca.CRL,
+	ctx context.Context, request issuers.CRLRequest, published *ca.CRL,
 ) (left int, warning string, err error) {
 	var going []*v1alpha1.AcmeOrder
-	for i := range orders {
-		order := &orders[i]
-		if !slices.Contains(order.Finalizers, v1alpha1.RevocationFinalizer) {
-			continue
-		}
+	err = p.each(ctx, kube.IndexOwed, request, func(order *v1alpha1.AcmeOrder) error {
 		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
 		expired := order.Status.NotAfter != nil && order.Status.NotAfter.Time.Before(published.ThisUpdate)
-		if !expired && (!ok || !lists(published.Entries, serial) || !p.listsElsewhere(request, order, serial)) {
+		switch {
+		case !expired && (!ok || published.Entries.Find(serial) == nil || !p.listsElsewhere(request, order, serial)):
 			left++
-			continue
+		case len(going) < releaseBatch:
+			going = append(going, new(*order)) // a copy, so that the list of its group is not kept
 		}
-		going = append(going, order)
+		return nil
+	})
+	if err != nil {
+		return left, "", err
 	}
-	going = going[:min(len(going), releaseBatch)]
 	stored, err := p.CompromisedKeys.Keep(ctx, client.ObjectKey{Namespace: request.Namespace, Name: request.Issuer}, going)
 	if err != nil {
 		return left, "", err
@@ -93,7 +115,7 @@ func (p *Publisher) listsElsewhere(request issuers.CRLRequest, order *v1alpha1.A
 		return true
 	}
 	p.mu.Lock()
-	last := p.published[other]
-	p.mu.Unlock()
-	return last != nil && last.head != nil && lists(last.crl.Entries, serial)
+	defer p.mu.Unlock()
+	state := p.crls[other]
+	return state != nil && state.last != nil && state.last.head != nil && state.last.entries().Find(serial) != nil
 }

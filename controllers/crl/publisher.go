@@ -51,12 +51,28 @@ type Publisher struct {
 	// ending is held while a CRL of an issuer that is being deleted is published, since two controllers do so.
 	ending sync.Mutex
 
-	mu        sync.Mutex
-	published map[issuers.CRLRequest]*publishedCRL
-	// refused are the CRLs whose successor was signed, and not published because it is wrong.
-	refused map[issuers.CRLRequest]bool
-	// counted are the bytes that Stored knows of.
-	counted map[issuers.CRLRequest]int64
+	mu   sync.Mutex
+	crls map[issuers.CRLRequest]*state
+}
+
+// state is the state of a CRL in memory.
+type state struct {
+	last *publishedCRL // nil before the CRL is read
+	// refused reports that the CRL's successor was signed, and not published because it is wrong.
+	refused bool
+	// counted are the bytes that Publisher.Stored knows of.
+	counted int64
+}
+
+// state returns the state of a CRL. The caller holds p.mu.
+func (p *Publisher) state(request issuers.CRLRequest) *state {
+	if p.crls == nil {
+		p.crls = map[issuers.CRLRequest]*state{}
+	}
+	if p.crls[request] == nil {
+		p.crls[request] = &state{}
+	}
+	return p.crls[request]
 }
 
 // outcome is the outcome of a publication that did not fail.
@@ -82,26 +98,17 @@ func (p *Publisher) publish(
 	}
 	now, interval := p.Clock.Now(), intervalFor(last.size)
 	if wait := last.at.Add(interval).Sub(now); wait > 0 && wait <= interval && !issuer.Ending { // unless the clock was set back
-		return outcome{wait: wait, warning: last.warning()}, nil
+		_, warning, err := p.release(ctx, request, last.crl)
+		return outcome{wait: wait, warning: join(last.warning(), warning)}, err
 	}
-	orders, err := p.list(ctx, request)
+	revoked, err := p.revoked(ctx, request, last, issuer, authority)
 	if err != nil {
 		return outcome{}, err
 	}
-	revoked := entriesOf(orders)
-	if last.crl == nil && request.IsComplete() {
-		listed, err := p.listedInShards(ctx, request, issuer, authority)
-		if err != nil {
-			return outcome{}, err
-		}
-		revoked = append(revoked, listed...)
-	}
-	if root, ok := issuer.RootOf(request.Name); ok {
-		revoked = append(revoked, root.Revoked...)
-	}
 	next, due := nextCRL(last, revoked, now, endOf(request, issuer, authority, now), urlOf(request, issuer), issuer.Ending)
 	if due > 0 {
-		_, warning, err := p.release(ctx, request, orders, last.crl)
+		p.noteCovers(request, last)
+		_, warning, err := p.release(ctx, request, last.crl)
 		return outcome{wait: min(due, CheckPeriod), warning: join(last.warning(), warning)}, err
 	}
 	der, err := authority.SignNextCRL(next, last.entries())
@@ -113,8 +120,33 @@ func (p *Publisher) publish(
 		return outcome{}, err
 	}
 	audit.CRLPublished(ctx, request.Namespace, request.Issuer, request.Name, next.Number.String(), len(next.Entries), next.NextUpdate)
-	_, warning, err := p.release(ctx, request, orders, &next)
+	_, warning, err := p.release(ctx, request, &next)
 	return outcome{published: true, wait: intervalFor(stored.size), warning: join(stored.warning(), warning)}, err
+}
+
+// revoked returns the entries that the next CRL of a CA has to list in addition to the last one.
+func (p *Publisher) revoked(
+	ctx context.Context, request issuers.CRLRequest, last *publishedCRL, issuer *issuers.Issuer, authority *ca.Authority,
+) (ca.Entries, error) {
+	revoked, err := p.unlisted(ctx, request, last)
+	if err != nil {
+		return nil, err
+	}
+	if last.crl == nil && request.IsComplete() {
+		listed, err := p.listedInShards(ctx, request, issuer, authority)
+		if err != nil {
+			return nil, err
+		}
+		revoked = revoked.Merge(listed)
+	}
+	if root, ok := issuer.RootOf(request.Name); ok {
+		listed, err := ca.NewEntries(root.Revoked...)
+		if err != nil {
+			return nil, err
+		}
+		revoked = revoked.Merge(listed)
+	}
+	return revoked, nil
 }
 
 // intervalFor returns the least time to the CRL after one of a size.
@@ -141,15 +173,15 @@ func urlOf(request issuers.CRLRequest, issuer *issuers.Issuer) string {
 // listedInShards returns the entries of a CA's shards, for the first complete CRL of the CA: the orders of some may be gone.
 func (p *Publisher) listedInShards(
 	ctx context.Context, request issuers.CRLRequest, issuer *issuers.Issuer, authority *ca.Authority,
-) ([]ca.Entry, error) {
-	var entries []ca.Entry
+) (ca.Entries, error) {
+	var entries ca.Entries
 	for _, name := range issuer.Shards(authority) {
 		request.Name = name
 		last, err := p.read(ctx, request, authority.Certificate())
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, last.entries()...)
+		entries = entries.Merge(last.entries())
 	}
 	return entries, nil
 }
@@ -175,11 +207,7 @@ func (p *Publisher) PublishLast(ctx context.Context, key client.ObjectKey, issue
 // abandoned reconciles a CRL of a CA whose key is gone, so that no further CRL can be signed. It releases orders whose
 // certificates have expired.
 func (p *Publisher) abandoned(ctx context.Context, request issuers.CRLRequest) (ctrl.Result, error) {
-	orders, err := p.list(ctx, request)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	left, _, err := p.release(ctx, request, orders, &ca.CRL{ThisUpdate: p.Clock.Now()})
+	left, _, err := p.release(ctx, request, &ca.CRL{ThisUpdate: p.Clock.Now()})
 	if left == 0 {
 		return ctrl.Result{}, err
 	}
@@ -217,26 +245,20 @@ func (p *Publisher) store(
 func (p *Publisher) setRefused(request issuers.CRLRequest, refused bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.refused == nil {
-		p.refused = map[issuers.CRLRequest]bool{}
-	}
-	p.refused[request] = refused
+	p.state(request).refused = refused
 }
 
 // Forget removes the CRLs of a deleted issuer from memory.
 func (p *Publisher) Forget(issuer client.ObjectKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	of := func(request issuers.CRLRequest) bool {
-		return request.Namespace == issuer.Namespace && request.Issuer == issuer.Name
-	}
-	maps.DeleteFunc(p.published, func(request issuers.CRLRequest, _ *publishedCRL) bool { return of(request) })
-	maps.DeleteFunc(p.refused, func(request issuers.CRLRequest, _ bool) bool { return of(request) })
-	for request := range p.counted {
-		if of(request) {
+	maps.DeleteFunc(p.crls, func(request issuers.CRLRequest, _ *state) bool {
+		of := request.Namespace == issuer.Namespace && request.Issuer == issuer.Name
+		if of {
 			p.count(request, 0)
 		}
-	}
+		return of
+	})
 }
 
 // join joins the warnings that are not empty.

@@ -19,11 +19,19 @@ func entry(serial int64, revokedAt, notAfter time.Time) ca.Entry {
 	return ca.Entry{Serial: big.NewInt(serial), RevokedAt: revokedAt, NotAfter: notAfter}
 }
 
+func entries(list ...ca.Entry) ca.Entries {
+	packed, err := ca.NewEntries(list...)
+	if err != nil {
+		panic(err)
+	}
+	return packed
+}
+
 // A CRL that the guard refuses isn't written, and the last one stays in memory.
 func TestRefusedCRLIsNotStored(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	authority, p := testAuthority(t, start), &Publisher{} // without a client, so that a write panics
-	last := &publishedCRL{crl: &ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: []ca.Entry{entry(7, start, start.Add(1000*time.Hour))}}}
+	last := &publishedCRL{crl: &ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: entries(entry(7, start, start.Add(1000*time.Hour)))}}
 	p.keep(request("ca"), last)
 	next := ca.CRL{Number: big.NewInt(2), ThisUpdate: start.Add(time.Minute), NextUpdate: start.Add(2 * time.Hour)}
 	der, err := authority.SignCRL(next)
@@ -33,8 +41,8 @@ func TestRefusedCRLIsNotStored(t *testing.T) {
 	if _, err := p.store(t.Context(), request("ca"), last, &next, der, authority.Certificate()); !errors.Is(err, errRefused) {
 		t.Errorf("got %v", err)
 	}
-	if !p.refused[request("ca")] || p.published[request("ca")] != last {
-		t.Errorf("refused: %v, published: %v", p.refused, p.published)
+	if state := p.crls[request("ca")]; !state.refused || state.last != last {
+		t.Errorf("%+v", state)
 	}
 }
 
@@ -57,8 +65,8 @@ func TestForget(t *testing.T) {
 		p.setRefused(request(name), true)
 	}
 	p.Forget(client.ObjectKey{Namespace: "ns", Name: "gone"})
-	if len(p.published) != 1 || len(p.refused) != 1 || p.published[request("other")] == nil {
-		t.Errorf("left: %v, %v", p.published, p.refused)
+	if len(p.crls) != 1 || p.crls[request("other")] == nil {
+		t.Errorf("left: %v", p.crls)
 	}
 }
 
@@ -77,7 +85,7 @@ func TestStoredBytes(t *testing.T) {
 			stored[issuer] += n
 		}
 	}}
-	head := &corev1.ConfigMap{}
+	head, inParts := &corev1.ConfigMap{}, &corev1.ConfigMap{Data: map[string]string{"manifest": "1 4 3145728 00"}}
 	gone := types.NamespacedName{Namespace: "ns", Name: "gone"}
 	for _, test := range []struct {
 		what      string
@@ -87,7 +95,8 @@ func TestStoredBytes(t *testing.T) {
 		{"a first CRL", &publishedCRL{head: head, size: 300}, 300},
 		{"a longer one", &publishedCRL{head: head, size: 500}, 500},
 		{"a write that failed", &publishedCRL{}, 500},
-		{"one in parts, beside the parts of the former one", &publishedCRL{head: head, size: 3 << 20}, 6 << 20},
+		{"one in parts, beside the parts of the former one", &publishedCRL{head: inParts, size: 3 << 20}, 6 << 20},
+		{"one in parts below a MiB, for its expiries", &publishedCRL{head: inParts, size: 900 << 10}, 1800 << 10},
 	} {
 		if p.keep(request("gone"), test.published); stored[gone] != test.want {
 			t.Errorf("%s: %d bytes are counted, want %d", test.what, stored[gone], test.want)

@@ -25,26 +25,44 @@ import (
 
 // publishedCRL is a CRL as it was last read or written.
 type publishedCRL struct {
-	head    *corev1.ConfigMap // without its binary data; nil if it does not exist
-	crl     *ca.CRL           // nil if none is known
-	size    int               // of the DER, in bytes
-	at      time.Time         // when it was published
+	head *corev1.ConfigMap // without its binary data; nil if it does not exist
+	crl  *ca.CRL           // nil if none is known
+	// covers reports that crl lists all revoked orders, but for those that are owed a revocation.
+	covers  bool
+	size    int       // of the DER, in bytes
+	at      time.Time // when it was published
 	checked time.Time
 }
 
-func (c *publishedCRL) entries() []ca.Entry {
+func (c *publishedCRL) entries() ca.Entries {
 	if c.crl == nil {
 		return nil
 	}
 	return c.crl.Entries
 }
 
+// lists reports whether the CRL has an entry, or its certificate expired long ago.
+func (c *publishedCRL) lists(entry ca.Entry) bool {
+	found := c.entries().Find(entry.Serial)
+	if found == nil {
+		return c.crl != nil && ca.MayLeave(entry.NotAfter, c.crl.ThisUpdate)
+	}
+	return !entry.RevokedAt.Before(found.RevokedAt()) && !entry.NotAfter.After(found.NotAfter()) && !found.NotAfter().IsZero()
+}
+
+// lacks reports whether the CRL lacks the serial number of one of the entries.
+func (c *publishedCRL) lacks(entries ca.Entries) bool {
+	return slices.ContainsFunc(entries, func(e ca.PackedEntry) bool {
+		return !e.MayLeave(c.crl.ThisUpdate) && c.crl.Entries.Find(e.Serial()) == nil
+	})
+}
+
 // stored returns the bytes of the CRL in etcd. The parts of the former CRL stay for readers that have begun with it.
 func (c *publishedCRL) stored() int64 {
-	if c.size > quickSize {
-		return 2 * int64(c.size)
+	if crlstore.InHead(c.head) {
+		return int64(c.size)
 	}
-	return int64(c.size)
+	return 2 * int64(c.size)
 }
 
 // warning returns the warning of a large CRL, or "".
@@ -60,7 +78,7 @@ func (c *publishedCRL) warning() string {
 // another writer.
 func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, authority *x509.Certificate) (*publishedCRL, error) {
 	p.mu.Lock()
-	known := p.published[request]
+	known := p.state(request).last
 	p.mu.Unlock()
 	now := p.Clock.Now()
 	if known != nil && known.head != nil && now.Sub(known.checked) < CheckPeriod {
@@ -80,7 +98,7 @@ func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, author
 		return nil, err
 	}
 	if _, same := unchanged(head); same {
-		return p.keep(request, &publishedCRL{known.head, known.crl, known.size, known.at, now}), nil
+		return p.keep(request, &publishedCRL{head: known.head, crl: known.crl, size: known.size, at: known.at, checked: now}), nil
 	}
 	if crlstore.IsStarted(head) { // its first writer ended before the CRL was stored
 		started := &publishedCRL{head: withoutBinary(head)}
@@ -100,7 +118,7 @@ func (p *Publisher) read(ctx context.Context, request issuers.CRLRequest, author
 	case err != nil:
 		return nil, err
 	}
-	return p.keep(request, &publishedCRL{withoutBinary(head), crl, len(content.DER), crl.ThisUpdate, now}), nil
+	return p.keep(request, &publishedCRL{head: withoutBinary(head), crl: crl, size: len(content.DER), at: crl.ThisUpdate, checked: now}), nil
 }
 
 // parse reads a CRL from the content of its ConfigMap. A ConfigMap without a CRL of this CA and scope is an error, and is not
@@ -132,8 +150,8 @@ func merge(found, known *ca.CRL) *ca.CRL {
 	if known.Number.Cmp(found.Number) > 0 {
 		merged.Number = known.Number
 	}
-	if hasNew(found.Entries, known.Entries) {
-		merged.Entries = ca.Carry(nil, time.Time{}, slices.Concat(found.Entries, known.Entries))
+	if len(known.Entries.Without(found.Entries)) > 0 {
+		merged.Entries = found.Entries.Merge(known.Entries)
 		merged.NextUpdate = merged.ThisUpdate
 	}
 	return &merged
@@ -154,20 +172,27 @@ func (p *Publisher) write(
 		return nil, err
 	}
 	now := p.Clock.Now()
-	return p.keep(request, &publishedCRL{withoutBinary(head), crl, len(der), now, now}), nil
+	return p.keep(request, &publishedCRL{head: withoutBinary(head), crl: crl, covers: true, size: len(der), at: now, checked: now}), nil
 }
 
 func (p *Publisher) keep(request issuers.CRLRequest, published *publishedCRL) *publishedCRL {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.published == nil {
-		p.published = map[issuers.CRLRequest]*publishedCRL{}
-	}
-	p.published[request] = published
+	p.state(request).last = published
 	if published.head != nil {
 		p.count(request, published.stored())
 	}
 	return published
+}
+
+// noteCovers notes that the last CRL lists all revoked orders, but for those that are owed a revocation.
+func (p *Publisher) noteCovers(request issuers.CRLRequest, last *publishedCRL) {
+	if last.covers {
+		return
+	}
+	noted := *last
+	noted.covers = true
+	p.keep(request, &noted)
 }
 
 // count tells Stored how many bytes a CRL has in etcd. The caller holds p.mu.
@@ -175,14 +200,10 @@ func (p *Publisher) count(request issuers.CRLRequest, bytes int64) {
 	if p.Stored == nil {
 		return
 	}
-	if p.counted == nil {
-		p.counted = map[issuers.CRLRequest]int64{}
-	}
+	state := p.state(request)
 	issuer := types.NamespacedName{Namespace: request.Namespace, Name: request.Issuer}
-	p.Stored("CRL", map[types.NamespacedName]int64{issuer: bytes - p.counted[request]})
-	if p.counted[request] = bytes; bytes == 0 {
-		delete(p.counted, request)
-	}
+	p.Stored("CRL", map[types.NamespacedName]int64{issuer: bytes - state.counted})
+	state.counted = bytes
 }
 
 func withoutBinary(head *corev1.ConfigMap) *corev1.ConfigMap {

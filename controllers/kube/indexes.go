@@ -5,8 +5,10 @@ package kube
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -30,8 +32,10 @@ const (
 	IndexCompromised = "compromised"
 	// IndexReplaces finds orders by issuer and the ARI identifier of the certificate that they replace.
 	IndexReplaces = "replaces"
-	// IndexRevoked finds revoked orders by issuer and CRL: the complete CRL, and the shard that the certificate names.
+	// IndexRevoked finds revoked orders by the CRLs that have to list them. CRLKeys returns the values.
 	IndexRevoked = "revoked"
+	// IndexOwed is IndexRevoked for orders with the revocation's finalizer: their revocation is not in all of these CRLs yet.
+	IndexOwed = "revoked/owed"
 )
 
 // fieldIndex finds cached objects of a kind by the values that a function returns for them.
@@ -87,6 +91,12 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			return onlyIf(order.Spec.Replaces != "", order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string { return listingCRLs(o.(*v1alpha1.AcmeOrder)) }},
+		{&v1alpha1.AcmeOrder{}, IndexOwed, func(o client.Object) []string {
+			if controllerutil.ContainsFinalizer(o, v1alpha1.RevocationFinalizer) {
+				return listingCRLs(o.(*v1alpha1.AcmeOrder))
+			}
+			return nil
+		}},
 		{&v1alpha1.AcmeOrder{}, IndexUnfinishedOfIssuer, func(o client.Object) []string {
 			order := o.(*v1alpha1.AcmeOrder)
 			return onlyIf(!order.Finished() || order.RevocationPending() || order.DeletionTimestamp != nil, order.Spec.IssuerRef.Name)
@@ -99,16 +109,34 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// listingCRLs returns the CRLs that list a revoked order, each as issuer and name.
+// listingCRLs returns the keys of the CRLs that list a revoked order: the complete CRL, and the shard that the certificate names.
 func listingCRLs(order *v1alpha1.AcmeOrder) []string {
 	if order.Status.RevokedAt == nil {
 		return nil
 	}
-	of := order.Spec.IssuerRef.Name + "/"
+	group := fnv.New32a()
+	_, _ = group.Write([]byte(order.Name)) // a hash takes all
+	key := func(crl string) string { return crlKey(order.Spec.IssuerRef.Name, crl, group.Sum32()%crlGroups) }
 	if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
-		return []string{of + complete, of + order.Status.CRL}
+		return []string{key(complete), key(order.Status.CRL)}
 	}
-	return []string{of + order.Status.CRL}
+	return []string{key(order.Status.CRL)}
+}
+
+// crlGroups is the number of groups that the orders of a CRL are in, so that a list of a group is short.
+const crlGroups = 64
+
+// CRLKeys returns the values of IndexRevoked and IndexOwed for an issuer's CRL. Each order is under one of them.
+func CRLKeys(issuer, crl string) []string {
+	keys := make([]string, crlGroups)
+	for group := range keys {
+		keys[group] = crlKey(issuer, crl, uint32(group))
+	}
+	return keys
+}
+
+func crlKey(issuer, crl string, group uint32) string {
+	return fmt.Sprintf("%s/%s/%d", issuer, crl, group)
 }
 
 func onlyIf(condition bool, value string) []string {

@@ -472,6 +472,21 @@ var _ = Describe("A CRL", func() {
 		Expect(list.Extensions).To(HaveEach(HaveField("Critical", BeFalse())))
 	})
 
+	It("lists a revocation whose order lost its finalizer, with the next check of the published CRL", func(ctx SpecContext) {
+		w.look(ctx)
+		order := w.revoke(ctx, 7, future)
+		order.Finalizers = nil
+		Expect(admin.Update(ctx, order)).To(Succeed())
+		Eventually(func() []string {
+			cached := &v1alpha1.AcmeOrder{}
+			Expect(w.cached.Get(ctx, client.ObjectKeyFromObject(order), cached)).To(Succeed())
+			return cached.Finalizers
+		}).Should(BeEmpty())
+		w.clock.Step(crl.CheckPeriod)
+		w.look(ctx)
+		Expect(serials(w.published(ctx))).To(ConsistOf(int64(7)))
+	})
+
 	It("lets an order go only once the complete CRL and the shard list the certificate", func(ctx SpecContext) {
 		complete := w.crl
 		shard := w.shardOf(w.loaded().Authority)
@@ -517,9 +532,13 @@ var _ = Describe("A CRL", func() {
 		authority, expiry := w.loaded().Authority, w.clock.Now().Add(time.Hour)
 		large := ca.CRL{Number: big.NewInt(1), ThisUpdate: w.clock.Now().Add(-time.Hour), NextUpdate: w.clock.Now().Add(crlLifetime)}
 		highest := new(big.Int).Lsh(big.NewInt(0x5a), 128)
+		var listed []ca.Entry
 		for i := range int64(40_000) {
-			large.Entries = append(large.Entries, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: expiry})
+			listed = append(listed, ca.Entry{Serial: new(big.Int).Add(highest, big.NewInt(i)), RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.KeyCompromise, NotAfter: expiry})
 		}
+		var err error
+		large.Entries, err = ca.NewEntries(listed...)
+		Expect(err).NotTo(HaveOccurred())
 		der, err := authority.SignCRL(large)
 		Expect(err).NotTo(HaveOccurred())
 		head := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.crl.ConfigMap().Name, Labels: map[string]string{v1alpha1.IssuerLabel: "ca"}}}
