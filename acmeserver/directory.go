@@ -96,6 +96,10 @@ func (s *Server) page(c *call) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return pageAnswer(html), nil
+}
+
+func pageAnswer(html []byte) *answer.Answer {
 	return &answer.Answer{
 		Status: http.StatusOK, Raw: html, ContentType: "text/html; charset=utf-8", MaxAge: page.MaxAge,
 		Header: http.Header{
@@ -103,5 +107,5 @@ func (s *Server) page(c *call) (*answer.Answer, error) {
 			"Referrer-Policy":         {"no-referrer"},
 			"X-Frame-Options":         {"DENY"},
 		},
-	}, nil
+	}
 }

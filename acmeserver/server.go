@@ -184,7 +184,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, path: path, query: r.URL.RawQuery != "" || r.URL.ForceQuery}
 	var err error
 	if c.issuer, err = s.issuerOf(r.Context(), key, path); err != nil {
-		s.sendUnrouted(w, c, s.metrics.Other, answer.Fail(withIssuer(r.Context(), key), err))
+		s.sendUnrouted(w, c, s.metrics.Other, s.noIssuer(withIssuer(r.Context(), key), c, key, err))
 		return
 	}
 	c.base = c.issuer.BaseFor(r.Host, short)

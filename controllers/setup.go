@@ -185,6 +185,10 @@ func (w *wiring) setupIssuers(context.Context) error {
 	}
 	if w.ServerTLSSecret.Name != "" {
 		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}
+		temporary := &serversecrets.TemporaryCertificate{TLSCertificate: r.ServerTLS, ExternalURLs: w.ExternalURLs, Clock: w.Clock}
+		if err := temporary.SetupWithManager(w.mgr); err != nil {
+			return err
+		}
 	}
 	if w.Budget != nil {
 		if err := w.mgr.Add(kube.Periodic(w.Clock, budgetPeriod, "can't report full budgets", func(ctx context.Context) error {

@@ -879,6 +879,12 @@ type AcmeIssuerStatus struct {
 	// +listMapKey=ca
 	// +kubebuilder:validation:MaxItems=64
 	CRLShards []CRLShards `json:"crlShards,omitempty"`
+
+	// serverCertificate contains the certificate of the ACME server and the CA certificates above it, PEM, if this is the default
+	// issuer. The ACME server presents it if it has the key, without waiting for the Secret to be mounted again.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	ServerCertificate string `json:"serverCertificate,omitempty"`
 }
 
 // CRLShards is the number of CRL shards of a CA certificate.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/acmeserver"
@@ -21,12 +20,11 @@ const shutdownTimeout = 20 * time.Second
 
 // listeners serve ACME over TLS, and CRLs and CA certificates over plain HTTP. They are a manager.Runnable.
 type listeners struct {
-	options *serverOptions
-	acme    *acmeserver.Server
-	proxies []netip.Prefix
-	up      atomic.Bool
-	// certificate is the TLS certificate; nil until it exists.
-	certificate atomic.Pointer[certwatcher.CertWatcher]
+	options     *serverOptions
+	acme        *acmeserver.Server
+	proxies     []netip.Prefix
+	up          atomic.Bool
+	certificate serverCertificate
 }
 
 // NeedLeaderElection returns false: every replica serves.
@@ -34,17 +32,14 @@ func (l *listeners) NeedLeaderElection() bool { return false }
 
 // Start serves until ctx ends, and then answers the requests in flight.
 func (l *listeners) Start(ctx context.Context) error {
-	watcher := waitForCertificate(ctx, l.options.tlsDir)
-	if watcher == nil || l.options.replicas.several() && !l.options.replicas.wait(ctx) {
+	if !l.certificate.wait(ctx, l.options.tlsDir) || l.options.replicas.several() && !l.options.replicas.wait(ctx) {
 		return nil
 	}
-	l.certificate.Store(watcher)
-	go followCertificate(ctx, watcher)
 	clients, others := listen.NewGroup(), listen.NewGroup()
 	defer clients.Close()
 	defer others.Close()
 	secure := newHTTPServer(ctx, l.acme)
-	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate,
+	secure.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: l.certificate.GetCertificate,
 		NextProtos: []string{"h2", "http/1.1"}}
 	if err := clients.Add(secure, l.options.listen, l.limits()); err != nil {
 		return err
@@ -97,9 +92,6 @@ func (l *listeners) ready(*http.Request) error {
 	}
 	return nil
 }
-
-// expiry returns the notAfter of the TLS certificate in Unix seconds, or 0 if there is none.
-func (l *listeners) expiry() float64 { return expiryOf(l.certificate.Load()) }
 
 // newHTTPServer returns a server for untrusted clients. It logs connection errors, which clients can cause, only at verbosity 1.
 func newHTTPServer(ctx context.Context, handler http.Handler) *http.Server {

@@ -28,11 +28,11 @@ func tlsFiles(t *testing.T) map[string][]byte {
 func TestTheServerWaitsForItsCertificate(t *testing.T) {
 	dir := t.TempDir()
 	found := make(chan bool)
-	go func() { found <- waitForCertificate(t.Context(), dir) != nil }()
+	go func() { found <- (&serverCertificate{}).wait(t.Context(), dir) }()
 	for name, content := range tlsFiles(t) {
 		select {
 		case <-found:
-			t.Fatal("waitForCertificate returned before the certificate was complete")
+			t.Fatal("wait returned before the certificate was complete")
 		default:
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
@@ -47,7 +47,7 @@ func TestTheServerWaitsForItsCertificate(t *testing.T) {
 func TestTheServerStopsWaitingWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if waitForCertificate(ctx, t.TempDir()) != nil {
+	if (&serverCertificate{}).wait(ctx, t.TempDir()) {
 		t.Error("got a certificate")
 	}
 }

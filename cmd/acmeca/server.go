@@ -100,7 +100,11 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := addListeners(mgr, &listeners{options: s, acme: acme, proxies: proxies}, h); err != nil {
+	l := &listeners{options: s, acme: acme, proxies: proxies}
+	if err := l.certificate.follow(ctx, mgr.GetCache(), client.ObjectKey(o.defaultIssuer)); err != nil {
+		return err
+	}
+	if err := addListeners(mgr, l, h); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -142,7 +146,7 @@ func (o *options) serverManager(s *serverOptions, certificates *store.RecentCert
 func addListeners(mgr manager.Manager, l *listeners, h *informer.History) error {
 	if err := metrics.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "acmeca_server_certificate_expiry_timestamp_seconds", Help: "notAfter of the ACME server's TLS certificate, in Unix seconds; 0 if there is none.",
-	}, l.expiry)); err != nil {
+	}, l.certificate.expiry)); err != nil {
 		return err
 	}
 	if err := mgr.Add(l); err != nil {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/acmeca/acmeca/controllers/validation"
@@ -69,13 +68,12 @@ func (o *validatorOptions) run(ctx context.Context) error {
 	if o.clientCA == "" {
 		o.clientCA = filepath.Join(o.tlsDir, "ca.crt")
 	}
-	watcher := waitForCertificate(ctx, o.tlsDir)
-	if watcher == nil {
+	certificate := &serverCertificate{}
+	if !certificate.wait(ctx, o.tlsDir) {
 		return nil
 	}
 	logger := logf.FromContext(ctx).WithName("validator")
-	go followCertificate(ctx, watcher)
-	listener, err := tls.Listen("tcp", o.listen, o.tlsConfig(watcher))
+	listener, err := tls.Listen("tcp", o.listen, o.tlsConfig(certificate))
 	if err != nil {
 		return fmt.Errorf("validator: %w", err)
 	}
@@ -120,9 +118,9 @@ func (o *validatorOptions) newValidator() (*validation.Validator, error) {
 
 // tlsConfig requires a client certificate under --client-ca. It reads that file for each connection, so a new CA counts at once;
 // connections are few.
-func (o *validatorOptions) tlsConfig(watcher *certwatcher.CertWatcher) *tls.Config {
+func (o *validatorOptions) tlsConfig(certificate *serverCertificate) *tls.Config {
 	config := &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: watcher.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate, NextProtos: []string{"h2", "http/1.1"},
 		ClientAuth: tls.RequireAndVerifyClientCert, VerifyConnection: o.checkName,
 	}
 	return &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

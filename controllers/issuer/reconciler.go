@@ -324,6 +324,9 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 			status.RetiredCertificates += string(ca.EncodeCertificates(authority.Certificate()))
 		}
 	}
+	if issuer.ServerChain != nil || client.ObjectKeyFromObject(object) != r.DefaultIssuer {
+		status.ServerCertificate = string(issuer.ServerChain)
+	}
 	if issuer.Fault == nil {
 		status.BaseURLs = nil
 		for _, base := range issuer.Bases {

@@ -25,7 +25,7 @@ func (r *Reconciler) serve(ctx context.Context, request ctrl.Request, issuer *is
 	if err != nil {
 		return err
 	}
-	err = r.ServerTLS.Ensure(ctx, issuer, others)
+	issuer.ServerChain, err = r.ServerTLS.Ensure(ctx, issuer, others)
 	if unissuable, ok := errors.AsType[*serversecrets.UnissuableError](err); ok {
 		issuer.Warn("%v", unissuable)
 		return nil

@@ -44,6 +44,9 @@ type Issuer struct {
 	CACRLs []CACRL
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
+	// ServerChain is the PEM of the ACME server's own certificate, with its chain; nil if this is not the default issuer, or if the
+	// certificate could not be brought up to date.
+	ServerChain []byte
 	// CRLShards is the number of CRL shards that certificates name, by the name of their CA.
 	CRLShards map[string]int
 	// CAKeys are the public keys of all the CA's certificates, which no other certificate may have.

@@ -2,6 +2,7 @@ package serversecrets
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"net/url"
@@ -43,39 +44,64 @@ type TLSCertificate struct {
 }
 
 // Ensure issues the certificate if none exists, or if the existing one expires soon, lacks a name, or was issued by another
-// CA. others are the hosts of other issuers' URLs, the most important one first.
-func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer, others []string) error {
+// CA. others are the hosts of other issuers' URLs, the most important one first. Ensure returns the certificate with its chain.
+func (s *TLSCertificate) Ensure(ctx context.Context, issuer *issuers.Issuer, others []string) ([]byte, error) {
 	names, problem := s.identifiers(issuer)
 	if problem != nil {
-		return &UnissuableError{problem}
+		return nil, &UnissuableError{problem}
 	}
 	names = append(names, admitted(issuer, others, names)...)
 	secret := &corev1.Secret{}
-	err := s.Client.Get(ctx, s.Secret, secret)
-	if client.IgnoreNotFound(err) != nil {
+	if err := s.Client.Get(ctx, s.Secret, secret); client.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	if s.good(secret, issuer.Authority, names) {
+		return secret.Data[corev1.TLSCertKey], nil
+	}
+	key, err := s.key(secret)
+	if err != nil {
+		return nil, &UnissuableError{err}
+	}
+	chain, err := s.issue(issuer, names, key)
+	if err != nil {
+		return nil, &UnissuableError{err}
+	}
+	err = s.store(ctx, secret, chain, key)
+	if kube.IsRefusal(err) { // it has another type, is immutable, or a quota is used up
+		return nil, &UnissuableError{err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	audit.ServerKeyMade(ctx, issuer.Name, s.Secret.String(), values(names))
+	return chain, nil
+}
+
+// key returns the key for the next certificate. It is the present one until the certificate is due for renewal: the ACME server has
+// that key already, and can present a certificate for it at once.
+func (s *TLSCertificate) key(secret *corev1.Secret) (crypto.Signer, error) {
+	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	if err != nil || s.due(pair.Certificate) {
+		return ca.GenerateKey(ca.ECDSAP256)
+	}
+	return pair.Key, nil
+}
+
+// store writes the certificate and the key to the Secret, which is as it was read, or empty if it does not exist.
+func (s *TLSCertificate) store(ctx context.Context, secret *corev1.Secret, chain []byte, key crypto.Signer) error {
+	text, err := ca.MarshalKeyPEM(key)
+	if err != nil {
 		return err
 	}
-	absent := apierrors.IsNotFound(err)
-	if !absent && s.good(secret, issuer.Authority, names) {
-		return nil
-	}
-	chain, key, err := s.issue(issuer, names)
-	if err != nil {
-		return &UnissuableError{err}
-	}
 	secret.Type = corev1.SecretTypeTLS
-	secret.Data = map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: key}
-	if absent {
-		secret.ObjectMeta = ctrl.ObjectMeta{Namespace: s.Secret.Namespace, Name: s.Secret.Name}
-		err = s.Client.Create(ctx, secret)
-	} else {
-		err = s.Client.Update(ctx, secret)
+	secret.Data = map[string][]byte{corev1.TLSCertKey: chain, corev1.TLSPrivateKeyKey: text}
+	if secret.ResourceVersion != "" {
+		return s.Client.Update(ctx, secret)
 	}
-	if kube.IsRefusal(err) { // it has another type, is immutable, or a quota is used up
-		return &UnissuableError{err}
-	}
-	if err == nil {
-		audit.ServerKeyMade(ctx, issuer.Name, s.Secret.String(), values(names))
+	secret.ObjectMeta = ctrl.ObjectMeta{Namespace: s.Secret.Namespace, Name: s.Secret.Name}
+	err = s.Client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		return apierrors.NewConflict(corev1.Resource("secrets"), s.Secret.Name, err)
 	}
 	return err
 }
@@ -153,41 +179,36 @@ func (s *TLSCertificate) good(secret *corev1.Secret, authority *ca.Authority, id
 		return false
 	}
 	certificate := pair.Certificate
-	if certificate.CheckSignatureFrom(authority.Certificate()) != nil {
-		return false
-	}
-	if s.Clock.Now().After(certificate.NotAfter.Add(-TLSCertificateLifetime / 3)) {
+	if certificate.CheckSignatureFrom(authority.Certificate()) != nil || s.due(certificate) {
 		return false
 	}
 	return !slices.ContainsFunc(ids, func(id acme.Identifier) bool { return certificate.VerifyHostname(id.Value) != nil })
 }
 
-func (s *TLSCertificate) issue(issuer *issuers.Issuer, ids []acme.Identifier) (chain, keyPEM []byte, err error) {
+// due reports whether a third of a certificate's life is left, or less.
+func (s *TLSCertificate) due(certificate *x509.Certificate) bool {
+	return s.Clock.Now().After(certificate.NotAfter.Add(-TLSCertificateLifetime / 3))
+}
+
+func (s *TLSCertificate) issue(issuer *issuers.Issuer, ids []acme.Identifier, key crypto.Signer) (chain []byte, err error) {
 	profile, err := ca.NewProfile(ca.ProfileConfig{
 		Name: "server", Lifetime: TLSCertificateLifetime, Backdate: pki.DefaultBackdate(TLSCertificateLifetime),
 	})
 	if err != nil {
-		return nil, nil, err
-	}
-	key, err := ca.GenerateKey(ca.ECDSAP256)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{Subject: pkix.Name{}}, key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	certificate, err := issuer.Authority.Issue(profile,
 		ca.Request{ID: string(uuid.NewUUID()), Identifiers: ids, CSR: csr, FinalizedAt: s.Clock.Now()})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if keyPEM, err = ca.MarshalKeyPEM(key); err != nil {
-		return nil, nil, err
-	}
-	return append(ca.EncodeCertificates(certificate), issuer.Chain...), keyPEM, nil
+	return append(ca.EncodeCertificates(certificate), issuer.Chain...), nil
 }

@@ -2,6 +2,7 @@ package packaging
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -127,5 +128,24 @@ func TestTheAPIServersPortsAreConfigurable(t *testing.T) {
 				t.Errorf("got %v in %+v", got, policy.Spec.Egress)
 			}
 		})
+	}
+}
+
+// The kubelet checks an optional Secret that is missing once a minute. It waits for one that is required, and looks again within
+// seconds.
+func TestTheServersSecretsAreRequired(t *testing.T) {
+	for name, template := range templates(t) {
+		if !strings.HasSuffix(name, "-server") {
+			continue
+		}
+		volumes := template.Spec.Volumes
+		if len(volumes) != 2 {
+			t.Errorf("%s has %d volumes", name, len(volumes))
+		}
+		for _, volume := range volumes {
+			if volume.Secret == nil || volume.Secret.Optional != nil && *volume.Secret.Optional {
+				t.Errorf("%s: %+v", name, volume)
+			}
+		}
 	}
 }

@@ -17,8 +17,9 @@ import (
 )
 
 var _ = Describe("the ACME server's TLS certificate", func() {
-	It("gets a name that the issuer declares, without a restart", func(ctx SpecContext) {
+	It("gets a name that the issuer declares, without a restart, and before the Secret is mounted again", func(ctx SpecContext) {
 		acmeca := suite.Start(ctx)
+		acmeca.FreezeVolumes()
 		const name = "acme.corp.test"
 		connect := func(name string) error {
 			address := strings.TrimPrefix(acmeca.BaseURL(), "https://")

@@ -108,5 +108,8 @@ func (r *Replica) Kill() {
 	r.process.Kill()
 }
 
+// FreezeVolumes leaves the mounted Secrets as they are. A kubelet takes more than a minute to mount a changed Secret.
+func (l *Local) FreezeVolumes() { l.unmount() }
+
 // TLSDir returns the directory where the ACME server's TLS certificate is mounted.
 func (l *Local) TLSDir() string { return l.path("tls") }
