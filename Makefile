@@ -58,6 +58,14 @@ docker-build: ## Build the image IMG.
 docker-buildx: ## Build and push the image IMG for PLATFORMS, with an SBOM and provenance.
 	docker buildx build --platform $(PLATFORMS) --sbom=true --provenance=mode=max --push -t $(IMG) .
 
+.PHONY: image
+image: ## Build the image IMG without Docker, as bin/acmeca-image.tar: for docker load, podman load, kind load image-archive.
+	hack/image.sh "$(IMG)" -o $(BIN)/acmeca-image.tar
+
+.PHONY: image-push
+image-push: ## Build the image IMG for amd64 and arm64 without Docker, push it, and print its digest.
+	@ARCHES="amd64 arm64" hack/image.sh "$(IMG)" -push
+
 .PHONY: release-binary
 release-binary: ## Build the operator of the image into bin/acmeca-linux-GOARCH.
 	hack/release-binary.sh $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
@@ -132,6 +140,7 @@ test: control-plane kube-controller-manager cert-manager build ## Run all tests,
 	$(GO) -C test/rules test -count=1 ./... # these modules read files outside their directories, which go's test cache does not track
 	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
+	$(GO) -C hack/image test -count=1 ./...
 	$(RACING) $(GO) run ./hack/gotest -timeout $(if $(RACING),60m,20m) $(TESTFLAGS) ./...
 
 .PHONY: test-unit
