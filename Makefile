@@ -9,6 +9,8 @@ IMG ?= acmeca:dev
 PLATFORMS ?= linux/amd64,linux/arm64
 # The time that `make fuzz` spends on each target.
 FUZZTIME ?= 10s
+# The nodes of `make cluster`: 1 or more.
+NODES ?= 1
 # Additional arguments of `go test`.
 TESTFLAGS ?=
 # RACE=1 builds the tests of `make test`, and the operators that they start, with the race detector. A race ends a program.
@@ -28,6 +30,14 @@ help: ## Show this help.
 run: ## Run acmeca with its own control plane, until Ctrl-C. ISSUER=file.yaml, SELFCHECK=0.
 	@$(GO) run ./hack/build etcd kubectl kube-apiserver acmeca-local
 	@exec $(BIN)/acmeca-local -stop-with-parent
+
+.PHONY: cluster
+cluster: ## Run acmeca in a Kubernetes cluster with real nodes on this machine, as root on Linux. NODES=2.
+	@$(GO) run ./hack/cluster -nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: ## Remove the cluster of `make cluster`.
+	@$(GO) run ./hack/cluster -down
 
 .PHONY: clean-local
 clean-local: ## Remove the state of `make run`.
@@ -156,6 +166,11 @@ test-pure: ## Test the pure packages under the race detector. Fails below 90% co
 test-race: control-plane ## Test both halves together under the race detector. `make test RACE=1` does so for all suites.
 	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./test/model \
 		$$($(GO) list ./controllers/... | grep -v -e /controllers/ca -e /controllers/validation) # those are in test-pure
+
+.PHONY: test-cluster
+test-cluster: ## Run the suite with a cluster of two nodes, as root on Linux. Skipped where the machine can't run a cluster.
+	@$(GO) run ./hack/cluster -build
+	ACMECA_TEST_CLUSTER=1 $(GO) run ./hack/gotest -timeout 40m $(TESTFLAGS) ./test/cluster
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.

@@ -1,11 +1,14 @@
 //go:build tools
 
-// Package kubernetes pins the programs that make up the local control plane.
+// Package kubernetes pins the programs that make up the local control plane, and the nodes of `make cluster`.
 package kubernetes
 
 import (
 	_ "go.etcd.io/etcd/server/v3"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
 	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
+	_ "k8s.io/kubernetes/cmd/kube-proxy"
+	_ "k8s.io/kubernetes/cmd/kube-scheduler"
 	_ "k8s.io/kubernetes/cmd/kubectl"
+	_ "k8s.io/kubernetes/cmd/kubelet"
 )

@@ -29,22 +29,44 @@ import (
 // that names the version.
 type program struct {
 	name, pkg, module, nested string
+	tags                      string // build tags, separated by commas
 }
 
 const (
 	etcdModule        = "go.etcd.io/etcd/server/v3"
 	kubernetesModule  = "k8s.io/kubernetes"
 	certManagerModule = "github.com/cert-manager/cert-manager"
+	containerdModule  = "github.com/containerd/containerd/v2"
+	corednsModule     = "github.com/coredns/coredns"
+	helmModule        = "helm.sh/helm/v4"
+	kubeRouterModule  = "github.com/cloudnativelabs/kube-router/v2"
+	imageModule       = "github.com/google/go-containerregistry"
 
 	controlPlane = "kubernetes" // the nested module
 )
 
 var programs = []program{
-	{"etcd", etcdModule, etcdModule, controlPlane},
-	{"kubectl", kubernetesModule + "/cmd/kubectl", kubernetesModule, controlPlane},
-	{"kube-apiserver", kubernetesModule + "/cmd/kube-apiserver", kubernetesModule, controlPlane},
-	{"kube-controller-manager", kubernetesModule + "/cmd/kube-controller-manager", kubernetesModule, controlPlane},
-	{"cert-manager", "github.com/acmeca/acmeca/hack/certmanager", certManagerModule, "certmanager"},
+	{name: "etcd", pkg: etcdModule, module: etcdModule, nested: controlPlane},
+	kubernetes("kubectl"), kubernetes("kube-apiserver"), kubernetes("kube-controller-manager"),
+	kubernetes("kube-scheduler"), kubernetes("kube-proxy"), kubernetes("kubelet"),
+	{name: "cert-manager", pkg: project.Module + "/hack/certmanager", module: certManagerModule, nested: "certmanager"},
+	containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr"),
+	{name: "coredns", pkg: project.Module + "/hack/coredns", module: corednsModule, nested: "coredns"},
+	{name: "helm", pkg: helmModule + "/cmd/helm", module: helmModule, nested: "helm"},
+	{name: "kube-router", pkg: kubeRouterModule + "/cmd/kube-router", module: kubeRouterModule, nested: "kuberouter"},
+	{name: "image", pkg: project.Module + "/hack/image", module: imageModule, nested: "image"},
+}
+
+func kubernetes(name string) program {
+	return program{name: name, pkg: kubernetesModule + "/cmd/" + name, module: kubernetesModule, nested: controlPlane}
+}
+
+// containerd leaves out the snapshotters that need C libraries, and what a small node does not use.
+func containerd(name string) program {
+	return program{
+		name: name, pkg: containerdModule + "/cmd/" + name, module: containerdModule, nested: "containerd",
+		tags: "no_btrfs,no_devmapper,no_zfs,no_aufs,no_tracing,no_nri",
+	}
 }
 
 // own maps the programs of this source tree to their packages. They are built each time, which is fast if nothing has
@@ -53,6 +75,12 @@ var own = map[string]string{
 	"acmeca":       "./cmd/acmeca",
 	"kubectl-acme": "./cmd/kubectl-acme",
 	"acmeca-local": "./hack/run",
+}
+
+// static maps the programs of this source tree that run in containers and nodes. They contain no C.
+var static = map[string]string{
+	"acmeca-client": "./hack/cluster/client",
+	"acmeca-node":   "./hack/cluster/node",
 }
 
 // Default lists the programs that a control plane and its user need.
@@ -110,7 +138,7 @@ func Ensure(ctx context.Context, progress io.Writer, names ...string) error {
 	var ours []string
 	var foreign []program
 	for _, name := range names {
-		if _, ok := own[name]; ok {
+		if own[name] != "" || static[name] != "" {
 			ours = append(ours, name)
 			continue
 		}
@@ -213,8 +241,9 @@ func (b *builder) sourceHash(p program) string {
 		return ""
 	}
 	hash := sha256.New()
-	for _, name := range []string{"go.mod", "main.go"} {
-		text, err := os.ReadFile(filepath.Join(b.nested(p), name))
+	names, _ := filepath.Glob(filepath.Join(b.nested(p), "*.go")) // the pattern is valid
+	for _, name := range append([]string{filepath.Join(b.nested(p), "go.mod")}, names...) {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			return "" // the build reports the error
 		}

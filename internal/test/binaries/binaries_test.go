@@ -35,7 +35,7 @@ func TestAnotherVersionIsNotCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &builder{versions: map[string]string{kubernetesModule: "v1.0.0"}}
-	p := program{"kubectl", kubernetesModule + "/cmd/kubectl", kubernetesModule, controlPlane}
+	p := kubernetes("kubectl")
 	for what, path := range map[string]string{"another program": self, "no file": "/nonexistent", "no program": "binaries_test.go"} {
 		if b.current(path, p) {
 			t.Errorf("%s passes for kubectl v1.0.0", what)
@@ -44,7 +44,7 @@ func TestAnotherVersionIsNotCurrent(t *testing.T) {
 }
 
 func TestInstallReplacesWhatIsThere(t *testing.T) {
-	p := program{"kubectl", kubernetesModule + "/cmd/kubectl", kubernetesModule, controlPlane}
+	p := kubernetes("kubectl")
 	b := &builder{bin: t.TempDir(), cache: t.TempDir(), versions: map[string]string{kubernetesModule: "v1.0.0"}}
 	for _, path := range []string{filepath.Join(b.bin, p.name), filepath.Join(b.bin, "."+p.name+".new")} {
 		if err := os.WriteFile(path, []byte("old"), 0o755); err != nil {

@@ -54,8 +54,17 @@ func (b *builder) buildOwn(names []string) error {
 	defer r.stop()
 	for _, name := range names {
 		r.begin("building " + name)
-		args := []string{"build", "-v", "-o", filepath.Join(b.bin, name), own[name]}
-		if _, err := runGo(exec.CommandContext(b.ctx, "go", args...), b.root, r); err != nil {
+		args := []string{"build", "-v", "-o", filepath.Join(b.bin, name)}
+		environment := os.Environ()
+		if pkg := static[name]; pkg != "" {
+			args = append(args, "-trimpath", "-buildvcs=false", "-ldflags=-s -w", pkg)
+			environment = append(environment, "CGO_ENABLED=0")
+		} else {
+			args = append(args, own[name])
+		}
+		cmd := exec.CommandContext(b.ctx, "go", args...)
+		cmd.Env = environment
+		if _, err := runGo(cmd, b.root, r); err != nil {
 			return err
 		}
 	}
@@ -66,7 +75,7 @@ func (b *builder) buildOwn(names []string) error {
 func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 	packages := map[string]bool{}
 	for _, p := range missing {
-		output, err := b.run(p, r, "list", "-deps", p.pkg)
+		output, err := b.run(p, r, "list", "-deps", "-tags", p.tags, p.pkg)
 		if err != nil {
 			return 0, err
 		}
@@ -81,7 +90,7 @@ func (b *builder) countPackages(missing []program, r *reporter) (int, error) {
 func (b *builder) build(p program, r *reporter) error {
 	temporary := fmt.Sprintf("%s.%d", b.cached(p), os.Getpid())
 	defer func() { _ = os.Remove(temporary) }() // a failed build may leave a file
-	_, err := b.run(p, r, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", b.linkerFlags(p), "-o", temporary, p.pkg)
+	_, err := b.run(p, r, "build", "-v", "-trimpath", "-buildvcs=false", "-tags", p.tags, "-ldflags", b.linkerFlags(p), "-o", temporary, p.pkg)
 	if err != nil {
 		return err
 	}
@@ -102,6 +111,8 @@ func (b *builder) linkerFlags(p program) string {
 			"-X k8s.io/component-base/version.gitVersion="+version,
 			"-X k8s.io/component-base/version.gitMajor="+major,
 			"-X k8s.io/component-base/version.gitMinor="+minor)
+	case containerdModule:
+		flags = append(flags, "-X "+containerdModule+"/version.Version="+version)
 	case certManagerModule:
 		flags = append(flags, "-X "+certManagerModule+"/pkg/util.AppVersion="+version)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,9 +38,7 @@ func (r *Responder) Listen(port int) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/acme-challenge/{token}", r.serve)
-	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = r.server.Serve(listener) }() // ended by Stop
 	return nil
 }
@@ -47,12 +46,18 @@ func (r *Responder) Listen(port int) error {
 // Stop frees the port.
 func (r *Responder) Stop() { _ = r.server.Close() }
 
-func (r *Responder) serve(w http.ResponseWriter, request *http.Request) {
+// ServeHTTP serves the key authorizations, for programs with a server of their own.
+func (r *Responder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	token, found := strings.CutPrefix(request.URL.Path, "/.well-known/acme-challenge/")
+	if !found || request.Method != http.MethodGet {
+		http.NotFound(w, request)
+		return
+	}
 	load := r.answers.Load
 	if r.Once {
 		load = r.answers.LoadAndDelete
 	}
-	answer, ok := load(request.PathValue("token"))
+	answer, ok := load(token)
 	if !ok {
 		http.NotFound(w, request)
 		return

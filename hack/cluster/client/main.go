@@ -1,0 +1,34 @@
+// Command client is the Pod of `make cluster` that uses acmeca:
+//
+//	acmeca-client load -directory URL -roots FILE -domain corp.example -workers 4 [-n 1]
+//	acmeca-client probe HOST:PORT ...
+//
+// load orders certificates for new names and answers the http-01 challenges on port 8080, where /stats tells the
+// results. Each worker has an account, makes new connections for each certificate, and retries as a client does that runs from
+// a timer. With -n, load ends after so many certificates of each worker. probe prints whether a TCP connection opens.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: acmeca-client load|probe ...")
+		os.Exit(2)
+	}
+	var err error
+	switch command, args := os.Args[1], os.Args[2:]; command {
+	case "load":
+		err = load(args)
+	case "probe":
+		probe(args)
+	default:
+		err = fmt.Errorf("unknown command %q", command)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "acmeca-client:", err)
+		os.Exit(1)
+	}
+}
