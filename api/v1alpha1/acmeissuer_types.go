@@ -31,6 +31,13 @@ type AcmeIssuerSpec struct {
 	// +kubebuilder:default={}
 	Policy Policy `json:"policy,omitzero"`
 
+	// grants authorizes accounts for identifiers without a challenge. What no grant covers is decided by policy.ungranted.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=128
+	Grants []Grant `json:"grants,omitempty"`
+
 	// challenges selects the offered challenges.
 	// +optional
 	// +kubebuilder:default={}
@@ -359,6 +366,12 @@ type Policy struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Rules []PolicyRule `json:"rules,omitempty"`
+
+	// ungranted decides about identifiers that no entry of spec.grants covers for the account. Challenge makes the client prove
+	// control of them. Refuse refuses them. The default is Challenge.
+	// +optional
+	// +kubebuilder:default=Challenge
+	Ungranted UngrantedPolicy `json:"ungranted,omitempty"`
 }
 
 // PolicyRule is an expression in the Common Expression Language (CEL) that must be true of a client's request.

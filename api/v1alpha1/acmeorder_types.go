@@ -11,6 +11,8 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces)",message="replaces is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.grants) == has(oldSelf.grants)",message="grants are immutable"
+// +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.size() == self.identifiers.size()",message="grants must have an entry for each identifier"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization must be set together"
@@ -72,6 +74,16 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authorizations are immutable"
 	Authorizations []string `json:"authorizations"`
+
+	// grants lists the names of the issuer's grants that authorize the identifiers, one for each identifier, in the order of
+	// identifiers. An entry is empty if control of the identifier must be proved. The field is absent if no identifier is
+	// granted. The controllers fail an order with a grant that does not cover the identifier.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="grants are immutable"
+	Grants []string `json:"grants,omitempty"`
 
 	// csr is the certificate signing request of the client (RFC 2986), PEM. It can be set once.
 	// +optional
@@ -228,6 +240,7 @@ const (
 // +kubebuilder:printcolumn:name="Identifiers",type=string,JSONPath=`.spec.identifiers`,priority=1
 // +kubebuilder:printcolumn:name="Revoked",type=date,JSONPath=`.status.revokedAt`,priority=1
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.spec.accountRef.name`,priority=1
+// +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grants`,priority=1,description="Grants that authorize the identifiers"
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation is immutable once the certificate is revoked"

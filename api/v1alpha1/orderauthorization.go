@@ -1,13 +1,14 @@
 package v1alpha1
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // An order names an authorization for each of its identifiers. The order's own authorizations have names made of the order's name and
 // the index of the identifier. They are not stored before the client chooses a challenge; until then, everything about them is derived
-// from the order.
+// from the order. An authorization by a grant is never stored unless the client deactivates it.
 
 // OwnAuthorization returns the name of an order's own authorization for the identifier of an index.
 func OwnAuthorization(order string, identifier int) string {
@@ -34,7 +35,31 @@ func (o *AcmeOrder) IsOwnAuthorization(identifier int) bool {
 
 // Awaits reports whether an authorization that is not stored is missing because the client has not chosen a challenge yet.
 func (o *AcmeOrder) Awaits(identifier int) bool {
-	return o.IsOwnAuthorization(identifier) && o.Spec.CSR == ""
+	return o.IsOwnAuthorization(identifier) && o.Spec.CSR == "" && o.Grant(identifier) == ""
+}
+
+// Grant returns the name of the grant that authorizes the identifier of an index, or "" if control of it must be proved.
+func (o *AcmeOrder) Grant(identifier int) string {
+	if identifier >= len(o.Spec.Grants) {
+		return ""
+	}
+	return o.Spec.Grants[identifier]
+}
+
+// GrantedBy reports whether a grant authorizes one of the identifiers.
+func (o *AcmeOrder) GrantedBy(grant string) bool {
+	return grant != "" && slices.Contains(o.Spec.Grants, grant)
+}
+
+// Proofs returns the number of own authorizations that must be proved.
+func (o *AcmeOrder) Proofs() int {
+	proofs := 0
+	for i := range o.Spec.Authorizations {
+		if o.IsOwnAuthorization(i) && o.Grant(i) == "" {
+			proofs++
+		}
+	}
+	return proofs
 }
 
 // AwaitedAuthorization derives an own authorization that is not stored from its order. It has no challenges; the caller adds those of
