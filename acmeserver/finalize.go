@@ -130,7 +130,7 @@ func (s *Server) checkCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) err
 
 // termsToFinalize returns the terms of an order that is finalized now.
 func (s *Server) termsToFinalize(order *v1alpha1.AcmeOrder) policy.OrderTerms {
-	terms := policy.StoredTerms(order, pki.ClockSkew)
+	terms := policy.StoredTerms(order, pki.ClockSkew, s.now())
 	terms.Times.Finalized = s.now()
 	return terms
 }

@@ -24,7 +24,7 @@ type issuance struct {
 // admit checks once more all that decides over a certificate, whoever checked it before, and returns the certificate to be signed.
 func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
 	at, skew := finalizedAt(order, f.now)
-	terms := policy.StoredTerms(order, clockSkew)
+	terms := policy.StoredTerms(order, clockSkew, f.now)
 	terms.Times.Finalized = at
 	allowed := f.issuer.Policy.ForAccount(f.account)
 	admitted, problem := allowed.AdmitOrder(terms)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math/big"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unique"
@@ -20,7 +21,8 @@ import (
 // seconds.
 type packed struct {
 	// Strings that many orders share are interned. finalizer is zero if the order has none.
-	namespace, issuer, account, profile, crl, finalizer, authorityKey unique.Handle[string]
+	// grants joins spec.grants with separators, and is zero if there are none.
+	namespace, issuer, account, profile, crl, finalizer, authorityKey, grants unique.Handle[string]
 	// text joins, with separators: the name, spec.replaces, the names of the authorizations, and type and value of each
 	// identifier. The name of the order's own authorization (v1alpha1.OwnAuthorization) is empty.
 	text string
@@ -60,6 +62,9 @@ func pack(order *v1alpha1.AcmeOrder) *packed {
 	for _, finalizer := range meta.Finalizers {
 		p.finalizer = unique.Make(finalizer)
 	}
+	if len(spec.Grants) > 0 {
+		p.grants = unique.Make(strings.Join(spec.Grants, separator))
+	}
 	if p.text == "" || p.version() != meta.ResourceVersion || uid.String() != string(meta.UID) || p.serialText() != status.Serial ||
 		p.certificateID() != status.CertificateID {
 		return nil // unpacking would write it differently
@@ -72,7 +77,7 @@ func hasOnlyPackedFields(order *v1alpha1.AcmeOrder) bool {
 	rest := *order
 	meta, spec, status := &rest.ObjectMeta, &rest.Spec, &rest.Status
 	if len(meta.Finalizers) > 1 || len(meta.Finalizers) == 0 && meta.Finalizers != nil || len(spec.Identifiers) == 0 ||
-		len(spec.Authorizations) != len(spec.Identifiers) ||
+		len(spec.Authorizations) != len(spec.Identifiers) || !hasPackableGrants(spec) ||
 		*spec.Finalization != (v1alpha1.Finalization{Time: spec.Finalization.Time}) {
 		return false
 	}
@@ -84,9 +89,15 @@ func hasOnlyPackedFields(order *v1alpha1.AcmeOrder) bool {
 	meta.Namespace, meta.Name, meta.UID, meta.ResourceVersion = "", "", "", ""
 	meta.Generation, meta.CreationTimestamp, meta.Finalizers = 0, metav1.Time{}, nil
 	spec.IssuerRef.Name, spec.AccountRef.Name, spec.Profile, spec.Replaces = "", "", "", ""
-	spec.Identifiers, spec.Authorizations, spec.Finalization = nil, nil, nil
+	spec.Identifiers, spec.Authorizations, spec.Grants, spec.Finalization = nil, nil, nil, nil
 	status.State, status.Serial, status.CertificateID, status.CRL, status.NotBefore, status.NotAfter = "", "", "", "", nil, nil
 	return reflect.ValueOf(rest).IsZero()
+}
+
+// hasPackableGrants reports whether an order has no grants, or one for each identifier.
+func hasPackableGrants(spec *v1alpha1.AcmeOrderSpec) bool {
+	return spec.Grants == nil || len(spec.Grants) == len(spec.Identifiers) &&
+		!slices.ContainsFunc(spec.Grants, func(name string) bool { return strings.Contains(name, separator) })
 }
 
 // textOf returns packed.text, or "" if a part contains a separator or cannot be restored.
@@ -131,6 +142,9 @@ func (p *packed) order() *v1alpha1.AcmeOrder {
 	order.Generation, order.CreationTimestamp = p.generation, metav1.Unix(p.created, 0)
 	if p.finalizer != (unique.Handle[string]{}) {
 		order.Finalizers = []string{p.finalizer.Value()}
+	}
+	if p.grants != (unique.Handle[string]{}) {
+		order.Spec.Grants = strings.Split(p.grants.Value(), separator)
 	}
 	count := (len(parts) - 2) / 3
 	authorizations, identifiers := parts[2:2+count], parts[2+count:]

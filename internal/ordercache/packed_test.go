@@ -61,6 +61,21 @@ func TestOwnAuthorizationsAreElided(t *testing.T) {
 	}
 }
 
+func TestAnOrderWithGrantsIsPacked(t *testing.T) {
+	for _, grants := range [][]string{{"team", ""}, {"", "team"}, {"", ""}} {
+		order := finished("o")
+		order.Spec.Grants = grants
+		if p := pack(order); p == nil || !cmp.Equal(order, p.order()) {
+			t.Errorf("%q: %+v", grants, p)
+		}
+	}
+	order := finished("o")
+	order.Spec.Grants = []string{"team"}
+	if pack(order) != nil {
+		t.Error("one grant for two identifiers is packed")
+	}
+}
+
 func TestAnOrderWithoutFinalizersIsPacked(t *testing.T) {
 	order := finished("o")
 	order.Finalizers = nil

@@ -178,13 +178,17 @@ type OrderTerms struct {
 	Profile string
 	// Times decide the validity. For a new order, Ordered and Finalized are both the present.
 	Times pki.OrderTimes
+	// Granted names the grants of a stored order by its identifiers. For a new order it is nil, and the grants are found.
+	Granted map[acme.Identifier]string
+	// Now is the time at which grants must hold.
+	Now time.Time
 }
 
 // RequestedTerms returns the terms of a newOrder request.
 func RequestedTerms(request *acme.OrderRequest, now time.Time) OrderTerms {
 	terms := OrderTerms{
-		Profile: request.Profile,
-		Times:   pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: request.NotBefore, NotAfter: request.NotAfter},
+		Profile: request.Profile, Now: now,
+		Times: pki.OrderTimes{Ordered: now, Finalized: now, NotBefore: request.NotBefore, NotAfter: request.NotAfter},
 	}
 	for _, id := range request.Identifiers {
 		terms.Identifiers = append(terms.Identifiers, id.Identifier)
@@ -194,12 +198,18 @@ func RequestedTerms(request *acme.OrderRequest, now time.Time) OrderTerms {
 
 // StoredTerms returns the terms of a stored order. skew is the accepted difference between the clocks of the two halves: the ACME
 // server admitted the order by its own clock before the order was created. An order that is not finalized is judged as if it
-// were finalized when it was ordered.
-func StoredTerms(order *v1alpha1.AcmeOrder, skew time.Duration) OrderTerms {
+// were finalized when it was ordered. Grants must hold now.
+func StoredTerms(order *v1alpha1.AcmeOrder, skew time.Duration, now time.Time) OrderTerms {
 	created := order.CreationTimestamp.Time
 	terms := OrderTerms{
-		Identifiers: order.Names(), Profile: order.Spec.Profile,
-		Times: pki.OrderTimes{Ordered: created.Add(-skew), Finalized: created},
+		Identifiers: order.Names(), Profile: order.Spec.Profile, Now: now,
+		Granted: map[acme.Identifier]string{},
+		Times:   pki.OrderTimes{Ordered: created.Add(-skew), Finalized: created},
+	}
+	for i, id := range terms.Identifiers {
+		if name := order.Grant(i); name != "" {
+			terms.Granted[id] = name
+		}
 	}
 	if order.Spec.Finalization != nil {
 		terms.Times.Finalized = order.Spec.Finalization.Time.Time
@@ -218,6 +228,8 @@ type AdmittedOrder struct {
 	// Identifiers in normalized form, without duplicates.
 	Identifiers []acme.Identifier
 	Profile     v1alpha1.Profile
+	// Granted names the grant of each identifier, or is empty for an identifier without one.
+	Granted []string
 }
 
 // AdmitOrder checks the terms of an order (RFC 8555 section 7.4), by the policy for an account (ForAccount).
@@ -230,7 +242,11 @@ func (p *Policy) AdmitOrder(terms OrderTerms) (*AdmittedOrder, *acme.Problem) {
 	if problem != nil {
 		return nil, problem
 	}
-	if problem := p.Identifiers(identifiers); problem != nil {
+	granted, problem := p.granted(terms, identifiers, profile.Name)
+	if problem != nil {
+		return nil, problem
+	}
+	if problem := p.identifiers(identifiers, granted); problem != nil {
 		return nil, problem
 	}
 	if problem := p.Rules(identifiers, profile.Name, nil); problem != nil {
@@ -239,7 +255,7 @@ func (p *Policy) AdmitOrder(terms OrderTerms) (*AdmittedOrder, *acme.Problem) {
 	if _, _, problem := ValidityBounds(profile).Period(terms.Times); problem != nil {
 		return nil, problem
 	}
-	return &AdmittedOrder{Identifiers: identifiers, Profile: profile}, nil
+	return &AdmittedOrder{Identifiers: identifiers, Profile: profile, Granted: granted}, nil
 }
 
 // AdmitCSR checks the CSR of an admitted order and returns it. The profile decides the key algorithms, whatever o says.

@@ -12,6 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/pki"
+	"github.com/acmeca/acmeca/internal/policy/grants"
 	"github.com/acmeca/acmeca/internal/policy/rules"
 )
 
@@ -30,6 +31,9 @@ type Policy struct {
 	// constraints are the name constraints of the CA.
 	constraints pki.NameConstraints
 	rules       *rules.Set
+	// grants authorize identifiers without a challenge. refuseUngranted refuses all others to accounts.
+	grants          *grants.Set
+	refuseUngranted bool
 	// account is the account in rules, or nil.
 	account *v1alpha1.AcmeAccount
 }
@@ -43,6 +47,8 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 		challenges:     spec.Challenges.Types,
 		profiles:       spec.Profiles,
 		defaultProfile: spec.DefaultProfile,
+
+		refuseUngranted: spec.Policy.Ungranted == v1alpha1.UngrantedRefuse,
 	}
 	p.services = serviceDomains(spec.Validation.ClusterDomain)
 	if len(p.profiles) == 0 {
@@ -64,6 +70,7 @@ func New(spec *v1alpha1.AcmeIssuerSpec) (*Policy, error) {
 	if p.rules, err = compileRules(spec.Policy.Rules); err != nil {
 		return nil, err
 	}
+	p.grants = grants.New(spec, p.defaultProfile)
 	return p, nil
 }
 
@@ -102,12 +109,15 @@ func Offered(challenges []acme.ChallengeType, id acme.Identifier) []acme.Challen
 	return offered
 }
 
-// Identifiers refuses normalized identifiers that may not be certified. If several are refused, the problem has a subproblem for each
-// (RFC 8555 section 6.7.1).
-func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem {
+// Identifiers refuses normalized identifiers that may not be certified after a proof of control. If several are refused, the problem
+// has a subproblem for each (RFC 8555 section 6.7.1).
+func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem { return p.identifiers(ids, nil) }
+
+// identifiers is Identifiers, but identifiers with a name in granted need no proof of control.
+func (p *Policy) identifiers(ids []acme.Identifier, granted []string) *acme.Problem {
 	var refused []acme.Problem
-	for _, id := range ids {
-		if reason := p.refusal(id); reason != "" {
+	for i, id := range ids {
+		if reason := p.refusal(id, i < len(granted) && granted[i] != ""); reason != "" {
 			refused = append(refused, *acme.NewProblem(acme.RejectedIdentifier, "%q %s", id.Value, reason).About(id))
 		}
 	}
@@ -122,13 +132,13 @@ func (p *Policy) Identifiers(ids []acme.Identifier) *acme.Problem {
 	return problem
 }
 
-func (p *Policy) refusal(id acme.Identifier) string {
+func (p *Policy) refusal(id acme.Identifier, granted bool) string {
 	if reason := p.binding.refusal(id); reason != "" {
 		return reason
 	}
 	switch id.Type {
 	case acme.DNS:
-		if reason := p.nameRefusal(id); reason != "" {
+		if reason := p.nameRefusal(id, granted); reason != "" {
 			return reason
 		}
 	case acme.IP:
@@ -141,13 +151,17 @@ func (p *Policy) refusal(id acme.Identifier) string {
 	if cert := p.constraints.Check(id); cert != nil {
 		return fmt.Sprintf("is outside the name constraints of the CA certificate %q", cert.Subject.String())
 	}
-	if len(p.Challenges(id)) == 0 {
+	switch {
+	case granted:
+	case p.refuseUngranted && p.account != nil:
+		return "is not granted to this account, and this issuer certifies granted identifiers only"
+	case len(p.Challenges(id)) == 0:
 		return "cannot be validated: this issuer offers no suitable challenge"
 	}
 	return ""
 }
 
-func (p *Policy) nameRefusal(id acme.Identifier) string {
+func (p *Policy) nameRefusal(id acme.Identifier, granted bool) string {
 	name := id.Base().Value
 	matches := func(domain string) bool { return within(name, id.Wildcard(), domain) }
 	switch {
@@ -155,7 +169,7 @@ func (p *Policy) nameRefusal(id acme.Identifier) string {
 		return "is a wildcard, which this issuer does not certify"
 	case slices.ContainsFunc(p.denyNames, func(domain string) bool { return overlaps(name, id.Wildcard(), domain) }):
 		return "is denied by this issuer's policy"
-	case len(p.allowNames) == 0 && p.isService(name):
+	case len(p.allowNames) == 0 && !granted && p.isService(name):
 		return "is a name of the cluster's Services, which this issuer's policy does not allow explicitly"
 	case len(p.allowNames) > 0 && !slices.ContainsFunc(p.allowNames, matches):
 		return "is outside the names allowed by this issuer's policy"
