@@ -45,10 +45,11 @@ func TestAuditOrder(t *testing.T) {
 	pending := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 		IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "acct"}, Profile: "short",
 		Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}, {Type: acme.DNS, Value: "b.test"}},
+		Grants:      []string{"", "team"},
 	}}
 	pending.Namespace, pending.Name, pending.Status.State = "ns", "order", acme.StatePending
 	account := &v1alpha1.AcmeAccount{Status: v1alpha1.AcmeAccountStatus{ExternalAccountKeyID: "team-a"}}
-	who := []string{`"issuerNamespace"="ns"`, `"issuer"="ca"`, `"account"="acct"`, `"externalAccountKeyID"="team-a"`, `"order"="order"`, `"identifiers"=["a.test" "b.test"]`, `"profile"="short"`}
+	who := []string{`"issuerNamespace"="ns"`, `"issuer"="ca"`, `"account"="acct"`, `"externalAccountKeyID"="team-a"`, `"order"="order"`, `"identifiers"=["a.test" "b.test"]`, `"grants"=["team"]`, `"profile"="short"`}
 	with := func(more ...string) []string { return append(append([]string{}, who...), more...) }
 
 	issued := pending.DeepCopy()

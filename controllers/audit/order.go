@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,8 +45,20 @@ func orderFields(order *v1alpha1.AcmeOrder, account *v1alpha1.AcmeAccount, reque
 	for _, id := range order.Spec.Identifiers {
 		names = append(names, id.Value)
 	}
-	return f.texts("identifiers", names).text("profile", order.Spec.Profile).text("serial", order.Status.Serial).
+	return f.texts("identifiers", names).texts("grants", grantsOf(order)).text("profile", order.Spec.Profile).
+		text("serial", order.Status.Serial).
 		time("notBefore", timeOf(order.Status.NotBefore)).time("notAfter", timeOf(order.Status.NotAfter))
+}
+
+// grantsOf returns the names of the grants of an order, each once.
+func grantsOf(order *v1alpha1.AcmeOrder) []string {
+	var names []string
+	for _, name := range order.Spec.Grants {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // revocationFields adds the reason, in RFC 5280's words, and whether a client or a person asked.

@@ -127,6 +127,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	r.announceStorage(object, base)
 	r.noteReplacement(ctx, object, issuer, known)
+	r.announceGrants(object, known)
 	r.register(request, issuer)
 	if issuer.Authority != nil && issuer.AffectsObjects(known) {
 		r.wake(ctx, request)
@@ -226,6 +227,9 @@ func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, know
 	}
 	if issuer.Fault == nil {
 		warnSizes(issuer)
+		for _, fault := range issuer.Policy.GrantFaults() {
+			issuer.Warn("a grant is ignored: %s", fault)
+		}
 		issuer.Policy, issuer.CAKeys = issuer.Policy.Under(issuer.Authority.FullChain()), issuer.PublicKeys()
 	}
 	if err := r.countShards(ctx, object, issuer); err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -250,10 +251,15 @@ func (s *Registry) Remove(key types.NamespacedName) {
 
 // AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
-	return before == nil || before.Fault != nil && i.Fault == nil || before.Spec.Suspend != i.Spec.Suspend ||
+	return before == nil || before.Fault != nil && i.Fault == nil || i.changesGrants(before) || before.Spec.Suspend != i.Spec.Suspend ||
 		before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
 		!sameRoots(before.Roots, i.Roots) || before.rootCRLLifetime() != i.rootCRLLifetime() ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })
+}
+
+// changesGrants reports whether the change since before can end the grants of unfinished orders.
+func (i *Issuer) changesGrants(before *Issuer) bool {
+	return !equality.Semantic.DeepEqual(before.Spec.Grants, i.Spec.Grants) || before.Spec.DefaultProfile != i.Spec.DefaultProfile
 }
 
 // CRLRequest asks to reconcile a CRL.

@@ -7,13 +7,16 @@ import (
 )
 
 // caaDue returns the names whose CAA records must be checked before a certificate is issued: those whose check at validation is
-// too old, or was of a parent domain (RFC 8659 section 3). It returns none if an authorization is missing.
+// too old, or was of a parent domain (RFC 8659 section 3), and those of grants. It returns none if an authorization is missing.
 func caaDue(order *v1alpha1.AcmeOrder, f facts) []validation.Request {
 	if f.account == nil || f.issuer.Spec.Validation.CAA != v1alpha1.CAAEnforce || len(f.authorizations) != len(order.Spec.Identifiers) {
 		return nil
 	}
 	var due []validation.Request
 	for i, authz := range f.authorizations {
+		if byGrant(order, i, authz) {
+			authz = order.AwaitedAuthorization(i)
+		}
 		if authz == nil {
 			return nil
 		}

@@ -107,6 +107,7 @@ func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	case f.issuer.Spec.Suspend:
 	case proofs.problem != nil:
 		s = failed(proofs.problem)
+		s.recheck = proofs.granted
 	case proofs.missing:
 		s.wait = missingDelay
 	case !proofs.complete:
@@ -115,9 +116,12 @@ func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	case f.account == nil && f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace:
 		s.wait = missingDelay
 	case f.account == nil:
-		s = failed(acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)).onAccount()
+		s = failed(noAccount(order)).onAccount()
 	default:
 		s = decideFinalized(order, f, s)
+	}
+	if s.problem == nil && !proofs.until.IsZero() {
+		s.wait = min(s.wait, proofs.until.Sub(f.now))
 	}
 	return s
 }

@@ -313,29 +313,35 @@ func TestDecideIssuing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSituation(t)
 			c.change(s)
-			got := s.decide()
-			want := c.want
-			if want.problem != "" {
-				want.state = acme.StateInvalid
-			}
-			var problem acme.ProblemType
-			var text []string
-			if got.problem != nil {
-				problem, text = got.problem.Type, append(text, got.problem.Detail)
-			}
-			var reason string
-			if got.condition != nil {
-				reason, text = got.condition.Reason, append(text, got.condition.Message)
-			}
-			if problem != want.problem || got.recheck != want.recheck || refused(got) != want.refuses || got.state != want.state || got.wait != want.wait ||
-				(got.issue != nil) != want.issues || len(got.checkCAA) != want.checks || want.reason != "" && reason != want.reason {
-				t.Errorf("%s %q (%s), recheck %t, refuses %q, state %q, wait %v, issues %t, %d CAA checks; want %+v",
-					problem, text, reason, got.recheck, refused(got), got.state, got.wait, got.issue != nil, len(got.checkCAA), want)
-			}
-			if !strings.Contains(strings.Join(text, "\n"), want.detail) {
-				t.Errorf("%q isn't in %q", want.detail, text)
-			}
+			s.expect(c.want)
 		})
+	}
+}
+
+// expect decides, and fails the test unless the decision is as expected.
+func (s *situation) expect(want expectation) {
+	t := s.t
+	t.Helper()
+	got := s.decide()
+	if want.problem != "" {
+		want.state = acme.StateInvalid
+	}
+	var problem acme.ProblemType
+	var text []string
+	if got.problem != nil {
+		problem, text = got.problem.Type, append(text, got.problem.Detail)
+	}
+	var reason string
+	if got.condition != nil {
+		reason, text = got.condition.Reason, append(text, got.condition.Message)
+	}
+	if problem != want.problem || got.recheck != want.recheck || refused(got) != want.refuses || got.state != want.state || got.wait != want.wait ||
+		(got.issue != nil) != want.issues || len(got.checkCAA) != want.checks || want.reason != "" && reason != want.reason {
+		t.Errorf("%s %q (%s), recheck %t, refuses %q, state %q, wait %v, issues %t, %d CAA checks; want %+v",
+			problem, text, reason, got.recheck, refused(got), got.state, got.wait, got.issue != nil, len(got.checkCAA), want)
+	}
+	if !strings.Contains(strings.Join(text, "\n"), want.detail) {
+		t.Errorf("%q isn't in %q", want.detail, text)
 	}
 }
 

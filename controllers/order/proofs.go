@@ -13,13 +13,16 @@ import (
 type proofs struct {
 	// complete is whether each identifier has a valid authorization.
 	complete bool
-	// missing is whether an authorization that was stored before the order is not in the cache yet.
+	// missing is whether the account, or an authorization that was stored before the order, is not in the cache yet.
 	missing bool
-	// problem is why an identifier can never be authorized.
+	// problem is why an identifier can never be authorized. It rests on the cached account if granted is set.
 	problem *acme.Problem
+	granted bool
+	// until is the first time at which a grant ends; zero for never.
+	until time.Time
 }
 
-// proofsOf checks that each identifier of an order has an authorization that is valid now.
+// proofsOf checks that each identifier of an order has a grant, or an authorization that is valid now.
 func proofsOf(order *v1alpha1.AcmeOrder, f facts) proofs {
 	if len(order.Spec.Authorizations) != len(order.Spec.Identifiers) {
 		return proofs{problem: acme.NewProblem(acme.Malformed, "the order has %d authorizations for %d identifiers",
@@ -29,6 +32,12 @@ func proofsOf(order *v1alpha1.AcmeOrder, f facts) proofs {
 	var refused []acme.Problem
 	for i, authz := range f.authorizations {
 		identifier := order.Spec.Identifiers[i].ACME()
+		if byGrant(order, i, authz) {
+			if problem := p.addGrant(order, f, i); problem != nil {
+				refused = append(refused, *problem.About(identifier))
+			}
+			continue
+		}
 		if authz == nil && order.Awaits(i) {
 			p.complete = false // the client has not chosen a challenge
 			continue
@@ -43,6 +52,40 @@ func proofsOf(order *v1alpha1.AcmeOrder, f facts) proofs {
 	}
 	p.problem = compound(refused, "%d of %d identifiers were not authorized", len(order.Spec.Identifiers))
 	return p
+}
+
+// byGrant reports whether a grant authorizes an identifier. An authorization that the client has deactivated is stored, and does not
+// count any more, whatever is granted.
+func byGrant(order *v1alpha1.AcmeOrder, identifier int, authz *v1alpha1.AcmeAuthorization) bool {
+	return order.Grant(identifier) != "" && (authz == nil || !authz.Finished())
+}
+
+// addGrant adds the grant of an identifier to the proofs. The problem is why the grant does not authorize the account any more.
+func (p *proofs) addGrant(order *v1alpha1.AcmeOrder, f facts, identifier int) *acme.Problem {
+	p.granted = true
+	if f.account == nil {
+		p.missing = f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace
+		if p.missing {
+			return nil
+		}
+		return noAccount(order)
+	}
+	name, allowed := order.Grant(identifier), f.issuer.Policy.ForAccount(f.account)
+	profile, problem := allowed.Profile(order.Spec.Profile)
+	if problem != nil {
+		return problem
+	}
+	if problem := allowed.CheckGrant(name, order.Spec.Identifiers[identifier].ACME(), profile.Name, f.now); problem != nil {
+		return problem
+	}
+	if end := allowed.GrantExpires(name); !end.IsZero() && (p.until.IsZero() || end.Before(p.until)) {
+		p.until = end
+	}
+	return nil
+}
+
+func noAccount(order *v1alpha1.AcmeOrder) *acme.Problem {
+	return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)
 }
 
 // compound returns the problem of one of several identifiers, or a problem with a subproblem for each; nil if there is none. The
