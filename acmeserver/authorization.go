@@ -79,7 +79,7 @@ func (s *Server) authorizationAnswer(r *request, authz *v1alpha1.AcmeAuthorizati
 		SubdomainAuthAllowed: authz.Spec.Subdomains,
 	}
 	switch {
-	case isVirtual(authz) && !s.now().Before(authz.ExpiresAt(r.issuer.Spec.Lifetimes).Time):
+	case isVirtual(authz) && authz.Pending() && !s.now().Before(authz.ExpiresAt(r.issuer.Spec.Lifetimes).Time):
 		document.Status = acme.StateInvalid // as the controllers decide for stored ones
 	case authz.Pending():
 		document.Status = acme.StatePending
@@ -199,16 +199,21 @@ func (r *request) newAuthorization(id acme.Identifier) *v1alpha1.AcmeAuthorizati
 		AccountRef: v1alpha1.ObjectRef{Name: r.account.Name},
 		Identifier: v1alpha1.Identifier(id.Base()),
 		Wildcard:   id.Wildcard(),
-		Challenges: r.offered(id, newToken),
+		Challenges: challenges(r.offered(id), newToken),
 	}}
 	authz.Namespace, authz.Name = r.issuer.Key.Namespace, newID()
 	return authz
 }
 
-// offered returns the challenges that the issuer offers for an identifier. token returns the token of a challenge.
-func (r *request) offered(id acme.Identifier, token func(acme.ChallengeType) string) []v1alpha1.Challenge {
+// offered returns the types of the challenges that the issuer offers for an identifier.
+func (r *request) offered(id acme.Identifier) []acme.ChallengeType {
+	return policy.Offered(r.issuer.Spec.Challenges.Types, id)
+}
+
+// challenges returns challenges of some types. token returns the token of a challenge.
+func challenges(types []acme.ChallengeType, token func(acme.ChallengeType) string) []v1alpha1.Challenge {
 	var all []v1alpha1.Challenge
-	for _, t := range policy.Offered(r.issuer.Spec.Challenges.Types, id) {
+	for _, t := range types {
 		challenge := v1alpha1.Challenge{Type: t}
 		if t.HasToken() {
 			challenge.Token = token(t)
@@ -230,7 +235,11 @@ func newToken(acme.ChallengeType) string {
 // random bits, which no client knows before it is shown the order.
 func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int) *v1alpha1.AcmeAuthorization {
 	authz := order.AwaitedAuthorization(identifier)
-	authz.Spec.Challenges = r.offered(order.Spec.Identifiers[identifier].ACME(), func(t acme.ChallengeType) string {
+	types := r.offered(order.Spec.Identifiers[identifier].ACME())
+	if len(types) == 0 && order.Grant(identifier) != "" {
+		types = r.issuer.Spec.Challenges.Types // some clients fail on an authorization without challenges
+	}
+	authz.Spec.Challenges = challenges(types, func(t acme.ChallengeType) string {
 		sum := sha256.Sum256([]byte(string(order.UID) + " " + authz.Name + " " + string(t)))
 		return base64.RawURLEncoding.EncodeToString(sum[:])
 	})
@@ -259,7 +268,11 @@ func (s *Server) findVirtual(r *request, key types.NamespacedName) (*v1alpha1.Ac
 	if identifier >= len(order.Spec.Authorizations) || !order.IsOwnAuthorization(identifier) {
 		return nil, store.NotFound("authorization")
 	}
-	return r.virtualAuthorization(order, identifier), nil
+	authz := r.virtualAuthorization(order, identifier)
+	if order.Grant(identifier) == "" {
+		return authz, nil
+	}
+	return authz, s.applyGrant(r.Context(), order, identifier, authz)
 }
 
 // storeVirtual creates a virtual authorization, with the client's request in it. If a concurrent request was faster, it

@@ -37,6 +37,9 @@ func (r *request) challengeDocument(authz *v1alpha1.AcmeAuthorization, c v1alpha
 	if c.Type == acme.DNSPersist01 {
 		document.IssuerDomainNames = r.issuer.DomainNames()
 	}
+	if isGranted(authz) {
+		document.Status, document.Validated = acme.StateValid, rfc3339(authz.CreationTimestamp)
+	}
 	if authz.Spec.Response == nil || authz.Spec.Response.Type != c.Type {
 		return document
 	}

@@ -28,7 +28,7 @@ func TestDNSPersist(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	r := &request{call: c}
-	offered := r.offered(acme.Identifier{Type: acme.DNS, Value: "a.test"}, newToken)
+	offered := challenges(r.offered(acme.Identifier{Type: acme.DNS, Value: "a.test"}), newToken)
 	if len(offered) != len(spec.Challenges.Types) {
 		t.Errorf("%d challenges are offered", len(offered))
 	}

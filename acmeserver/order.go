@@ -39,6 +39,8 @@ type orderDocument struct {
 type orderRequest struct {
 	profile     v1alpha1.Profile
 	identifiers []acme.Identifier
+	// granted names the grant of each identifier, or is empty.
+	granted []string
 	// ancestors are the domains that the client offers to prove control of instead (RFC 9444), by identifier.
 	ancestors           map[acme.Identifier]acme.Identifier
 	notBefore, notAfter *metav1.Time
@@ -71,11 +73,11 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 	if err := s.limitOrders(r, asked.renewal, asked.identifiers...); err != nil {
 		return nil, err
 	}
-	if err := s.limitPending(r, 1, len(asked.identifiers)); err != nil {
+	if err := s.limitPending(r, 1, asked.proofs()); err != nil {
 		return nil, err
 	}
 	name := newID()
-	authorizations, err := s.authorize(r, name, asked.identifiers, asked.ancestors)
+	authorizations, err := s.authorize(r, name, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +89,7 @@ func (s *Server) newOrder(r *request) (*answer.Answer, error) {
 		Profile:        asked.profile.Name,
 		Replaces:       asked.replaces,
 		Authorizations: authorizations,
+		Grants:         asked.grants(),
 	}}
 	for _, id := range asked.identifiers {
 		order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
@@ -122,8 +125,28 @@ func (s *Server) checkOrder(r *request) (*orderRequest, error) {
 		return nil, err
 	}
 	return &orderRequest{
-		admitted.Profile, admitted.Identifiers, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter), payload.Replaces, isRenewal,
+		admitted.Profile, admitted.Identifiers, admitted.Granted, ancestors, timeOrNil(payload.NotBefore), timeOrNil(payload.NotAfter),
+		payload.Replaces, isRenewal,
 	}, nil
+}
+
+// proofs returns the number of identifiers that no grant authorizes.
+func (o *orderRequest) proofs() int {
+	proofs := 0
+	for _, grant := range o.granted {
+		if grant == "" {
+			proofs++
+		}
+	}
+	return proofs
+}
+
+// grants returns the grants as an order stores them: nil if there are none.
+func (o *orderRequest) grants() []string {
+	if o.proofs() == len(o.granted) {
+		return nil
+	}
+	return o.granted
 }
 
 // checkReplaces checks that an order may replace the certificate that it names (RFC 9773 section 5): one of the same
@@ -178,12 +201,15 @@ const maxParallelWrites = 16
 
 // authorize returns the names of the authorizations for an order's identifiers. Each is a reusable authorization of the
 // account, or one of the order's own, which is stored once the client chooses a challenge. Identifiers under a domain that
-// the client offers to prove control of share an authorization of that domain, if the issuer allows it.
-func (s *Server) authorize(
-	r *request, order string, identifiers []acme.Identifier, ancestors map[acme.Identifier]acme.Identifier,
-) ([]string, error) {
-	names := make([]string, len(identifiers))
-	for i, id := range identifiers {
+// the client offers to prove control of share an authorization of that domain, if the issuer allows it. A granted identifier
+// has an authorization of the order's own.
+func (s *Server) authorize(r *request, order string, asked *orderRequest) ([]string, error) {
+	names := make([]string, len(asked.identifiers))
+	for i, id := range asked.identifiers {
+		if asked.granted[i] != "" {
+			names[i] = v1alpha1.OwnAuthorization(order, i)
+			continue
+		}
 		var err error
 		if names[i], err = s.usableAuthorization(r, id); err != nil {
 			return nil, err
@@ -192,8 +218,8 @@ func (s *Server) authorize(
 	group, ctx := errgroup.WithContext(r.Context())
 	group.SetLimit(maxParallelWrites)
 	shared := map[acme.Identifier]string{}
-	for i, id := range identifiers {
-		domain, offered := ancestors[id]
+	for i, id := range asked.identifiers {
+		domain, offered := asked.ancestors[id]
 		if offered && names[i] == "" {
 			names[i] = shared[domain]
 		}
@@ -364,13 +390,18 @@ func (s *Server) liveOrderState(r *request, order *v1alpha1.AcmeOrder) (acme.Sta
 }
 
 // authorizationOfOrder returns the authorization of an order's identifier. An own authorization of the order is not found
-// while it is virtual.
+// while it is virtual, unless a grant decides about it.
 func (s *Server) authorizationOfOrder(
 	ctx context.Context, order *v1alpha1.AcmeOrder, identifier int,
 ) (authz *v1alpha1.AcmeAuthorization, found bool, err error) {
 	key := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.Authorizations[identifier]}
 	if order.IsOwnAuthorization(identifier) {
-		return s.store.Authorizations.Find(ctx, key)
+		authz, found, err = s.store.Authorizations.Find(ctx, key)
+		if err != nil || found || order.Grant(identifier) == "" {
+			return authz, found, err
+		}
+		authz = order.AwaitedAuthorization(identifier)
+		return authz, true, s.applyGrant(ctx, order, identifier, authz)
 	}
 	authz, err = s.store.Authorizations.Get(ctx, key)
 	return authz, err == nil, err

@@ -137,13 +137,7 @@ func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {
 			names.dropOrder(order.Name)
 			return
 		}
-		own := 0
-		for i := range order.Spec.Authorizations {
-			if order.IsOwnAuthorization(i) {
-				own++
-			}
-		}
-		names.setOrder(order.Name, pendingOrder{own, bytesOfOrder(order)})
+		names.setOrder(order.Name, pendingOrder{order.Proofs(), bytesOfOrder(order)})
 	})
 }
 
