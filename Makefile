@@ -146,7 +146,7 @@ supply-chain: ## Check the built-in modules, their licences, and known vulnerabi
 ##@ Test
 
 .PHONY: test
-test: control-plane kube-controller-manager cert-manager build ## Run all tests, including suites with a control plane and real clients.
+test: control-plane kube-controller-manager cert-manager step build ## Run all tests, including suites with a control plane and real clients.
 	$(GO) -C test/rules test -count=1 ./... # these modules read files outside their directories, which go's test cache does not track
 	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
@@ -189,7 +189,7 @@ chaos: control-plane ## Kill processes, cut connections and fail writes under a 
 	@KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$(CURDIR)/$(BIN)}" $(GO) run ./hack/chaos $(CHAOSFLAGS)
 
 .PHONY: clients-matrix
-clients-matrix: control-plane ## Run all ACME clients against acmeca, and write the matrix in docs/clients.md.
+clients-matrix: control-plane step ## Run all ACME clients against acmeca, and write the matrix in docs/clients.md.
 	ACMECA_REQUIRE_CLIENTS=1 ACMECA_CLIENTS_MATRIX=$(CURDIR)/docs/clients.md $(GO) test -count=1 -timeout 20m ./test/clients/matrix
 
 .PHONY: revocation-matrix
@@ -209,6 +209,10 @@ control-plane: ## Build etcd, kube-apiserver and kubectl, once (about 5 minutes)
 .PHONY: cert-manager
 cert-manager: ## Build cert-manager's controllers for tests, once (about 3 minutes).
 	@$(GO) run ./hack/build cert-manager
+
+.PHONY: step
+step: ## Build the ACME client step for tests, once (about 3 minutes).
+	@$(GO) run ./hack/build step
 
 .PHONY: kube-controller-manager
 kube-controller-manager: ## Build kube-controller-manager for tests of garbage collection, once (about 2 minutes).

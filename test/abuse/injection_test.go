@@ -129,7 +129,7 @@ var _ = Describe("An external account key", func() {
 				if i%2 == 1 {
 					id = "nobody"
 				}
-				err := acmeclient.RegisterBound(ctx, h, directory, id, []byte(strings.Repeat(string(rune('A'+i%26)), 32)))
+				err := (&acmeclient.Client{HTTP: h}).RegisterBound(ctx, directory, id, []byte(strings.Repeat(string(rune('A'+i%26)), 32)))
 				p := problem(err)
 				Expect(p.Status).To(BeNumerically("<", 500), "%s", p)
 				answers[p.Type+" "+p.Detail]++
@@ -149,6 +149,6 @@ var _ = Describe("An external account key", func() {
 			}
 			return left
 		}).WithTimeout(30 * time.Second).Should(BeZero())
-		Expect(acmeclient.RegisterBound(ctx, h, directory, "team-a", hmacKey)).To(Succeed(), "the correct key is still valid")
+		Expect((&acmeclient.Client{HTTP: h}).RegisterBound(ctx, directory, "team-a", hmacKey)).To(Succeed(), "the correct key is still valid")
 	}, SpecTimeout(3*time.Minute))
 })

@@ -9,9 +9,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"github.com/acmeca/acmeca/internal/test/http01"
 	"net/http"
 	"time"
+
+	"github.com/acmeca/acmeca/internal/test/http01"
 )
 
 // Client is an ACME account that requests certificates one after the other. A Client is not safe for concurrent use.
@@ -76,6 +77,11 @@ func NewPersistent(h *http.Client, r *http01.Responder, poll time.Duration) *Cli
 
 // Register creates an account with a new key.
 func (c *Client) Register(ctx context.Context, directoryURL string) error {
+	return c.register(ctx, directoryURL, func() (any, error) { return map[string]any{"termsOfServiceAgreed": true}, nil })
+}
+
+// register creates an account with a new key, by the payload that request returns for the key and the directory.
+func (c *Client) register(ctx context.Context, directoryURL string, request func() (any, error)) error {
 	var err error
 	if c.identity, err = newIdentity(); err != nil {
 		return err
@@ -90,7 +96,11 @@ func (c *Client) Register(ctx context.Context, directoryURL string) error {
 	if err := json.Unmarshal(body, &c.Directory); err != nil {
 		return err
 	}
-	_, header, err := c.Post(ctx, c.Directory.NewAccount, map[string]any{"termsOfServiceAgreed": true})
+	payload, err := request()
+	if err != nil {
+		return err
+	}
+	_, header, err := c.Post(ctx, c.Directory.NewAccount, payload)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
-// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, and the operator's
-// own programs.
+// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, the client step, and the
+// operator's own programs.
 //
 // The nested module hack/kubernetes names the modules and versions of the control plane, hack/certmanager those of
-// cert-manager. These programs take minutes to build. So they are also kept in the user's cache directory for other
-// checkouts, and linked into bin/. If KUBEBUILDER_ASSETS is set, the programs of a control plane (Default) are used
-// from that directory.
+// cert-manager, and hack/step those of step. These programs take minutes to build. So they are also kept in the user's
+// cache directory for other checkouts, and linked into bin/. If KUBEBUILDER_ASSETS is set, the programs of a control
+// plane (Default) are used from that directory.
 package binaries
 
 import (
@@ -41,6 +41,7 @@ const (
 	helmModule        = "helm.sh/helm/v4"
 	kubeRouterModule  = "github.com/cloudnativelabs/kube-router/v2"
 	imageModule       = "github.com/google/go-containerregistry"
+	stepModule        = "github.com/smallstep/cli"
 
 	controlPlane = "kubernetes" // the nested module
 )
@@ -55,6 +56,7 @@ var programs = []program{
 	{name: "helm", pkg: helmModule + "/cmd/helm", module: helmModule, nested: "helm"},
 	{name: "kube-router", pkg: kubeRouterModule + "/cmd/kube-router", module: kubeRouterModule, nested: "kuberouter"},
 	{name: "image", pkg: project.Module + "/hack/image", module: imageModule, nested: "image"},
+	{name: "step", pkg: stepModule + "/cmd/step", module: stepModule, nested: "step"},
 }
 
 func kubernetes(name string) program {

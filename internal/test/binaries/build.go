@@ -115,6 +115,8 @@ func (b *builder) linkerFlags(p program) string {
 		flags = append(flags, "-X "+containerdModule+"/version.Version="+version)
 	case certManagerModule:
 		flags = append(flags, "-X "+certManagerModule+"/pkg/util.AppVersion="+version)
+	case stepModule:
+		flags = append(flags, "-X main.Version="+strings.TrimPrefix(version, "v"))
 	}
 	return strings.Join(flags, " ")
 }

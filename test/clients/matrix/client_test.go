@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/acmeca/acmeca/internal/test/binaries"
 	"github.com/acmeca/acmeca/test/internal/programs"
 )
 
@@ -14,6 +15,8 @@ type acmeClient struct {
 	name string
 	// needs are pairs of a program and its Debian package. A library in Go needs none.
 	needs []string
+	// built are programs that hack/build builds.
+	built []string
 	// check is a command that fails where a library is not installed, followed by the Debian package. It may be nil.
 	check []string
 	// prepare installs or builds the client before the first scenario. It may be nil.
@@ -42,6 +45,11 @@ func (c *acmeClient) missing() string {
 	for i := 0; i < len(c.needs); i += 2 {
 		if programs.Path(c.needs[i]) == "" {
 			return c.needs[i] + " isn't installed: apt-get install " + c.needs[i+1]
+		}
+	}
+	for _, program := range c.built {
+		if _, err := binaries.Path(program); err != nil {
+			return err.Error()
 		}
 	}
 	if last := len(c.check) - 1; last > 0 && exec.Command(c.check[0], c.check[1:last]...).Run() != nil {
@@ -103,6 +111,14 @@ func packageVersion(debianPackage string) func(context.Context) (string, error) 
 			version = after
 		}
 		return version, err
+	}
+}
+
+// nestedVersion returns the version of a module that the nested module in a directory requires.
+func nestedVersion(dir, module string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		output, err := exec.CommandContext(ctx, "go", "-C", dir, "list", "-m", "-f", "{{.Version}}", module).Output()
+		return strings.TrimPrefix(strings.TrimSpace(string(output)), "v"), err
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // moduleVersion returns the version of a module that the suite is built with.
@@ -52,6 +54,14 @@ func encodeChain(ders [][]byte) []byte {
 // putToken writes the answer to a challenge.
 func (s *site) putToken(token, keyAuthorization string) error {
 	return os.WriteFile(filepath.Join(s.webroot, token), []byte(keyAuthorization), 0o644)
+}
+
+// registerAs registers a client that the suite plays.
+func (s *site) registerAs(ctx context.Context, client *acmeclient.Client) error {
+	if s.external == nil {
+		return client.Register(ctx, s.directory())
+	}
+	return client.RegisterBound(ctx, s.directory(), s.external.id, s.hmacKey())
 }
 
 func (s *site) hmacKey() []byte {

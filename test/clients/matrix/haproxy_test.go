@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -16,7 +17,7 @@ import (
 )
 
 // haproxy plays the requests and waits of the client that HAProxy 3.2 and later have built in, which no package of Debian 12
-// contains. It does not play the answers to errors other than a pending challenge.
+// contains.
 var haproxy = &acmeClient{
 	name:    "HAProxy (played)",
 	version: func(context.Context) (string, error) { return "3.2 and later", nil },
@@ -24,29 +25,68 @@ var haproxy = &acmeClient{
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, patience: yes, reuse: yes,
 		revoking:   {notRun, "it cannot revoke"},
-		binding:    {notRun, "not played"},
-		overloaded: {notRun, "not played"},
+		binding:    {works, "since 3.4"},
+		overloaded: {verdict: waits},
 	},
-	quirk: "polls a challenge five times: after Retry-After, or after 3, 9, 27 and 81 s if the answer has none; waits a Retry-After of any success",
+	quirk: "makes each request five times, until its answer is a success and its challenge or order is done: after Retry-After, or after 3, 9, 27 and 81 s if the answer has none; waits a Retry-After of any success",
 }
 
-const haproxyPolls = 5
+const (
+	haproxyTries = 5
+	// haproxyWork is the wait for a challenge or a certificate, unless an answer has Retry-After.
+	haproxyWork = 5 * time.Second
+)
 
 type haproxySession struct {
 	*site
 	client *acmeclient.Client
 }
 
-// post sends a request, and waits the Retry-After of the answer.
-func (h *haproxySession) post(ctx context.Context, url string, payload, into any) (http.Header, error) {
-	body, header, err := h.client.Post(ctx, url, payload)
-	if err != nil {
-		return nil, err
+// unfinished is a challenge or an order that is not done.
+type unfinished struct {
+	state string
+	after time.Duration
+}
+
+func (u unfinished) Error() string { return "the state is " + u.state }
+
+// try makes a request until it succeeds, and then waits its Retry-After, or least if it has none.
+func (h *haproxySession) try(ctx context.Context, least time.Duration, request func() (http.Header, error)) error {
+	wait := time.Second
+	for tries := 1; ; tries++ {
+		header, err := request()
+		if err == nil {
+			return pause(ctx, cmp.Or(retryAfter(header), least))
+		}
+		var after time.Duration
+		if problem, ok := errors.AsType[*acmeclient.Problem](err); ok {
+			after = retryAfter(http.Header{"Retry-After": {problem.RetryAfter}})
+		} else if u, ok := errors.AsType[unfinished](err); ok && u.state != "invalid" {
+			after = u.after
+		} else {
+			return err
+		}
+		if tries == haproxyTries {
+			return fmt.Errorf("gave up: %w", err)
+		}
+		wait *= 3
+		if err := pause(ctx, cmp.Or(after, wait)); err != nil {
+			return err
+		}
 	}
-	if err := pause(ctx, retryAfter(header)); err != nil || into == nil {
+}
+
+// post sends a request until it succeeds.
+func (h *haproxySession) post(ctx context.Context, url string, payload, into any, least time.Duration) (header http.Header, err error) {
+	err = h.try(ctx, least, func() (http.Header, error) {
+		var body []byte
+		body, header, err = h.client.Post(ctx, url, payload)
+		if err == nil && into != nil {
+			err = json.Unmarshal(body, into)
+		}
 		return header, err
-	}
-	return header, json.Unmarshal(body, into)
+	})
+	return header, err
 }
 
 func retryAfter(header http.Header) time.Duration {
@@ -63,21 +103,27 @@ func pause(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-type haproxyOrder struct {
-	Status, Finalize, Certificate string
-	Authorizations                []string
+func (h *haproxySession) register(ctx context.Context) error {
+	if h.client != nil {
+		return nil
+	}
+	client := &acmeclient.Client{HTTP: trusting()}
+	err := h.try(ctx, 0, func() (http.Header, error) { return nil, h.registerAs(ctx, client) })
+	if err == nil {
+		h.client = client
+	}
+	return err
 }
 
 func (h *haproxySession) obtain(ctx context.Context) ([]byte, error) {
-	if h.client == nil {
-		client := &acmeclient.Client{HTTP: trusting()}
-		if err := client.Register(ctx, h.directory()); err != nil {
-			return nil, err
-		}
-		h.client = client
+	if err := h.register(ctx); err != nil {
+		return nil, err
 	}
-	var order haproxyOrder
-	header, err := h.post(ctx, h.client.Directory.NewOrder, map[string]any{"identifiers": []any{map[string]string{"type": "dns", "value": h.name}}}, &order)
+	var order struct {
+		Status, Finalize, Certificate string
+		Authorizations                []string
+	}
+	header, err := h.post(ctx, h.client.Directory.NewOrder, map[string]any{"identifiers": []any{map[string]string{"type": "dns", "value": h.name}}}, &order, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -95,26 +141,15 @@ func (h *haproxySession) obtain(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := h.post(ctx, order.Finalize, map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}, nil); err != nil {
+	if _, err := h.post(ctx, order.Finalize, map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}, nil, haproxyWork); err != nil {
 		return nil, err
 	}
-	wait := time.Second
-	for range haproxyPolls {
-		// The URL of the certificate is read before the status.
-		order = haproxyOrder{}
-		if _, err := h.post(ctx, url, nil, &order); err != nil {
-			return nil, err
-		}
-		if order.Certificate != "" {
-			chain, _, err := h.client.Post(ctx, order.Certificate, nil)
-			return chain, err
-		}
-		wait *= 3
-		if err := pause(ctx, wait); err != nil {
-			return nil, err
-		}
+	// The URL of the certificate is read before the state.
+	if err := h.poll(ctx, url, &order, func() (bool, string) { return order.Certificate != "", order.Status }); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("order is %s", order.Status)
+	chain, _, err := h.client.Post(ctx, order.Certificate, nil)
+	return chain, err
 }
 
 func (h *haproxySession) authorize(ctx context.Context, url string) error {
@@ -122,7 +157,7 @@ func (h *haproxySession) authorize(ctx context.Context, url string) error {
 		Status     string
 		Challenges []struct{ Type, URL, Token string }
 	}
-	if _, err := h.post(ctx, url, nil, &authorization); err != nil || authorization.Status == "valid" {
+	if _, err := h.post(ctx, url, nil, &authorization, 0); err != nil || authorization.Status == "valid" {
 		return err
 	}
 	for _, challenge := range authorization.Challenges {
@@ -132,42 +167,30 @@ func (h *haproxySession) authorize(ctx context.Context, url string) error {
 		if err := h.putToken(challenge.Token, challenge.Token+"."+h.client.Thumbprint()); err != nil {
 			return err
 		}
-		if _, err := h.post(ctx, challenge.URL, map[string]any{}, nil); err != nil {
+		if _, err := h.post(ctx, challenge.URL, map[string]any{}, nil, haproxyWork); err != nil {
 			return err
 		}
-		return h.poll(ctx, challenge.URL)
+		var read struct{ Status string }
+		return h.poll(ctx, challenge.URL, &read, func() (bool, string) { return read.Status == "valid", read.Status })
 	}
 	return errors.New("http-01 isn't offered")
 }
 
-// poll reads a challenge five times at most. Each wait between two reads is the answer's Retry-After, or grows threefold.
-func (h *haproxySession) poll(ctx context.Context, url string) error {
-	wait := time.Second
-	var challenge struct{ Status string }
-	for range haproxyPolls {
+// poll reads a challenge or an order until it is done. It is a request that fails while it isn't.
+func (h *haproxySession) poll(ctx context.Context, url string, into any, read func() (done bool, state string)) error {
+	return h.try(ctx, 0, func() (http.Header, error) {
 		body, header, err := h.client.Post(ctx, url, nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := json.Unmarshal(body, &challenge); err != nil {
-			return err
+		if err := json.Unmarshal(body, into); err != nil {
+			return nil, err
 		}
-		switch challenge.Status {
-		case "valid":
-			return nil
-		case "invalid":
-			return errors.New("the challenge is invalid")
+		if done, state := read(); !done {
+			return nil, unfinished{state, retryAfter(header)}
 		}
-		wait *= 3
-		after := retryAfter(header)
-		if after == 0 {
-			after = wait
-		}
-		if err := pause(ctx, after); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("gave up on a challenge that is %s", challenge.Status)
+		return header, nil
+	})
 }
 
 func (h *haproxySession) renew(ctx context.Context) ([]byte, error) { return h.obtain(ctx) }

@@ -7,16 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 // lego5 is the library that Traefik 3.7 has built in. The program with it is a module of its own, built by the suite.
 var lego5 = &acmeClient{
 	name: "lego 5, as a library", ari: true,
-	version: func(ctx context.Context) (string, error) {
-		output, err := exec.CommandContext(ctx, "go", "-C", "../lego5", "list", "-m", "-f", "{{.Version}}", "github.com/go-acme/lego/v5").Output()
-		return strings.TrimPrefix(strings.TrimSpace(string(output)), "v"), err
-	},
+	version: nestedVersion("../lego5", "github.com/go-acme/lego/v5"),
 	prepare: func(ctx context.Context) error {
 		program, err := lego5Program()
 		if err != nil {

@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -18,17 +19,19 @@ import (
 )
 
 // acme.sh and getssl are shell scripts that no package of Debian 12 contains. The suite plays their requests and waits, and how
-// they search the text of answers, as these stand in the scripts. It does not play their answers to errors.
+// they search the text of answers, as these stand in the scripts. Of their answers to errors it plays that of acme.sh to 503.
 var (
 	acmesh = &acmeClient{
 		name: "acme.sh (played)", ari: true,
 		version: func(context.Context) (string, error) { return "of 2026", nil },
-		open:    func(s *site) session { return &shellSession{site: s, validated: acmeshValidated, replaces: true} },
-		expect: map[scenarioID]outcome{
-			obtaining: yes, renewing: {works, "with ARI"}, patience: yes, reuse: yes,
-			revoking: {notRun, "not played"}, binding: {notRun, "not played"}, overloaded: {notRun, "not played"},
+		open: func(s *site) session {
+			return &shellSession{site: s, validated: acmeshValidated, replaces: true, tries: 20}
 		},
-		quirk: "reads an authorization 30 times at most, every 2 s and after Retry-After; a Retry-After over 600 s ends it",
+		expect: map[scenarioID]outcome{
+			obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes,
+			overloaded: {verdict: waits},
+		},
+		quirk: "reads an authorization 30 times at most, every 2 s and after Retry-After; waits the Retry-After of a 503, or 5 s; a Retry-After over 600 s ends it",
 	}
 	getssl = &acmeClient{
 		name:    "getssl (played)",
@@ -56,13 +59,19 @@ type shellSession struct {
 	contact string
 	// replaces is whether renewals name the certificate that they replace.
 	replaces bool
+	// tries bounds how often a request is sent that is answered with 503; 0 for once.
+	tries int
 	// locations is whether the script takes every header with the word location for the header.
 	locations bool
 }
 
 // post sends a request, and returns the text of the answer and the URL in its Location header.
 func (s *shellSession) post(ctx context.Context, url string, payload any) (text, location string, header http.Header, err error) {
-	body, header, err := s.client.Post(ctx, url, payload)
+	var body []byte
+	err = s.despiteOverload(ctx, func() error {
+		body, header, err = s.client.Post(ctx, url, payload)
+		return err
+	})
 	for name, values := range header {
 		line := strings.ToLower(name + ": " + strings.Join(values, ","))
 		if s.locations && strings.Contains(line, "location") && name != "Location" {
@@ -70,6 +79,24 @@ func (s *shellSession) post(ctx context.Context, url string, payload any) (text,
 		}
 	}
 	return string(body), header.Get("Location"), header, err
+}
+
+// despiteOverload sends a request until the answer isn't 503.
+func (s *shellSession) despiteOverload(ctx context.Context, request func() error) error {
+	for tries := 1; ; tries++ {
+		err := request()
+		problem, ok := errors.AsType[*acmeclient.Problem](err)
+		if !ok || problem.Status != http.StatusServiceUnavailable || tries >= s.tries {
+			return err
+		}
+		wait := cmp.Or(retryAfter(http.Header{"Retry-After": {problem.RetryAfter}}), 5*time.Second)
+		if wait > 600*time.Second {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // find returns the text in the first parentheses of a pattern; "" if it is not found.
@@ -82,7 +109,7 @@ func find(pattern, text string) string {
 
 func (s *shellSession) register(ctx context.Context) error {
 	client := &acmeclient.Client{HTTP: trusting()}
-	if err := client.Register(ctx, s.directory()); err != nil {
+	if err := s.despiteOverload(ctx, func() error { return s.registerAs(ctx, client) }); err != nil {
 		return err
 	}
 	s.client = client
@@ -221,4 +248,4 @@ func getsslValidated(ctx context.Context, s *shellSession, _, challenge, _ strin
 	}
 }
 
-func (s *shellSession) revoke(context.Context) error { return errNotOffered }
+func (s *shellSession) revoke(ctx context.Context) error { return s.client.Revoke(ctx, s.last.Raw) }

@@ -53,7 +53,7 @@ var _ = suite.ShowLog(&acmeca)
 // acmeClients are the rows of the matrix, in its order.
 var acmeClients = []*acmeClient{
 	certbot, lego, lego5, dehydrated, uacme, acmeTiny, lacme, acmetool, rubyClient, nodeClient,
-	caddy, modMD, haproxy, acmesh, getssl, xcrypto, autocertManager, acmezClient, certmagicClient,
+	caddy, modMD, stepCLI, haproxy, acmesh, getssl, xcrypto, autocertManager, acmezClient, certmagicClient,
 }
 
 // picked reports whether ACMECA_CLIENTS has a client, or is empty.
