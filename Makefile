@@ -113,8 +113,9 @@ undeploy: $(BIN)/kubectl ## Remove the operator, the CustomResourceDefinitions, 
 ##@ Develop
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## Generate Go code from the kinds.
+generate: $(BIN)/controller-gen ## Generate Go code from the kinds, and from the protocol of key services.
 	$(BIN)/controller-gen object paths=./api/v1alpha1
+	$(GO) -C hack/protogen run . ../.. api/keyservice/v1alpha1/keyservice.proto
 
 .PHONY: manifests
 manifests: $(BIN)/controller-gen ## Generate the CustomResourceDefinitions, the two roles, the Helm chart's files and the OLM bundle.
