@@ -27,6 +27,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/controllers/issuer"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/metrics"
 	"github.com/acmeca/acmeca/controllers/order"
@@ -66,6 +67,8 @@ type Options struct {
 	Budget *budget.Budget
 	// Tracer follows orders; nil for none.
 	Tracer *tracing.Tracer
+	// KeyService is the path of the key service's socket; "" for none.
+	KeyService string
 	// Clock is nil for the system's clock.
 	Clock clock.WithTickerAndDelayedExecution
 }
@@ -112,6 +115,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	w := newWiring(mgr, o)
+	if err := w.connectKeyService(); err != nil {
+		return fmt.Errorf("key service: %w", err)
+	}
 	for _, part := range []struct {
 		name  string
 		setup func(context.Context) error
@@ -144,6 +150,7 @@ type wiring struct {
 	loaded      *issuers.Registry
 	compromised *issuers.CompromisedKeys
 	crls        *crl.Publisher
+	keys        *keyservice.Client // nil for none
 	// woken are the channels by which the issuer controller wakes the controllers of accounts, authorizations, orders and CRLs.
 	woken struct{ accounts, authorizations, orders, crls chan event.GenericEvent }
 }
@@ -174,7 +181,7 @@ func (w *wiring) setupIssuers(context.Context) error {
 	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) { wake <- issuerEvent(key) }}
 	r := &issuer.Reconciler{
 		Client: c, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys},
+		Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys, KeyService: w.keys},
 		Trust:       issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock},
 		CompromisedKeys: w.compromised, CRLs: w.crls,
 		ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
@@ -189,6 +196,9 @@ func (w *wiring) setupIssuers(context.Context) error {
 		if err := temporary.SetupWithManager(w.mgr); err != nil {
 			return err
 		}
+	}
+	if err := w.watchKeyService(wake); err != nil {
+		return err
 	}
 	if w.Budget != nil {
 		if err := w.mgr.Add(kube.Periodic(w.Clock, budgetPeriod, "can't report full budgets", func(ctx context.Context) error {
@@ -207,14 +217,25 @@ const budgetPeriod = time.Second
 func (w *wiring) wakeChangedBudgets(ctx context.Context, wake chan<- event.GenericEvent) error {
 	keys, all := w.Budget.Changed()
 	if all {
-		var list v1alpha1.AcmeIssuerList
-		if err := w.mgr.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-			return err
-		}
-		for i := range list.Items {
-			keys = append(keys, client.ObjectKeyFromObject(&list.Items[i]))
-		}
+		return w.wakeAll(ctx, wake)
 	}
+	return wakeIssuers(ctx, wake, keys)
+}
+
+// wakeAll wakes all issuers.
+func (w *wiring) wakeAll(ctx context.Context, wake chan<- event.GenericEvent) error {
+	var list v1alpha1.AcmeIssuerList
+	if err := w.mgr.GetClient().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	keys := make([]client.ObjectKey, len(list.Items))
+	for i := range list.Items {
+		keys[i] = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return wakeIssuers(ctx, wake, keys)
+}
+
+func wakeIssuers(ctx context.Context, wake chan<- event.GenericEvent, keys []client.ObjectKey) error {
 	for _, key := range keys {
 		select {
 		case wake <- issuerEvent(key):
@@ -283,6 +304,11 @@ func (w *wiring) setupReadiness(context.Context) error {
 func (w *wiring) setupMetrics(ctx context.Context) error {
 	if w.Metrics == nil {
 		return nil
+	}
+	if w.keys != nil {
+		if err := w.Metrics.Register(metrics.KeyServiceUp(w.keys.Outage)); err != nil {
+			return err
+		}
 	}
 	sources := metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget}
 	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, sources))

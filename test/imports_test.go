@@ -48,7 +48,7 @@ func TestImportDirections(t *testing.T) {
 // own layer.
 var controllerLayers = [][]string{
 	{"kube", "ca", "validation/...", "budget"}, // ca and validation are pure
-	{"issuers", "audit"},
+	{"issuers", "audit", "keyservice"},
 	{"verify", "metrics", "authority", "serversecrets"},
 	{"attempts"},
 	{"account", "authorization", "order", "crl", "retention"}, // a package per lifecycle

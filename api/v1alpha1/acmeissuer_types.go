@@ -120,7 +120,7 @@ const IssuerFinalizer = "acmeca.dev/issuer"
 
 // CertificateAuthority is the source of the signing key.
 //
-// +kubebuilder:validation:ExactlyOneOf=selfSigned;secretRef
+// +kubebuilder:validation:ExactlyOneOf=selfSigned;secretRef;external
 type CertificateAuthority struct {
 	// selfSigned makes the operator generate a root and an intermediate CA, in Secrets named after the issuer.
 	// +optional
@@ -131,8 +131,13 @@ type CertificateAuthority struct {
 	// +optional
 	SecretRef *ObjectRef `json:"secretRef,omitempty"`
 
+	// external names a key in the key service (--key-service of the controllers). Another CA signs its certificate.
+	// +optional
+	External *ExternalCA `json:"external,omitempty"`
+
 	// retired lists kubernetes.io/tls Secrets of CAs that issued certificates for this issuer before. They continue to sign
-	// CRLs for those certificates. Do not list intermediates that the operator generated: the operator keeps track of them.
+	// CRLs for those certificates. Do not list intermediates that the operator generated: the operator keeps track of them. For a key
+	// in the key service, tls.key contains "acmeca-key-service:" and the name of the key without the namespace.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -146,6 +151,55 @@ type CertificateAuthority struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	CRLs []CRLSource `json:"crls,omitempty"`
+}
+
+// ExternalCA is a CA whose key is in a key service, outside of the cluster.
+type ExternalCA struct {
+	// keyName names the key. Its name in the key service is the issuer's namespace, a dot, and this name, so that an issuer can't
+	// use a key of another namespace. A key is not replaced under its name: a new key has a new name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	KeyName string `json:"keyName"`
+
+	// chain is where the CA certificate is, followed by the certificates above it. Without it, or as long as the object does not
+	// exist, the issuer waits, and status.external.certificateRequest contains the request for that certificate.
+	// +optional
+	Chain *ChainSource `json:"chain,omitempty"`
+
+	// commonName in the request for the CA certificate. The default is the name of the issuer.
+	// +optional
+	// +kubebuilder:validation:MaxLength=48
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	CommonName string `json:"commonName,omitempty"`
+
+	// organization in the request for the CA certificate.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[ -~]*$`
+	Organization string `json:"organization,omitempty"`
+}
+
+// ChainSource names an entry of a ConfigMap or Secret that contains certificates.
+//
+// +kubebuilder:validation:ExactlyOneOf=configMapRef;secretRef
+type ChainSource struct {
+	// configMapRef names a ConfigMap.
+	// +optional
+	ConfigMapRef *ObjectRef `json:"configMapRef,omitempty"`
+
+	// secretRef names a Secret. It needs no private key.
+	// +optional
+	SecretRef *ObjectRef `json:"secretRef,omitempty"`
+
+	// key of the entry, with PEM. The default is tls.crt.
+	// +optional
+	// +kubebuilder:default=tls.crt
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
 }
 
 // CRLSource names an entry of a ConfigMap or Secret that contains CRLs.
@@ -174,6 +228,19 @@ type CRLSource struct {
 // +kubebuilder:validation:Enum=ECDSA-P256;ECDSA-P384;RSA-2048;RSA-3072;RSA-4096;Ed25519
 type KeyAlgorithm string
 
+// KeyStore is where the operator keeps the keys of a CA that it generates.
+//
+// +kubebuilder:validation:Enum=Secret;KeyService
+type KeyStore string
+
+// The values of KeyStore.
+const (
+	// KeyStoreSecret keeps the keys in Secrets.
+	KeyStoreSecret KeyStore = "Secret"
+	// KeyStoreKeyService makes the key service generate the keys and sign with them. The Secrets contain references.
+	KeyStoreKeyService KeyStore = "KeyService"
+)
+
 // SelfSignedCA describes a CA that the operator generates.
 type SelfSignedCA struct {
 	// commonName of the root certificate. The common name of the intermediate is this name followed by " Intermediate". The
@@ -193,6 +260,12 @@ type SelfSignedCA struct {
 	// +optional
 	// +kubebuilder:default=ECDSA-P256
 	KeyAlgorithm KeyAlgorithm `json:"keyAlgorithm,omitempty"`
+
+	// keyStore is where the keys are made and kept: Secret, or KeyService for the key service of the controllers (--key-service). A
+	// change affects the next keys. The default is Secret.
+	// +optional
+	// +kubebuilder:default=Secret
+	KeyStore KeyStore `json:"keyStore,omitempty"`
 
 	// rootLifetime is the lifetime of the root certificate, from 24h to 350400h (40 years). The default is 87600h (10 years).
 	// +optional
@@ -898,6 +971,29 @@ type AcmeIssuerStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	ServerCertificate string `json:"serverCertificate,omitempty"`
+
+	// external describes the key of spec.ca.external.
+	// +optional
+	External *ExternalStatus `json:"external,omitempty"`
+}
+
+// ExternalStatus describes a key in a key service.
+type ExternalStatus struct {
+	// keyName is spec.ca.external.keyName.
+	// +required
+	// +kubebuilder:validation:MaxLength=120
+	KeyName string `json:"keyName"`
+
+	// publicKeySHA256 is the SHA-256 of the public key (SubjectPublicKeyInfo), in lower-case hexadecimal. A key service that has
+	// another key under the name is refused.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	PublicKeySHA256 string `json:"publicKeySHA256"`
+
+	// certificateRequest is the request for the CA certificate (PKCS #10), PEM, to be signed by the CA above it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	CertificateRequest string `json:"certificateRequest,omitempty"`
 }
 
 // CRLShards is the number of CRL shards of a CA certificate.
@@ -957,6 +1053,9 @@ const (
 	// ReasonCAUnavailable means that the CA's Secret is missing or invalid, or the CA certificate has expired or cannot sign; the
 	// message contains the reason.
 	ReasonCAUnavailable = "CAUnavailable"
+	// ReasonKeyServiceUnavailable means that the key service, which holds the CA's key, does not answer, or does not have the key.
+	// Orders wait, and CRLs are tried again.
+	ReasonKeyServiceUnavailable = "KeyServiceUnavailable"
 )
 
 // ConditionStoragePressure is the type of the condition that says whether the issuer's objects, or those of all issuers, come

@@ -31,6 +31,7 @@ type controllerOptions struct {
 	maxIssuers  int
 	qps         float64
 	stored      storedLimits
+	keyService  string
 }
 
 // controllers adds the flags of the controllers.
@@ -45,6 +46,7 @@ func (o *options) controllers(flags *flag.FlagSet, prefix string) component {
 	flags.StringVar(&c.replicas, "server-replica-secret", "", "`name` of the Secret in --namespace in which to keep the keys shared by the ACME server's replicas; none is made by default")
 	flags.Var(&c.serverNames, "server-name", "additional DNS `name` or IP address in the ACME server's TLS certificate, beside the hosts of the default issuer's URLs; repeatable")
 	flags.Var(&c.denied, "deny", "`CIDR` that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows; repeatable")
+	flags.StringVar(&c.keyService, "key-service", "", "`path` of the unix socket of a key service, for CA keys that are not in Secrets; none by default")
 	flags.IntVar(&c.maxIssuers, "max-issuers-per-namespace", 100, "`number` of issuers to serve in each namespace, the oldest first; 0 for no limit")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of each kind to reconcile concurrently")
 	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "maximum requests per second from the controllers to the API server")
@@ -96,7 +98,19 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		return err
 	}
 	defer stopTracing()
-	if err := controllers.Setup(ctx, mgr, controllers.Options{
+	setup := o.setupOptions(c)
+	setup.Denied, setup.Tracer, setup.Budget = denied, tracer, stored
+	if err := controllers.Setup(ctx, mgr, setup); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, h); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func (o *options) setupOptions(c *controllerOptions) controllers.Options {
+	return controllers.Options{
 		ExternalURLs:        o.urls(),
 		PlainURL:            o.plain(),
 		DefaultIssuer:       client.ObjectKey(o.defaultIssuer),
@@ -104,20 +118,12 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		ServerReplicaSecret: client.ObjectKey{Namespace: o.namespace, Name: c.replicas},
 		ServerNames:         c.serverNames,
 		Protected:           apiServerAddresses(),
-		Denied:              denied,
 		Concurrency:         c.concurrency,
 		MaxIssuers:          c.maxIssuers,
 		Clock:               newClock(),
 		Metrics:             metrics.Registry,
-		Tracer:              tracer,
-		Budget:              stored,
-	}); err != nil {
-		return err
+		KeyService:          c.keyService,
 	}
-	if err := addChecks(mgr, h); err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
 }
 
 // apiServerAddresses returns the API server's address as Pods see it. Validation must not connect to it.

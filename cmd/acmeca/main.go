@@ -4,7 +4,8 @@
 //go:debug x509negativeserial=1
 
 // Command acmeca is the operator: `acmeca controller` verifies, validates and issues, `acmeca server` serves ACME to clients, and
-// `acmeca all` runs both in one process, each with its own client of the API server. `acmeca validator` is a remote perspective.
+// `acmeca all` runs both in one process, each with its own client of the API server. `acmeca validator` is a remote perspective, and
+// `acmeca keyservice` a key service.
 package main
 
 import (
@@ -26,6 +27,7 @@ Usage:
   acmeca server [flags]       serve ACME
   acmeca all [flags]          run both in one process
   acmeca validator [flags]    validate from another network location, for controllers elsewhere
+  acmeca keyservice [flags]   sign with keys outside of the cluster, for controllers in the same Pod
   acmeca COMMAND -h           list the flags of a command
 `
 
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("acmeca "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	operator := args[0] != "validator"
+	operator := args[0] != "validator" && args[0] != "keyservice"
 	var o options
 	if operator {
 		o.bind(flags)
@@ -60,6 +62,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 		components = []component{o.controllers(flags, "controller-"), o.server(flags, "server-")}
 	case "validator":
 		components = []component{validator(flags)}
+	case "keyservice":
+		components = []component{keyService(flags)}
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stderr, usage)
 		return flag.ErrHelp

@@ -2,6 +2,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509"
@@ -24,6 +25,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
@@ -51,6 +53,8 @@ type Authorities struct {
 	Clock  clock.PassiveClock
 	// Keys generates the keys of CAs beside the reconciles; nil to generate each key in its reconcile.
 	Keys *KeyPool
+	// KeyService holds the keys that are not in Secrets; nil for none.
+	KeyService *keyservice.Client
 }
 
 // createFault returns the fault of a Secret that can't be created. A refusal, such as that of a ResourceQuota, stays until a person
@@ -63,9 +67,12 @@ func createFault(name string, err error) *issuers.Fault {
 }
 
 // keyFault returns the fault of a CA that can't be made. A key that is being generated is no reason for an Event.
-func keyFault(err error) *issuers.Fault {
-	f := caUnavailable("spec.ca.selfSigned: %v", err)
+func keyFault(field string, err error) *issuers.Fault {
+	f := caUnavailable("%s: %v", field, err)
 	f.Pending = errors.Is(err, errKeyPending)
+	if _, ok := errors.AsType[*keyservice.Error](err); ok {
+		f.Reason = v1alpha1.ReasonKeyServiceUnavailable
+	}
 	return f
 }
 
@@ -92,9 +99,9 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	if f != nil {
 		return f
 	}
-	authority, err := ca.LoadAuthority(material(secret, serial), a.Clock.Now())
+	authority, err := a.loadAuthority(object.Namespace, material(secret, serial))
 	if err != nil {
-		return caUnavailable("%s: Secret %q: %v", caFieldOf(object), secret.Name, err)
+		return caUnavailable("%s: %s %q: %v", caFieldOf(object), cmp.Or(secret.Kind, "Secret"), secret.Name, err)
 	}
 	if issuer.Retired, err = a.retired(ctx, object, issuer, secret, serial); err != nil {
 		return &issuers.Fault{Transient: err}
@@ -102,9 +109,12 @@ func (a Authorities) Load(ctx context.Context, object *v1alpha1.AcmeIssuer, issu
 	issuer.Authority = authority
 	issuer.Chain, issuer.Bundle = authority.ChainPEM(), authority.TrustAnchorsPEM()
 	if object.Spec.CA.SelfSigned == nil {
-		return nil
+		return a.checkKey(ctx, authority)
 	}
-	return a.loadSelfSigned(ctx, object, issuer, selfSigned{secret, root, serial, rotation})
+	if f := a.loadSelfSigned(ctx, object, issuer, selfSigned{secret, root, serial, rotation}); f != nil {
+		return f
+	}
+	return a.checkKey(ctx, authority)
 }
 
 // selfSigned are the Secrets of a CA that the operator made, after its rotation.
@@ -134,7 +144,7 @@ func (a Authorities) loadSelfSigned(ctx context.Context, object *v1alpha1.AcmeIs
 		return nil
 	}
 	if errors.Is(s.rotation, errKeyPending) {
-		return keyFault(s.rotation)
+		return keyFault("spec.ca.selfSigned", s.rotation)
 	}
 	return caUnavailable("spec.ca.selfSigned: the intermediate %s is revoked, and nothing is issued from it", v1alpha1.SerialText(current.SerialNumber))
 }
@@ -146,8 +156,11 @@ func material(secret *corev1.Secret, serialKey []byte) ca.Material {
 }
 
 func caFieldOf(object *v1alpha1.AcmeIssuer) string {
-	if object.Spec.CA.SecretRef != nil {
+	switch {
+	case object.Spec.CA.SecretRef != nil:
 		return "spec.ca.secretRef"
+	case object.Spec.CA.External != nil:
+		return "spec.ca.external"
 	}
 	return "spec.ca.selfSigned"
 }
@@ -180,7 +193,10 @@ func (a Authorities) signingSecret(
 		}
 		return a.makeIntermediate(ctx, object, issuer)
 	}
-	return nil, issuers.InvalidSpec(fmt.Errorf("spec.ca: selfSigned or secretRef must be set"))
+	if object.Spec.CA.External != nil {
+		return a.external(ctx, object, issuer)
+	}
+	return nil, issuers.InvalidSpec(fmt.Errorf("spec.ca: selfSigned, secretRef or external must be set"))
 }
 
 // makeIntermediate makes an intermediate below the root, and the root if none exists yet.
@@ -191,9 +207,9 @@ func (a Authorities) makeIntermediate(
 	if f != nil {
 		return nil, f
 	}
-	secret, pair, err := a.newIntermediate(object, root, crlURL(issuer, root), nil)
+	secret, pair, err := a.newIntermediate(ctx, object, root, crlURL(issuer, root), nil)
 	if err != nil {
-		return nil, keyFault(err)
+		return nil, keyFault("spec.ca.selfSigned", err)
 	}
 	if err = a.Client.Create(ctx, secret); apierrors.IsAlreadyExists(err) {
 		secret, err = a.get(ctx, secret.Namespace, secret.Name)
@@ -218,13 +234,13 @@ func crlURL(issuer *issuers.Issuer, root *ca.KeyPair) string {
 // newIntermediate returns the Secret of a new intermediate under a root, which names the URL of the root's CRL. before is the
 // intermediate that it replaces, if any. The caller stores the Secret.
 func (a Authorities) newIntermediate(
-	object *v1alpha1.AcmeIssuer, root *ca.KeyPair, url string, before *x509.Certificate,
+	ctx context.Context, object *v1alpha1.AcmeIssuer, root *ca.KeyPair, url string, before *x509.Certificate,
 ) (*corev1.Secret, *ca.KeyPair, error) {
 	config := caConfig(object, " Intermediate", before)
 	config.CRLURL = url
 	config.Lifetime = object.Spec.CA.SelfSigned.IntermediateLifetime.Duration
 	var err error
-	if config.Key, err = a.Keys.take(client.ObjectKeyFromObject(object), intermediateSuffix, config.KeyAlgorithm); err != nil {
+	if config.Key, err = a.newKey(ctx, object, intermediateSuffix, before); err != nil {
 		return nil, nil, err
 	}
 	pair, err := ca.NewIntermediate(config, root, a.Clock.Now())
@@ -255,7 +271,7 @@ func (a Authorities) root(ctx context.Context, object *v1alpha1.AcmeIssuer) (*ca
 	case err != nil:
 		return nil, &issuers.Fault{Transient: err}
 	}
-	pair, err := ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	pair, err := a.keyPair(object.Namespace, secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
 		return nil, caUnavailable("spec.ca.selfSigned: Secret %q: %v", secret.Name, err)
 	}
@@ -266,12 +282,12 @@ func (a Authorities) makeRoot(ctx context.Context, object *v1alpha1.AcmeIssuer) 
 	config := caConfig(object, "", nil)
 	config.Lifetime = object.Spec.CA.SelfSigned.RootLifetime.Duration
 	var err error
-	if config.Key, err = a.Keys.take(client.ObjectKeyFromObject(object), rootSuffix, config.KeyAlgorithm); err != nil {
-		return nil, keyFault(err)
+	if config.Key, err = a.newKey(ctx, object, rootSuffix, nil); err != nil {
+		return nil, keyFault("spec.ca.selfSigned", err)
 	}
 	pair, err := ca.NewRoot(config, a.Clock.Now())
 	if err != nil {
-		return nil, keyFault(err)
+		return nil, keyFault("spec.ca.selfSigned", err)
 	}
 	secret, err := tlsSecret(object, rootSuffix, pair, pair.CertificatePEM())
 	if err != nil {

@@ -90,8 +90,8 @@ func (a Authorities) loadRoots(
 		if err != nil {
 			return err
 		}
-		root.Authority, err = ca.LoadAuthority(ca.Material{Chain: ca.EncodeCertificates(certificate), Key: key, SerialKey: s.serialKey},
-			a.Clock.Now())
+		root.Authority, err = a.loadAuthority(object.Namespace,
+			ca.Material{Chain: ca.EncodeCertificates(certificate), Key: key, SerialKey: s.serialKey})
 		if err != nil {
 			root.Authority = nil
 			issuer.Note("the root %q signs no CRL, because its key is not in the cluster", certificate.Subject.CommonName)

@@ -72,7 +72,7 @@ type rotation struct {
 func (a Authorities) rotate(
 	ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer, intermediate *corev1.Secret,
 ) (_, root *corev1.Secret, err error) {
-	current, err := ca.ParseKeyPair(intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
+	current, err := a.keyPair(object.Namespace, intermediate.Data[corev1.TLSCertKey], intermediate.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
 		return intermediate, nil, nil //nolint:nilerr // Load reports why it is invalid
 	}
@@ -90,7 +90,7 @@ func (a Authorities) rotate(
 	if err != nil {
 		return intermediate, nil, err
 	}
-	roots, err := parseRoots(root)
+	roots, err := a.parseRoots(root)
 	if err != nil {
 		return intermediate, root, err
 	}
@@ -135,16 +135,16 @@ type rootPairs struct {
 	current, next *ca.KeyPair
 }
 
-func parseRoots(secret *corev1.Secret) (*rootPairs, error) {
+func (a Authorities) parseRoots(secret *corev1.Secret) (*rootPairs, error) {
 	roots := &rootPairs{secret: secret}
 	var err error
-	if roots.current, err = ca.ParseKeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err != nil {
+	if roots.current, err = a.keyPair(secret.Namespace, secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]); err != nil {
 		return nil, fmt.Errorf("the root's Secret %q: %w", secret.Name, err)
 	}
 	if len(secret.Data[nextCertField]) == 0 {
 		return roots, nil
 	}
-	if roots.next, err = ca.ParseKeyPair(secret.Data[nextCertField], secret.Data[nextKeyField]); err != nil {
+	if roots.next, err = a.keyPair(secret.Namespace, secret.Data[nextCertField], secret.Data[nextKeyField]); err != nil {
 		return nil, fmt.Errorf("the root's Secret %q: the next root: %w", secret.Name, err)
 	}
 	return roots, nil
@@ -204,7 +204,7 @@ func (r *rotation) publishNext(ctx context.Context, roots *rootPairs) error {
 	config := caConfig(r.object, "", roots.current.Certificate)
 	config.Lifetime = r.object.Spec.CA.SelfSigned.RootLifetime.Duration
 	var err error
-	if config.Key, err = r.authorities.Keys.take(client.ObjectKeyFromObject(r.object), rootSuffix, config.KeyAlgorithm); err != nil {
+	if config.Key, err = r.authorities.newKey(ctx, r.object, rootSuffix, roots.current.Certificate); err != nil {
 		return err
 	}
 	next, err := ca.NewRoot(config, r.now)
@@ -272,7 +272,7 @@ func (r *rotation) replaceIntermediate(ctx context.Context, roots *rootPairs, si
 		&corev1.Secret{ObjectMeta: retired, Type: r.intermediate.Type, Data: r.intermediate.Data}); err != nil {
 		return err
 	}
-	fresh, pair, err := r.authorities.newIntermediate(r.object, signer, crlURL(r.issuer, signer), r.current.Certificate)
+	fresh, pair, err := r.authorities.newIntermediate(ctx, r.object, signer, crlURL(r.issuer, signer), r.current.Certificate)
 	if err != nil {
 		return err
 	}
@@ -387,7 +387,7 @@ func (a Authorities) retired(
 		}
 		var authority *ca.Authority
 		if err == nil {
-			authority, err = ca.LoadAuthority(material(secret, serialKey), a.Clock.Now())
+			authority, err = a.loadAuthority(object.Namespace, material(secret, serialKey))
 		}
 		if err != nil {
 			complain("the retired CA in Secret %q signs no CRLs: %v", name, err)

@@ -16,8 +16,10 @@ import (
 type Material struct {
 	// Chain is the PEM of the issuing certificate and those above it, each signed by the next. The root may be left out.
 	Chain []byte
-	// Key is the PEM of the issuing certificate's private key.
+	// Key is the PEM of the issuing certificate's private key. It is not read if Signer is set.
 	Key []byte
+	// Signer is the private key if it is not in memory.
+	Signer crypto.Signer
 	// Roots is the PEM of further roots for the trust bundle, such as a root that Chain leaves out. It may be empty. Each root
 	// must have signed the last certificate of Chain.
 	Roots []byte
@@ -48,9 +50,11 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := ParseKeyPEM(m.Key)
-	if err != nil {
-		return nil, err
+	key := m.Signer
+	if key == nil {
+		if key, err = ParseKeyPEM(m.Key); err != nil {
+			return nil, err
+		}
 	}
 	if !pki.EqualKeys(key.Public(), chain[0].PublicKey) {
 		return nil, errKeyMismatch
@@ -73,6 +77,23 @@ func LoadAuthority(m Material, now time.Time) (*Authority, error) {
 
 // Certificate returns the issuing certificate.
 func (a *Authority) Certificate() *x509.Certificate { return a.chain[0] }
+
+// IsRemote reports whether the private key is not in memory.
+func (a *Authority) IsRemote() bool {
+	_, ok := a.signer.key.(interface{ Usable() error })
+	return ok
+}
+
+// Usable returns the fault of a key that is not in memory and is known not to sign now; nil otherwise.
+func (a *Authority) Usable() error {
+	if remote, ok := a.signer.key.(interface{ Usable() error }); ok {
+		return remote.Usable()
+	}
+	return nil
+}
+
+// Key returns the private key that signs.
+func (a *Authority) Key() crypto.Signer { return a.signer.key }
 
 // Chain returns the issuing certificate and those above it, without the root. Clients receive them after their certificate
 // (RFC 8555 section 9.1). If the issuing certificate is the root, Chain returns the root: some clients (certbot) reject a

@@ -51,8 +51,11 @@ func GenerateKey(algorithm KeyAlgorithm) (crypto.Signer, error) {
 	return nil, fmt.Errorf("unknown key algorithm %q", algorithm)
 }
 
-// MarshalKeyPEM returns a private key as PKCS#8 (RFC 5958) in PEM.
+// MarshalKeyPEM returns a private key as PKCS#8 (RFC 5958) in PEM, or the reference to a key that is not in memory.
 func MarshalKeyPEM(key crypto.Signer) ([]byte, error) {
+	if remote, ok := key.(interface{ KeyPEM() []byte }); ok {
+		return remote.KeyPEM(), nil
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode private key: %w", err)

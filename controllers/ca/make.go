@@ -5,6 +5,8 @@ import (
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
@@ -45,11 +47,16 @@ func (p *KeyPair) KeyPEM() ([]byte, error) { return MarshalKeyPEM(p.Key) }
 // ParseKeyPair returns the first certificate of certPEM with its key. It only checks that the two belong together.
 // LoadAuthority checks whether a CA may issue.
 func ParseKeyPair(certPEM, keyPEM []byte) (*KeyPair, error) {
-	certs, err := ParseCertificates(certPEM)
+	key, err := ParseKeyPEM(keyPEM)
 	if err != nil {
 		return nil, err
 	}
-	key, err := ParseKeyPEM(keyPEM)
+	return NewKeyPair(certPEM, key)
+}
+
+// NewKeyPair returns the first certificate of certPEM with its key. It only checks that the two belong together.
+func NewKeyPair(certPEM []byte, key crypto.Signer) (*KeyPair, error) {
+	certs, err := ParseCertificates(certPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -137,14 +144,38 @@ func (c CAConfig) template(now time.Time) (*x509.Certificate, error) {
 	case c.Backdate < 0 || c.Lifetime <= c.Backdate:
 		return nil, fmt.Errorf("a CA lifetime of %v must be longer than its backdating of %v", c.Lifetime, c.Backdate)
 	}
-	subject := pkix.Name{CommonName: c.CommonName}
-	if c.Organization != "" {
-		subject.Organization = []string{c.Organization}
-	}
-	template := caTemplate(subject)
+	template := caTemplate(CASubject(c.CommonName, c.Organization))
 	template.NotBefore = pki.WholeSecond(now.Add(-c.Backdate))
 	template.NotAfter = pki.LastSecond(template.NotBefore, c.Lifetime)
 	return template, nil
+}
+
+// CASubject returns the subject of a CA certificate, without an organization if it is empty.
+func CASubject(commonName, organization string) pkix.Name {
+	subject := pkix.Name{CommonName: commonName}
+	if organization != "" {
+		subject.Organization = []string{organization}
+	}
+	return subject
+}
+
+// NewCARequest returns the PEM of a request (RFC 2986) for the certificate of a CA that issues end-entity certificates only.
+func NewCARequest(subject pkix.Name, key crypto.Signer) ([]byte, error) {
+	s, err := newSigner(key)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.CreateCertificateRequest(nil, &x509.CertificateRequest{
+		Subject: subject, SignatureAlgorithm: s.algorithm,
+		ExtraExtensions: []pkix.Extension{
+			{Id: asn1.ObjectIdentifier{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 6, 1, 1, 0xff, 2, 1, 0}}, // CA:TRUE, pathlen:0
+			{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Critical: true, Value: []byte{3, 2, 1, 6}},                   // keyCertSign, cRLSign
+		},
+	}, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a request for the CA certificate: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), nil
 }
 
 // caTemplate returns the common fields of all CA certificates (RFC 5280 sections 4.2.1.3 and 4.2.1.9). crypto/x509 marks both

@@ -18,7 +18,7 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// signer signs X.509 structures with one key and one algorithm. The same input yields the same bytes.
+// signer signs X.509 structures with one key and one algorithm. The same input yields the same bytes if the key is in memory.
 type signer struct {
 	key       crypto.Signer
 	algorithm x509.SignatureAlgorithm

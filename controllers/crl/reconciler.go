@@ -2,6 +2,8 @@ package crl
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
@@ -30,6 +33,9 @@ func (r *Reconciler) SetupWithManager(mgr manager.Manager, concurrency int, issu
 		WatchesRawSource(source.TypedChannel(issuersReady, handler.TypedEnqueueRequestsFromMapFunc(r.crlsOf))).
 		WithOptions(controller.TypedOptions[issuers.CRLRequest]{MaxConcurrentReconciles: concurrency}).Complete(kube.RetryConflicts(r))
 }
+
+// keyRetry is when a CRL is signed again whose key is in a key service that does not sign.
+const keyRetry = 5 * time.Second
 
 // Reconcile publishes the next CRL once certificates are revoked, and before half of the last one's lifetime has passed.
 func (r *Reconciler) Reconcile(ctx context.Context, request issuers.CRLRequest) (ctrl.Result, error) {
@@ -50,6 +56,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request issuers.CRLRequest) 
 		return r.Publisher.abandoned(ctx, request)
 	}
 	warning := result.warning
+	if failure, ok := errors.AsType[*keyservice.Error](err); ok {
+		result.wait, warning, err = keyRetry, "the next CRL waits for the CA's key: "+failure.Message, nil
+	}
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
 		warning = err.Error()
 	}

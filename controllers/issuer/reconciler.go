@@ -146,8 +146,12 @@ func (r *Reconciler) publish(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 	return r.publishRoots(ctx, object, issuer)
 }
 
-// requeueAfter returns the time until the Secrets are read again: secretsPeriod, or less if the next root is due before.
+// requeueAfter returns the time until the Secrets are read again: secretsPeriod, or less if the next root is due before or the key
+// service is unavailable.
 func (r *Reconciler) requeueAfter(issuer *issuers.Issuer) time.Duration {
+	if issuer.Fault != nil && issuer.Fault.Reason == v1alpha1.ReasonKeyServiceUnavailable {
+		return keyServicePeriod
+	}
 	if issuer.NextRootDue.IsZero() {
 		return secretsPeriod
 	}
@@ -216,6 +220,9 @@ func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, know
 		return nil, issuer.Fault.Transient
 	}
 	f := r.loadCA(ctx, object, issuer, known)
+	if f == nil {
+		f = r.outage(issuer)
+	}
 	switch {
 	case f != nil && f.Transient != nil:
 		return nil, f.Transient
@@ -279,6 +286,9 @@ func (r *Reconciler) loadCA(ctx context.Context, object *v1alpha1.AcmeIssuer, is
 
 // sameCA reports whether two specs name the same CA. Settings for the next CA may differ.
 func sameCA(a, b v1alpha1.CertificateAuthority) bool {
+	if (a.External == nil) != (b.External == nil) || a.External != nil && a.External.KeyName != b.External.KeyName {
+		return false
+	}
 	if a.SecretRef == nil || b.SecretRef == nil {
 		return a.SecretRef == b.SecretRef
 	}
@@ -315,6 +325,9 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
 	r.setReady(object, issuer)
+	if issuer.External != nil || object.Spec.CA.External == nil {
+		status.External = issuer.External
+	}
 	// Without a CA the published certificates stay: they still hold for issued certificates.
 	if issuer.Authority != nil {
 		status.CABundle = string(issuer.Bundle)
@@ -368,7 +381,8 @@ func (r *Reconciler) announce(object, base *v1alpha1.AcmeIssuer) {
 		return
 	}
 	switch now.Reason {
-	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonTooManyIssuers, v1alpha1.ReasonDegraded:
+	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonCAUnavailable, v1alpha1.ReasonKeyServiceUnavailable, v1alpha1.ReasonTooManyIssuers,
+		v1alpha1.ReasonDegraded:
 		r.Events.Eventf(object, nil, "Warning", now.Reason, "Reconcile", "%s", acme.Printable(now.Message, maxEvent))
 	}
 }

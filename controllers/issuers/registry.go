@@ -59,6 +59,8 @@ type Issuer struct {
 	Notice string
 	// Fault keeps the issuer from issuing; nil if it can issue. An issuer with a Fault may have an Authority, to revoke with.
 	Fault *Fault
+	// External is the status of the key in spec.ca.external; nil without one.
+	External *v1alpha1.ExternalStatus
 	// Ending is set while the issuer is being deleted: its next CRLs are its last.
 	Ending bool
 }

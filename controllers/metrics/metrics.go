@@ -27,6 +27,7 @@ type Metrics struct {
 	failed    *prometheus.CounterVec
 	revoked   *prometheus.CounterVec
 	skew      prometheus.Histogram
+	keyCalls  *prometheus.HistogramVec
 
 	challenges map[acme.ChallengeType]*challengeMetrics
 	issuers    sync.Map // of *issuerMetrics, by types.NamespacedName
@@ -87,6 +88,11 @@ func New() *Metrics {
 			Help:    "How far the time of a finalize request, by the ACME server's clock, was outside the time from the order's creation to its issuance.",
 			Buckets: []float64{0, 1, 5, 15, 60, 300, 600, 3600},
 		}),
+		keyCalls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "acmeca_key_service_call_duration_seconds",
+			Help:    "Calls of the key service, by operation and result: ok, wrong for a signature that does not verify, queue for a call that found no slot in time, or the status code.",
+			Buckets: signingBuckets,
+		}, []string{"operation", "result"}),
 		challenges: map[acme.ChallengeType]*challengeMetrics{},
 	}
 	for _, t := range []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.TLSALPN01, acme.DNSAccount01, acme.DNSPersist01} {
@@ -107,7 +113,7 @@ var signingBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .02
 func (m *Metrics) Register(registry prometheus.Registerer) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew,
+		m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew, m.keyCalls,
 	} {
 		errs = append(errs, registry.Register(c))
 	}
@@ -140,6 +146,25 @@ func (m *Metrics) CertificateSigned(linting, signing time.Duration) {
 		m.linting.Observe(linting.Seconds())
 		m.signing.Observe(signing.Seconds())
 	}
+}
+
+// KeyServiceCalled observes a call of the key service.
+func (m *Metrics) KeyServiceCalled(operation, result string, took time.Duration) {
+	if m != nil {
+		m.keyCalls.WithLabelValues(operation, result).Observe(took.Seconds())
+	}
+}
+
+// KeyServiceUp returns a gauge that reports whether the last call of the key service was answered.
+func KeyServiceUp(outage func() (time.Duration, error)) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "acmeca_key_service_up", Help: "Whether the key service answers: 1, or 0 if it does not. Absent without a key service.",
+	}, func() float64 {
+		if _, err := outage(); err != nil {
+			return 0
+		}
+		return 1
+	})
 }
 
 // FinalizeSkewed observes how far the time of a finalize request was off.

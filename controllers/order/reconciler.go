@@ -22,6 +22,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/metrics"
 	"github.com/acmeca/acmeca/internal/policy"
@@ -76,7 +77,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: s.wait}, r.apply(ctx, order, f, s, begun)
 }
 
-// issue signs the certificate of a step, or fails the order. Issuing again returns the same certificate.
+// issue signs the certificate of a step, or fails the order. An order whose CA key is in a key service that does not sign waits.
+//
+// Issuing again returns the same to-be-signed bytes. Their signature is the same too, unless an ECDSA key is in a key service. So the
+// write of the status decides which certificate is issued: one writer wins, and the certificate of another one is never handed out.
 func (r *Reconciler) issue(ctx context.Context, order *v1alpha1.AcmeOrder, issuer *issuers.Issuer, s step) (step, error) {
 	replaced, err := r.Replacements.reserve(ctx, order)
 	if err != nil {
@@ -86,6 +90,9 @@ func (r *Reconciler) issue(ctx context.Context, order *v1alpha1.AcmeOrder, issue
 		return failed(policy.AlreadyReplaced()), nil
 	}
 	certificate, err := r.sign(order, issuer.Authority, s.issue)
+	if failure, ok := errors.AsType[*keyservice.Error](err); ok {
+		return awaitKey(failure), nil
+	}
 	if err != nil {
 		return failed(certificateProblem(err)), nil
 	}
@@ -95,6 +102,9 @@ func (r *Reconciler) issue(ctx context.Context, order *v1alpha1.AcmeOrder, issue
 
 // sign makes the certificate in the CA's two steps.
 func (r *Reconciler) sign(order *v1alpha1.AcmeOrder, authority *ca.Authority, i *issuance) (*x509.Certificate, error) {
+	if err := authority.Usable(); err != nil {
+		return nil, err
+	}
 	begun := time.Now()
 	prepared, err := authority.Prepare(i.profile, i.request)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/validation"
 )
@@ -44,6 +45,22 @@ type step struct {
 	addFinalizer, removeFinalizer bool
 	// discard is whether the order is deleted.
 	discard bool
+}
+
+const (
+	// keyRetry is when an order is signed again if the key service may recover by itself; keyRepair if a person must act.
+	keyRetry  = 2 * time.Second
+	keyRepair = 30 * time.Second
+)
+
+// awaitKey returns the step of an order whose CA key can't sign now. The order stays "processing" for its client.
+func awaitKey(failure *keyservice.Error) step {
+	message := acme.Printable("the order waits for the CA's key: "+failure.Message, kube.MaxMessage)
+	s := step{wait: keyRepair, condition: notReady(v1alpha1.ReasonKeyServiceUnavailable, message)}
+	if failure.Retry {
+		s.wait = keyRetry
+	}
+	return s
 }
 
 // failed returns the step that fails an order.

@@ -28,6 +28,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/crl"
 	"github.com/acmeca/acmeca/controllers/issuer"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 )
 
@@ -38,6 +39,7 @@ type issuerWorld struct {
 	faults     *faults
 	events     *recordedEvents
 	reconciler *issuer.Reconciler
+	keys       *keyservice.Client // nil for none
 }
 
 func newIssuerWorld(ctx SpecContext, spec v1alpha1.AcmeIssuerSpec) *issuerWorld {
@@ -66,7 +68,7 @@ func (w *issuerWorld) restart() {
 	c := w.faults.client()
 	blocked := &issuers.CompromisedKeys{Client: c}
 	w.reconciler = &issuer.Reconciler{
-		Client: c, Authorities: authority.Authorities{Client: c, Events: w.events, Clock: w.clock}, Issuers: &issuers.Registry{}, Events: w.events, Clock: w.clock,
+		Client: c, Authorities: authority.Authorities{Client: c, Events: w.events, Clock: w.clock, KeyService: w.keys}, Issuers: &issuers.Registry{}, Events: w.events, Clock: w.clock,
 		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.clock}, CompromisedKeys: blocked, CRLs: &crl.Publisher{Client: c, CompromisedKeys: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
 	}
 }

@@ -41,6 +41,8 @@ type operator struct {
 	namespace string
 	clock     *testingclock.FakeClock
 	stop      func()
+	// keyService is the path of a key service's socket; "" for none.
+	keyService string
 
 	mu sync.Mutex
 	// signed holds the certificates that the controllers tried to write, by order.
@@ -71,7 +73,13 @@ var controllerConfig = sync.OnceValue(func() *rest.Config {
 // newOperator starts controllers, and waits until the issuer is ready.
 func newOperator(ctx SpecContext, edit ...func(*v1alpha1.AcmeIssuerSpec)) *operator {
 	GinkgoHelper()
-	o := &operator{namespace: newNamespace(ctx), clock: testingclock.NewFakeClock(time.Now().Truncate(time.Second)), signed: map[string][]string{}}
+	return newOperatorWithKeys(ctx, "", edit...)
+}
+
+// newOperatorWithKeys is newOperator with a key service.
+func newOperatorWithKeys(ctx SpecContext, socket string, edit ...func(*v1alpha1.AcmeIssuerSpec)) *operator {
+	GinkgoHelper()
+	o := &operator{keyService: socket, namespace: newNamespace(ctx), clock: testingclock.NewFakeClock(time.Now().Truncate(time.Second)), signed: map[string][]string{}}
 	issuer := &v1alpha1.AcmeIssuer{Spec: selfSigned(v1alpha1.SelfSignedCA{})}
 	issuer.Namespace, issuer.Name = o.namespace, "ca"
 	for _, change := range edit {
@@ -106,7 +114,7 @@ func (o *operator) start() {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs: []string{baseURL}, PlainURL: "http://acme.test", DefaultIssuer: client.ObjectKey{Namespace: o.namespace, Name: "ca"},
-		Concurrency: 4, Clock: o.clock,
+		Concurrency: 4, Clock: o.clock, KeyService: o.keyService,
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

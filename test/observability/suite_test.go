@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/keyservice"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/suite"
@@ -29,7 +30,10 @@ var (
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	collected = collectTraces()
-	acmeca = suite.Start(ctx)
+	keys, err := keyservice.New()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(keys.Close)
+	acmeca = suite.Start(ctx, "--key-service", keys.Socket)
 	responder = suite.Respond(acmeca.Ports().HTTP01)
 })
 

@@ -2,8 +2,8 @@
 // HSM, in a transit engine.
 //
 // A key service listens on a unix socket that only its own user can open, and serves one installation of acmeca. Messages have at
-// most 4 MiB. A call takes at most 10 seconds: the controllers send the deadline, and a service that can't keep it answers
-// DEADLINE_EXCEEDED.
+// most 4 MiB. A call takes at most 10 seconds, GenerateKey 60: the controllers send the deadline, and a service that can't keep it
+// answers DEADLINE_EXCEEDED.
 //
 // The status code of an error says whether to try again. UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and ABORTED mean: try
 // again, without a person. All other codes mean: give up until a person has acted. NOT_FOUND is for a key that does not exist,
