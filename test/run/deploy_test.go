@@ -13,8 +13,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/binaries"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/local"
@@ -89,10 +93,29 @@ var _ = Describe("installing into a cluster", Ordered, func() {
 			return strings.Fields(string(output))
 		}
 		Expect(len(left())).To(BeNumerically(">", 20))
+		storeOrders(ctx, plane, 1000)
 		run(ctx, "undeploy", "IMG=registry.example:5000/acmeca:v1")
 		Expect(left()).To(BeEmpty())
 	}, SpecTimeout(5*time.Minute))
 })
+
+// storeOrders stores orders. kubectl would wait for each of them for half a second.
+func storeOrders(ctx context.Context, plane *controlplane.Plane, count int) {
+	GinkgoHelper()
+	scheme := runtime.NewScheme()
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	config := plane.Config()
+	config.QPS = -1 // no limit
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	for range count {
+		order := &v1alpha1.AcmeOrder{}
+		order.Namespace, order.Name = local.Namespace, v1alpha1.NewObjectName(time.Now())
+		order.Spec.IssuerRef.Name, order.Spec.AccountRef.Name, order.Spec.Authorizations = "default", "none", []string{"none"}
+		order.Spec.Identifiers = []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}}
+		Expect(c.Create(ctx, order)).To(Succeed())
+	}
+}
 
 func images(deployment *appsv1.Deployment) []string {
 	var names []string
