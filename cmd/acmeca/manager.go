@@ -26,7 +26,11 @@ func newManager(config *rest.Config, o ctrl.Options, qps float64) (ctrl.Manager,
 	config.QPS, config.Burst = float32(qps), int(2*qps)
 	config.DisableCompression = true // within a cluster, CPU is scarcer than bandwidth
 	o.Scheme = scheme
-	return ctrl.NewManager(config, o)
+	mgr, err := ctrl.NewManager(config, o)
+	if err != nil {
+		return nil, err
+	}
+	return loggedChecks{mgr}, nil
 }
 
 func newScheme() (*runtime.Scheme, error) {
