@@ -147,7 +147,7 @@ supply-chain: ## Check the built-in modules, their licences, and known vulnerabi
 ##@ Test
 
 .PHONY: test
-test: control-plane kube-controller-manager cert-manager step build ## Run all tests, including suites with a control plane and real clients.
+test: control-plane kube-controller-manager kube-scheduler cert-manager step build ## Run all tests, including suites with a control plane and real clients.
 	$(GO) -C test/rules test -count=1 ./... # these modules read files outside their directories, which go's test cache does not track
 	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
@@ -218,6 +218,10 @@ step: ## Build the ACME client step for tests, once (about 3 minutes).
 .PHONY: kube-controller-manager
 kube-controller-manager: ## Build kube-controller-manager for tests of garbage collection, once (about 2 minutes).
 	@$(GO) run ./hack/build kube-controller-manager
+
+.PHONY: kube-scheduler
+kube-scheduler: ## Build kube-scheduler for tests of the spread over nodes, once (about a minute).
+	@$(GO) run ./hack/build kube-scheduler
 
 $(BIN)/kubectl:
 	@$(GO) run ./hack/build kubectl

@@ -16,7 +16,15 @@ const (
 // StartControllers runs controllers of Kubernetes beside the API server until stop is called. The program comes from
 // `make kube-controller-manager`.
 func (p *Plane) StartControllers(controllers ...string) (stop func(), err error) {
-	const name = "kube-controller-manager"
+	return p.startBeside("kube-controller-manager", "--controllers="+strings.Join(controllers, ","))
+}
+
+// StartScheduler runs the scheduler beside the API server until stop is called. The program comes from
+// `make kube-scheduler`.
+func (p *Plane) StartScheduler() (stop func(), err error) { return p.startBeside("kube-scheduler") }
+
+// startBeside runs a client of the API server, which serves nothing itself.
+func (p *Plane) startBeside(name string, args ...string) (stop func(), err error) {
 	program, err := binaries.Path(name)
 	if err != nil {
 		return nil, err
@@ -28,14 +36,9 @@ func (p *Plane) StartControllers(controllers ...string) (stop func(), err error)
 	child, err := process.Start(process.Spec{
 		Name: name,
 		Path: program,
-		Args: []string{
-			"--kubeconfig=" + kubeconfig,
-			"--controllers=" + strings.Join(controllers, ","),
-			"--leader-elect=false",
-			"--secure-port=0", // it serves nothing
-		},
-		Log: p.path("log", name+".log"),
-		PID: p.pidFile(name),
+		Args: append([]string{"--kubeconfig=" + kubeconfig, "--leader-elect=false", "--secure-port=0"}, args...),
+		Log:  p.path("log", name+".log"),
+		PID:  p.pidFile(name),
 	})
 	if err != nil {
 		return nil, err
