@@ -9,29 +9,13 @@ import (
 	"time"
 
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/ca/catest"
 )
-
-func testAuthority(t *testing.T, now time.Time) *ca.Authority {
-	t.Helper()
-	root, err := ca.NewRoot(ca.CAConfig{CommonName: "Root", KeyAlgorithm: ca.ECDSAP256, Lifetime: 10 * 8760 * time.Hour}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := root.KeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := ca.LoadAuthority(ca.Material{Chain: root.CertificatePEM(), Key: key, SerialKey: make([]byte, ca.MinSerialKey)}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority
-}
 
 func TestGuard(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	const url, other = "http://ca.test/0.crl", "http://ca.test/1.crl"
-	authority, foreign := testAuthority(t, start), testAuthority(t, start)
+	authority, foreign := catest.Authority(t, start), catest.Authority(t, start)
 	expired, far := start.Add(-2*time.Hour), start.Add(1000*time.Hour)
 	last := ca.CRL{Number: big.NewInt(5), ThisUpdate: start, NextUpdate: start.Add(24 * time.Hour), URLs: []string{url}, Entries: entries(
 		entry(1, start.Add(-time.Hour), far), entry(2, start.Add(-9*time.Hour), expired), entry(3, start.Add(-time.Hour), time.Time{}), entry(4, start.Add(-time.Hour), far),
@@ -101,7 +85,7 @@ func TestGuard(t *testing.T) {
 // A first CRL has nothing to be compared with, but must be one of the CA.
 func TestGuardOfFirstCRL(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	authority, foreign := testAuthority(t, start), testAuthority(t, start)
+	authority, foreign := catest.Authority(t, start), catest.Authority(t, start)
 	der, err := authority.SignCRL(ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: entries(entry(1, start, start))})
 	if err != nil {
 		t.Fatal(err)

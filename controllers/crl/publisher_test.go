@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/ca/catest"
 	"github.com/acmeca/acmeca/controllers/issuers"
 )
 
@@ -30,7 +31,7 @@ func entries(list ...ca.Entry) ca.Entries {
 // A CRL that the guard refuses isn't written, and the last one stays in memory.
 func TestRefusedCRLIsNotStored(t *testing.T) {
 	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	authority, p := testAuthority(t, start), &Publisher{} // without a client, so that a write panics
+	authority, p := catest.Authority(t, start), &Publisher{} // without a client, so that a write panics
 	last := &publishedCRL{crl: &ca.CRL{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.Add(time.Hour), Entries: entries(entry(7, start, start.Add(1000*time.Hour)))}}
 	p.keep(request("ca"), last)
 	next := ca.CRL{Number: big.NewInt(2), ThisUpdate: start.Add(time.Minute), NextUpdate: start.Add(2 * time.Hour)}

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/ca/catest"
 	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
@@ -111,7 +112,7 @@ func TestManyRevoked(t *testing.T) {
 	const most, fixed = 200, 8 << 20 // bytes an entry, and in all
 	total := revokedInTest(t)
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	authority, stored := testAuthority(t, now), files{t.TempDir()}
+	authority, stored := catest.Authority(t, now), files{t.TempDir()}
 	head := &corev1.ConfigMap{}
 	head.Name = "ca-crl-0123456789"
 	last := &publishedCRL{}

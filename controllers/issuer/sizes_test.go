@@ -10,32 +10,16 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/ca/catest"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/internal/policy"
 )
-
-func newAuthority(t *testing.T, now time.Time) *ca.Authority {
-	t.Helper()
-	root, err := ca.NewRoot(ca.CAConfig{CommonName: "root", KeyAlgorithm: ca.ECDSAP256, Lifetime: 1000 * time.Hour}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := root.KeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority, err := ca.LoadAuthority(ca.Material{Chain: root.CertificatePEM(), Key: key, SerialKey: make([]byte, ca.MinSerialKey)}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return authority
-}
 
 // The largest certificate has the most and longest names, the longest key and the longest URLs.
 func TestACertificateIsWithinItsBound(t *testing.T) {
 	const names = 100
 	now := time.Now()
-	authority := newAuthority(t, now)
+	authority := catest.Authority(t, now)
 	profile, err := ca.NewProfile(ca.ProfileConfig{Name: "default", Lifetime: 100 * time.Hour})
 	if err != nil {
 		t.Fatal(err)

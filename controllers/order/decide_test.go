@@ -20,6 +20,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/ca/catest"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 	"github.com/acmeca/acmeca/internal/policy"
@@ -70,16 +71,10 @@ func newSituation(t *testing.T) *situation {
 
 func newIssuer(t *testing.T) *issuers.Issuer {
 	t.Helper()
-	root, err := ca.NewRoot(ca.CAConfig{CommonName: "Root", KeyAlgorithm: ca.ECDSAP256, Lifetime: 365 * day, Backdate: day}, now)
-	must(t, err)
-	key, err := root.KeyPEM()
-	must(t, err)
-	authority, err := ca.LoadAuthority(ca.Material{Chain: root.CertificatePEM(), Key: key, SerialKey: make([]byte, 32)}, now)
-	must(t, err)
 	profile, err := ca.NewProfile(ca.ProfileConfig{Name: "default", Lifetime: 90 * day, Backdate: time.Hour})
 	must(t, err)
 	issuer := &issuers.Issuer{
-		Name: "ca", Bases: []acme.Base{acme.Base(base)}, PlainBase: "http://acme.test/ns/ca", Authority: authority, Profiles: map[string]*ca.Profile{"default": profile},
+		Name: "ca", Bases: []acme.Base{acme.Base(base)}, PlainBase: "http://acme.test/ns/ca", Authority: catest.Authority(t, now), Profiles: map[string]*ca.Profile{"default": profile},
 	}
 	issuer.Spec.Lifetimes.Order.Duration = 168 * time.Hour
 	issuer.Spec.Profiles = []v1alpha1.Profile{{Name: "default", MaxIdentifiers: 10, Lifetime: metav1.Duration{Duration: 90 * day}}}
