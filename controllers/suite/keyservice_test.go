@@ -2,9 +2,6 @@ package suite
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -14,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuer"
@@ -187,24 +183,6 @@ var _ = Describe("A CA whose key is in a key service, and whose certificate anot
 		_, err := w.keys.Generate(ctx, w.namespace+"."+name, 4)
 		Expect(err).NotTo(HaveOccurred())
 	}
-	// sign signs the request in the status, as the operator of an outside root does.
-	sign := func(issuer *v1alpha1.AcmeIssuer, root *ca.KeyPair) []byte {
-		GinkgoHelper()
-		block, _ := pem.Decode([]byte(issuer.Status.External.CertificateRequest))
-		Expect(block).NotTo(BeNil())
-		request, err := x509.ParseCertificateRequest(block.Bytes)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(request.CheckSignature()).To(Succeed())
-		Expect(request.Subject.CommonName).To(Equal("Corp Issuing"))
-		der, err := x509.CreateCertificate(nil, &x509.Certificate{
-			SerialNumber: big.NewInt(42), Subject: request.Subject, NotBefore: w.clock.Now().Add(-time.Minute), NotAfter: w.clock.Now().Add(900 * time.Hour),
-			IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		}, root.Certificate, request.PublicKey, root.Key)
-		Expect(err).NotTo(HaveOccurred())
-		certificate, err := x509.ParseCertificate(der)
-		Expect(err).NotTo(HaveOccurred())
-		return ca.EncodeCertificates(certificate, root.Certificate)
-	}
 	provide := func(ctx context.Context, chain []byte) {
 		GinkgoHelper()
 		configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "corp-chain"}, Data: map[string]string{"tls.crt": string(chain)}}
@@ -220,7 +198,7 @@ var _ = Describe("A CA whose key is in a key service, and whose certificate anot
 		Expect(w.reconcile(ctx).Status.External.CertificateRequest).To(Equal(request), "signed once")
 
 		root, _ := broughtCA(w.clock.Now(), 1000*time.Hour)
-		provide(ctx, sign(waiting, root))
+		provide(ctx, signRequest(waiting, root))
 		ready := w.reconcile(ctx)
 		Expect(readyOf(ready).Reason).To(Equal(v1alpha1.ReasonReady))
 		Expect(w.verify(w.issue("a.test"), root.Certificate)).To(Succeed())
@@ -264,29 +242,14 @@ var _ = Describe("Orders whose CA key is in a key service", func() {
 		o = newOperatorWithKeys(ctx, service.Socket, inKeyService)
 	})
 
-	// expectWaiting waits until an order says that it waits for the key. It is not failed.
-	expectWaiting := func(ctx context.Context, order *v1alpha1.AcmeOrder) {
-		GinkgoHelper()
-		Eventually(ctx, func() metav1.Condition { return conditionOf(fresh(ctx, order)) }).WithTimeout(2 * patience).Should(And(
-			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", v1alpha1.ReasonKeyServiceUnavailable)))
-		Expect(order.Status.State.Final()).To(BeFalse())
-	}
-	recover := func(ctx context.Context, order *v1alpha1.AcmeOrder) {
-		GinkgoHelper()
-		Eventually(ctx, func() acme.State {
-			o.later(ctx, 10*time.Second, order)
-			return fresh(ctx, order).Status.State
-		}).WithTimeout(2 * patience).Should(Equal(acme.StateValid))
-	}
-
 	It("wait while the service is gone, and get their certificates when it is back", func(ctx SpecContext) {
 		c := o.registered(ctx)
 		order := c.readyOrder(ctx, "a.test")
 		service.Stop()
 		c.finalize(ctx, order)
-		expectWaiting(ctx, order)
+		expectAwaitsKey(ctx, order)
 		Expect(service.Start()).To(Succeed())
-		recover(ctx, order)
+		expectSignedLater(ctx, o, order)
 		expectIssued(ctx, order)
 	})
 
@@ -295,9 +258,9 @@ var _ = Describe("Orders whose CA key is in a key service", func() {
 		order := c.readyOrder(ctx, "a.test")
 		service.Stall()
 		c.finalize(ctx, order)
-		expectWaiting(ctx, order)
+		expectAwaitsKey(ctx, order)
 		service.Resume()
-		recover(ctx, order)
+		expectSignedLater(ctx, o, order)
 	})
 
 	It("wait while the service lies, and no wrong signature is stored", func(ctx SpecContext) {
@@ -305,11 +268,11 @@ var _ = Describe("Orders whose CA key is in a key service", func() {
 		order := c.readyOrder(ctx, "a.test")
 		service.Lie(func(signature []byte) []byte { signature[len(signature)-1] ^= 1; return signature })
 		c.finalize(ctx, order)
-		expectWaiting(ctx, order)
+		expectAwaitsKey(ctx, order)
 		Expect(conditionOf(order).Message).To(ContainSubstring("does not verify"))
 		Expect(o.certificates(order)).To(BeEmpty())
 		service.Lie(nil)
-		recover(ctx, order)
+		expectSignedLater(ctx, o, order)
 	})
 
 	It("have one certificate when the controller dies between signing and writing, though it signs again", func(ctx SpecContext) {

@@ -51,6 +51,15 @@ func TestTheChartHasTheObjectsOfConfigPrometheus(t *testing.T) {
 	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "prometheus": map[string]any{"serviceMonitor": on, "rules": on}}))
 }
 
+func TestTheChartHasTheObjectsOfConfigKeyService(t *testing.T) {
+	want, err := Kustomize(root(t) + "/hack/packaging/testdata/key-service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyService := map[string]any{"enabled": true, "args": []any{"keyservice", "--transit=https://openbao.openbao.svc:8200"}}
+	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "keyService": keyService}))
+}
+
 // compare compares objects, without the Namespace, which no release has, and without the metadata of Helm releases.
 func compare(t *testing.T, kustomize, helm Objects) {
 	t.Helper()

@@ -224,3 +224,20 @@ func TestInstallFiles(t *testing.T) {
 		t.Errorf("got %s, %v", text, err)
 	}
 }
+
+func TestPrintRequest(t *testing.T) {
+	streams, _, out, _ := genericiooptions.NewTestIOStreams()
+	o := &options{IOStreams: streams}
+	issuer := anIssuer()
+	if err := o.printRequest(issuer); err == nil || !strings.Contains(err.Error(), "spec.ca.external") {
+		t.Errorf("without a key in a key service: %v", err)
+	}
+	issuer.Spec.CA.External = &v1alpha1.ExternalCA{KeyName: "corp"}
+	if err := o.printRequest(issuer); err == nil || !strings.Contains(err.Error(), "no request yet") {
+		t.Errorf("before the request: %v", err)
+	}
+	issuer.Status.External = &v1alpha1.ExternalStatus{KeyName: "corp", CertificateRequest: "-----BEGIN CERTIFICATE REQUEST-----"}
+	if err := o.printRequest(issuer); err != nil || out.String() != issuer.Status.External.CertificateRequest {
+		t.Errorf("%q, %v", out, err)
+	}
+}
