@@ -209,7 +209,7 @@ func (r *Reconciler) publishRoots(ctx context.Context, object *v1alpha1.AcmeIssu
 
 // load compiles an AcmeIssuer and loads its CA. An issuer that can't issue has a Fault. The error is one of the Kubernetes API.
 func (r *Reconciler) load(ctx context.Context, object *v1alpha1.AcmeIssuer, known *issuers.Issuer) (*issuers.Issuer, error) {
-	issuer := &issuers.Issuer{Name: object.Name, Spec: object.Spec, Profiles: map[string]*ca.Profile{}}
+	issuer := &issuers.Issuer{Name: object.Name, Generation: object.Generation, Spec: object.Spec, Profiles: map[string]*ca.Profile{}}
 	urls := object.Spec.ExternalURLs
 	if len(urls) == 0 {
 		urls = r.ExternalURLs

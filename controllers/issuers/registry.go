@@ -25,9 +25,11 @@ import (
 // Issuer is a loaded AcmeIssuer: its spec is checked and compiled, its CA key in memory. An Issuer is immutable; the issuer
 // controller replaces it as a whole.
 type Issuer struct {
-	Name  string
-	Spec  v1alpha1.AcmeIssuerSpec
-	Bases []acme.Base
+	Name string
+	// Generation is metadata.generation of Spec.
+	Generation int64
+	Spec       v1alpha1.AcmeIssuerSpec
+	Bases      []acme.Base
 	// PlainBase is the URL without TLS under which the CRLs and CA certificates are served that certificates name.
 	PlainBase string
 	Policy    *policy.Policy

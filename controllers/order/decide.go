@@ -105,6 +105,8 @@ func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	case s.wait <= 0:
 		s = failed(acme.NewProblem(acme.Malformed, "the order was not finished before it expired at %s", expires.UTC().Format(time.RFC3339)))
 	case f.issuer.Spec.Suspend:
+	case proofs.problem != nil && proofs.granted && f.issuerOutdated:
+		s.wait = missingDelay
 	case proofs.problem != nil:
 		s = failed(proofs.problem)
 		s.recheck = proofs.granted

@@ -30,6 +30,9 @@ type facts struct {
 	// issuer says so. Both are read live, and only without issuer.
 	issuerEnding bool
 	issuerFault  string
+	// issuerOutdated is whether the issuer was changed since it was loaded. It is read live, with the account, if the order has
+	// grants: the ACME server may have seen a new grant first.
+	issuerOutdated bool
 	// account of the order; nil if there is none. accountLive is whether it was read live.
 	account     *v1alpha1.AcmeAccount
 	accountLive bool
@@ -194,9 +197,17 @@ func (r *Reconciler) issuerGone(ctx context.Context, order *v1alpha1.AcmeOrder) 
 	return err == nil && issuer == nil, err
 }
 
-// readLiveAccount replaces the cached account: the account watch may lag behind the order watch.
-func (r *Reconciler) readLiveAccount(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
+// readLive replaces the cached account, and compares the loaded issuer with the stored one: their watches may lag behind the
+// order watch.
+func (r *Reconciler) readLive(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
 	var err error
+	if len(order.Spec.Grants) > 0 && f.issuer != nil {
+		issuer, err := kube.Read[v1alpha1.AcmeIssuer](ctx, r.Live, order.Namespace, order.Spec.IssuerRef.Name)
+		if err != nil {
+			return err
+		}
+		f.issuerOutdated = issuer != nil && issuer.Generation != f.issuer.Generation
+	}
 	f.account, err = kube.Read[v1alpha1.AcmeAccount](ctx, r.Live, order.Namespace, order.Spec.AccountRef.Name)
 	f.accountLive = err == nil
 	return err

@@ -93,6 +93,8 @@ func TestDecideGranted(t *testing.T) {
 			s.grant(func(i *v1alpha1.AcmeIssuerSpec, _ *v1alpha1.Grant) { i.Policy.Ungranted = v1alpha1.UngrantedRefuse })
 		}, expectation{issues: true, wait: week}},
 
+		"a grant that isn't loaded yet": {func(s *situation) { s.grant(as); s.order.Spec.Grants[1], s.facts.issuerOutdated = "new", true }, expectation{wait: time.Second}},
+
 		// The end of a grant.
 		"the grant ended": {func(s *situation) {
 			s.grant(func(_ *v1alpha1.AcmeIssuerSpec, g *v1alpha1.Grant) { g.Expires = &metav1.Time{Time: now} })

@@ -64,7 +64,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	s := decide(order, f)
 	if s.recheck && !f.accountLive {
-		if err := r.readLiveAccount(ctx, order, &f); err != nil {
+		if err := r.readLive(ctx, order, &f); err != nil {
 			return ctrl.Result{}, err
 		}
 		s = decide(order, f)
