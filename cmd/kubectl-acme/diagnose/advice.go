@@ -72,6 +72,11 @@ func adviseOnDetail(f Facts, p *v1alpha1.Problem) string {
 		return "Add one to spec.challenges.types: wildcards need dns-01, addresses http-01 or tls-alpn-01"
 	case says("is outside the limits of this account's external account key"):
 		return "The external account key that bound the account restricts it: register with a key made by `kubectl acme eab create` with other --allow-dns, --allow-ip"
+	case says("the grant ") && says("does not authorize"):
+		return "The grant was taken back, changed, or has ended: let the client order again, which asks for proof of control of what is not granted. " +
+			"To grant it again, change spec.grants of the issuer. `kubectl acme revoke --granted-by` revokes what was issued"
+	case says("is not granted to this account"):
+		return "The issuer certifies only what spec.grants gives the account: add a grant, or set spec.policy.ungranted to Challenge"
 	case says("is known to be compromised"):
 		return "Let the client create a new key: this one was revoked with keyCompromise and stays blocked"
 	case says("this CA may not connect to"):

@@ -34,6 +34,9 @@ const (
 // stateField is the selectable field of an order's state.
 const stateField = "status.state"
 
+// issuerField is the selectable field of an order's issuer.
+const issuerField = "spec.issuerRef.name"
+
 // pages lists objects in pages until there are no more, or until visit returns false.
 func pages[T any, L interface {
 	*T
@@ -178,7 +181,7 @@ func (o *options) ordersFor(ctx context.Context, all bool, name string, fields c
 	}
 	selected, state := maps.Clone(fields), fields[stateField]
 	delete(selected, stateField)
-	keys, err := o.mentioning(ctx, all, id.Value, selected)
+	keys, err := o.mentioning(ctx, all, identifiersColumn, id.Value, selected)
 	if err != nil {
 		return nil, err
 	}
@@ -245,12 +248,26 @@ func (o *options) authorizationsOf(ctx context.Context, order *v1alpha1.AcmeOrde
 		if err != nil {
 			return nil, err
 		}
-		if authz == nil && order.Awaits(i) {
+		switch {
+		case authz == nil && order.Grant(i) != "":
+			authz = grantedAuthorization(order, i)
+		case authz == nil && order.Awaits(i):
 			authz = order.AwaitedAuthorization(i)
 		}
 		all = append(all, authz)
 	}
 	return all, nil
+}
+
+// grantedAuthorization derives the authorization of a granted identifier. It is not stored: the controllers fail the order if the
+// grant ends first.
+func grantedAuthorization(order *v1alpha1.AcmeOrder, identifier int) *v1alpha1.AcmeAuthorization {
+	authz := order.AwaitedAuthorization(identifier)
+	authz.Status.State = acme.StateValid
+	if order.Status.State == acme.StateInvalid {
+		authz.Status.State = acme.StateRevoked
+	}
+	return authz
 }
 
 // authorization returns a stored or derived authorization by its name, or nil if there is none.

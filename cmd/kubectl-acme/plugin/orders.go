@@ -79,7 +79,7 @@ func (o *options) orders(ctx context.Context, f orderFilter) error {
 
 func (f orderFilter) fields() client.MatchingFields {
 	fields := client.MatchingFields{}
-	for field, value := range map[string]string{stateField: f.state, "spec.accountRef.name": f.account, "spec.issuerRef.name": f.issuer} {
+	for field, value := range map[string]string{stateField: f.state, "spec.accountRef.name": f.account, issuerField: f.issuer} {
 		if value != "" {
 			fields[field] = value
 		}

@@ -25,13 +25,14 @@ import (
 )
 
 func newRevoke(o *options) *cobra.Command {
-	var reason, name, ca string
+	var reason, name, ca, grant string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "revoke [NAME|SERIAL|FILE ...]",
 		Short: "Revoke certificates, and wait until the CRL lists them",
 		Long: `Revoke certificates by order name, serial number, or certificate file (PEM or DER). With --dns-name, revoke all
-certificates that are valid for a name, after a confirmation. Revocation cannot be undone.
+certificates that are valid for a name, after a confirmation. With --granted-by, revoke all valid certificates that a grant of
+the issuer authorized, in whole or in part, whether or not the grant still exists. Revocation cannot be undone.
 
 The order records the user in the annotation ` + v1alpha1.RevokedByAnnotation + `.
 
@@ -40,6 +41,7 @@ replaces at once. The root's CRL lists it, and programs that check the CRL of th
 		Example: `  kubectl acme revoke b7m2k0p9u1 --reason keyCompromise
   kubectl acme revoke tls.crt --reason superseded
   kubectl acme revoke --dns-name shop.example
+  kubectl acme revoke --granted-by team-a default --reason cessationOfOperation
   kubectl acme revoke --ca default --reason cACompromise
   kubectl acme revoke --ca=5f3a0c44d1 default --reason superseded`,
 		ValidArgsFunction: o.completing(completeOrders),
@@ -51,7 +53,12 @@ replaces at once. The root's CRL lists it, and programs that check the CRL of th
 			if err != nil {
 				return err
 			}
-			orders, err := o.toRevoke(ctx, args, name)
+			var orders []v1alpha1.AcmeOrder
+			if grant != "" {
+				orders, err = o.grantedBy(ctx, grant, args, name)
+			} else {
+				orders, err = o.toRevoke(ctx, args, name)
+			}
 			if err != nil {
 				return err
 			}
@@ -64,6 +71,7 @@ replaces at once. The root's CRL lists it, and programs that check the CRL of th
 	}
 	cmd.Flags().StringVar(&reason, "reason", "unspecified", "reason, by its name or number in RFC 5280: "+strings.Join(reasonNames(), ", "))
 	cmd.Flags().StringVar(&name, "dns-name", "", "revoke all certificates that are valid for this name or address")
+	cmd.Flags().StringVar(&grant, "granted-by", "", "revoke all certificates that this grant authorized; the argument is the issuer")
 	cmd.Flags().StringVar(&ca, "ca", "", "revoke a CA certificate of the issuer that the argument names, by serial number or file; by default the issuing one")
 	cmd.Flags().Lookup("ca").NoOptDefVal = currentCA
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "maximum time to wait for the CRL")
@@ -115,16 +123,40 @@ func (o *options) toRevoke(ctx context.Context, args []string, name string) ([]v
 	if err != nil {
 		return nil, err
 	}
+	return o.confirmed(ctx, all, "for "+name)
+}
+
+// grantedBy returns the orders to revoke of a grant, after a confirmation.
+func (o *options) grantedBy(ctx context.Context, grant string, args []string, name string) ([]v1alpha1.AcmeOrder, error) {
+	if len(args) != 1 || name != "" {
+		return nil, errors.New("--granted-by takes one argument, the issuer, and no --dns-name")
+	}
+	selected := client.MatchingFields{issuerField: args[0], stateField: string(acme.StateValid)}
+	keys, err := o.mentioning(ctx, false, grantsColumn, grant, selected)
+	if err != nil {
+		return nil, err
+	}
+	all, err := o.fetch(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	granted := slices.DeleteFunc(all, func(order v1alpha1.AcmeOrder) bool { return !order.GrantedBy(grant) })
+	return o.confirmed(ctx, granted, "by the grant "+grant+" of issuer "+args[0])
+}
+
+// confirmed returns the orders whose certificates are valid now, after it has shown them and the user has confirmed. which describes
+// the certificates.
+func (o *options) confirmed(ctx context.Context, all []v1alpha1.AcmeOrder, which string) ([]v1alpha1.AcmeOrder, error) {
 	orders := slices.DeleteFunc(all, func(order v1alpha1.AcmeOrder) bool {
 		return view.OrderState(&order, o.now()) != string(acme.StateValid)
 	})
 	if len(orders) == 0 {
-		return nil, fmt.Errorf("no valid certificate for %s in namespace %q", name, o.namespace)
+		return nil, fmt.Errorf("no valid certificate %s in namespace %q", which, o.namespace)
 	}
 	s := o.screen()
 	s.Writer = o.ErrOut
 	view.Orders(orders, false, true, s).Write(s)
-	return orders, o.confirm(ctx, "Revoke these %d certificates for %s? This cannot be undone.", len(orders), name)
+	return orders, o.confirm(ctx, "Revoke these %d certificates %s? This cannot be undone.", len(orders), which)
 }
 
 func (o *options) revoke(ctx context.Context, order *v1alpha1.AcmeOrder, reason int, timeout time.Duration) error {

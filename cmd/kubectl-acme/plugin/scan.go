@@ -30,11 +30,14 @@ const tableAccept = "application/json;as=Table;v=v1;g=meta.k8s.io"
 const (
 	nameColumn        = "Name"
 	identifiersColumn = "Identifiers"
+	grantsColumn      = "Grants"
 )
 
-// mentioning returns the orders whose identifiers contain a value. No index has the identifiers, so the API server sends a row for
-// each order.
-func (o *options) mentioning(ctx context.Context, all bool, value string, selected client.MatchingFields) ([]client.ObjectKey, error) {
+// mentioning returns the orders whose identifiers or grants, by the column, contain a value. No index has them, so the API server
+// sends a row for each order.
+func (o *options) mentioning(
+	ctx context.Context, all bool, column, value string, selected client.MatchingFields,
+) ([]client.ObjectKey, error) {
 	tables, err := tableClient(o.rest)
 	if err != nil {
 		return nil, err
@@ -66,7 +69,7 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 			return nil, err
 		}
 		p.add(len(table.Rows), table.RemainingItemCount)
-		keys, err := o.rowsWith(table, string(quoted), all)
+		keys, err := o.rowsWith(table, column, string(quoted), all)
 		if err != nil {
 			return nil, err
 		}
@@ -77,18 +80,18 @@ func (o *options) mentioning(ctx context.Context, all bool, value string, select
 	}
 }
 
-// rowsWith returns the rows whose identifiers contain a text.
-func (o *options) rowsWith(table *metav1.Table, text string, all bool) ([]client.ObjectKey, error) {
-	column := func(name string) int {
+// rowsWith returns the rows with a text in a column.
+func (o *options) rowsWith(table *metav1.Table, column, text string, all bool) ([]client.ObjectKey, error) {
+	index := func(name string) int {
 		return slices.IndexFunc(table.ColumnDefinitions, func(c metav1.TableColumnDefinition) bool { return c.Name == name })
 	}
-	name, identifiers := column(nameColumn), column(identifiersColumn)
-	if name < 0 || identifiers < 0 {
+	name, searched := index(nameColumn), index(column)
+	if name < 0 || searched < 0 {
 		return nil, errors.New("this plugin does not know the columns of this AcmeOrder CustomResourceDefinition: use the plugin of the operator's version")
 	}
 	var found []client.ObjectKey
 	for _, row := range table.Rows {
-		if !strings.Contains(fmt.Sprint(row.Cells[identifiers]), text) {
+		if !strings.Contains(fmt.Sprint(row.Cells[searched]), text) {
 			continue
 		}
 		key := o.objectKey(fmt.Sprint(row.Cells[name]))

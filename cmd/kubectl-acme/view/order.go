@@ -108,6 +108,13 @@ func OrderTree(order *v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthori
 			n.Below = append(n.Below, Node{Label: "Authorization " + name, Text: "missing", Style: Bad})
 			continue
 		}
+		if grant := order.Grant(i); grant != "" && authz.UID == "" {
+			word := string(authz.Status.State)
+			below := Node{Label: fmt.Sprintf("Authorization %s for %s", name, authz.Authorized().Value), Text: word, Style: OfState(word)}
+			below.add("granted by", grant)
+			n.Below = append(n.Below, below)
+			continue
+		}
 		n.Below = append(n.Below, AuthorizationTree(authz, s))
 	}
 	if order.Status.Serial != "" {
