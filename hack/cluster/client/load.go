@@ -45,7 +45,7 @@ func load(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	l := &loader{options: o, responder: &http01.Responder{Once: true}}
+	l := &loader{options: o, responder: &http01.Responder{}}
 	mux := http.NewServeMux()
 	mux.Handle("/.well-known/acme-challenge/", l.responder)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(l.stats()) })

@@ -4,8 +4,9 @@
 //	acmeca-client probe HOST:PORT ...
 //
 // load orders certificates for new names and answers the http-01 challenges on port 8080, where /stats tells the
-// results. Each worker has an account, makes new connections for each certificate, and retries as a client does that runs from
-// a timer. With -n, load ends after so many certificates of each worker. probe prints whether a TCP connection opens.
+// results. Each worker has an account, makes new connections for each certificate, and retries as a client does that
+// runs from a timer. The answers to challenges stay, since a new leader of the controllers may repeat a validation.
+// With -n, load ends after so many certificates of each worker. probe prints whether a TCP connection opens.
 package main
 
 import (

@@ -66,12 +66,12 @@ func (c *Cluster) PrepareClient(ctx context.Context) error {
 	if err := c.Apply(ctx, manifest); err != nil {
 		return err
 	}
-	return c.PublishRoots(ctx)
+	return c.PublishRoots(ctx, Namespace)
 }
 
-// PublishRoots copies the roots of the default issuer to the clients.
-func (c *Cluster) PublishRoots(ctx context.Context) error {
-	roots, err := c.Kubectl(ctx, "get", "--namespace", Namespace, "acmeissuer/default", "--output=jsonpath={.status.caBundle}")
+// PublishRoots copies the roots of an installation's default issuer to the clients.
+func (c *Cluster) PublishRoots(ctx context.Context, namespace string) error {
+	roots, err := c.Kubectl(ctx, "get", "--namespace", namespace, "acmeissuer/default", "--output=jsonpath={.status.caBundle}")
 	if err != nil {
 		return err
 	}
@@ -112,10 +112,13 @@ func (c *Cluster) StartClient(ctx context.Context, name string, args ...string) 
 	return c.Apply(ctx, manifest)
 }
 
-// FirstCertificate obtains a certificate from a Pod, for the name of the Service of the client's Pods, and returns the
-// output of the client.
-func (c *Cluster) FirstCertificate(ctx context.Context) (string, error) {
-	if err := c.StartClient(ctx, "first", "load", "-n=1"); err != nil {
+// FirstCertificate obtains a certificate from a Pod, with more arguments of the client, and returns the output of the
+// client.
+func (c *Cluster) FirstCertificate(ctx context.Context, args ...string) (string, error) {
+	if _, err := c.Kubectl(ctx, "delete", "pod", "--namespace=client", "first", "--ignore-not-found"); err != nil {
+		return "", err
+	}
+	if err := c.StartClient(ctx, "first", append([]string{"load", "-n=1"}, args...)...); err != nil {
 		return "", err
 	}
 	_, err := c.Kubectl(ctx, "wait", "--for=jsonpath={.status.phase}=Succeeded", "--namespace=client", "pod/first",

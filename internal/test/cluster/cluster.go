@@ -84,12 +84,12 @@ func newCluster(options Options) (*Cluster, error) {
 		return nil, err
 	}
 	return &Cluster{
-		name: cgroupName(dir), root: root, dir: dir, nodesWanted: options.Nodes, progress: options.Progress, started: time.Now(),
+		name: CgroupName(dir), root: root, dir: dir, nodesWanted: options.Nodes, progress: options.Progress, started: time.Now(),
 	}, nil
 }
 
-// cgroupName returns the name of the cgroups of the cluster in a directory.
-func cgroupName(dir string) string {
+// CgroupName returns the name of the cgroups of the cluster in a directory.
+func CgroupName(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	return "acmeca-cluster-" + hex.EncodeToString(sum[:4])
 }
@@ -101,7 +101,7 @@ func Remove(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := removeCgroups(cgroupName(dir)); err != nil {
+	if err := removeCgroups(CgroupName(dir)); err != nil {
 		return err
 	}
 	return os.RemoveAll(dir)

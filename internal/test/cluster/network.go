@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -78,7 +77,7 @@ func (c *Cluster) connect(ctx context.Context, n *Node) error {
 		{"ip", "addr", "add", n.IP + "/24", "dev", "eth0"},
 		{"ip", "link", "set", "eth0", "up"},
 		{"ip", "route", "add", "default", "via", Outside},
-		{"sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"},
+		{"/bin/sh", "-ec", "cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 0 >ipv4/conf/all/rp_filter; echo 1 >bridge/bridge-nf-call-iptables"},
 	}
 	for other := 1; other <= c.nodesWanted; other++ {
 		if other != n.number {
@@ -89,11 +88,6 @@ func (c *Cluster) connect(ctx context.Context, n *Node) error {
 		if _, err := n.Run(ctx, command...); err != nil {
 			return err
 		}
-	}
-	// Absent if the kernel has no such filter, or one that the whole machine shares.
-	_, bridged := n.Run(ctx, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
-	if bridged != nil {
-		return errors.Join(errors.New("kube-router needs the kernel module br_netfilter (modprobe br_netfilter)"), bridged)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Programs lists the programs that a cluster needs, for binaries.Ensure.
@@ -124,6 +125,26 @@ func (n *Node) StartKubelet(ctx context.Context) error {
 
 func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	return n.Run(ctx, append([]string{n.cluster.program("ctr"), "-a", "/run/containerd/containerd.sock", "-n", "k8s.io"}, args...)...)
+}
+
+// KillContainer ends the process of a container with SIGKILL.
+func (n *Node) KillContainer(ctx context.Context, id string) error {
+	_, err := n.ctr(ctx, "task", "kill", "--signal=SIGKILL", id)
+	return err
+}
+
+// InContainer runs a program of bin/ in the network of a container, and returns its output.
+func (n *Node) InContainer(ctx context.Context, id, program string, args ...string) (string, error) {
+	tasks, err := n.ctr(ctx, "task", "list")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(tasks) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == id {
+			return n.Run(ctx, append([]string{"nsenter", "-t", fields[1], "-n", "--", n.cluster.program(program)}, args...)...)
+		}
+	}
+	return "", fmt.Errorf("%s has no container %s", n.Name, id)
 }
 
 // load imports an image from an archive.

@@ -83,6 +83,7 @@ func checkKernel() error {
 	for _, try := range []struct{ what, command string }{
 		{"namespaces", "true"},
 		{"bridges and veth pairs", "ip link add b0 type bridge && ip link add v0 type veth peer name v1 && ip link set v0 master b0"},
+		{"filters of bridges (modprobe br_netfilter)", "test -e /proc/sys/net/bridge/bridge-nf-call-iptables"},
 		{"nftables", "nft add table inet acmeca && nft add chain inet acmeca c '{ type nat hook prerouting priority dstnat; }'"},
 		{"ipset", "ipset create acmeca hash:ip"},
 		{"iptables with sets and comments", "ipset create acmeca hash:ip && iptables -A INPUT -m set --match-set acmeca src -m comment --comment c -m mark --mark 1 -j ACCEPT"},
