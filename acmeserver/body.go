@@ -35,13 +35,15 @@ func maxBodyOf(path string) int64 {
 
 // DefaultMaxBodyBytes returns the default of Options.MaxBodyBytes: a sixteenth of the memory limit of Go's runtime, since
 // parsing a request copies its body about three times. It is 64 MiB without a limit.
-func DefaultMaxBodyBytes() int64 {
-	const least, unlimited = 4 << 20, 64 << 20
+func DefaultMaxBodyBytes() int64 { return memoryShare(16, 4<<20, 64<<20) }
+
+// memoryShare returns a part of the memory limit of Go's runtime, but not less than least. It returns unlimited without a limit.
+func memoryShare(parts, least, unlimited int64) int64 {
 	memory := debug.SetMemoryLimit(-1)
 	if memory == math.MaxInt64 {
 		return unlimited
 	}
-	return max(memory/16, least)
+	return max(memory/parts, least)
 }
 
 // bufferBody reads the body of a request into memory. It returns the bytes that it reserved, which the caller releases, and

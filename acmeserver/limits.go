@@ -2,9 +2,7 @@ package acmeserver
 
 import (
 	"context"
-	"math"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
@@ -252,14 +250,7 @@ func checkPending(rules v1alpha1.AccountRules, have store.Pending, orders, autho
 
 // DefaultMaxPendingBytes returns the default of Options.MaxPendingBytes: a quarter of the memory limit of Go's runtime. It is
 // 256 MiB without a limit. The controllers hold the same objects, within a limit of the same size.
-func DefaultMaxPendingBytes() int64 {
-	const least, unlimited = 16 << 20, 256 << 20
-	memory := debug.SetMemoryLimit(-1)
-	if memory == math.MaxInt64 {
-		return unlimited
-	}
-	return max(memory/4, least)
-}
+func DefaultMaxPendingBytes() int64 { return memoryShare(4, 16<<20, 256<<20) }
 
 // limitPendingRequest refuses to store a request for an unfinished object beyond half as much again. Until then, clients can
 // finish the orders that they have.

@@ -20,12 +20,6 @@ var (
 	macAlgorithms       = []jose.SignatureAlgorithm{jose.HS256, jose.HS384, jose.HS512}
 )
 
-// Algorithms returns the accepted "alg" values of requests.
-func Algorithms() []string { return algorithmNames(signatureAlgorithms) }
-
-// MACAlgorithms returns the accepted "alg" values of external account bindings.
-func MACAlgorithms() []string { return algorithmNames(macAlgorithms) }
-
 func algorithmNames(algorithms []jose.SignatureAlgorithm) []string {
 	names := make([]string, len(algorithms))
 	for i, a := range algorithms {
