@@ -5,10 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -22,17 +20,10 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/test/softhsm"
 )
 
-const softHSM = "/usr/lib/softhsm/libsofthsm2.so"
-
-// hsm is a SoftHSM token, and `acmeca-pkcs11` with it.
-type hsm struct {
-	dir, socket string
-	program     *exec.Cmd
-}
-
-func newHSM(ctx context.Context) *hsm {
+func newHSM(ctx context.Context) *softhsm.HSM {
 	GinkgoHelper()
 	if _, err := exec.LookPath("softhsm2-util"); err != nil {
 		if os.Getenv("ACMECA_REQUIRE_CLIENTS") != "" {
@@ -40,62 +31,11 @@ func newHSM(ctx context.Context) *hsm {
 		}
 		Skip("softhsm2-util is missing")
 	}
-	dir, err := os.MkdirTemp("", "hsm")
+	h, err := softhsm.New(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(os.RemoveAll, dir)
-	h := &hsm{dir: dir, socket: filepath.Join(dir, "s", "socket")}
-	h.run(ctx, "go", "-C", "../../cmd/acmeca-pkcs11", "build", "-o", filepath.Join(dir, "acmeca-pkcs11"), ".")
-	Expect(os.Mkdir(h.tokens(), 0o700)).To(Succeed())
-	Expect(os.WriteFile(filepath.Join(dir, "softhsm2.conf"), []byte("directories.tokendir = "+h.tokens()+"\n"), 0o600)).To(Succeed())
-	Expect(os.WriteFile(filepath.Join(dir, "pin"), []byte("1234\n"), 0o600)).To(Succeed())
-	h.run(ctx, "softhsm2-util", "--init-token", "--free", "--label", "acmeca", "--so-pin", "5678", "--pin", "1234")
-	h.start(ctx)
+	DeferCleanup(h.Close)
+	Eventually(ctx, h.Ping).WithTimeout(patience).Should(Succeed())
 	return h
-}
-
-func (h *hsm) tokens() string { return filepath.Join(h.dir, "tokens") }
-
-func (h *hsm) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+filepath.Join(h.dir, "softhsm2.conf"))
-	return cmd
-}
-
-func (h *hsm) run(_ context.Context, name string, args ...string) {
-	GinkgoHelper()
-	output, err := h.command(name, args...).CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), "%s", output)
-}
-
-func (h *hsm) start(ctx context.Context) {
-	GinkgoHelper()
-	h.program = h.command(filepath.Join(h.dir, "acmeca-pkcs11"), "--socket", h.socket,
-		"--token", "pkcs11:token=acmeca?module-path="+softHSM+"&pin-source=file:"+filepath.Join(h.dir, "pin"))
-	h.program.Stderr = GinkgoWriter
-	Expect(h.program.Start()).To(Succeed())
-	DeferCleanup(h.kill)
-	Eventually(ctx, func() error {
-		connection, err := net.Dial("unix", h.socket)
-		if err == nil {
-			_ = connection.Close()
-		}
-		return err
-	}).WithTimeout(patience).Should(Succeed())
-}
-
-// kill ends the program as a crash does.
-func (h *hsm) kill() {
-	if h.program.ProcessState == nil {
-		_ = h.program.Process.Kill()
-		_ = h.program.Wait()
-	}
-}
-
-// makeKey makes a key as a person does.
-func (h *hsm) makeKey(ctx context.Context, label string) {
-	GinkgoHelper()
-	h.run(ctx, "pkcs11-tool", "--module", softHSM, "--token-label", "acmeca", "--login", "--pin", "1234", "--keypairgen", "--key-type", "EC:prime256v1",
-		"--label", label, "--id", "01")
 }
 
 // signRequest returns the chain of a CA certificate that an outside root signs, for the request in an issuer's status.
@@ -117,11 +57,11 @@ func signRequest(issuer *v1alpha1.AcmeIssuer, root *ca.KeyPair) []byte {
 }
 
 var _ = Describe("SoftHSM by PKCS#11", func() {
-	var h *hsm
+	var h *softhsm.HSM
 	BeforeEach(func(ctx SpecContext) { h = newHSM(ctx) })
 
 	It("makes and rotates a CA, signs certificates and CRLs, and is awaited while its token is away or its program was killed", func(ctx SpecContext) {
-		o := newOperatorWithKeys(ctx, h.socket, inKeyService)
+		o := newOperatorWithKeys(ctx, h.Socket, inKeyService)
 		c := o.registered(ctx)
 		first := c.readyOrder(ctx, "first.test")
 		c.finalize(ctx, first)
@@ -137,28 +77,26 @@ var _ = Describe("SoftHSM by PKCS#11", func() {
 
 		By("taking the token away")
 		waiting := c.readyOrder(ctx, "waiting.test")
-		Expect(os.Rename(h.tokens(), h.tokens()+"-away")).To(Succeed())
-		Expect(os.Mkdir(h.tokens(), 0o700)).To(Succeed())
+		Expect(h.Take()).To(Succeed())
 		c.finalize(ctx, waiting)
 		expectAwaitsKey(ctx, waiting)
-		Expect(os.Remove(h.tokens())).To(Succeed())
-		Expect(os.Rename(h.tokens()+"-away", h.tokens())).To(Succeed())
+		Expect(h.GiveBack()).To(Succeed())
 		expectSignedLater(ctx, o, waiting)
 
 		By("killing the program")
-		h.kill()
+		h.Kill()
 		again := c.readyOrder(ctx, "again.test")
 		c.finalize(ctx, again)
 		expectAwaitsKey(ctx, again)
-		h.start(ctx)
+		Expect(h.Start()).To(Succeed())
 		expectSignedLater(ctx, o, again)
 		certificate := expectIssued(ctx, again)
 		Expect((&issuerWorld{clock: o.clock}).verify(chainOf(again), bundleOf(o.issuer(ctx))...)).To(Succeed(), "%v", certificate.Subject)
 	})
 
 	It("signs with a CA key that a person made with pkcs11-tool, below an outside root", func(ctx SpecContext) {
-		o := newOperatorWithKeys(ctx, h.socket, inKeyService)
-		h.makeKey(ctx, o.namespace+".corp-2026")
+		o := newOperatorWithKeys(ctx, h.Socket, inKeyService)
+		Expect(h.MakeKey(ctx, o.namespace+".corp-2026")).To(Succeed())
 		issuer := o.edit(ctx, func(spec *v1alpha1.AcmeIssuerSpec) {
 			spec.CA = v1alpha1.CertificateAuthority{External: &v1alpha1.ExternalCA{KeyName: "corp-2026",
 				Chain: &v1alpha1.ChainSource{ConfigMapRef: &v1alpha1.ObjectRef{Name: "corp-chain"}}}}

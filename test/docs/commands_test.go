@@ -106,7 +106,7 @@ var flagsOfOthers = map[string]string{
 	"issue": "acme.sh", "register-account": "acme.sh", "ca-bundle": "acme.sh", "server": "acme.sh", "alpn": "acme.sh",
 	"cert-profile": "acme.sh", "eab-kid": "acme.sh", "eab-hmac-key": "acme.sh",
 	"acme-http01-solver-nameservers": "cert-manager", "dns01-recursive-nameservers": "cert-manager",
-	"quota-backend-bytes": "etcd", "enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
+	"quota-backend-bytes": "etcd", "token": "acmeca-pkcs11", "enable-gateway-api": "cert-manager", "max-concurrent-challenges": "cert-manager",
 }
 
 var (
@@ -165,7 +165,7 @@ func flagsOfAcmeca(t *testing.T) map[string]map[string]bool {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	all := map[string]map[string]bool{"help": {}}
-	for _, name := range []string{"controller", "server", "all", "validator"} {
+	for _, name := range []string{"controller", "server", "all", "validator", "keyservice"} {
 		usage, err := exec.CommandContext(ctx, program, name, "-h").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, usage)
