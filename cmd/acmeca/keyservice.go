@@ -30,7 +30,8 @@ func keyService(flags *flag.FlagSet) component {
 	flags.StringVar(&o.transit.Namespace, "transit-namespace", "", "`namespace` of the server, if it has namespaces")
 	flags.StringVar(&o.transit.AuthMount, "transit-auth-mount", "kubernetes", "`path` of the Kubernetes auth method")
 	flags.StringVar(&o.transit.Role, "transit-role", "acmeca", "`role` to log in with")
-	flags.StringVar(&o.transit.TokenFile, "transit-token", "/var/run/secrets/kubernetes.io/serviceaccount/token", "`file` with the token of the ServiceAccount")
+	flags.StringVar(&o.transit.TokenFile, "transit-token", "/var/run/secrets/kubernetes.io/serviceaccount/token",
+		"`file` with the token of the ServiceAccount")
 	flags.IntVar(&o.concurrent, "concurrency", 32, "`number` of concurrent calls of the key store")
 	return o.run
 }

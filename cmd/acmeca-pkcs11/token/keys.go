@@ -249,7 +249,8 @@ func (b *Backend) Generate(ctx context.Context, name string, keyType pb.KeyType)
 
 // parameters returns the mechanism that makes a key, and the attributes of its public key.
 func parameters(keyType pb.KeyType) (mechanism uint, public []*pkcs11.Attribute, err error) {
-	bits := map[pb.KeyType]int{pb.KeyType_KEY_TYPE_RSA_2048: 2048, pb.KeyType_KEY_TYPE_RSA_3072: 3072, pb.KeyType_KEY_TYPE_RSA_4096: 4096}[keyType]
+	bits := map[pb.KeyType]int{pb.KeyType_KEY_TYPE_RSA_2048: 2048, pb.KeyType_KEY_TYPE_RSA_3072: 3072,
+		pb.KeyType_KEY_TYPE_RSA_4096: 4096}[keyType]
 	if bits > 0 {
 		return pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, bits),
 			pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1})}, nil
