@@ -172,7 +172,7 @@ test-race: control-plane ## Test both halves together under the race detector. `
 .PHONY: test-cluster
 test-cluster: ## Run the suite with a cluster of two nodes, as root on Linux. Skipped where the machine can't run a cluster.
 	@$(GO) run ./hack/cluster -build
-	ACMECA_TEST_CLUSTER=1 $(GO) run ./hack/gotest -timeout 40m $(TESTFLAGS) ./test/cluster
+	ACMECA_TEST_CLUSTER=1 $(GO) run ./hack/gotest -timeout 40m $(TESTFLAGS) ./hack/cluster/... ./internal/test/cluster/... ./test/cluster
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.

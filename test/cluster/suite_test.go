@@ -19,7 +19,15 @@ import (
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
-func TestCluster(t *testing.T) { suite.Run(t, "Cluster") }
+func TestCluster(t *testing.T) {
+	if os.Getenv("ACMECA_TEST_CLUSTER") == "" {
+		t.Skip("make test-cluster runs this suite, as root")
+	}
+	if err := cluster.Check(); err != nil {
+		t.Skip(err)
+	}
+	suite.Run(t, "Cluster")
+}
 
 const (
 	namespace = cluster.Namespace
@@ -36,12 +44,6 @@ var (
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	if os.Getenv("ACMECA_TEST_CLUSTER") == "" {
-		Skip("make test-cluster runs this suite, as root")
-	}
-	if err := cluster.Check(); err != nil {
-		Skip(err.Error())
-	}
 	dir := GinkgoT().TempDir()
 	DeferCleanup(func() { Expect(cluster.Remove(dir)).To(Succeed()) })
 	var err error
