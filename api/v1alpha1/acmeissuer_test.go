@@ -72,6 +72,10 @@ var _ = Describe("An AcmeIssuer", func() {
 		Entry("a CA that you bring", `{"spec": {"ca": {"selfSigned": null, "secretRef": {"name": "mine"}}}}`),
 		Entry("CRLs from a ConfigMap and a Secret", `{"spec": {"ca": {"selfSigned": null, "secretRef": {"name": "mine"}, "crls": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}, "key": "root.crl"}]}}}`),
 		Entry("revoked CAs", `{"spec": {"ca": {"selfSigned": {"rootCRLLifetime": "8760h", "revoked": [{"serial": "5a01"}, {"serial": "00", "reason": "cACompromise"}]}}}}`),
+		Entry("rules for Pods", `{"spec": {"podCertificates": {"trustDomain": "prod.test", "rules": [
+			{"name": "shop", "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}, "spiffeID": true},
+			{"name": "all", "namespaceSelector": {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}, "services": "Required",
+			 "serviceAccountSelector": {"matchLabels": {"a": "b"}}, "condition": "true", "dnsNames": "[]", "profile": "default"}]}}}`),
 		Entry("several profiles", `{"spec": {"profiles": [{"name": "server"}, {"name": "short.lived-1", "lifetime": "1m", "maxLifetime": "24h", "usages": ["serverAuth", "clientAuth"]}]}}`),
 		Entry("domains with and without their own name", `{"spec": {"policy": {"dns": {"allow": ["corp.example", ".corp.example", "localhost"], "deny": ["x.corp.example"]}}}}`),
 		Entry("address ranges of both families", `{"spec": {"policy": {"ip": {"allow": ["10.0.0.0/8", "fd00::/8"], "deny": ["10.1.0.0/16"]}}}}`),
@@ -84,6 +88,12 @@ var _ = Describe("An AcmeIssuer", func() {
 	DescribeTable("is refused with", func(ctx SpecContext, patch, words string) {
 		Expect(note(admin.Create(ctx, object(anIssuer, patch)))).To(beRefused(words))
 	},
+		Entry("a SPIFFE ID for Pods without a trust domain", podRules(`{"name": "a", "namespaceSelector": {"matchLabels": {"a": "b"}}, "spiffeID": true}`), "trustDomain is required"),
+		Entry("a rule for Pods that grants no name", podRules(`{"name": "a", "namespaceSelector": {"matchLabels": {"a": "b"}}}`), "a rule must grant names"),
+		Entry("a rule for Pods of no namespace", podRules(`{"name": "a", "services": "Optional"}`), "namespaceSelector: Required value"),
+		Entry("a rule for Pods of all namespaces by an empty selector", podRules(`{"name": "a", "namespaceSelector": {}, "services": "Optional"}`), "an empty selector would select all namespaces"),
+		Entry("a rule for Pods of all namespaces by empty lists", podRules(`{"name": "a", "namespaceSelector": {"matchLabels": {}, "matchExpressions": []}, "services": "Optional"}`), "an empty selector would select all namespaces"),
+		Entry("no rules for Pods", podRules(``), "should have at least 1 items"),
 		Entry("no CA", `{"spec": {"ca": {"selfSigned": null}}}`, "exactly one of the fields in [selfSigned secretRef] must be set"),
 		Entry("two CAs", `{"spec": {"ca": {"secretRef": {"name": "mine"}}}}`, "exactly one of the fields in [selfSigned secretRef] must be set"),
 		Entry("a Secret without a name", `{"spec": {"ca": {"selfSigned": null, "secretRef": {"name": ""}}}}`, "spec.ca.secretRef.name"),
@@ -178,3 +188,8 @@ var _ = Describe("An AcmeIssuer", func() {
 			"policy": {"dns": {"allow": ["corp.example"]}}, "externalURLs": ["https://acme.corp.example"]}}`)).To(Succeed())
 	})
 })
+
+// podRules returns a patch with the rules of spec.podCertificates.
+func podRules(rules string) string {
+	return `{"spec": {"podCertificates": {"rules": [` + rules + `]}}}`
+}

@@ -81,6 +81,11 @@ type AcmeIssuerSpec struct {
 	// +optional
 	Trust Trust `json:"trust,omitzero"`
 
+	// podCertificates makes the issuer a signer of certificates for Pods, which then need no ACME client. The controllers must run
+	// with --pod-certificates.
+	// +optional
+	PodCertificates *PodCertificates `json:"podCertificates,omitempty"`
+
 	// externalURLs lists the base URLs under which clients reach the ACME server, the preferred one first, such as
 	// "https://acme.corp.example". The default is the operator's --external-url. The ACME server never returns a URL under
 	// another base, even if the Host header of a request names one.
@@ -915,7 +920,7 @@ type Trust struct {
 
 // AcmeIssuerStatus is the observed state of the issuer.
 type AcmeIssuerStatus struct {
-	// conditions of the issuer: Ready and StoragePressure. The constants of the Go package list their reasons.
+	// conditions of the issuer: Ready, StoragePressure and PodCertificates. The constants of the Go package list their reasons.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -11,6 +11,11 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
+const (
+	aPod     = `{"namespace": "a", "name": "a", "uid": "u", "serviceAccountName": "a", "nodeName": "n", "requestUID": "u", "rule": "r"}`
+	podOrder = `{"spec": {"accountRef": null, "authorizations": null, "pod": ` + aPod + `}}`
+)
+
 var _ = Describe("An AcmeOrder", func() {
 	It("is pending until the controllers write its status, whatever status it is created with", func(ctx SpecContext) {
 		order := create(ctx, anOrder, `{"status": {"state": "valid", "certificate": "mine"}}`)
@@ -21,7 +26,13 @@ var _ = Describe("An AcmeOrder", func() {
 	DescribeTable("is refused with", func(ctx SpecContext, patch, words string) {
 		Expect(note(admin.Create(ctx, object(anOrder, patch)))).To(beRefused(words))
 	},
-		Entry("no account", `{"spec": {"accountRef": null}}`, "spec.accountRef"),
+		Entry("no account", `{"spec": {"accountRef": null}}`, "exactly one of accountRef and pod must be set"),
+		Entry("an account and a Pod", `{"spec": {"pod": `+aPod+`, "authorizations": null}}`, "exactly one of accountRef and pod must be set"),
+		Entry("neither identifiers nor a Pod", `{"spec": {"identifiers": null}}`, "identifiers and authorizations are required"),
+		Entry("neither authorizations nor a Pod", `{"spec": {"authorizations": null}}`, "identifiers and authorizations are required"),
+		Entry("authorizations for a Pod", `{"spec": {"accountRef": null, "pod": `+aPod+`}}`, "an order for a Pod has no authorizations"),
+		Entry("a CSR for a Pod", aFinalization[:len(aFinalization)-2]+`, "accountRef": null, "authorizations": null, "pod": `+aPod+`}}`, "an order for a Pod has no authorizations"),
+		Entry("a Pod without a request", `{"spec": {"accountRef": null, "authorizations": null, "pod": {"namespace": "a", "name": "a", "uid": "u", "serviceAccountName": "a", "nodeName": "n", "rule": "r"}}}`, "spec.pod.requestUID"),
 		Entry("no identifiers", `{"spec": {"identifiers": []}}`, "should have at least 1 items"),
 		Entry("an unknown type of identifier", `{"spec": {"identifiers": [{"type": "email", "value": "a@a.test"}]}}`, "Unsupported value"),
 		Entry("an empty identifier", `{"spec": {"identifiers": [{"type": "dns", "value": ""}]}}`, "spec.identifiers[0].value"),
@@ -63,6 +74,18 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("its finalization", aFinalization, `{"spec": {"finalization": {"time": "2029-01-01T00:00:00Z"}}}`, "finalization is set once"),
 		Entry("the signature under its CSR", aFinalization, `{"spec": {"finalization": {"request": {"signature": "b3RoZXI"}}}}`, "finalization is set once"),
 	)
+
+	It("can be for a Pod, which then stays the same", func(ctx SpecContext) {
+		order := create(ctx, anOrder, podOrder)
+		Expect(change(ctx, order, `{"spec": {"pod": {"name": "another"}}}`)).To(beRefused("pod is immutable"))
+		Expect(change(ctx, order, `{"spec": {"pod": null, "accountRef": {"name": "a"}, "authorizations": ["a", "b"]}}`)).To(beRefused("accountRef and pod are immutable"))
+		Expect(change(ctx, order, `{"spec": {"identifiers": null}}`)).To(beRefused("identifiers and authorizations are immutable"))
+		Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 4}}}`)).To(Succeed())
+	})
+
+	It("can be for a Pod that has only a SPIFFE ID", func(ctx SpecContext) {
+		create(ctx, anOrder, podOrder, `{"spec": {"identifiers": null}}`)
+	})
 
 	It("takes a CSR once, and the same again", func(ctx SpecContext) {
 		order := create(ctx, anOrder)

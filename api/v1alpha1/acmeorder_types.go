@@ -6,7 +6,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// AcmeOrderSpec is the request of an ACME client. AcmeAuthorizationSpec explains the placement of validation rules.
+// AcmeOrderSpec is the request of an ACME client, or of a Pod. AcmeAuthorizationSpec explains the placement of validation rules.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
@@ -16,24 +16,35 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization must be set together"
+// +kubebuilder:validation:XValidation:rule="has(self.pod) == has(oldSelf.pod) && has(self.accountRef) == has(oldSelf.accountRef)",message="accountRef and pod are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.identifiers) == has(oldSelf.identifiers) && has(self.authorizations) == has(oldSelf.authorizations)",message="identifiers and authorizations are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.pod) != has(self.accountRef)",message="exactly one of accountRef and pod must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.pod) || has(self.identifiers) && has(self.authorizations)",message="identifiers and authorizations are required"
+// +kubebuilder:validation:XValidation:rule="!has(self.pod) || !has(self.authorizations) && !has(self.csr)",message="an order for a Pod has no authorizations, csr or finalization"
 type AcmeOrderSpec struct {
 	// issuerRef names the AcmeIssuer of the order.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="issuerRef is immutable"
 	IssuerRef ObjectRef `json:"issuerRef"`
 
-	// accountRef names the AcmeAccount that ordered.
-	// +required
+	// accountRef names the AcmeAccount that ordered. An order for a Pod has none.
+	// +optional
 	// +kubebuilder:validation:XValidation:rule="self.name == oldSelf.name",message="accountRef is immutable"
-	AccountRef ObjectRef `json:"accountRef"`
+	AccountRef ObjectRef `json:"accountRef,omitzero"`
 
-	// identifiers lists the domain names and IP addresses of the certificate.
-	// +required
+	// pod is the Pod for which the controllers issue the certificate. Orders of ACME clients have none.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="pod is immutable"
+	Pod *PodSource `json:"pod,omitempty"`
+
+	// identifiers lists the domain names and IP addresses of the certificate. Only the order of a Pod that has nothing but a SPIFFE
+	// ID has none.
+	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="identifiers are immutable"
-	Identifiers []Identifier `json:"identifiers"`
+	Identifiers []Identifier `json:"identifiers,omitempty"`
 
 	// notBefore is the start of validity that the client asked for (RFC 3339, with upper-case "T" and "Z", years 1000 to
 	// 2999).
@@ -65,15 +76,15 @@ type AcmeOrderSpec struct {
 	Replaces string `json:"replaces,omitempty"`
 
 	// authorizations lists the names of the AcmeAuthorizations that the order needs, one for each identifier, in the order of
-	// identifiers.
-	// +required
+	// identifiers. An order for a Pod has none.
+	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="authorizations are immutable"
-	Authorizations []string `json:"authorizations"`
+	Authorizations []string `json:"authorizations,omitempty"`
 
 	// grants lists the names of the issuer's grants that authorize the identifiers, one for each identifier, in the order of
 	// identifiers. An entry is empty if control of the identifier must be proved. The field is absent if no identifier is
@@ -230,6 +241,7 @@ const (
 // +kubebuilder:resource:path=acmeorders,shortName=acmeord,categories=acme
 // +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.accountRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.pod.name`
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
 // +kubebuilder:selectablefield:JSONPath=`.status.serial`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
@@ -241,6 +253,7 @@ const (
 // +kubebuilder:printcolumn:name="Revoked",type=date,JSONPath=`.status.revokedAt`,priority=1
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.spec.accountRef.name`,priority=1
 // +kubebuilder:printcolumn:name="Grants",type=string,JSONPath=`.spec.grants`,priority=1,description="Grants that authorize the identifiers"
+// +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.spec.pod.name`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation is immutable once the certificate is revoked"

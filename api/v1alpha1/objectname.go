@@ -25,16 +25,21 @@ const MaxNameSkew = 10 * time.Minute
 // NewObjectName returns the name of an order or authorization to be created now: the time in whole seconds, then 100 random bits.
 // Names sort by time.
 func NewObjectName(now time.Time) string {
+	var random [nameRandomLength]byte
+	rand.Read(random[:])
+	return objectName(now, random[:])
+}
+
+// objectName returns the name of an object that is created at a time. rest has nameRandomLength bytes, and 5 bits of each count.
+func objectName(created time.Time, rest []byte) string {
 	var name [nameTimeLength + nameRandomLength]byte
-	seconds := now.Unix()
+	seconds := created.Unix()
 	for i := nameTimeLength - 1; i >= 0; i-- {
 		name[i] = nameDigits[seconds&31]
 		seconds >>= 5
 	}
-	random := name[nameTimeLength:]
-	rand.Read(random)
-	for i := range random {
-		random[i] = nameDigits[random[i]&31]
+	for i, b := range rest {
+		name[nameTimeLength+i] = nameDigits[b&31]
 	}
 	return string(name[:])
 }

@@ -111,6 +111,11 @@ func widerThan(goType reflect.Type, schema *apiextensionsv1.JSONSchemaProps, pat
 			return fault("[]byte needs a case in this test: its schema accepts text that is not base64")
 		}
 		return widerThan(goType.Elem(), schema.Items.Schema, path+"[]", seen)
+	case reflect.Map:
+		if schema.Type != "object" || schema.AdditionalProperties == nil || goType.Key().Kind() != reflect.String {
+			return fault("a map has type %q", schema.Type)
+		}
+		return widerThan(goType.Elem(), schema.AdditionalProperties.Schema, path+"{}", seen)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		seen["integer"]++
 		bounded := schema.Minimum != nil && schema.Maximum != nil

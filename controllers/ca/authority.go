@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -126,6 +127,17 @@ func (a *Authority) CheckIdentifier(id acme.Identifier) *acme.Problem {
 	}
 	return nil
 }
+
+// CheckURI returns a rejectedIdentifier problem if a URI is outside the CA's name constraints.
+func (a *Authority) CheckURI(uri *url.URL) *acme.Problem {
+	if cert := a.constraints.CheckURI(uri.Hostname()); cert != nil {
+		return acme.NewProblem(acme.RejectedIdentifier, "%q is outside the name constraints of the CA certificate %s", uri, name(cert))
+	}
+	return nil
+}
+
+// NotBefore returns the time from which the whole chain is valid.
+func (a *Authority) NotBefore() time.Time { return a.notBefore }
 
 // FullChain returns the issuing certificate and those above it, with the root if it is known.
 func (a *Authority) FullChain() []*x509.Certificate { return slices.Clone(a.chain) }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,8 @@ type Request struct {
 	ID string
 	// Identifiers, normalized and without duplicates. The caller has validated them.
 	Identifiers []acme.Identifier
+	// URI is the SPIFFE ID of the certificate; nil for none.
+	URI *url.URL
 	// CSR, accepted by policy.ParseCSR. The certificate takes its key, and its common name if the profile keeps it.
 	CSR *x509.CertificateRequest
 	// OrderedAt is the time of the order; zero means FinalizedAt. A requested NotBefore is bounded by it.
@@ -144,6 +147,9 @@ func (a *Authority) template(p *Profile, r Request) (*x509.Certificate, error) {
 			template.DNSNames = append(template.DNSNames, id.Value)
 		}
 	}
+	if r.URI != nil {
+		template.URIs = []*url.URL{r.URI}
+	}
 	if r.IssuerURL != "" {
 		template.IssuingCertificateURL = []string{r.IssuerURL}
 	}
@@ -162,7 +168,7 @@ func (a *Authority) check(p *Profile, r Request) error {
 		return errors.New("the request has no CSR")
 	case r.FinalizedAt.IsZero():
 		return errors.New("the request has no time of finalization")
-	case len(r.Identifiers) == 0 || len(r.Identifiers) > maxIdentifiers:
+	case len(r.Identifiers) == 0 && r.URI == nil || len(r.Identifiers) > maxIdentifiers:
 		return fmt.Errorf("the request has %d identifiers; it must have 1 to %d", len(r.Identifiers), maxIdentifiers)
 	}
 	if err := a.CheckProfile(p); err != nil {
@@ -177,6 +183,11 @@ func (a *Authority) check(p *Profile, r Request) error {
 			return fmt.Errorf("identifier %q is not normalized, or a duplicate", acme.Printable(id.Value, acme.MaxNameLength))
 		}
 		if problem := a.CheckIdentifier(id); problem != nil {
+			return problem
+		}
+	}
+	if r.URI != nil {
+		if problem := a.CheckURI(r.URI); problem != nil {
 			return problem
 		}
 	}

@@ -28,6 +28,27 @@ func (c NameConstraints) Check(id acme.Identifier) *x509.Certificate {
 	return nil
 }
 
+// CheckURI returns the first certificate whose constraints exclude a URI by its host, in lower case, or nil.
+func (c NameConstraints) CheckURI(host string) *x509.Certificate {
+	for _, cert := range c.chain {
+		matches := func(constraint string) bool { return hostMatches(host, constraint) }
+		if slices.ContainsFunc(cert.ExcludedURIDomains, matches) || !isPermitted(cert.PermittedURIDomains, matches) {
+			return cert
+		}
+	}
+	return nil
+}
+
+// hostMatches reports whether a constraint on URIs matches a host (RFC 5280 section 4.2.1.10). Unlike a constraint on domain names,
+// it matches the names below it only with a leading dot, and then not the name itself.
+func hostMatches(host, constraint string) bool {
+	constraint = strings.ToLower(constraint)
+	if strings.HasPrefix(constraint, ".") {
+		return strings.HasSuffix(host, constraint)
+	}
+	return host == constraint
+}
+
 func permits(cert *x509.Certificate, id acme.Identifier) bool {
 	switch id.Type {
 	case acme.DNS:

@@ -80,3 +80,30 @@ func TestNameConstraintsOfOddIdentifiers(t *testing.T) {
 		}
 	}
 }
+
+func TestNameConstraintsOfURIs(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		cert        x509.Certificate
+		in, outside []string
+	}{
+		{"none", x509.Certificate{PermittedDNSDomains: []string{"a.test"}}, []string{"prod", "prod.test"}, nil},
+		{"permitted", x509.Certificate{PermittedURIDomains: []string{"Prod.test"}}, []string{"prod.test"}, []string{"a.prod.test", "test", "xprod.test"}},
+		{"permitted below alone", x509.Certificate{PermittedURIDomains: []string{".prod.test"}}, []string{"a.prod.test"}, []string{"prod.test", "xprod.test"}},
+		{"excluded", x509.Certificate{ExcludedURIDomains: []string{"prod.test"}}, []string{"a.prod.test", "dev"}, []string{"prod.test"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			constraints := NewNameConstraints([]*x509.Certificate{{}, &test.cert})
+			for _, host := range test.in {
+				if constraints.CheckURI(host) != nil {
+					t.Errorf("%s is outside", host)
+				}
+			}
+			for _, host := range test.outside {
+				if constraints.CheckURI(host) != &test.cert {
+					t.Errorf("%s is inside", host)
+				}
+			}
+		})
+	}
+}
