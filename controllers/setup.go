@@ -59,6 +59,8 @@ type Options struct {
 	Denied []netip.Prefix
 	// MaxIssuers is the number of issuers that are served in a namespace; 0 for no limit.
 	MaxIssuers int
+	// PodCertificates answers the PodCertificateRequests of Pods to issuers.
+	PodCertificates bool
 	// Concurrency is the number of objects that each controller reconciles at a time.
 	Concurrency int
 	// Metrics is the registry for the metrics; nil for none.
@@ -118,6 +120,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := w.connectKeyService(); err != nil {
 		return fmt.Errorf("key service: %w", err)
 	}
+	if err := w.findPodCertificates(); err != nil {
+		return err
+	}
 	for _, part := range []struct {
 		name  string
 		setup func(context.Context) error
@@ -132,6 +137,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		{"readiness", w.setupReadiness},
 		{"metrics", w.setupMetrics},
 		{"retention", w.setupRetention},
+		{"pod certificates", w.setupPodCertificates},
 	} {
 		if err := part.setup(ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
@@ -151,6 +157,9 @@ type wiring struct {
 	compromised *issuers.CompromisedKeys
 	crls        *crl.Publisher
 	keys        *keyservice.Client // nil for none
+	// pods is the reason of the issuers' condition PodCertificates. podsWoken wakes the controller of Pods' requests; nil if none runs.
+	pods      string
+	podsWoken chan event.GenericEvent
 	// woken are the channels by which the issuer controller wakes the controllers of accounts, authorizations, orders and CRLs.
 	woken struct{ accounts, authorizations, orders, crls chan event.GenericEvent }
 }
@@ -188,7 +197,10 @@ func (w *wiring) setupIssuers(context.Context) error {
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),
 		Bound: &issuer.Bound{Reader: c, Clock: w.Clock, Max: w.MaxIssuers},
 		Wake:  []chan<- event.GenericEvent{w.woken.accounts, w.woken.authorizations, w.woken.orders, w.woken.crls}, Metrics: w.counts,
-		Budget: w.Budget,
+		Budget: w.Budget, PodCertificates: w.pods,
+	}
+	if w.podsWoken != nil {
+		r.Wake = append(r.Wake, w.podsWoken)
 	}
 	if w.ServerTLSSecret.Name != "" {
 		r.ServerTLS = &serversecrets.TLSCertificate{Client: c, Secret: w.ServerTLSSecret, Names: w.ServerNames, Clock: w.Clock}

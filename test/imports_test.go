@@ -51,7 +51,7 @@ var controllerLayers = [][]string{
 	{"issuers", "audit", "keyservice"},
 	{"verify", "metrics", "authority", "serversecrets"},
 	{"attempts"},
-	{"account", "authorization", "order", "crl", "retention"}, // a package per lifecycle
+	{"account", "authorization", "order", "crl", "retention", "podcertificate"}, // a package per lifecycle
 	{"issuer"},
 }
 

@@ -29,6 +29,7 @@ type controllerOptions struct {
 	denied      listFlag
 	concurrency int
 	maxIssuers  int
+	pods        bool
 	qps         float64
 	stored      storedLimits
 	keyService  string
@@ -48,6 +49,7 @@ func (o *options) controllers(flags *flag.FlagSet, prefix string) component {
 	flags.Var(&c.denied, "deny", "`CIDR` that validation, resolvers, perspectives and proxies must never connect to, whatever an issuer allows; repeatable")
 	flags.StringVar(&c.keyService, "key-service", "", "`path` of the unix socket of a key service, for CA keys that are not in Secrets; none by default")
 	flags.IntVar(&c.maxIssuers, "max-issuers-per-namespace", 100, "`number` of issuers to serve in each namespace, the oldest first; 0 for no limit")
+	flags.BoolVar(&c.pods, "pod-certificates", false, "issue certificates to Pods (PodCertificateRequest), from issuers with spec.podCertificates; needs Kubernetes 1.37 and the rights of config/pod-certificates")
 	flags.IntVar(&c.concurrency, "concurrency", 32, "`number` of objects of each kind to reconcile concurrently")
 	flags.Float64Var(&c.qps, prefix+"kube-api-qps", 1000, "maximum requests per second from the controllers to the API server")
 	c.stored.bind(flags)
@@ -120,6 +122,7 @@ func (o *options) setupOptions(c *controllerOptions) controllers.Options {
 		Protected:           apiServerAddresses(),
 		Concurrency:         c.concurrency,
 		MaxIssuers:          c.maxIssuers,
+		PodCertificates:     c.pods,
 		Clock:               newClock(),
 		Metrics:             metrics.Registry,
 		KeyService:          c.keyService,

@@ -40,7 +40,7 @@ func orderFields(order *v1alpha1.AcmeOrder, account *v1alpha1.AcmeAccount, reque
 	if account != nil {
 		f = f.text("externalAccountKeyID", account.Status.ExternalAccountKeyID)
 	}
-	f = f.text("order", order.Name).text("request", request)
+	f = podFields(f, order.Spec.Pod).text("order", order.Name).text("request", request)
 	var names []string
 	for _, id := range order.Spec.Identifiers {
 		names = append(names, id.Value)

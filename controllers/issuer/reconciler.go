@@ -39,6 +39,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/serversecrets"
 	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/internal/policy"
+	"github.com/acmeca/acmeca/internal/policy/pods"
 )
 
 // secretsPeriod is how often the Secrets of an issuer are read again. They aren't watched, so that the controller needs no
@@ -71,6 +72,8 @@ type Reconciler struct {
 	Bound *Bound
 	// Wake wakes the other controllers when an issuer changes.
 	Wake []chan<- event.GenericEvent
+	// PodCertificates is the reason of the condition PodCertificates; "" means ReasonPodsNotEnabled.
+	PodCertificates string
 	// Budget says how many bytes the issuer's objects use in etcd; nil for no ceilings.
 	Budget *budget.Budget
 	// Metrics drops the series of deleted issuers; nil for none.
@@ -187,6 +190,7 @@ func (r *Reconciler) writeStatus(
 	base.Status.DeepCopyInto(&object.Status)
 	object.Status.ObservedGeneration = object.Generation
 	r.setReady(object, issuer)
+	r.setPodCertificates(object)
 	r.reportStorage(object)
 	return kube.WriteStatus(ctx, r.Client, object, base)
 }
@@ -255,6 +259,9 @@ func (r *Reconciler) compile(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 	}
 	var err error
 	if issuer.Policy, err = policy.New(&object.Spec); err != nil {
+		return issuers.InvalidSpec(err)
+	}
+	if issuer.Pods, err = pods.New(&object.Spec); err != nil {
 		return issuers.InvalidSpec(err)
 	}
 	for i, p := range object.Spec.Profiles {

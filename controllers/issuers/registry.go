@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/internal/policy"
+	"github.com/acmeca/acmeca/internal/policy/pods"
 )
 
 // Issuer is a loaded AcmeIssuer: its spec is checked and compiled, its CA key in memory. An Issuer is immutable; the issuer
@@ -33,6 +35,8 @@ type Issuer struct {
 	// PlainBase is the URL without TLS under which the CRLs and CA certificates are served that certificates name.
 	PlainBase string
 	Policy    *policy.Policy
+	// Pods are the rules for certificates of Pods; nil for none.
+	Pods      *pods.Policy
 	Validator validation.Checker
 	Authority *ca.Authority
 	// Retired are CAs before Authority, which only sign CRLs for what they issued.
@@ -256,6 +260,7 @@ func (s *Registry) Remove(key types.NamespacedName) {
 // AffectsObjects reports whether the change since before requires the issuer's objects to be reconciled.
 func (i *Issuer) AffectsObjects(before *Issuer) bool {
 	return before == nil || before.Fault != nil && i.Fault == nil || i.changesGrants(before) || before.Spec.Suspend != i.Spec.Suspend ||
+		!reflect.DeepEqual(before.Spec.PodCertificates, i.Spec.PodCertificates) ||
 		before.Spec.CRL != i.Spec.CRL || !maps.Equal(before.CRLShards, i.CRLShards) ||
 		!sameRoots(before.Roots, i.Roots) || before.rootCRLLifetime() != i.rootCRLLifetime() ||
 		!slices.EqualFunc(before.Authorities(), i.Authorities(), func(a, b *ca.Authority) bool { return a.Certificate().Equal(b.Certificate()) })

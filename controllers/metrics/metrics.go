@@ -28,6 +28,7 @@ type Metrics struct {
 	revoked   *prometheus.CounterVec
 	skew      prometheus.Histogram
 	keyCalls  *prometheus.HistogramVec
+	pods      *prometheus.CounterVec
 
 	challenges map[acme.ChallengeType]*challengeMetrics
 	issuers    sync.Map // of *issuerMetrics, by types.NamespacedName
@@ -93,6 +94,10 @@ func New() *Metrics {
 			Help:    "Calls of the key service, by operation and result: ok, wrong for a signature that does not verify, queue for a call that found no slot in time, or the status code.",
 			Buckets: signingBuckets,
 		}, []string{"operation", "result"}),
+		pods: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "acmeca_pod_certificate_requests_total",
+			Help: "Answered requests of Pods for certificates, by the reason of the condition: Issued, or why the request was denied.",
+		}, []string{LabelNamespace, LabelIssuer, "reason"}),
 		challenges: map[acme.ChallengeType]*challengeMetrics{},
 	}
 	for _, t := range []acme.ChallengeType{acme.HTTP01, acme.DNS01, acme.TLSALPN01, acme.DNSAccount01, acme.DNSPersist01} {
@@ -113,7 +118,7 @@ var signingBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .02
 func (m *Metrics) Register(registry prometheus.Registerer) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew, m.keyCalls,
+		m.attempts, m.durations, m.linting, m.signing, m.issued, m.issuance, m.failed, m.revoked, m.skew, m.keyCalls, m.pods,
 	} {
 		errs = append(errs, registry.Register(c))
 	}
@@ -198,6 +203,13 @@ func (m *Metrics) OrderChanged(before, order *v1alpha1.AcmeOrder, loaded bool, n
 	}
 	if before.Status.RevokedAt == nil && order.Status.RevokedAt != nil && order.Spec.Revocation != nil {
 		m.revoked.WithLabelValues(namespace, issuer, ca.Reason(order.Spec.Revocation.Reason).String()).Inc()
+	}
+}
+
+// PodAnswered counts an answer to a Pod's request, by the reason of its condition.
+func (m *Metrics) PodAnswered(issuer types.NamespacedName, reason string) {
+	if m != nil {
+		m.pods.WithLabelValues(issuer.Namespace, issuer.Name, reason).Inc()
 	}
 }
 

@@ -78,8 +78,10 @@ func decideIssuing(order *v1alpha1.AcmeOrder, f facts) (s step) {
 	switch {
 	case f.overBudget && order.DeletionTimestamp == nil:
 		s.discard = true
-	case !order.CreatedAsNamed():
+	case order.Spec.Pod == nil && !order.CreatedAsNamed():
 		s = failed(acme.NewProblem(acme.ServerInternal, "the order was not created at the time in its name, but at %s", order.CreationTimestamp.UTC().Format(time.RFC3339)))
+	case f.issuer != nil && order.Spec.Pod != nil:
+		s = decideOfPod(order, f)
 	case f.issuer != nil:
 		s = decideUnfinished(order, f)
 	case f.issuerEnding:
@@ -89,6 +91,15 @@ func decideIssuing(order *v1alpha1.AcmeOrder, f facts) (s step) {
 			acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))
 	}
 	return s
+}
+
+// decideOfPod ends an order for a Pod that package podcertificate left without a certificate.
+func decideOfPod(order *v1alpha1.AcmeOrder, f facts) step {
+	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
+	if wait := expires.Sub(f.now); wait > 0 {
+		return step{wait: wait}
+	}
+	return failed(acme.NewProblem(acme.Malformed, "the Pod got no certificate before the order expired at %s", expires.UTC().Format(time.RFC3339)))
 }
 
 // decideUnfinished decides about an order whose issuer can issue. The first case that applies decides. In a case without a step the

@@ -620,3 +620,33 @@ func TestOverBudget(t *testing.T) {
 		t.Errorf("a valid order: %+v", got)
 	}
 }
+
+// Package podcertificate issues to Pods. This controller ends an order without a certificate, and issues nothing.
+func TestOrderForAPod(t *testing.T) {
+	s := newSituation(t)
+	s.order.Spec.AccountRef, s.order.Spec.Authorizations, s.facts.authorizations, s.facts.account = v1alpha1.ObjectRef{}, nil, nil, nil
+	s.order.Spec.CSR, s.order.Spec.Finalization = "", nil
+	s.order.Spec.Pod = &v1alpha1.PodSource{Namespace: "shop", Name: "web"}
+	s.order.CreationTimestamp = metav1.NewTime(ordered.Add(20 * time.Minute)) // its name has the time of the request
+	if got := decide(s.order, s.facts); got.problem != nil || got.issue != nil || got.wait <= 0 {
+		t.Errorf("got %+v", got)
+	}
+	s.facts.now = s.order.CreationTimestamp.Add(s.facts.issuer.Spec.Lifetimes.Order.Duration)
+	if got := decide(s.order, s.facts); got.problem == nil || got.state != acme.StateInvalid {
+		t.Errorf("got %+v", got)
+	}
+	s.facts.issuer, s.facts.issuerEnding = nil, true
+	if got := decide(s.order, s.facts); got.problem == nil || got.state != acme.StateInvalid {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Any account is authorized for all names of an order without names.
+func TestAccountCannotRevokeForAPod(t *testing.T) {
+	order := &v1alpha1.AcmeOrder{}
+	order.Spec.Pod, order.Spec.Revocation = &v1alpha1.PodSource{}, &v1alpha1.Revocation{Request: &v1alpha1.SignedRequest{}}
+	if problem := revokingAccountProblem(order, facts{issuer: newIssuer(t), account: newAccount(t, "acct", jwstest.NewKey(t, "ES256"))}); problem == nil ||
+		!strings.Contains(problem.Detail, "the certificate is a Pod's") {
+		t.Errorf("got %v", problem)
+	}
+}

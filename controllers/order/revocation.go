@@ -126,6 +126,9 @@ func revokingAccount(issuer *issuers.Issuer, order *v1alpha1.AcmeOrder) (string,
 // revokingAccountProblem verifies a request that an account signed: the account that ordered, or one that is authorized for every
 // name of the certificate now.
 func revokingAccountProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
+	if order.Spec.Pod != nil {
+		return acme.NewProblem(acme.Unauthorized, "the certificate is a Pod's: an account can't revoke it, only its key or a person can")
+	}
 	name, ok := revokingAccount(f.issuer, order)
 	if !ok {
 		return acme.NewProblem(acme.Unauthorized, "the request names no account of this issuer")

@@ -44,6 +44,11 @@ func GenerateChart(root string) error {
 		return err
 	}
 	files := []file{{"prometheus/rules.yaml", rules}}
+	pods, err := os.ReadFile(filepath.Join(root, "config", "pod-certificates", "role.yaml"))
+	if err != nil {
+		return err
+	}
+	files = append(files, file{"rbac/pod-certificates.yaml", pods})
 	for _, wanted := range chartFiles {
 		object, err := objects.One(wanted[0], wanted[1])
 		if err != nil {

@@ -60,6 +60,14 @@ func TestTheChartHasTheObjectsOfConfigKeyService(t *testing.T) {
 	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "keyService": keyService}))
 }
 
+func TestTheChartHasTheObjectsOfConfigPodCertificates(t *testing.T) {
+	want, err := Kustomize(root(t) + "/hack/packaging/testdata/pod-certificates")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "podCertificates": map[string]any{"enabled": true}}))
+}
+
 // compare compares objects, without the Namespace, which no release has, and without the metadata of Helm releases.
 func compare(t *testing.T, kustomize, helm Objects) {
 	t.Helper()

@@ -9,7 +9,8 @@ import (
 )
 
 // StartForTest starts a control plane for a test suite, with free ports, an empty state in a temporary directory, and
-// the operator's CustomResourceDefinitions. The start takes about 5 s. Stop removes everything.
+// the operator's CustomResourceDefinitions, and additional arguments of kube-apiserver. The start takes about 5 s. Stop removes
+// everything.
 //
 //	var plane *controlplane.Plane
 //	var _ = BeforeSuite(func(ctx SpecContext) {
@@ -18,12 +19,12 @@ import (
 //		Expect(err).NotTo(HaveOccurred())
 //		DeferCleanup(plane.Stop)
 //	})
-func StartForTest(ctx context.Context) (*Plane, error) {
+func StartForTest(ctx context.Context, apiserverArgs ...string) (*Plane, error) {
 	dir, err := os.MkdirTemp("", "acmeca-test-")
 	if err != nil {
 		return nil, err
 	}
-	plane, err := Start(ctx, Options{Dir: dir, UnsafeNoFsync: true})
+	plane, err := Start(ctx, Options{Dir: dir, UnsafeNoFsync: true, APIServerArgs: apiserverArgs})
 	if err != nil {
 		_ = os.RemoveAll(dir) // err matters more
 		return nil, err
