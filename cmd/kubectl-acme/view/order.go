@@ -87,7 +87,12 @@ func OrderTree(order *v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthori
 		issuer += ", profile " + order.Spec.Profile
 	}
 	n.add("issuer", issuer)
-	n.add("account", accountLine(order.Spec.AccountRef.Name, account))
+	if pod := order.Spec.Pod; pod != nil {
+		n.add("pod", pod.Namespace+"/"+pod.Name+", ServiceAccount "+pod.ServiceAccountName+", rule "+pod.Rule)
+		n.add("URI", pod.URI)
+	} else {
+		n.add("account", accountLine(order.Spec.AccountRef.Name, account))
+	}
 	n.add("created", s.when(order.CreationTimestamp.Time))
 	if f := order.Spec.Finalization; f != nil {
 		n.add("finalized", s.when(f.Time.Time))

@@ -1,0 +1,62 @@
+package podcertificates
+
+import (
+	"context"
+	"crypto/x509"
+	"math/big"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/crlstore"
+)
+
+var _ = Describe("The certificate of a Pod", func() {
+	It("is found and revoked after the Pod is deleted, and is in the CRL", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		pod := w.pod(ctx, "web-0")
+		leaf := expectIssued(ctx, w.ask(ctx, pod, newKey()))
+		Expect(admin.Delete(ctx, pod, client.GracePeriodSeconds(0))).To(Succeed())
+		records := w.records(ctx, "web-0")
+		Expect(records).To(HaveLen(1))
+		order := &records[0]
+		order.Spec.Revocation = &v1alpha1.Revocation{Reason: 1}
+		order.Finalizers = []string{v1alpha1.RevocationFinalizer}
+		Expect(admin.Update(ctx, order)).To(Succeed())
+		Eventually(ctx, func() []*big.Int { return w.revoked(ctx, order.Status.CRL) }).WithTimeout(patience).Should(ContainElement(leaf.SerialNumber))
+	})
+})
+
+var _ = Describe("The ACME server", func() {
+	It("can't create an order for a Pod", func(ctx SpecContext) {
+		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, Pod: &v1alpha1.PodSource{
+			Namespace: "shop", Name: "web", UID: "u", ServiceAccountName: "front", NodeName: nodeName, RequestUID: "r", Rule: "mesh"}}}
+		order.Namespace, order.Name = "acmeca-system", "forged"
+		Eventually(ctx, func() error { return acmeServer.Create(ctx, order.DeepCopy(), client.DryRunAll) }).WithTimeout(patience).
+			Should(MatchError(ContainSubstring("may not create an order for a Pod")))
+	})
+})
+
+// revoked returns the serial numbers that a CRL lists; none before it is published.
+func (w *world) revoked(ctx context.Context, crl string) []*big.Int {
+	GinkgoHelper()
+	get := func(ctx context.Context, name string) (*corev1.ConfigMap, error) {
+		configMap := &corev1.ConfigMap{}
+		return configMap, admin.Get(ctx, client.ObjectKey{Namespace: w.pki, Name: name}, configMap)
+	}
+	_, content, err := crlstore.Read(ctx, get, v1alpha1.CRLConfigMap("ca", crl), nil)
+	if err != nil {
+		return nil
+	}
+	list, err := x509.ParseRevocationList(content.DER)
+	Expect(err).NotTo(HaveOccurred())
+	var serials []*big.Int
+	for _, entry := range list.RevokedCertificateEntries {
+		serials = append(serials, entry.SerialNumber)
+	}
+	return serials
+}
