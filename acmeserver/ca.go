@@ -3,6 +3,7 @@ package acmeserver
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -86,9 +87,21 @@ func (s *Server) crl(c *call) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := &answer.Answer{Status: http.StatusOK, Raw: crl.DER, ContentType: "application/pkix-crl",
+	stream := func(body []byte) *answer.Stream {
+		return &answer.Stream{Size: len(body), Send: func(w io.Writer) error {
+			return crl.Send(w, func(w io.Writer) error {
+				_, err := w.Write(body)
+				return err
+			})
+		}}
+	}
+	var compressed func() *answer.Stream
+	if crl.Gzip != nil {
+		compressed = func() *answer.Stream { return stream(crl.Gzip()) }
+	}
+	result := &answer.Answer{Status: http.StatusOK, Stream: stream(crl.DER), ContentType: "application/pkix-crl",
 		MaxAge: min(crlMaxAge, max(crl.NextUpdate.Sub(s.now()), 0))}
-	return result.Cacheable(c.Request, crl.Tag, crl.ThisUpdate, crl.Gzip), nil
+	return result.Cacheable(c.Request, crl.Tag, crl.ThisUpdate, compressed), nil
 }
 
 // Plain returns the handler of the listener without TLS. Verifiers need CRLs and CA certificates to judge TLS certificates,

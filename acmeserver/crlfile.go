@@ -1,12 +1,13 @@
 package acmeserver
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -24,7 +25,7 @@ import (
 func (s *Server) crlFile(c *call) (*answer.Answer, error) {
 	signing := slices.Concat(c.issuer.Authorities[:min(1, len(c.issuer.Authorities))],
 		issuers.ParseCertificates([]byte(c.issuer.Status.RetiredCertificates)))
-	var text bytes.Buffer
+	var crls []*store.CRL
 	var tag []byte
 	var modified time.Time
 	for _, authority := range withCRL(c.issuer) {
@@ -37,19 +38,42 @@ func (s *Server) crlFile(c *call) (*answer.Answer, error) {
 			return nil, err
 		}
 		if err == nil {
-			text.Write(v1alpha1.EncodeCRL(crl.DER))
+			crls = append(crls, crl)
 			tag = append(tag, crl.Tag...)
 			if crl.ThisUpdate.After(modified) {
 				modified = crl.ThisUpdate
 			}
 		}
 	}
-	if text.Len() == 0 {
+	if len(crls) == 0 {
 		return nil, store.NotFound("CRL")
 	}
 	sum := sha256.Sum256(tag)
-	result := &answer.Answer{Status: http.StatusOK, Raw: text.Bytes(), ContentType: "application/x-pem-file", MaxAge: crlMaxAge}
+	result := &answer.Answer{Status: http.StatusOK, Stream: inPEM(crls), ContentType: "application/x-pem-file", MaxAge: crlMaxAge}
 	return result.Cacheable(c.Request, hex.EncodeToString(sum[:16]), modified, nil), nil
+}
+
+// inPEM returns the CRLs in PEM, which is made while it is sent.
+func inPEM(crls []*store.CRL) *answer.Stream {
+	stream := &answer.Stream{Send: func(w io.Writer) error {
+		for _, crl := range crls {
+			err := crl.Send(w, func(w io.Writer) error {
+				buffered := bufio.NewWriterSize(w, 64<<10)
+				if err := v1alpha1.WriteCRL(buffered, crl.DER); err != nil {
+					return err
+				}
+				return buffered.Flush()
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	for _, crl := range crls {
+		stream.Size += v1alpha1.CRLSize(len(crl.DER))
+	}
+	return stream
 }
 
 // withCRL returns the CAs of an issuer that can have a CRL, the one that issues first.

@@ -15,9 +15,10 @@ import (
 // Answer is an HTTP response.
 type Answer struct {
 	Status int
-	// Body is sent as JSON; Raw is sent as it is.
+	// Body is sent as JSON; Raw is sent as it is. Stream is sent in pieces, if neither is set.
 	Body        any
 	Raw         []byte
+	Stream      *Stream
 	ContentType string
 	Location    string
 	Links       []Link
@@ -35,13 +36,6 @@ type Link struct{ URL, Rel string }
 
 // OK returns an answer with status 200 and a JSON body.
 func OK(body any) *Answer { return &Answer{Status: http.StatusOK, Body: body} }
-
-const (
-	// largeBody is the size, in bytes, from which a client gets more time to read the body, and slowestClient the bytes that the
-	// client must read in a second.
-	largeBody     = 4 << 20
-	slowestClient = 64 << 10
-)
 
 // Write sends the answer.
 func (a *Answer) Write(w http.ResponseWriter) {
@@ -75,15 +69,19 @@ func (a *Answer) Write(w http.ResponseWriter) {
 			a.ContentType = "application/json"
 		}
 	}
-	if len(body) > 0 {
-		h.Set("Content-Type", a.ContentType)
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	size := len(body)
+	if size == 0 && a.Stream != nil {
+		size = a.Stream.Size
 	}
-	if len(body) > largeBody {
-		// The listener's time is for small answers. An error means that there is no deadline to extend.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Duration(len(body)/slowestClient) * time.Second))
+	if size > 0 {
+		h.Set("Content-Type", a.ContentType)
+		h.Set("Content-Length", strconv.Itoa(size))
 	}
 	w.WriteHeader(a.Status)
+	if len(body) == 0 && a.Stream != nil {
+		a.Stream.send(w)
+		return
+	}
 	_, _ = w.Write(body) // a client that has gone needs no body
 }
 

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -8,9 +9,9 @@ import (
 )
 
 // Cacheable adds the headers with which a client asks again at little cost: ETag and Last-Modified (RFC 9110 section 8.8). It returns
-// the answer 304 if r says that the client has this answer, and the body of compressed if r accepts gzip. compressed may be nil. tag
-// identifies the body.
-func (a *Answer) Cacheable(r *http.Request, tag string, modified time.Time, compressed func() []byte) *Answer {
+// the answer 304 if r says that the client has this answer, and the body of compressed if r accepts gzip. compressed may be nil. The
+// body is a Stream, which tag identifies.
+func (a *Answer) Cacheable(r *http.Request, tag string, modified time.Time, compressed func() *Stream) *Answer {
 	a.Header = http.Header{"Vary": {"Accept-Encoding"}, "Last-Modified": {modified.UTC().Format(http.TimeFormat)}}
 	zipped := compressed != nil && acceptsGzip(r.Header)
 	if zipped {
@@ -19,10 +20,13 @@ func (a *Answer) Cacheable(r *http.Request, tag string, modified time.Time, comp
 	a.Header.Set("ETag", `"`+tag+`"`)
 	switch {
 	case isKnown(r.Header, tag, modified):
-		a.Status, a.Raw = http.StatusNotModified, nil
+		a.Status, a.Stream = http.StatusNotModified, nil
 	case zipped:
-		a.Raw = compressed()
+		a.Stream = compressed()
 		a.Header.Set("Content-Encoding", "gzip")
+	}
+	if a.Stream != nil && r.Method == http.MethodHead {
+		a.Stream = &Stream{Size: a.Stream.Size, Send: func(io.Writer) error { return nil }}
 	}
 	return a
 }

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -35,9 +36,14 @@ func TestCacheable(t *testing.T) {
 			for header, value := range test.headers {
 				r.Header.Set(header, value)
 			}
-			a := (&Answer{Status: 200, Raw: []byte("plain")}).Cacheable(r, "t", modified, func() []byte { return []byte("small") })
-			if a.Status != test.status || string(a.Raw) != test.body || a.Header.Get("ETag") != test.tag || a.Header.Get("Content-Encoding") != test.encoding {
-				t.Errorf("%d %q %v", a.Status, a.Raw, a.Header)
+			stream := func(text string) *Stream {
+				return &Stream{Size: len(text), Send: func(w io.Writer) error { _, err := io.WriteString(w, text); return err }}
+			}
+			a := (&Answer{Status: 200, Stream: stream("plain")}).Cacheable(r, "t", modified, func() *Stream { return stream("small") })
+			w := httptest.NewRecorder()
+			a.Write(w)
+			if a.Status != test.status || w.Body.String() != test.body || a.Header.Get("ETag") != test.tag || a.Header.Get("Content-Encoding") != test.encoding {
+				t.Errorf("%d %q %v", a.Status, w.Body, a.Header)
 			}
 			if a.Header.Get("Last-Modified") != "Tue, 01 Jan 2030 00:00:00 GMT" || a.Header.Get("Vary") != "Accept-Encoding" {
 				t.Errorf("%v", a.Header)

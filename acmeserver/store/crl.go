@@ -6,10 +6,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"golang.org/x/crypto/cryptobyte"
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
@@ -31,7 +35,9 @@ const (
 	partsTimeout = time.Minute
 	// maxCRLs and maxCRLBytes bound the CRLs that are kept. The one that was read last is kept at any size.
 	maxCRLs     = 64
-	maxCRLBytes = 96 << 20
+	maxCRLBytes = 128 << 20
+	// maxFormerBytes bounds the CRLs that are sent to slow clients after the next one was read.
+	maxFormerBytes = 128 << 20
 	// minCompressed is the size from which a CRL is compressed.
 	minCompressed = 1 << 10
 )
@@ -48,6 +54,47 @@ type CRL struct {
 	Summary func() CRLSummary
 
 	head *corev1.ConfigMap // without its data
+	// readers is the number of clients that it is sent to, and cut reports that this must end.
+	readers atomic.Int64
+	cut     atomic.Bool
+	// zipped is the size of the compressed form, if it was asked for.
+	zipped atomic.Int64
+}
+
+// size returns the bytes that the CRL takes in memory.
+func (c *CRL) size() int { return len(c.DER) + int(c.zipped.Load()) }
+
+// ErrCut ends the sending of a former CRL that must leave memory.
+var ErrCut = errors.New("a newer CRL was published while this one was sent")
+
+// Send calls write with a writer to w. The writer fails with ErrCut once the CRL must leave memory.
+func (c *CRL) Send(w io.Writer, write func(io.Writer) error) error {
+	c.readers.Add(1)
+	defer c.readers.Add(-1)
+	return write(sending{c, w})
+}
+
+type sending struct {
+	crl *CRL
+	w   io.Writer
+}
+
+// pieceSize is the number of bytes, at most, that are sent before a CRL leaves memory.
+const pieceSize = 256 << 10
+
+// Write implements io.Writer.
+func (s sending) Write(data []byte) (written int, err error) {
+	for len(data) > 0 {
+		if s.crl.cut.Load() {
+			return written, ErrCut
+		}
+		n, err := s.w.Write(data[:min(len(data), pieceSize)])
+		if written += n; err != nil {
+			return written, err
+		}
+		data = data[n:]
+	}
+	return written, nil
 }
 
 func newCRL(head *corev1.ConfigMap, der []byte) *CRL {
@@ -56,13 +103,18 @@ func newCRL(head *corev1.ConfigMap, der []byte) *CRL {
 	crl.ThisUpdate, crl.NextUpdate = updatesOf(der)
 	crl.Summary = sync.OnceValue(func() CRLSummary { return summaryOf(der) })
 	if len(der) >= minCompressed {
-		crl.Gzip = sync.OnceValue(func() []byte { return compress(der) })
+		crl.Gzip = sync.OnceValue(func() []byte {
+			zipped := compress(der)
+			crl.zipped.Store(int64(cap(zipped)))
+			return zipped
+		})
 	}
 	return crl
 }
 
 func compress(data []byte) []byte {
 	var out bytes.Buffer
+	out.Grow(len(data)/2 + len(data)/8)
 	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the level exists
 	_, _ = w.Write(data)                              // a buffer takes all
 	_ = w.Close()
@@ -142,8 +194,14 @@ func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, crl st
 	}
 	defer cached.mu.Unlock()
 	if age := now.Sub(cached.readAt); age < 0 || age >= crlAge {
+		before := cached.copy.Load()
 		cached.read(ctx, p.live, name, now)
 		p.evict(name)
+		if before != nil && before != cached.copy.Load() {
+			p.mu.Lock()
+			p.retire(before)
+			p.mu.Unlock()
+		}
 	}
 	last := cached.copy.Load()
 	switch {
@@ -176,10 +234,33 @@ func (p *Published) evict(read types.NamespacedName) {
 	size := 0
 	for _, cached := range p.crls {
 		if crl := cached.copy.Load(); crl != nil {
-			size += len(crl.DER)
+			size += crl.size()
 		}
 	}
-	if size > maxCRLBytes {
-		maps.DeleteFunc(p.crls, func(name types.NamespacedName, _ *cachedCRL) bool { return name != read })
+	if size <= maxCRLBytes {
+		return
+	}
+	maps.DeleteFunc(p.crls, func(name types.NamespacedName, cached *cachedCRL) bool {
+		if crl := cached.copy.Load(); name != read && crl != nil {
+			p.retire(crl)
+		}
+		return name != read
+	})
+}
+
+// retire notes a CRL that was replaced or dropped. If slow clients keep too many such CRLs in memory, it ends the sending of the oldest.
+// The caller holds p.mu.
+func (p *Published) retire(crl *CRL) {
+	p.former = slices.DeleteFunc(append(p.former, weak.Make(crl)), func(former weak.Pointer[CRL]) bool {
+		crl := former.Value()
+		return crl == nil || crl.cut.Load()
+	})
+	size := 0
+	for _, former := range slices.Backward(p.former) {
+		if crl := former.Value(); crl != nil && crl.readers.Load() > 0 {
+			if size += crl.size(); size > maxFormerBytes {
+				crl.cut.Store(true)
+			}
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,6 +152,45 @@ func TestUpdatesOf(t *testing.T) {
 		at := time.Date(year, 1, 2, 3, 4, 5, 0, time.UTC)
 		if this, next := updatesOf(signedCRL(t, at, at.Add(time.Hour))); !this.Equal(at) || !next.Equal(at.Add(time.Hour)) {
 			t.Errorf("%v and %v", this, next)
+		}
+	}
+}
+
+// blocked is a client that has taken a first piece and stopped until more is closed.
+type blocked struct {
+	started chan struct{}
+	more    chan struct{}
+	once    sync.Once
+}
+
+func (b *blocked) Write(data []byte) (int, error) {
+	b.once.Do(func() { close(b.started) })
+	<-b.more
+	return len(data), nil
+}
+
+// Slow clients don't keep one CRL after the other in memory: the sending of the oldest ends.
+func TestFormerCRLsInMemoryAreBounded(t *testing.T) {
+	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
+	p, now := NewPublished(live), time.Now()
+	padding := make([]byte, maxFormerBytes/2)
+	var sent []chan error
+	more, head := make(chan struct{}), headOf("0")
+	for n := range 4 {
+		at := now.Add(time.Duration(n) * crlAge)
+		live.publish(t, head, fmt.Sprint(n+1), append(signedCRL(t, now, now.Add(time.Duration(n+1)*time.Hour)), padding[n:]...))
+		crl := must(p.CRL(t.Context(), theIssuer, "0", at))
+		client, result := &blocked{started: make(chan struct{}), more: more}, make(chan error, 1)
+		go func() {
+			result <- crl.Send(client, func(w io.Writer) error { _, err := w.Write(crl.DER); return err })
+		}()
+		<-client.started
+		sent = append(sent, result)
+	}
+	close(more)
+	for n, result := range sent {
+		if err := <-result; errors.Is(err, ErrCut) != (n < 2) {
+			t.Errorf("CRL %d of 4: %v", n+1, err)
 		}
 	}
 }

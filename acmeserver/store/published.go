@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"time"
+	"weak"
 
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,7 @@ type Published struct {
 
 	mu       sync.Mutex
 	crls     map[types.NamespacedName]*cachedCRL
+	former   []weak.Pointer[CRL] // that were replaced or dropped; clients may still get them
 	retained map[types.NamespacedName]cachedRetained
 }
 

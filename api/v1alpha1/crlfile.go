@@ -2,7 +2,9 @@ package v1alpha1
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"io"
 	"slices"
 )
 
@@ -12,7 +14,21 @@ const CRLsField = "crls.pem"
 
 // EncodeCRL returns a CRL in PEM.
 func EncodeCRL(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+	return pem.EncodeToMemory(&pem.Block{Type: crlBlock, Bytes: der})
+}
+
+const crlBlock = "X509 CRL"
+
+// WriteCRL writes a CRL in PEM.
+func WriteCRL(w io.Writer, der []byte) error {
+	return pem.Encode(w, &pem.Block{Type: crlBlock, Bytes: der})
+}
+
+// CRLSize returns the size of a CRL in PEM whose DER has n bytes.
+func CRLSize(n int) int {
+	const line = 64
+	text := base64.StdEncoding.EncodedLen(n)
+	return len("-----BEGIN -----\n-----END -----\n") + 2*len(crlBlock) + text + (text+line-1)/line
 }
 
 // DistinctCAs returns the first CA certificate of each name. CA certificates with the same key have one name, and one complete CRL.
