@@ -40,7 +40,8 @@ func TestTargets(t *testing.T) {
 			l.P50 *= float64(2 * l.Names)
 		}
 	}
-	slow.Scale = &Scale{ServerBytes: 2000, ControllerBytes: 2000, StartSeconds: 20, RevocationSeconds: 3}
+	slow.Scale = &Scale{ServerBytes: 2000, ControllerBytes: 2000, StartSeconds: 20}
+	slow.Revocations = []Revocation{{Revoked: 10, StoredOrders: true, Seconds: 3, ControllersPeak: 1 << 30, ServerPeak: 1 << 30}}
 	slow.Loads = append(slow.Loads,
 		Load{Of: emptyStore, Clients: 1, Names: 1, P50: 100}, Load{Of: emptyStore, Clients: 16, Names: 1, Rate: 2},
 		Load{Of: fullStore, Clients: 1, Names: 1, P50: 111}, Load{Of: fullStore, Clients: 16, Names: 1, Rate: 1.7})
@@ -138,7 +139,7 @@ func TestStretchesAddUp(t *testing.T) {
 
 func TestDocument(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.md")
-	text := "# A\n<!-- loads -->\nold\n<!-- end loads -->\nbetween\n<!-- targets -->\n<!-- end targets -->\nend\n"
+	text := "# A\n<!-- loads -->\nold\n<!-- end loads -->\nbetween\n<!-- targets -->\n<!-- end targets -->\n<!-- revocations -->\n<!-- end revocations -->\nend\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ func (r Report) document(file string) error {
 	if err != nil {
 		return err
 	}
-	for name, table := range map[string][][]string{"targets": r.targetRows(), "loads": r.loadRows()} {
+	for name, table := range map[string][][]string{"targets": r.targetRows(), "loads": r.loadRows(), "revocations": r.revocationRows()} {
 		if text, err = between(text, name, markdown(table)); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

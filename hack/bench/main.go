@@ -23,7 +23,8 @@ type options struct {
 	http01, dns     int
 	pid             int
 	length, poll    time.Duration
-	orders, revoked int
+	orders          int
+	revocations     revocations
 	jsonFile, chart string
 	from            string
 	beside          besides
@@ -31,7 +32,7 @@ type options struct {
 }
 
 func main() {
-	var o options
+	o := options{revocations: revocations{10_000, 100_000, 1_000_000}}
 	flag.StringVar(&o.directory, "directory", "", "`URL` of another server's directory; by default bench starts an acmeca")
 	flag.StringVar(&o.ca, "ca", "", "PEM `file` with the roots of that server's TLS certificate")
 	flag.IntVar(&o.http01, "http01-port", 5002, "`port` on which that server tries http-01")
@@ -40,7 +41,7 @@ func main() {
 	flag.DurationVar(&o.length, "length", 10*time.Second, "`time` of each load")
 	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before the first retry of a poll; doubles with each retry")
 	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 skips that part")
-	flag.IntVar(&o.revoked, "revoked", 10_000, "`number` of revoked ones among them, in one shard of the CRL")
+	flag.Var(&o.revocations, "revocations", "`numbers` of revoked certificates, separated by commas, for the third part; with -from, only this part runs")
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
 	flag.StringVar(&o.chart, "chart", "", "SVG `file` for a chart of the figures")
 	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show instead of a new run")
@@ -64,6 +65,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		var data []byte
 		if data, err = os.ReadFile(o.from); err == nil {
 			err = json.Unmarshal(data, &report)
+		}
+		if err == nil && o.asked("revocations") {
+			b := newBench(o, out)
+			err = b.measureRevocations(ctx)
+			report.Revocations = b.report.Revocations
 		}
 	} else {
 		report, err = measure(ctx, o, out)
@@ -98,8 +104,17 @@ func measure(ctx context.Context, o options, out io.Writer) (Report, error) {
 	if err := b.measureOurs(ctx); err != nil || o.orders == 0 {
 		return b.report, err
 	}
-	err := b.measureScale(ctx)
+	if err := b.measureScale(ctx); err != nil {
+		return b.report, err
+	}
+	err := b.measureRevocations(ctx)
 	return b.report, err
+}
+
+// asked reports whether the command line sets a flag.
+func (options) asked(name string) (set bool) {
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
 }
 
 // bench is a run.
@@ -109,6 +124,8 @@ type bench struct {
 	target  target
 	plane   *plane // nil for another server
 	report  Report
+	// contained runs both halves within the memory limits of the manifests.
+	contained bool
 }
 
 // These loads compare servers.
@@ -126,7 +143,7 @@ func newBench(o options, out io.Writer) *bench {
 // start starts an acmeca and a responder for its challenges.
 func (b *bench) start(ctx context.Context) (stop func(), err error) {
 	fmt.Fprintln(b.out, "starting a control plane and acmeca")
-	p, stopPlane, err := startPlane(ctx)
+	p, stopPlane, err := startPlane(ctx, b.contained)
 	if err != nil {
 		return nil, err
 	}

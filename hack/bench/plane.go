@@ -52,13 +52,17 @@ func (u *usage) add(more usage) {
 }
 
 // startPlane starts a plane with one replica of the ACME server.
-func startPlane(ctx context.Context) (*plane, func(), error) {
+func startPlane(ctx context.Context, contained bool) (*plane, func(), error) {
 	var ports [2]int
 	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {
 		return nil, nil, err
 	}
 	controllers, server := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
-	l, stop, err := local.StartForTestWithReplicas(ctx, "--pprof-listen", controllers)
+	start := local.StartForTestWithReplicas
+	if contained {
+		start = local.StartForTestContained
+	}
+	l, stop, err := start(ctx, "--pprof-listen", controllers)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -15,6 +15,8 @@ type Report struct {
 	// after the load of 64 clients.
 	RawWrites float64 `json:"rawWritesPerSecond,omitempty"`
 	Scale     *Scale  `json:"scale,omitempty"`
+	// Revocations has a row for each number of revoked certificates.
+	Revocations []Revocation `json:"revocations,omitempty"`
 	// Beside lists the results of other servers in the same session.
 	Beside []Beside `json:"beside,omitempty"`
 }

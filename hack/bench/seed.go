@@ -20,8 +20,8 @@ import (
 // ordersAnAccount is the number of seeded orders that belong to one account.
 const ordersAnAccount = 100
 
-// seed stores copies of an issued order. The copies in the shard are revoked.
-func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, shard string) error {
+// seed stores copies of an issued order. The first of them are revoked, and belong to a CRL.
+func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revoked int, crl string) error {
 	now := time.Now()
 	authorityKey, _, _ := strings.Cut(like.Status.CertificateID, ".")
 	first := new(big.Int).Lsh(big.NewInt(1), 120)
@@ -40,7 +40,7 @@ func (p *plane) seed(ctx context.Context, like *v1alpha1.AcmeOrder, count, revok
 			order.Status.CertificateID = authorityKey + acme.NewCertID(nil, serial).String()
 			if i < revoked {
 				at := metav1.NewTime(now.Truncate(time.Second))
-				order.Spec.Revocation, order.Status.RevokedAt, order.Status.CRL = &v1alpha1.Revocation{}, &at, shard
+				order.Spec.Revocation, order.Status.RevokedAt, order.Status.CRL = &v1alpha1.Revocation{}, &at, crl
 				order.Status.Revocation = &v1alpha1.HandledRequest{Digest: order.Spec.Revocation.Digest()}
 			}
 			value, err := json.Marshal(order)
