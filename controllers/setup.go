@@ -190,8 +190,10 @@ func (w *wiring) setupIssuers(context.Context) error {
 	keys := &authority.KeyPool{Ready: func(key client.ObjectKey) { wake <- issuerEvent(key) }}
 	r := &issuer.Reconciler{
 		Client: c, Issuers: w.loaded, Events: w.recorder, Clock: w.Clock,
-		Authorities: authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys, KeyService: w.keys},
-		Trust:       issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.Clock},
+		Authorities:     authority.Authorities{Client: c, Events: w.recorder, Clock: w.Clock, Keys: keys, KeyService: w.keys},
+		Trust:           issuer.Trust{Client: c},
+		TrustCopies:     &issuer.TrustCopies{Client: c, Live: w.mgr.GetAPIReader(), Clock: w.Clock},
+		CACRLs:          issuer.CACRLs{Client: c, Clock: w.Clock},
 		CompromisedKeys: w.compromised, CRLs: w.crls,
 		ExternalURLs: w.ExternalURLs, PlainURL: w.PlainURL, DefaultIssuer: w.DefaultIssuer,
 		Protected: w.Protected, Denied: w.Denied, Hosts: network.NewHosts(0),

@@ -21,7 +21,7 @@ const (
 	pieceTimeout = 16 * time.Second
 )
 
-// send sends the body. If it can't be sent whole, the connection is closed, so that the client does not take it for whole.
+// send sends the body. If it can't be sent whole, the connection is closed, so that the client sees that it is not whole.
 func (s *Stream) send(w http.ResponseWriter) {
 	// Each piece has a deadline of its own: that of the listener is for small answers.
 	if err := s.Send(&pieces{w, http.NewResponseController(w)}); err != nil {

@@ -95,7 +95,7 @@ func TestAStalledClientIsLeft(t *testing.T) {
 	})
 }
 
-// A body that ends early closes the connection, so that no client takes it for whole.
+// A body that ends early closes the connection, so that the client sees that it is not whole.
 func TestABodyThatEndsEarlyClosesTheConnection(t *testing.T) {
 	defer func() {
 		if v := recover(); v != http.ErrAbortHandler { //nolint:errorlint // net/http compares this very value

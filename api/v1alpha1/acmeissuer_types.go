@@ -916,6 +916,12 @@ type Trust struct {
 	// "acmeca.dev:<namespace>.<issuer>:ca", and its signer "acmeca.dev/<namespace>.<issuer>".
 	// +optional
 	ClusterTrustBundle bool `json:"clusterTrustBundle,omitempty"`
+
+	// labelledNamespaces also publishes the roots and the CRLs in other namespaces: in each namespace with the label
+	// "trust.acmeca.dev/<issuer>: <namespace of the issuer>", in the ConfigMap "<namespace of the issuer>.<issuer>-ca". The
+	// controllers need the right to list namespaces, which no installation has by default.
+	// +optional
+	LabelledNamespaces bool `json:"labelledNamespaces,omitempty"`
 }
 
 // AcmeIssuerStatus is the observed state of the issuer.
@@ -970,6 +976,13 @@ type AcmeIssuerStatus struct {
 	// +listMapKey=ca
 	// +kubebuilder:validation:MaxItems=64
 	CRLShards []CRLShards `json:"crlShards,omitempty"`
+
+	// trustNamespaces lists the namespaces in which the controllers publish the roots and the CRLs (spec.trust.labelledNamespaces).
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=500
+	// +kubebuilder:validation:items:MaxLength=63
+	TrustNamespaces []string `json:"trustNamespaces,omitempty"`
 
 	// serverCertificate contains the certificate of the ACME server and the CA certificates above it, PEM, if this is the default
 	// issuer. The ACME server presents it if it has the key, without waiting for the Secret to be mounted again.

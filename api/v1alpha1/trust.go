@@ -6,6 +6,17 @@ const TrustField = "ca.crt"
 // TrustConfigMap returns the name of the ConfigMap with an issuer's roots, in the issuer's namespace.
 func TrustConfigMap(issuer string) string { return issuer + "-ca" }
 
+// TrustNamespaceLabel returns the label of namespaces in which an issuer's roots and CRLs are published. Its value is the issuer's
+// namespace.
+func TrustNamespaceLabel(issuer string) string { return "trust." + GroupVersion.Group + "/" + issuer }
+
+// TrustCopy returns the name of the ConfigMap with an issuer's roots and CRLs in other namespaces. The name is unambiguous, because
+// names of namespaces have no dots.
+func TrustCopy(namespace, issuer string) string { return namespace + "." + TrustConfigMap(issuer) }
+
+// MaxTrustNamespaces bounds the namespaces in which an issuer's roots and CRLs are published.
+const MaxTrustNamespaces = 500
+
 // TrustSigner returns the signer name of an issuer's ClusterTrustBundle. Each issuer has its own signer name, so a selection by signer
 // returns no roots of other tenants. The name is unambiguous, because names of namespaces have no dots.
 func TrustSigner(namespace, issuer string) string {

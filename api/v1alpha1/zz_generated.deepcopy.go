@@ -440,6 +440,11 @@ func (in *AcmeIssuerStatus) DeepCopyInto(out *AcmeIssuerStatus) {
 		*out = make([]CRLShards, len(*in))
 		copy(*out, *in)
 	}
+	if in.TrustNamespaces != nil {
+		in, out := &in.TrustNamespaces, &out.TrustNamespaces
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.External != nil {
 		in, out := &in.External, &out.External
 		*out = new(ExternalStatus)

@@ -63,6 +63,9 @@ func (r *Reconciler) delete(ctx context.Context, object *v1alpha1.AcmeIssuer) (c
 	case err != nil || !done:
 		return again, err
 	}
+	if err := r.TrustCopies.Withdraw(ctx, object); err != nil && !late {
+		return again, err
+	}
 	before := object.DeepCopy()
 	controllerutil.RemoveFinalizer(object, v1alpha1.IssuerFinalizer)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})

@@ -52,6 +52,7 @@ type Reconciler struct {
 	Authorities     authority.Authorities
 	ServerTLS       *serversecrets.TLSCertificate
 	Trust           Trust
+	TrustCopies     *TrustCopies
 	CACRLs          CACRLs
 	CompromisedKeys *issuers.CompromisedKeys
 	Issuers         *issuers.Registry
@@ -146,7 +147,10 @@ func (r *Reconciler) publish(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 	if err := r.CACRLs.Publish(ctx, object, issuer); err != nil {
 		return err
 	}
-	return r.publishRoots(ctx, object, issuer)
+	if err := r.publishRoots(ctx, object, issuer); err != nil {
+		return err
+	}
+	return r.TrustCopies.Publish(ctx, object, issuer)
 }
 
 // requeueAfter returns the time until the Secrets are read again: secretsPeriod, or less if the next root is due before or the key

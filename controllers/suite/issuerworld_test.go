@@ -69,7 +69,7 @@ func (w *issuerWorld) restart() {
 	blocked := &issuers.CompromisedKeys{Client: c}
 	w.reconciler = &issuer.Reconciler{
 		Client: c, Authorities: authority.Authorities{Client: c, Events: w.events, Clock: w.clock, KeyService: w.keys}, Issuers: &issuers.Registry{}, Events: w.events, Clock: w.clock,
-		Trust: issuer.Trust{Client: c}, CACRLs: issuer.CACRLs{Client: c, Clock: w.clock}, CompromisedKeys: blocked, CRLs: &crl.Publisher{Client: c, CompromisedKeys: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
+		Trust: issuer.Trust{Client: c}, TrustCopies: &issuer.TrustCopies{Client: c, Live: c, Clock: w.clock}, CACRLs: issuer.CACRLs{Client: c, Clock: w.clock}, CompromisedKeys: blocked, CRLs: &crl.Publisher{Client: c, CompromisedKeys: blocked, Clock: w.clock}, ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test",
 	}
 }
 

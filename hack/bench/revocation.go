@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,8 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"bytes"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -127,8 +126,12 @@ func (b *bench) measureRevocation(ctx context.Context, count int) (*Revocation, 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	row := &Revocation{Revoked: count, StoredOrders: count <= storedOrders}
-	certificate, client, err := one.issue(ctx)
+	return one.revokeOne(ctx, reader, &Revocation{Revoked: count, StoredOrders: count <= storedOrders})
+}
+
+// revokeOne revokes one more certificate, and measures the time until the CRL lists it, and the memory since the start.
+func (b *bench) revokeOne(ctx context.Context, reader *crlReader, row *Revocation) (*Revocation, error) {
+	certificate, client, err := b.issue(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,10 +147,10 @@ func (b *bench) measureRevocation(ctx context.Context, count int) (*Revocation, 
 		return nil, err
 	}
 	row.Seconds = time.Since(begun).Seconds()
-	if err := p.download(ctx, certificate); err != nil {
+	if err := b.plane.download(ctx, certificate); err != nil {
 		return nil, err
 	}
-	return row, p.peaks(row)
+	return row, b.plane.peaks(row)
 }
 
 // issue issues a certificate.
@@ -207,7 +210,8 @@ func (p *plane) plant(ctx context.Context, like *v1alpha1.AcmeOrder, count int) 
 		return err
 	}
 	configMaps := stored{p, like.Namespace}
-	head, err := p.client.CoreV1().ConfigMaps(like.Namespace).Get(ctx, v1alpha1.CRLConfigMap(like.Spec.IssuerRef.Name, v1alpha1.CompleteCRL(like.Status.CRL)), metav1.GetOptions{})
+	name := v1alpha1.CRLConfigMap(like.Spec.IssuerRef.Name, v1alpha1.CompleteCRL(like.Status.CRL))
+	head, err := p.client.CoreV1().ConfigMaps(like.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -326,7 +330,8 @@ func (r Report) revocationRows() [][]string {
 		if !row.StoredOrders {
 			orders = "deleted"
 		}
-		rows = append(rows, []string{fmt.Sprint(row.Revoked), orders, fmt.Sprintf("%.1f MB", float64(row.CRLBytes)/1e6), fmt.Sprintf("%.2f s", row.Seconds),
+		size := fmt.Sprintf("%.1f MB", float64(row.CRLBytes)/1e6)
+		rows = append(rows, []string{fmt.Sprint(row.Revoked), orders, size, fmt.Sprintf("%.2f s", row.Seconds),
 			fmt.Sprintf("%d MiB", row.ControllersPeak>>20), fmt.Sprintf("%d MiB", row.ServerPeak>>20)})
 	}
 	return rows

@@ -75,8 +75,10 @@ func (r Report) targets() []goal {
 		if row.StoredOrders {
 			goals = append(goals, below(fmt.Sprintf("revocation to CRL over HTTP, %d revoked", row.Revoked), "below 2 s", row.Seconds, 2, "%.2f s"))
 		}
-		goals = append(goals, below(fmt.Sprintf("memory of the controllers with it, %d revoked", row.Revoked), "below 461 MiB", float64(row.ControllersPeak>>20), 461, "%.0f MiB"),
-			below(fmt.Sprintf("memory of the ACME server with it, %d revoked", row.Revoked), "below 461 MiB", float64(row.ServerPeak>>20), 461, "%.0f MiB"))
+		memory := func(half string, peak int64) goal {
+			return below(fmt.Sprintf("memory of the %s, %d revoked", half, row.Revoked), "below 461 MiB", float64(peak>>20), 461, "%.0f MiB")
+		}
+		goals = append(goals, memory("controllers", row.ControllersPeak), memory("ACME server", row.ServerPeak))
 	}
 	return goals
 }

@@ -49,6 +49,11 @@ func GenerateChart(root string) error {
 		return err
 	}
 	files = append(files, file{"rbac/pod-certificates.yaml", pods})
+	namespaces, err := os.ReadFile(filepath.Join(root, "config", "trust-namespaces", "role.yaml"))
+	if err != nil {
+		return err
+	}
+	files = append(files, file{"rbac/trust-namespaces.yaml", namespaces})
 	for _, wanted := range chartFiles {
 		object, err := objects.One(wanted[0], wanted[1])
 		if err != nil {

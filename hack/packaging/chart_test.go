@@ -68,6 +68,14 @@ func TestTheChartHasTheObjectsOfConfigPodCertificates(t *testing.T) {
 	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "podCertificates": map[string]any{"enabled": true}}))
 }
 
+func TestTheChartHasTheObjectsOfConfigTrustNamespaces(t *testing.T) {
+	want, err := Kustomize(root(t) + "/hack/packaging/testdata/trust-namespaces")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "rbac": map[string]any{"trustNamespaces": true}}))
+}
+
 // compare compares objects, without the Namespace, which no release has, and without the metadata of Helm releases.
 func compare(t *testing.T, kustomize, helm Objects) {
 	t.Helper()

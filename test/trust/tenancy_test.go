@@ -254,12 +254,16 @@ var _ = Describe("The controllers' ServiceAccount, when captured", func() {
 		}
 	}, SpecTimeout(specPatience))
 
-	It("can delete only the parts of CRLs", func(ctx SpecContext) {
+	It("can delete only the parts of CRLs, and the roots of issuers in other namespaces", func(ctx SpecContext) {
 		for name, allowed := range map[string]bool{
 			"default-crl-0123456789-1700000000-0": true, "default-crl-0123456789-3-1700000000-12": true,
 			"default-crl-0123456789": false, "default-crl-0123456789-3": false, "default-ca": false, "theirs-1-2": false,
+			"acmeca-system.default-ca": true, "acmeca-system.unlabelled-ca": false, "default.labelled": false,
 		} {
 			configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+			if name != "acmeca-system.unlabelled-ca" {
+				configMap.Labels = map[string]string{"acmeca.dev/issuer-namespace": "acmeca-system"}
+			}
 			Expect(person.Create(ctx, configMap)).To(Succeed())
 			deleted := controller.Delete(ctx, configMap.DeepCopy())
 			if allowed {

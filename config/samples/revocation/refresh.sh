@@ -4,7 +4,8 @@ set -eu
 reloaded=no
 while :; do
 	rm -f "$FILE.new"
-	if curl -fsS --max-time 60 --etag-compare "$FILE.etag" --etag-save "$FILE.etag.new" -o "$FILE.new" "$URL" &&
+	# A large file on a slow line takes long. A line that stands still is left.
+	if curl -fsS --connect-timeout 30 --speed-limit 1024 --speed-time 30 --etag-compare "$FILE.etag" --etag-save "$FILE.etag.new" -o "$FILE.new" "$URL" &&
 		[ -s "$FILE.new" ]; then # empty or missing: not modified
 		# A proxy's page or half a file must not replace the CRLs.
 		if [ "$(tail -n 1 "$FILE.new")" != "-----END X509 CRL-----" ]; then
