@@ -38,6 +38,23 @@ func TestPathsExist(t *testing.T) {
 	}
 }
 
+func TestEveryDecisionIsInTheIndexOnce(t *testing.T) {
+	dir := filepath.Join(root(t), "docs", "decisions")
+	index, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Glob(filepath.Join(dir, "[0-9]*.md"))
+	if err != nil || len(records) < 50 {
+		t.Fatalf("%d records: %v", len(records), err)
+	}
+	for _, record := range records {
+		if rows := strings.Count(string(index), "]("+filepath.Base(record)+")"); rows != 1 {
+			t.Errorf("the index has %d rows for %s", rows, filepath.Base(record))
+		}
+	}
+}
+
 func TestDependabotKnowsEveryModule(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root(t), ".github", "dependabot.yml"))
 	if err != nil {
