@@ -168,7 +168,7 @@ var _ = Describe("The guide", Ordered, func() {
 		files, err := filepath.Glob("../../docs/guides/cert-manager/*")
 		Expect(err).NotTo(HaveOccurred())
 		for _, file := range files {
-			Expect(guide.Text(guideFile)).To(ContainSubstring(filepath.Base(file)))
+			Expect(guide.Text(guideFile) + guide.Text(servicesGuide)).To(ContainSubstring(filepath.Base(file)))
 		}
 	})
 })
