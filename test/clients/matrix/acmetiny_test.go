@@ -25,6 +25,7 @@ var acmeTiny = &acmeClient{
 		obtaining: yes, renewing: yes, patience: yes, reuse: yes,
 		revoking:   {notRun, "it cannot revoke"},
 		binding:    {fails, "it knows no external accounts"},
+		granted:    byAccount,
 		overloaded: {verdict: endsAt},
 	},
 }

@@ -49,6 +49,7 @@ var acmetool = &acmeClient{
 		obtaining: yes, renewing: {works, "its certificates are removed, the account stays"}, patience: yes, reuse: yes,
 		revoking:   {fails, "the command exits 0 and sends no request"},
 		binding:    {fails, "it knows no external accounts"},
+		granted:    byAccount,
 		overloaded: {verdict: endsAt},
 	},
 }

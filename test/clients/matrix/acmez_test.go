@@ -12,7 +12,7 @@ var acmezClient = &acmeClient{
 	name: "acmez", version: moduleVersion("github.com/mholt/acmez/v3"), ari: true,
 	open: func(s *site) session { return &acmezSession{site: s} },
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: endsAt},
 	},
 }

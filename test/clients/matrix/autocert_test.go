@@ -47,7 +47,7 @@ var autocertManager = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: {works, "its certificate is removed, the account stays"}, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: {works, "its certificate is removed, the account stays"}, patience: yes, reuse: yes, binding: yes, granted: yes,
 		revoking:   {notRun, "it cannot revoke"},
 		overloaded: {verdict: waits},
 	},

@@ -45,7 +45,7 @@ var caddy = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: {works, "its certificate is removed, the account stays"}, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: {works, "its certificate is removed, the account stays"}, patience: yes, reuse: yes, binding: yes, granted: yes,
 		revoking:   {notRun, "it has no command for it"},
 		overloaded: {verdict: waits},
 	},

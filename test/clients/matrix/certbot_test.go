@@ -30,7 +30,7 @@ var certbot = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: endsAt},
 	},
 }

@@ -53,7 +53,7 @@ var certmagicClient = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "a Config that has not obtained anything itself revokes with an account of its own, without contact",

@@ -67,6 +67,7 @@ const (
 	patience   scenarioID = "patience"
 	reuse      scenarioID = "reuse"
 	binding    scenarioID = "binding"
+	granted    scenarioID = "granted"
 	overloaded scenarioID = "503"
 )
 
@@ -81,6 +82,7 @@ var scenarios = []struct {
 	{patience, "waits for a challenge whose first attempt fails and which succeeds 6 s later", "first attempt fails"},
 	{reuse, "uses an authorization that is valid from the start", "authorization valid from the start"},
 	{binding, "registers with an external account key", "external account"},
+	{granted, "obtains and renews a certificate for a granted name, without a challenge", "granted name"},
 	{overloaded, "meets 503, and obtains a certificate afterwards", "503"},
 }
 
@@ -101,6 +103,9 @@ type outcome struct {
 }
 
 var yes = outcome{verdict: works}
+
+// byAccount is the outcome of a client that works with a grant to its account, without an external account key.
+var byAccount = outcome{works, "granted to its account"}
 
 // packageVersion returns the version of an installed Debian package, without its Debian revision.
 func packageVersion(debianPackage string) func(context.Context) (string, error) {

@@ -26,6 +26,7 @@ var haproxy = &acmeClient{
 		obtaining: yes, renewing: yes, patience: yes, reuse: yes,
 		revoking:   {notRun, "it cannot revoke"},
 		binding:    {works, "since 3.4"},
+		granted:    yes,
 		overloaded: {verdict: waits},
 	},
 	quirk: "makes each request five times, until its answer is a success and its challenge or order is done: after Retry-After, or after 3, 9, 27 and 81 s if the answer has none; waits a Retry-After of any success",

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -21,6 +22,8 @@ const (
 	plainIssuer = "plain"
 	reuseIssuer = "reuse"
 	boundIssuer = "bound"
+	// grantedIssuer grants each client its name, by its external account key.
+	grantedIssuer = "granted"
 )
 
 // createIssuers makes the issuers, and an external account key for each client.
@@ -29,6 +32,13 @@ func createIssuers(ctx context.Context) error {
 		plainIssuer: func(*v1alpha1.AcmeIssuerSpec) {},
 		reuseIssuer: func(spec *v1alpha1.AcmeIssuerSpec) { spec.Lifetimes.ReuseAuthorizations = true },
 		boundIssuer: func(spec *v1alpha1.AcmeIssuerSpec) { spec.Account.ExternalAccountBinding.Required = true },
+		grantedIssuer: func(spec *v1alpha1.AcmeIssuerSpec) {
+			for _, c := range acmeClients {
+				spec.Grants = append(spec.Grants, v1alpha1.Grant{
+					Name: c.label(), ExternalAccountKeys: []string{c.label()}, DNS: []string{siteName(grantedIssuer, c.label())},
+				})
+			}
+		},
 	}
 	for _, c := range acmeClients {
 		proxy, err := startBusyProxy()
@@ -105,17 +115,37 @@ func suspend(ctx context.Context, name string, stop bool) error {
 	return awaitIssuer(ctx, name)
 }
 
+// grantAccount extends the grant of a client to its account.
+func grantAccount(ctx context.Context, label, account string) error {
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		issuer, err := getIssuer(ctx, grantedIssuer)
+		if err != nil {
+			return err
+		}
+		for i := range issuer.Spec.Grants {
+			if grant := &issuer.Spec.Grants[i]; grant.Name == label {
+				grant.Accounts = []string{account}
+			}
+		}
+		return cluster.Update(ctx, issuer)
+	})
+	if err != nil {
+		return err
+	}
+	return awaitIssuer(ctx, grantedIssuer)
+}
+
 // externalKey is an external account key: its identifier, and the key in base64url.
 type externalKey struct{ id, hmac string }
 
-func createExternalKey(ctx context.Context, label string) (*externalKey, error) {
+func createExternalKey(ctx context.Context, issuer, label string) (*externalKey, error) {
 	secret := make([]byte, 32) // a multiple of 16 bytes: see the quirk of dehydrated
 	if _, err := rand.Read(secret); err != nil {
 		return nil, err
 	}
 	key := &externalKey{id: label, hmac: base64.RawURLEncoding.EncodeToString(secret)}
 	return key, cluster.Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: boundIssuer + "-eab-" + label},
+		ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: issuer + "-eab-" + label},
 		Type:       "acmeca.dev/external-account-key",
 		StringData: map[string]string{"hmac-key": key.hmac},
 	})

@@ -54,6 +54,7 @@ var lacme = &acmeClient{
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes,
 		binding:    {fails, "it knows no external accounts"},
+		granted:    byAccount,
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "trusts the system's CAs alone",

@@ -26,7 +26,7 @@ var lego = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: endsAt},
 	},
 }

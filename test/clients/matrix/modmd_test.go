@@ -61,7 +61,7 @@ var modMD = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		revoking:   {notRun, "it cannot revoke"},
 		overloaded: {verdict: waits},
 	},

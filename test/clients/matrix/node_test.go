@@ -57,7 +57,7 @@ var nodeClient = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: waits},
 	},
 }

@@ -27,6 +27,7 @@ var rubyClient = &acmeClient{
 	expect: map[scenarioID]outcome{
 		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes,
 		binding:    {fails, "2.0.9 knows no external accounts"},
+		granted:    byAccount,
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "before 2.0.16 a Replay-Nonce on the directory ends it",

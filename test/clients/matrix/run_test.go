@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 const (
@@ -79,7 +82,7 @@ func start(c *acmeClient) *run {
 		}
 		return c.prepare(ctx)
 	})
-	for _, sequence := range []func(context.Context){r.obtainRenewRevoke, r.patienceAndReuse, r.bound, r.busy} {
+	for _, sequence := range []func(context.Context){r.obtainRenewRevoke, r.patienceAndReuse, r.bound, r.granted, r.busy} {
 		running.Go(func() {
 			select {
 			case slots <- struct{}{}:
@@ -155,11 +158,11 @@ func (r *run) step(ctx context.Context, s *site, command func(context.Context) (
 	if err != nil {
 		return issued{}, err
 	}
-	return issued{order.Name, order.Status.CertificateID, order.Spec.Replaces, order.Spec.AccountRef.Name}, nil
+	return issued{order.Name, order.Status.CertificateID, order.Spec.Replaces, order.Spec.AccountRef.Name, order.Grant(0)}, nil
 }
 
 // issued holds the fields of a certificate's AcmeOrder that scenarios compare.
-type issued struct{ order, certificateID, replaces, account string }
+type issued struct{ order, certificateID, replaces, account, grant string }
 
 func (r *run) obtainRenewRevoke(ctx context.Context) {
 	s, err := r.site(plainIssuer, 0)
@@ -269,12 +272,54 @@ func (r *run) bound(ctx context.Context) {
 		r.fail(err, binding)
 		return
 	}
-	if s.external, err = createExternalKey(ctx, r.client.label()); err != nil {
+	if s.external, err = createExternalKey(ctx, boundIssuer, r.client.label()); err != nil {
 		r.fail(err, binding)
 		return
 	}
 	_, err = r.step(ctx, s, r.client.open(s).obtain)
 	r.record(binding, err)
+}
+
+// granted has a client obtain and renew a certificate for a name that is granted to its external account key. A client that knows none
+// proves control once, and renews after its account was granted the name.
+func (r *run) granted(ctx context.Context) {
+	s, err := r.site(grantedIssuer, 0)
+	if err == nil && r.client.expect[binding].verdict == works {
+		s.external, err = createExternalKey(ctx, grantedIssuer, r.client.label())
+	}
+	if err != nil {
+		r.fail(err, granted)
+		return
+	}
+	r.record(granted, r.useGrant(ctx, s))
+}
+
+func (r *run) useGrant(ctx context.Context, s *site) error {
+	session := r.client.open(s)
+	first, err := r.step(ctx, s, session.obtain)
+	if err != nil {
+		return err
+	}
+	before := s.host.challenges()
+	if s.external == nil {
+		if err := grantAccount(ctx, r.client.label(), first.account); err != nil {
+			return err
+		}
+	} else if before > 0 || first.grant != r.client.label() {
+		return fmt.Errorf("the first certificate is by the grant %q, after %d challenges", first.grant, before)
+	}
+	if err := r.renew(ctx, s, session, first); err != nil {
+		return err
+	}
+	orders, err := s.orders(ctx)
+	if err != nil {
+		return err
+	}
+	renewed := slices.ContainsFunc(orders, func(o v1alpha1.AcmeOrder) bool { return o.Name != first.order && o.GrantedBy(r.client.label()) })
+	if after := s.host.challenges(); !renewed || after != before {
+		return fmt.Errorf("renewed by the grant: %t, after %d more challenges", renewed, after-before)
+	}
+	return nil
 }
 
 // busy has the client meet an issuer that is suspended. A run that fails is followed by another one once the issuer is

@@ -28,7 +28,7 @@ var (
 			return &shellSession{site: s, validated: acmeshValidated, replaces: true, tries: 20}
 		},
 		expect: map[scenarioID]outcome{
-			obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes,
+			obtaining: yes, renewing: {works, "with ARI"}, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 			overloaded: {verdict: waits},
 		},
 		quirk: "reads an authorization 30 times at most, every 2 s and after Retry-After; waits the Retry-After of a 503, or 5 s; a Retry-After over 600 s ends it",
@@ -42,7 +42,7 @@ var (
 		expect: map[scenarioID]outcome{
 			obtaining: yes, renewing: yes, reuse: yes,
 			patience: {fails, "it ends at a challenge that is processing"},
-			revoking: {notRun, "not played"}, binding: {notRun, "not played"}, overloaded: {notRun, "not played"},
+			revoking: {notRun, "not played"}, binding: {notRun, "not played"}, granted: byAccount, overloaded: {notRun, "not played"},
 		},
 		quirk: "waits only while a challenge is pending; searches all headers for location; writes a blank into its contact",
 	}

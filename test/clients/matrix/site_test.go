@@ -36,13 +36,16 @@ type site struct {
 	host     *host
 }
 
+// siteName returns the name of the certificates of a client at an issuer.
+func siteName(issuer, label string) string { return fmt.Sprintf("%s.%s.test", issuer, label) }
+
 // newSite makes a directory, and routes the name's challenges there. Validation fails for the delay, from its first attempt.
 func newSite(label, issuer string, delay time.Duration) (*site, error) {
 	dir, err := os.MkdirTemp("", "acmeca-matrix-")
 	if err != nil {
 		return nil, err
 	}
-	s := &site{name: fmt.Sprintf("%s.%s.test", issuer, label), issuer: issuer, base: acmeca.BaseURL(), dir: dir, webroot: filepath.Join(dir, "webroot")}
+	s := &site{name: siteName(issuer, label), issuer: issuer, base: acmeca.BaseURL(), dir: dir, webroot: filepath.Join(dir, "webroot")}
 	// Some clients drop their privileges before they write tokens.
 	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(s.webroot, 0o755), os.Chmod(s.webroot, 0o777), freeport.Choose(&s.port)); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ var stepCLI = &acmeClient{
 		obtaining: yes, renewing: {fails, newAccountEachTime}, patience: yes, reuse: {fails, newAccountEachTime},
 		revoking:   {notRun, "it revokes by step-ca's own requests alone"},
 		binding:    {fails, "it knows no external accounts"},
+		granted:    {fails, "each run registers an account of its own"},
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "writes its contact as it stands, so a person writes mailto: before the address; sends notBefore and notAfter of year 1; reads a challenge 10 times, every 5 s",

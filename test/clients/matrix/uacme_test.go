@@ -40,7 +40,7 @@ var uacme = &acmeClient{
 		}
 	},
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: endsAt},
 	},
 	quirk: "trusts the system's CAs alone; 1.7.4 ends at a challenge without a token that comes before the one that its hook takes",

@@ -13,7 +13,7 @@ var xcrypto = &acmeClient{
 	name: "golang.org/x/crypto/acme", version: moduleVersion("golang.org/x/crypto"),
 	open: func(s *site) session { return &xcryptoSession{site: s} },
 	expect: map[scenarioID]outcome{
-		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes,
+		obtaining: yes, renewing: yes, revoking: yes, patience: yes, reuse: yes, binding: yes, granted: yes,
 		overloaded: {verdict: waits},
 	},
 }
