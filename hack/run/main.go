@@ -137,6 +137,11 @@ Every name under .test resolves to 127.0.0.1 here, and http-01 is tried on port 
   LEGO_CA_CERTIFICATES=%[3]s lego --path %[5]s/lego --server %[1]s \
     --http --http.port :%[2]d -d hello.test --email you@hello.test --accept-tos run
 
+Names without a challenge: grant names below granted.test to a key, create the key, and give it to a client.
+
+  kubectl apply --server-side --field-manager=demo -f config/samples/grant/default.yaml
+  kubectl acme eab create default --id demo
+
 Logs are in %[5]s/log. Ctrl-C stops everything; the state stays in %[5]s (make clean-local forgets it).
 `, l.DirectoryURL(), http01, l.CAFile(), l.Kubeconfig(), dir)
 }

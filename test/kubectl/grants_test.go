@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"path"
+	"regexp"
+	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -73,4 +76,21 @@ var _ = Describe("A grant of names", Ordered, func() {
 		Expect(refused(ctx, in("revoke", "--granted-by", "team-a", issuer.Name, "--yes")...)).To(ContainSubstring("no valid certificate by the grant team-a"))
 		Expect(refused(ctx, in("revoke", "--granted-by", "team-a")...)).To(ContainSubstring("--granted-by takes one argument"))
 	}, SpecTimeout(4*patience))
+
+	It("is given to a key by the two commands that make run prints", func(ctx SpecContext) {
+		run(ctx, "kubectl", "apply", "--server-side", "--field-manager=demo", "-f", "../../config/samples/grant/default.yaml")
+		output := plugin(ctx, "eab", "create", "default", "--id", "demo", "-o", "yaml")
+		encoded := regexp.MustCompile(`secret: (\S+)`).FindStringSubmatch(output)
+		Expect(encoded).To(HaveLen(2), output)
+		key, err := base64.RawURLEncoding.DecodeString(strings.Trim(encoded[1], `"`))
+		Expect(err).NotTo(HaveOccurred())
+		client := newClient(defaultIssuer(ctx))
+		_, err = client.Register(ctx, &acme.Account{ExternalAccountBinding: &acme.ExternalAccountBinding{KID: "demo", Key: key}}, acme.AcceptTOS)
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(ctx, func(g Gomega) {
+			order, err := client.AuthorizeOrder(ctx, acme.DomainIDs("a.granted.test"))
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(order.Status).To(Equal(acme.StatusReady))
+		}).WithTimeout(patience).Should(Succeed())
+	}, SpecTimeout(2*patience))
 })
