@@ -286,6 +286,8 @@ func (c *Cluster) Apply(ctx context.Context, manifests []byte) error {
 func (c *Cluster) Helm(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.program("helm"), append([]string{"--kubeconfig=" + c.Kubeconfig()}, args...)...)
 	cmd.Dir = c.root
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+c.file("helm"), "HELM_CONFIG_HOME="+c.file("helm"), "HELM_DATA_HOME="+c.file("helm"))
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+c.file("helm"), "HELM_CONFIG_HOME="+c.file("helm"), "HELM_DATA_HOME="+c.file("helm"),
+		// A discovery cache of the user from before the kinds would make the first `kubectl get acme` fail.
+		"KUBECACHEDIR="+c.file("kubectl"))
 	return output(cmd)
 }
