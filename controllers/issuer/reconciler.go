@@ -336,6 +336,7 @@ func (r *Reconciler) report(object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer)
 	status := &object.Status
 	status.ObservedGeneration = object.Generation
 	r.setReady(object, issuer)
+	r.setPodCertificates(object)
 	if issuer.External != nil || object.Spec.CA.External == nil {
 		status.External = issuer.External
 	}

@@ -9,10 +9,13 @@ import (
 	. "github.com/onsi/gomega"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/podcertificate"
 	"github.com/acmeca/acmeca/internal/crlstore"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
 
 var _ = Describe("The certificate of a Pod", func() {
@@ -38,6 +41,34 @@ var _ = Describe("The ACME server", func() {
 		order.Namespace, order.Name = "acmeca-system", "forged"
 		Eventually(ctx, func() error { return acmeServer.Create(ctx, order.DeepCopy(), client.DryRunAll) }).WithTimeout(patience).
 			Should(MatchError(ContainSubstring("may not create an order for a Pod")))
+	})
+})
+
+var _ = Describe("An issuer with rules for Pods", func() {
+	It("says whether it serves them", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		Expect(w.condition(ctx, v1alpha1.ConditionPodCertificates)).To(And(HaveField("Status", metav1.ConditionTrue), HaveField("Reason", v1alpha1.ReasonPodsServed)))
+		w.stop()
+		w.disabled = true
+		w.start()
+		w.edit(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.PodCertificates.TrustDomain = "other.test" })
+		Eventually(ctx, func() *metav1.Condition { return w.condition(ctx, v1alpha1.ConditionPodCertificates) }).WithTimeout(patience).
+			Should(And(HaveField("Status", metav1.ConditionFalse), HaveField("Reason", v1alpha1.ReasonPodsNotEnabled)))
+		w.edit(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.PodCertificates.Rules[0].Condition = "pod." })
+		Eventually(ctx, func() *metav1.Condition { return w.condition(ctx, v1alpha1.ConditionReady) }).WithTimeout(patience).
+			Should(And(HaveField("Reason", v1alpha1.ReasonInvalidSpec), HaveField("Message", ContainSubstring("spec.podCertificates.rules[0].condition"))))
+	})
+
+	It("is known not to serve them on a cluster without the API", func(ctx SpecContext) {
+		supported, err := podcertificate.Supported(newClient(plane.Config()).RESTMapper())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(supported).To(BeTrue())
+		old, err := controlplane.StartForTest(ctx, "--feature-gates=PodCertificateRequest=false")
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(old.Stop)
+		supported, err = podcertificate.Supported(newClient(old.Config()).RESTMapper())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(supported).To(BeFalse())
 	})
 })
 
