@@ -27,6 +27,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/internal/crlstore"
 )
 
 // lookAll reconciles all CRLs of the issuer.
@@ -111,6 +112,32 @@ var _ = Describe("The CRL of a root that the operator made", func() {
 		w = newCRLWorld(ctx)
 		w.lookAll(ctx)
 		root, intermediate = bundleOf(w.issuer(ctx))[0], w.loaded().Authority.Certificate()
+	})
+
+	It("goes into parts if one ConfigMap has no room for it, and takes a revocation there", func(ctx SpecContext) {
+		name := v1alpha1.CAName(root)
+		large := ca.CRL{Number: big.NewInt(w.clock.Now().Unix()), ThisUpdate: w.clock.Now().Add(-time.Hour), NextUpdate: w.clock.Now().Add(crlLifetime)}
+		var listed []ca.Entry
+		for i := range int64(20_000) {
+			listed = append(listed, ca.Entry{Serial: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(0x5a), 128), big.NewInt(i)),
+				RevokedAt: w.clock.Now().Add(-time.Hour), Reason: ca.Superseded, NotAfter: w.clock.Now().Add(1000 * time.Hour)})
+		}
+		var err error
+		large.Entries, err = ca.NewEntries(listed...)
+		Expect(err).NotTo(HaveOccurred())
+		der, err := w.loaded().AuthorityOf(name).SignCRL(large)
+		Expect(err).NotTo(HaveOccurred())
+		w.crl.Name = name
+		content := crlstore.Content{DER: der, Expiries: ca.MarshalExpiries(large.Entries)}
+		Expect(crlstore.Write(ctx, configMapsOf{w.namespace}, w.configMap(ctx), large.Number.String(), content)).To(Succeed())
+		Expect(w.parts(ctx)).To(HaveLen(2))
+
+		w.revokeCA(ctx, intermediate, v1alpha1.CACompromise)
+		w.reconcile(ctx)
+		w.restartLists()
+		w.lookAll(ctx)
+		Expect(w.published(ctx).RevokedCertificateEntries).To(And(HaveLen(20_001), listing(intermediate, ca.CACompromise)))
+		Expect(w.parts(ctx)).To(HaveLen(4), "those of the CRL before are kept for its readers")
 	})
 
 	It("is complete, is renewed, and is named by the intermediate", func(ctx SpecContext) {
