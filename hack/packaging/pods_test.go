@@ -1,6 +1,8 @@
 package packaging
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -147,5 +149,41 @@ func TestTheServersSecretsAreRequired(t *testing.T) {
 				t.Errorf("%s: %+v", name, volume)
 			}
 		}
+	}
+}
+
+// The guide's patch adds a port of the API server to the kustomization.
+func TestTheGuidesPortIsAdded(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join(root(t), "docs", "guides", "install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, found := strings.Cut(string(guide), "      value: {port: 8443}\n")
+	if !found {
+		t.Fatal("the guide adds no port")
+	}
+	patch := before[strings.LastIndex(before, "```yaml\n")+len("```yaml\n"):] + "      value: {port: 8443}\n"
+	dir := t.TempDir()
+	base, err := filepath.Rel(dir, root(t)+"/config/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("resources: ["+base+"]\n"+patch), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := Kustomize(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := objects.One("NetworkPolicy", "acmeca-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := &networkingv1.NetworkPolicy{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, policy); err != nil {
+		t.Fatal(err)
+	}
+	if ports := policy.Spec.Egress[0].Ports; len(ports) != 3 || ports[2].Port.IntVal != 8443 {
+		t.Errorf("got %+v", ports)
 	}
 }

@@ -39,6 +39,7 @@ const (
 	containerdModule  = "github.com/containerd/containerd/v2"
 	corednsModule     = "github.com/coredns/coredns"
 	helmModule        = "helm.sh/helm/v4"
+	helm3Module       = "helm.sh/helm/v3"
 	kubeRouterModule  = "github.com/cloudnativelabs/kube-router/v2"
 	imageModule       = "github.com/google/go-containerregistry"
 	stepModule        = "github.com/smallstep/cli"
@@ -54,6 +55,7 @@ var programs = []program{
 	containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr"),
 	{name: "coredns", pkg: project.Module + "/hack/coredns", module: corednsModule, nested: "coredns"},
 	{name: "helm", pkg: helmModule + "/cmd/helm", module: helmModule, nested: "helm"},
+	{name: "helm3", pkg: helm3Module + "/cmd/helm", module: helm3Module, nested: "packaging/helm3"},
 	{name: "kube-router", pkg: kubeRouterModule + "/cmd/kube-router", module: kubeRouterModule, nested: "kuberouter"},
 	{name: "image", pkg: project.Module + "/hack/image", module: imageModule, nested: "image"},
 	{name: "step", pkg: stepModule + "/cmd/step", module: stepModule, nested: "step"},
