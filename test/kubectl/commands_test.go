@@ -19,6 +19,7 @@ import (
 	. "github.com/onsi/gomega"
 	"golang.org/x/crypto/acme"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	acmevocabulary "github.com/acmeca/acmeca/api/acme"
@@ -429,6 +430,40 @@ var _ = Describe("kubectl acme", func() {
 		Expect(complete("deactivate", "")).To(ContainSubstring("account/"))
 		Expect(complete("orders", "-n", "")).To(ContainSubstring("acmeca-system\n"))
 	}, SpecTimeout(patience))
+})
+
+var _ = Describe("kubectl acme uninstall", Ordered, func() {
+	newIssuer := func(ctx SpecContext, namespace string) {
+		GinkgoHelper()
+		runWith(ctx, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+namespace+"}", "kubectl", "apply", "-f", "-")
+		spec := defaultIssuer(ctx).Spec
+		spec.ExternalURLs = nil
+		Expect(kube.Create(ctx, &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "leaving"}, Spec: spec})).To(Succeed())
+		run(ctx, "kubectl", "wait", "-n", namespace, "--for=condition=Ready", "acmeissuer/leaving", "--timeout=1m")
+	}
+	issuers := func(ctx SpecContext, namespace string) string {
+		GinkgoHelper()
+		return run(ctx, "kubectl", "get", "acmeissuers", "-n", namespace, "-o", "name")
+	}
+
+	It("has the controllers end the issuers", func(ctx SpecContext) {
+		newIssuer(ctx, "left")
+		Expect(refused(ctx, "uninstall", "-n", "left")).To(ContainSubstring("Delete 1 issuers?"))
+		Expect(issuers(ctx, "left")).NotTo(BeEmpty())
+		Expect(plugin(ctx, "uninstall", "-n", "left", "--yes")).To(And(ContainSubstring("1 issuers are deleted"), Not(ContainSubstring("finalizer"))))
+		Expect(issuers(ctx, "left")).To(BeEmpty())
+		Expect(plugin(ctx, "uninstall", "-n", "left")).To(ContainSubstring("no issuer"))
+	}, SpecTimeout(patience))
+
+	It("removes the finalizers itself, if it is told to and no controllers run", func(ctx SpecContext) {
+		newIssuer(ctx, "abandoned")
+		acmeca.StopOperator()
+		DeferCleanup(func(ctx SpecContext) { Expect(acmeca.StartOperator(ctx)).To(Succeed()) })
+		Expect(refused(ctx, "uninstall", "-n", "abandoned", "--yes", "--timeout", "1s")).To(And(ContainSubstring("issuer leaving in namespace abandoned"), ContainSubstring("--force")))
+		Expect(issuers(ctx, "abandoned")).NotTo(BeEmpty())
+		Expect(plugin(ctx, "uninstall", "-n", "abandoned", "--yes", "--timeout", "1s", "--force")).To(ContainSubstring("removed without the controllers"))
+		Expect(issuers(ctx, "abandoned")).To(BeEmpty())
+	}, SpecTimeout(2*patience))
 })
 
 var _ = Describe("kubectl acme cert-manager-issuer", Ordered, func() {

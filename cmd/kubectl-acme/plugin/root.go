@@ -89,7 +89,7 @@ namespace by default.`,
 	o.flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		newStatus(o), newOrders(o), newOrder(o), newWhy(o), newWatch(o),
-		newRevoke(o), newDeactivate(o), newRotate(o), newEAB(o), newCA(o),
+		newRevoke(o), newDeactivate(o), newRotate(o), newEAB(o), newCA(o), newUninstall(o),
 		newTrust(o), newCRL(o), newDirectory(o), newCertManagerIssuer(o), newExportCert(o),
 	)
 	root.RegisterFlagCompletionFunc("namespace", o.completing(completeNamespaces)) //nolint:errcheck // the flag exists
