@@ -164,6 +164,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"a digest that is none":    {"image": map[string]any{"digest": "latest"}},
 		"an issuer without place":  {"defaultIssuer": "default"},
 		"a port that is none":      {"networkPolicy": map[string]any{"apiServerPorts": []any{0}}},
+		"an issuer that is none":   {"issuer": map[string]any{"create": "yes"}},
 		"a URL without TLS":        {"externalURLs": []any{"http://acme.example"}},
 		"a namespace that is none": {"watchNamespaces": []any{"Team A"}},
 	} {

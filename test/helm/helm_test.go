@@ -100,9 +100,30 @@ var _ = Describe("the chart", Ordered, func() {
 		Entry("with Helm 4 after Helm 3", "helm3", "helm", SpecTimeout(5*time.Minute)),
 	)
 
+	DescribeTable("creates the first issuer once, if it is asked to",
+		func(ctx SpecContext, program string) {
+			issuers := cluster.RESTClient().Get().AbsPath("/apis/acmeca.dev/v1alpha1/namespaces/" + local.Namespace + "/acmeissuers/default")
+			values := []string{"--set", "issuer.create=true", "--set", "issuer.spec.policy.dns.allow={corp.example}"}
+			run(ctx, program, append([]string{"install", "acmeca", chart, "--create-namespace"}, values...)...)
+			created, err := issuers.DoRaw(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(created)).To(And(ContainSubstring("corp.example"), ContainSubstring("Corp Internal CA")))
+			run(ctx, program, append([]string{"upgrade", "acmeca", chart}, values...)...)
+			run(ctx, program, "uninstall", "acmeca")
+
+			By("leaving an issuer alone that exists")
+			run(ctx, program, append([]string{"install", "acmeca", chart, "--create-namespace"}, values...)...)
+			run(ctx, program, "uninstall", "acmeca")
+			Expect(issuers.DoRaw(ctx)).To(Equal(created))
+			Expect(cluster.RESTClient().Delete().AbsPath("/apis/acmeca.dev/v1alpha1/namespaces/" + local.Namespace + "/acmeissuers/default").Do(ctx).Error()).To(Succeed())
+		},
+		Entry("with Helm 4", "helm", SpecTimeout(5*time.Minute)),
+		Entry("with Helm 3", "helm3", SpecTimeout(5*time.Minute)),
+	)
+
 	DescribeTable("keeps a change of another author that an upgrade doesn't concern",
 		func(ctx SpecContext, program string) {
-			run(ctx, program, "install", "acmeca", chart)
+			run(ctx, program, "install", "acmeca", chart, "--create-namespace")
 			DeferCleanup(func(ctx SpecContext) { run(ctx, program, "uninstall", "acmeca") })
 			patch := []byte(`{"metadata":{"annotations":{"corp.example/note":"mine"}},"spec":{"template":{"metadata":{"annotations":{"corp.example/restarted":"now"}}}}}`)
 			_, err := cluster.AppsV1().Deployments(local.Namespace).Patch(ctx, "acmeca-server", "application/merge-patch+json", patch, metav1.PatchOptions{FieldManager: "person"})
