@@ -53,15 +53,15 @@ var _ = Describe("A captured ACME server, with an account that has a grant", Ord
 		return order
 	}
 
-	DescribeTable("gets no certificate", func(ctx SpecContext, who func() *party, name, detail string, grants ...string) {
+	DescribeTable("gets no certificate by a grant that the account does not have", func(ctx SpecContext, who func() *party, name, detail string, grants ...string) {
 		order := forge(ctx, who(), name, grants...)
 		Eventually(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateInvalid))
 		Expect(order.Status.Certificate).To(BeEmpty())
 		Expect(order.Status.Problem.Detail).To(ContainSubstring(detail))
 	},
-		Entry("by the grant of another account", SpecTimeout(specPatience), func() *party { return attacker }, "granted.test", "it is not for this account", "team"),
-		Entry("for a name that is not granted", SpecTimeout(specPatience), func() *party { return team }, "other.test", "it does not include the identifier", "team"),
-		Entry("by a grant that does not exist", SpecTimeout(specPatience), func() *party { return team }, "granted.test", "the issuer has no such grant", "none"),
+		Entry("of another account", SpecTimeout(specPatience), func() *party { return attacker }, "granted.test", "it is not for this account", "team"),
+		Entry("for another name", SpecTimeout(specPatience), func() *party { return team }, "other.test", "it does not include the identifier", "team"),
+		Entry("that does not exist", SpecTimeout(specPatience), func() *party { return team }, "granted.test", "the issuer has no such grant", "none"),
 	)
 
 	It("cannot have a granted name certified without the team's signature", func(ctx SpecContext) {
