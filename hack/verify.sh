@@ -29,7 +29,7 @@ for mod in $(find . -name go.mod | sort); do
 	fi
 done
 for part in $(sed -n 's/^parts="\(.*\)"$/\1/p' .ci/run); do
-	if ! grep -Eq "^        part: \[(.*, )?$part[],]" .github/workflows/ci.yml; then
+	if ! grep -Eq "^        part: \[(.*, )?$part[],]|^    - run: .ci/run $part\$" .github/workflows/ci.yml; then
 		echo "verify: .github/workflows/ci.yml lacks the part $part of .ci/run" >&2
 		status=1
 	fi
