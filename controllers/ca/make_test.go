@@ -101,7 +101,7 @@ func TestCAConfigErrors(t *testing.T) {
 	pair := testCert(caCert("Root"), testKey(ECDSAP256, "root"), nil)
 	_, err := ParseKeyPair(pair.CertificatePEM(), must(MarshalKeyPEM(testKey(ECDSAP256, "other"))))
 	wantError(t, err, "does not belong")
-	_, err = ParseKeyPair(nil, nil)
+	_, err = ParseKeyPair(nil, must(pair.KeyPEM()))
 	wantError(t, err, "certificate")
 	_, err = ParseKeyPair(pair.CertificatePEM(), nil)
 	wantError(t, err, "key")
