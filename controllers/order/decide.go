@@ -99,7 +99,8 @@ func decideOfPod(order *v1alpha1.AcmeOrder, f facts) step {
 	if wait := expires.Sub(f.now); wait > 0 {
 		return step{wait: wait}
 	}
-	return failed(acme.NewProblem(acme.Malformed, "the Pod got no certificate before the order expired at %s", expires.UTC().Format(time.RFC3339)))
+	return failed(acme.NewProblem(acme.Malformed, "the Pod got no certificate before the order expired at %s",
+		expires.UTC().Format(time.RFC3339)))
 }
 
 // decideUnfinished decides about an order whose issuer can issue. The first case that applies decides. In a case without a step the
