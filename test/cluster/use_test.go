@@ -12,7 +12,7 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// A use is what the kubelet has measured of a container.
+// A use is the kubelet's measurement of a container.
 type use struct {
 	CPU    struct{ UsageCoreNanoSeconds, UsageNanoCores uint64 }
 	Memory struct{ WorkingSetBytes uint64 }

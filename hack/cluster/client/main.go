@@ -2,11 +2,16 @@
 //
 //	acmeca-client load -directory URL -roots FILE -domain corp.example -workers 4 [-n 1]
 //	acmeca-client probe HOST:PORT ...
+//	acmeca-client tls-server -dir /run/tls
+//	acmeca-client tls-client -dir /run/tls -server URL
 //
 // load orders certificates for new names and answers the http-01 challenges on port 8080, where /stats tells the
 // results. Each worker has an account, makes new connections for each certificate, and retries as a client does that
 // runs from a timer. The answers to challenges stay, since a new leader of the controllers may repeat a validation.
 // With -n, load ends after so many certificates of each worker. probe prints whether a TCP connection opens.
+//
+// tls-server and tls-client speak mutual TLS on port 8443 with the certificate and the roots that the kubelet mounts. A request for
+// /call on port 8080 of tls-client makes a connection, and answers with the certificates that both sides have verified.
 package main
 
 import (
@@ -16,7 +21,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: acmeca-client load|probe ...")
+		fmt.Fprintln(os.Stderr, "usage: acmeca-client load|probe|tls-server|tls-client ...")
 		os.Exit(2)
 	}
 	var err error
@@ -25,6 +30,10 @@ func main() {
 		err = load(args)
 	case "probe":
 		probe(args)
+	case "tls-server":
+		err = tlsServer(args)
+	case "tls-client":
+		err = tlsClient(args)
 	default:
 		err = fmt.Errorf("unknown command %q", command)
 	}
