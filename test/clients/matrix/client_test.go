@@ -27,7 +27,9 @@ type acmeClient struct {
 	// open starts from an empty state.
 	open   func(*site) session
 	expect map[scenarioID]outcome
-	quirk  string
+	// since names the first versions of what works, where a source names them.
+	since string
+	quirk string
 }
 
 // A session is a client with its state: an account, and certificates for one name.

@@ -29,13 +29,13 @@ func (o outcome) cell() string {
 	}
 }
 
-// cells returns a client's columns between its version and its quirk.
+// cells returns a client's columns after its version.
 func (c *acmeClient) cells() []string {
 	var cells []string
 	for _, scenario := range scenarios {
 		cells = append(cells, c.expect[scenario.id].cell())
 	}
-	return cells
+	return append(cells, c.since, c.quirk)
 }
 
 func matrixHeader() string {
@@ -43,7 +43,7 @@ func matrixHeader() string {
 	for _, scenario := range scenarios {
 		columns = append(columns, scenario.column)
 	}
-	columns = append(columns, "Quirk")
+	columns = append(columns, "Since when", "Quirk")
 	return "| " + strings.Join(columns, " | ") + " |\n" + strings.Repeat("| --- ", len(columns)) + "|\n"
 }
 
@@ -99,7 +99,7 @@ func writeMatrix(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		table += "| " + strings.Join(append(append([]string{c.name, version}, c.cells()...), c.quirk), " | ") + " |\n"
+		table += "| " + strings.Join(append([]string{c.name, version}, c.cells()...), " | ") + " |\n"
 	}
 	root, err := project.Root()
 	if err != nil {
@@ -156,7 +156,7 @@ func TestDocument(t *testing.T) {
 			t.Errorf("row %d isn't %s with a version: %s", i+1, c.name, rows[i])
 			continue
 		}
-		want := strings.Join(append(c.cells(), c.quirk), " | ")
+		want := strings.Join(c.cells(), " | ")
 		if got := strings.Join(cells[2:], " | "); strings.TrimSpace(got) != strings.TrimSpace(want) {
 			t.Errorf("%s: the document says\n%s\nand not\n%s\nrun make clients-matrix", c.name, got, want)
 		}

@@ -29,6 +29,7 @@ var haproxy = &acmeClient{
 		granted:    yes,
 		overloaded: {verdict: waits},
 	},
+	since: "3.2: has a client; 3.4: external account keys; June 2026: does not hang at authorizations that are valid from the start",
 	quirk: "makes each request five times, until its answer is a success and its challenge or order is done: after Retry-After, or after 3, 9, 27 and 81 s if the answer has none; waits a Retry-After of any success",
 }
 

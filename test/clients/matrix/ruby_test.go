@@ -30,5 +30,6 @@ var rubyClient = &acmeClient{
 		granted:    byAccount,
 		overloaded: {verdict: endsAt},
 	},
+	since: "2.0.16: takes a Replay-Nonce on the directory",
 	quirk: "before 2.0.16 a Replay-Nonce on the directory ends it",
 }

@@ -3,6 +3,7 @@ package matrix
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
@@ -14,12 +15,14 @@ import (
 	"strings"
 	"time"
 
+	xacme "golang.org/x/crypto/acme"
+
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
 // acme.sh and getssl are shell scripts that no package of Debian 12 contains. The suite plays their requests and waits, and how
-// they search the text of answers, as these stand in the scripts. Of their answers to errors it plays that of acme.sh to 503.
+// they search the text of answers, as these stand in the scripts. Of their answers to errors it plays those to 503.
 var (
 	acmesh = &acmeClient{
 		name: "acme.sh (played)", ari: true,
@@ -37,14 +40,18 @@ var (
 		name:    "getssl (played)",
 		version: func(context.Context) (string, error) { return "2", nil },
 		open: func(s *site) session {
-			return &shellSession{site: s, validated: getsslValidated, contact: "mailto: admin@corp.test", locations: true}
+			return &shellSession{
+				site: s, validated: getsslValidated, contact: "mailto: admin@corp.test", locations: true,
+				tries: 5, wait: 30 * time.Second, withCertificateKey: true,
+			}
 		},
 		expect: map[scenarioID]outcome{
-			obtaining: yes, renewing: yes, reuse: yes,
-			patience: {fails, "it ends at a challenge that is processing"},
-			revoking: {notRun, "not played"}, binding: {notRun, "not played"}, granted: byAccount, overloaded: {notRun, "not played"},
+			obtaining: yes, renewing: yes, revoking: {works, "with the certificate's key alone"}, reuse: yes, binding: yes, granted: yes,
+			patience:   {fails, "it ends at a challenge that is processing"},
+			overloaded: {verdict: waits},
 		},
-		quirk: "waits only while a challenge is pending; searches all headers for location; writes a blank into its contact",
+		since: "2.28: revokes by RFC 8555",
+		quirk: "waits only while a challenge is pending; searches all headers for location; writes a blank into its contact; sends a request that is answered with 5xx five times, every 30 s",
 	}
 )
 
@@ -53,6 +60,8 @@ type shellSession struct {
 	*site
 	client *acmeclient.Client
 	last   *x509.Certificate
+	// lastKey is the key of the newest certificate.
+	lastKey *ecdsa.PrivateKey
 	// validated waits until a challenge is valid, after its response. answer is the text of the server's answer to that.
 	validated func(ctx context.Context, s *shellSession, answer, challenge, authorization string) error
 	// contact is set after the registration; "" for none.
@@ -61,6 +70,10 @@ type shellSession struct {
 	replaces bool
 	// tries bounds how often a request is sent that is answered with 503; 0 for once.
 	tries int
+	// wait is the time between these requests; 0 for Retry-After, or 5 s.
+	wait time.Duration
+	// withCertificateKey is whether the script signs revocations with a jwk, as only the certificate's key may.
+	withCertificateKey bool
 	// locations is whether the script takes every header with the word location for the header.
 	locations bool
 }
@@ -89,7 +102,7 @@ func (s *shellSession) despiteOverload(ctx context.Context, request func() error
 		if !ok || problem.Status != http.StatusServiceUnavailable || tries >= s.tries {
 			return err
 		}
-		wait := cmp.Or(retryAfter(http.Header{"Retry-After": {problem.RetryAfter}}), 5*time.Second)
+		wait := cmp.Or(s.wait, retryAfter(http.Header{"Retry-After": {problem.RetryAfter}}), 5*time.Second)
 		if wait > 600*time.Second {
 			return err
 		}
@@ -151,6 +164,7 @@ func (s *shellSession) order(ctx context.Context, payload map[string]any) ([]byt
 	if err != nil {
 		return nil, err
 	}
+	s.lastKey = key
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{s.name}}, key)
 	if err != nil {
 		return nil, err
@@ -248,4 +262,10 @@ func getsslValidated(ctx context.Context, s *shellSession, _, challenge, _ strin
 	}
 }
 
-func (s *shellSession) revoke(ctx context.Context) error { return s.client.Revoke(ctx, s.last.Raw) }
+func (s *shellSession) revoke(ctx context.Context) error {
+	if !s.withCertificateKey {
+		return s.client.Revoke(ctx, s.last.Raw)
+	}
+	client := &xacme.Client{DirectoryURL: s.directory(), HTTPClient: trusting()}
+	return client.RevokeCert(ctx, s.lastKey, s.last.Raw, xacme.CRLReasonUnspecified)
+}
