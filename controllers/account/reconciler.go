@@ -67,7 +67,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	s := decide(account, f)
-	return ctrl.Result{RequeueAfter: s.again}, r.apply(ctx, account, s)
+	if err := r.apply(ctx, account, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: s.again}, nil
 }
 
 // apply uses up an external account key, writes a step's status, and reports the decision.

@@ -76,7 +76,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 			f, s = live, decide(authz, live)
 		}
 	}
-	return ctrl.Result{RequeueAfter: s.again}, r.apply(ctx, authz, f, s)
+	if err := r.apply(ctx, authz, f, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: s.again}, nil
 }
 
 // apply writes a step's status, and then starts an attempt and reports refusals and outcomes. After a failed write, the step is

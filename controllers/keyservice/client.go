@@ -112,9 +112,10 @@ func dial(ctx context.Context, socket string) (net.Conn, error) {
 // Close closes the connection.
 func (c *Client) Close() error { return c.connection.Close() }
 
-// call makes one call within the bounds, and returns its failure as an *Error.
-func (c *Client) call(ctx context.Context, operation string, timeout time.Duration, work func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// call makes one call within the bounds, and returns its failure as an *Error. A caller that cancels its call says nothing about the
+// service.
+func (c *Client) call(caller context.Context, operation string, timeout time.Duration, work func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(caller, timeout)
 	defer cancel()
 	if failure := c.health.admit(); failure != nil {
 		return failure
@@ -130,7 +131,11 @@ func (c *Client) call(ctx context.Context, operation string, timeout time.Durati
 	defer func() { <-c.slots }()
 	err := work(ctx)
 	failure, result := failureOf(err)
-	c.health.done(failure, answered(err))
+	if err != nil && caller.Err() != nil {
+		c.health.skipped()
+	} else {
+		c.health.done(failure, answered(err))
+	}
 	c.Observe(operation, result, time.Since(begun))
 	if failure != nil {
 		return failure

@@ -213,6 +213,23 @@ func TestBoundsCallsOfAStalledService(t *testing.T) {
 	}
 }
 
+func TestACanceledCallIsNoOutage(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 10 { // a free slot and the cancellation are both there: either may be seen first
+		if err := w.Client.Check(ctx); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if _, err := w.Outage(); err != nil {
+		t.Errorf("an outage: %v", err)
+	}
+	if err := w.Client.Check(context.Background()); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
 func TestReconnectsToAServiceThatRestarts(t *testing.T) {
 	w := newWorld(t)
 	key := w.key(t, "ns.key")

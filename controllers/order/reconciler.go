@@ -74,7 +74,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 			return ctrl.Result{}, err
 		}
 	}
-	return ctrl.Result{RequeueAfter: s.wait}, r.apply(ctx, order, f, s, begun)
+	if err := r.apply(ctx, order, f, s, begun); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: s.wait}, nil
 }
 
 // issue signs the certificate of a step, or fails the order. An order whose CA key is in a key service that does not sign waits.
