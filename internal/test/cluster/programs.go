@@ -2,8 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/acmeca/acmeca/internal/test/cluster/nodeapi"
 )
 
 // Programs lists the programs that a cluster needs, for binaries.Ensure.
@@ -86,7 +90,7 @@ func (n *Node) startNode(ctx context.Context) error {
 	if err := n.StartKubelet(ctx); err != nil {
 		return err
 	}
-	if err := n.Start(ctx, "kube-proxy", "--config="+n.dir+"/kube-proxy.yaml", "--hostname-override="+n.Name); err != nil {
+	if err := n.startKubeProxy(ctx); err != nil {
 		return err
 	}
 	err := n.cluster.await(ctx, n.Name+" to be Ready", func(ctx context.Context) error {
@@ -104,6 +108,28 @@ func (n *Node) startNode(ctx context.Context) error {
 	return n.Start(ctx, "kube-router", "--kubeconfig="+n.cluster.file("kube-router.kubeconfig"), "--hostname-override="+n.Name,
 		"--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false",
 		"--service-cluster-ip-range="+serviceNetwork)
+}
+
+// startKubeProxy starts kube-proxy and waits for its first rules. A start of kube-proxy 1.37.2 can end with a panic, since
+// NodeConfig's list of handlers has a data race. Then kube-proxy is started again, as a DaemonSet does.
+func (n *Node) startKubeProxy(ctx context.Context) error {
+	const name = "kube-proxy"
+	return n.cluster.await(ctx, name+" of "+n.Name, func(ctx context.Context) error {
+		programs, err := n.Programs(ctx)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(programs, func(p nodeapi.Status) bool { return p.Name == name && p.Running }) {
+			if err := n.Start(ctx, name, "--config="+n.dir+"/kube-proxy.yaml", "--hostname-override="+n.Name); err != nil {
+				return err
+			}
+		}
+		rules, err := n.Run(ctx, "nft", "list", "table", "ip", "kube-proxy")
+		if err == nil && !strings.Contains(rules, apiService) {
+			err = errors.New("no rules for " + apiService)
+		}
+		return err
+	})
 }
 
 // StartContainerd starts containerd, also after Kill.
