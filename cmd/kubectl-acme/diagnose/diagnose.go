@@ -87,7 +87,9 @@ func Order(f Facts) Diagnosis {
 		d.State, d.OK = "revoked", true
 		d.Cause = fmt.Sprintf("its certificate %s was revoked at %s (%s), as requested by %s", o.Status.Serial, at(o.Status.RevokedAt.Time), reasonName(o), whoRevoked(o))
 		d.Advice = "Let the client order another certificate"
-		if o.CompromisedKey() != "" {
+		if o.Spec.Pod != nil {
+			d.Advice = "Delete the Pod, so that the next one gets another certificate"
+		} else if o.CompromisedKey() != "" {
 			d.Advice += ", with a new key: this one stays blocked"
 		}
 	case revocationRefused(o) != nil:
@@ -175,6 +177,9 @@ func (d *Diagnosis) issued(f Facts) {
 		d.State, d.OK = "expired", false
 		d.Cause = "its certificate " + o.Status.Serial + " expired at " + at(end)
 		d.Advice = "Check whether a later order for the name exists, and whether the client still runs"
+		if o.Spec.Pod != nil {
+			d.Advice = "Check whether a later order of the Pod exists, and whether the Pod still runs"
+		}
 	} else {
 		d.Cause += " and is valid until " + at(end)
 	}
@@ -203,7 +208,15 @@ func failedAuthorization(authorizations []*v1alpha1.AcmeAuthorization) *v1alpha1
 func (d *Diagnosis) unfinished(f Facts) {
 	d.State = cmp.Or(d.State, string(acme.StatePending))
 	o := f.Order
-	if d.issuerHolds(f) || d.accountHolds(f) {
+	if d.issuerHolds(f) {
+		return
+	}
+	if o.Spec.Pod != nil {
+		d.Cause = "it records a certificate of a Pod, which is being issued"
+		d.Advice = "`kubectl acme why pod/" + o.Spec.Pod.Name + " -n " + o.Spec.Pod.Namespace + "` explains what the Pod waits for"
+		return
+	}
+	if d.accountHolds(f) {
 		return
 	}
 	for i, authz := range f.Authorizations {

@@ -220,12 +220,12 @@ func newestFirst(orders []v1alpha1.AcmeOrder) {
 	slices.SortStableFunc(orders, func(a, b v1alpha1.AcmeOrder) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
 }
 
-// get returns an object, or nil if it does not exist or the name is invalid.
+// get returns an object, or nil if it does not exist or the name is empty or invalid.
 func get[T any, O interface {
 	*T
 	client.Object
 }](ctx context.Context, o *options, name string) (O, error) {
-	if len(content.IsPathSegmentName(name)) > 0 {
+	if name == "" || len(content.IsPathSegmentName(name)) > 0 {
 		return nil, nil
 	}
 	object := O(new(T))

@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,7 @@ type orderFilter struct {
 	all                    bool
 	state, account, issuer string
 	name                   string
+	pod                    string // NAME or NAMESPACE/NAME
 	limit                  int
 }
 
@@ -29,7 +32,8 @@ func newOrders(o *options) *cobra.Command {
 		Use:   "orders",
 		Short: "List orders, newest first",
 		Example: `  kubectl acme orders --state invalid
-  kubectl acme orders --dns-name shop.example -o wide`,
+  kubectl acme orders --dns-name shop.example -o wide
+  kubectl acme orders --pod shop/web-0`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context, _ []string) error { return o.orders(ctx, f) }),
 	}
@@ -38,6 +42,7 @@ func newOrders(o *options) *cobra.Command {
 	cmd.Flags().StringVar(&f.account, "account", "", "only orders of this account")
 	cmd.Flags().StringVar(&f.issuer, "issuer", "", "only orders of this issuer")
 	cmd.Flags().StringVar(&f.name, "dns-name", "", "only orders for this name or address")
+	cmd.Flags().StringVar(&f.pod, "pod", "", "only certificates of this Pod: NAME, or NAMESPACE/NAME")
 	cmd.Flags().IntVar(&f.limit, "limit", ordersShown, "number of orders to show; 0 shows all")
 	o.addOutput(cmd, "wide", "json", "yaml", "name")
 	o.complete(cmd, "state", fixed("pending", "ready", "processing", "valid", "invalid"))
@@ -79,12 +84,20 @@ func (o *options) orders(ctx context.Context, f orderFilter) error {
 
 func (f orderFilter) fields() client.MatchingFields {
 	fields := client.MatchingFields{}
-	for field, value := range map[string]string{stateField: f.state, "spec.accountRef.name": f.account, issuerField: f.issuer} {
+	for field, value := range map[string]string{
+		stateField: f.state, "spec.accountRef.name": f.account, issuerField: f.issuer, podField: f.pod[strings.Index(f.pod, "/")+1:],
+	} {
 		if value != "" {
 			fields[field] = value
 		}
 	}
 	return fields
+}
+
+// ofOtherPod reports whether an order is not of the selected Pod. Its namespace is not selectable.
+func (f orderFilter) ofOtherPod(order v1alpha1.AcmeOrder) bool {
+	namespace, _, qualified := strings.Cut(f.pod, "/")
+	return qualified && (order.Spec.Pod == nil || order.Spec.Pod.Namespace != namespace)
 }
 
 // newest returns the newest selected orders, and the number of the others. If there are many, only the returned ones are read in full.
@@ -93,7 +106,7 @@ func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.
 		if orders, err = o.ordersFor(ctx, f.all, f.name, f.fields()); err != nil {
 			return nil, 0, err
 		}
-		return f.cut(orders)
+		return f.cut(slices.DeleteFunc(orders, f.ofOtherPod))
 	}
 	opts := []client.ListOption{o.in(f.all)}
 	if fields := f.fields(); len(fields) > 0 {
@@ -104,7 +117,7 @@ func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.
 	err = pages(ctx, o.kube, func(list *v1alpha1.AcmeOrderList) bool {
 		p.add(len(list.Items), list.RemainingItemCount)
 		orders = append(orders, list.Items...)
-		many = f.limit > 0 && list.Continue != ""
+		many = f.limit > 0 && f.pod == "" && list.Continue != ""
 		return !many
 	}, opts...)
 	p.stop()
@@ -112,6 +125,7 @@ func (o *options) newest(ctx context.Context, f orderFilter) (orders []v1alpha1.
 		return nil, 0, err
 	}
 	if !many {
+		orders = slices.DeleteFunc(orders, f.ofOtherPod)
 		newestFirst(orders)
 		return f.cut(orders)
 	}

@@ -23,9 +23,10 @@ func newWhy(o *options) *cobra.Command {
 
 NAME is the name of an order, authorization, account or issuer, a serial number, a certificate file, or a DNS name or
 address for which a client wants a certificate. To select one of several kinds with the same name, put the kind before
-it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
+it: order/NAME, authorization/NAME, account/NAME, issuer/NAME. pod/NAME is a Pod with a podCertificate volume.`,
 		Example: `  kubectl acme why shop.example
-  kubectl acme why issuer/default`,
+  kubectl acme why issuer/default
+  kubectl acme why pod/web-0 -n shop`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: o.completing(completeAll),
 		RunE: o.run(func(ctx context.Context, args []string) error {
@@ -47,6 +48,9 @@ it: order/NAME, authorization/NAME, account/NAME, issuer/NAME.`,
 // why finds the object that a name stands for, and returns its diagnosis.
 func (o *options) why(ctx context.Context, text string) (diagnose.Diagnosis, error) {
 	kind, name, qualified := strings.Cut(text, "/")
+	if kind == "pod" && qualified {
+		return o.whyPod(ctx, name)
+	}
 	if !qualified || !slices.Contains([]string{"order", "authorization", "account", "issuer"}, kind) {
 		kind, name = "", text
 	}
@@ -175,26 +179,33 @@ func (o *options) whyIssuer(ctx context.Context, name string) (*diagnose.Diagnos
 	return &d, nil
 }
 
-// refusals returns the refused registrations of an issuer, or of all issuers for "", the newest first. It reads Events, if the user may.
+// refusals returns the refused registrations of an issuer, or of all issuers for "", the newest first.
 func (o *options) refusals(ctx context.Context, issuer string) []diagnose.Refusal {
-	var refusals []diagnose.Refusal
+	return o.events(ctx, client.MatchingFields{"reason": "RegistrationRefused"}, func(e *eventsv1.Event) bool {
+		return e.Regarding.Kind == "AcmeAccount" && (issuer == "" || e.Related != nil && e.Related.Name == issuer)
+	})
+}
+
+// events returns the selected Events of the namespace, the newest first, if the user may read Events.
+func (o *options) events(ctx context.Context, fields client.MatchingFields, selects func(*eventsv1.Event) bool) []diagnose.Refusal {
+	var found []diagnose.Refusal
 	visit := func(list *eventsv1.EventList) bool {
-		for _, e := range list.Items {
-			if e.Regarding.Kind != "AcmeAccount" || issuer != "" && (e.Related == nil || e.Related.Name != issuer) {
+		for i := range list.Items {
+			e := &list.Items[i]
+			if !selects(e) {
 				continue
 			}
 			at := e.EventTime.Time
 			if e.Series != nil {
 				at = e.Series.LastObservedTime.Time
 			}
-			refusals = append(refusals, diagnose.Refusal{Time: at, Object: e.Regarding.Name, Reason: e.Reason, Note: e.Note})
+			found = append(found, diagnose.Refusal{Time: at, Object: e.Regarding.Name, Reason: e.Reason, Note: e.Note})
 		}
 		return true
 	}
-	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace),
-		client.MatchingFields{"reason": "RegistrationRefused"}) // an error shortens the result
-	slices.SortFunc(refusals, func(a, b diagnose.Refusal) int { return b.Time.Compare(a.Time) })
-	return refusals
+	_ = pages(ctx, o.kube, visit, client.InNamespace(o.namespace), fields) // an error shortens the result
+	slices.SortFunc(found, func(a, b diagnose.Refusal) int { return b.Time.Compare(a.Time) })
+	return found
 }
 
 // facts reads the issuer and the account of an order or authorization.
