@@ -57,6 +57,8 @@ var _ = Describe("A Pod's request", func() {
 		w.mu.Unlock()
 		Expect(w.notes(ctx, "web-0")).To(BeEmpty(), "no Event for a success")
 		Expect(w.counted("Issued")).To(BeEquivalentTo(1))
+		Expect(w.auditLines()).To(ContainElement(And(ContainSubstring(`"podNamespace"="`+w.shop+`" "pod"="web-0" "serviceAccount"="front" "node"="`+nodeName+`" "rule"="mesh"`),
+			ContainSubstring(records[0].Status.Serial), ContainSubstring(`"uri"="`+leaf.URIs[0].String()+`"`))))
 	})
 
 	It("gets the shortest lifetime that a Pod can ask for", func(ctx SpecContext) {
@@ -86,6 +88,7 @@ var _ = Describe("A Pod's request", func() {
 			Should(HaveKeyWithValue("PodCertificateDenied", And(ContainSubstring(reason), ContainSubstring(words))))
 		Expect(w.records(ctx, "web-0")).To(BeEmpty())
 		Expect(w.counted(reason)).To(BeEquivalentTo(1))
+		Expect(w.auditLines()).To(ContainElement(And(ContainSubstring(`"pod"="web-0"`), ContainSubstring(`"problem"="`+reason+`"`), ContainSubstring(words))))
 	},
 		Entry("if no rule covers the Pod, and the reason names the rule to add", "NotCovered", "add a rule to spec.podCertificates.rules whose namespaceSelector matches",
 			func(s *v1alpha1.AcmeIssuerSpec) {

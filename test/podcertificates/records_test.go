@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/controllers/podcertificate"
 	"github.com/acmeca/acmeca/internal/crlstore"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
@@ -59,16 +58,20 @@ var _ = Describe("An issuer with rules for Pods", func() {
 			Should(And(HaveField("Reason", v1alpha1.ReasonInvalidSpec), HaveField("Message", ContainSubstring("spec.podCertificates.rules[0].condition"))))
 	})
 
-	It("is known not to serve them on a cluster without the API", func(ctx SpecContext) {
-		supported, err := podcertificate.Supported(newClient(plane.Config()).RESTMapper())
+	It("says so on a cluster without the API", func(ctx SpecContext) {
+		current, currentAdmin, currentConfig := plane, admin, controllerConfig
+		DeferCleanup(func() { plane, admin, controllerConfig = current, currentAdmin, currentConfig })
+		var err error
+		plane, err = controlplane.StartForTest(ctx, "--feature-gates=PodCertificateRequest=false")
 		Expect(err).NotTo(HaveOccurred())
-		Expect(supported).To(BeTrue())
-		old, err := controlplane.StartForTest(ctx, "--feature-gates=PodCertificateRequest=false")
+		DeferCleanup(plane.Stop)
+		admin = newClient(plane.Config())
+		install(ctx, plane, admin)
+		controllerConfig, err = plane.ServiceAccountConfig(ctx, "acmeca-system", "acmeca-controller")
 		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(old.Stop)
-		supported, err = podcertificate.Supported(newClient(old.Config()).RESTMapper())
-		Expect(err).NotTo(HaveOccurred())
-		Expect(supported).To(BeFalse())
+		w := newWorld(ctx)
+		Eventually(ctx, func() *metav1.Condition { return w.condition(ctx, v1alpha1.ConditionPodCertificates) }).WithTimeout(patience).
+			Should(And(HaveField("Status", metav1.ConditionFalse), HaveField("Reason", v1alpha1.ReasonPodsNotSupported)))
 	})
 })
 
@@ -79,7 +82,7 @@ func (w *world) revoked(ctx context.Context, crl string) []*big.Int {
 		configMap := &corev1.ConfigMap{}
 		return configMap, admin.Get(ctx, client.ObjectKey{Namespace: w.pki, Name: name}, configMap)
 	}
-	_, content, err := crlstore.Read(ctx, get, v1alpha1.CRLConfigMap("ca", crl), nil)
+	_, content, err := crlstore.Read(ctx, get, v1alpha1.CRLConfigMap(w.issuer().Name, crl), nil)
 	if err != nil {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package podcertificates
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -41,6 +43,7 @@ const patience = 15 * time.Second
 // A world has an issuer "ca" in a namespace, Pods in another one, and controllers with the rights of their ServiceAccount.
 type world struct {
 	pki, shop string
+	name      string // the issuer's; by default "ca"
 	disabled  bool
 	registry  *prometheus.Registry
 	stop      func()
@@ -54,6 +57,8 @@ type world struct {
 	writes int
 	// failing names the kind of the writes that fail: "record" or "answer".
 	failing string
+	// audited are the audit lines.
+	audited []string
 }
 
 var errKilled = errors.New("the controller is killed before this write")
@@ -93,7 +98,7 @@ func newWorld(ctx context.Context, edit ...func(*v1alpha1.AcmeIssuerSpec)) *worl
 }
 
 func (w *world) issuer() *v1alpha1.AcmeIssuer {
-	return &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.pki, Name: "ca"}}
+	return &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: w.pki, Name: cmp.Or(w.name, "ca")}}
 }
 
 // condition returns a condition of the issuer's current generation; nil if there is none.
@@ -132,7 +137,7 @@ func (w *world) start() {
 	caches.DefaultNamespaces = map[string]cache.Config{w.pki: {}, w.shop: {}}
 	mgr, err := ctrl.NewManager(rest.CopyConfig(controllerConfig), ctrl.Options{
 		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: w.client,
-		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: GinkgoLogr,
+		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: funcr.New(w.log, funcr.Options{}),
 	})
 	Expect(err).NotTo(HaveOccurred())
 	w.registry = prometheus.NewRegistry()
@@ -147,6 +152,23 @@ func (w *world) start() {
 		Expect(<-ended).To(Succeed())
 	})
 	DeferCleanup(func() { w.stop() })
+}
+
+// log shows a line of the controllers' log, and keeps those of the audit log.
+func (w *world) log(logger, line string) {
+	GinkgoLogr.Info(line, "logger", logger)
+	if logger == "audit" {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.audited = append(w.audited, line)
+	}
+}
+
+// auditLines returns the audit lines.
+func (w *world) auditLines() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.audited...)
 }
 
 func (w *world) fail(kind string) {
@@ -217,7 +239,7 @@ func (w *world) certificates() []string {
 	return append([]string(nil), w.signed...)
 }
 
-func (w *world) signer() string { return v1alpha1.PodSigner(w.pki, "ca") }
+func (w *world) signer() string { return v1alpha1.PodSigner(w.pki, w.issuer().Name) }
 
 // pod creates a Pod with a certificate volume, a Node and a ServiceAccount, as the scheduler leaves it.
 func (w *world) pod(ctx context.Context, name string, edit ...func(*corev1.Pod)) *corev1.Pod {
