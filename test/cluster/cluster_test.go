@@ -123,6 +123,21 @@ var _ = Describe("An installation by Helm", Ordered, func() {
 		}
 	}, SpecTimeout(specTime))
 
+	It("issues while a node with replicas of both halves is gone", func(ctx SpecContext) {
+		node := c.Nodes[1]
+		disturb(ctx, "crash of a node", func() {
+			start := time.Now()
+			Expect(node.Crash()).To(Succeed())
+			awaitIssued(ctx, 10)
+			AddReportEntry("from a node's crash to ten certificates", since(start))
+			kubectl(ctx, "wait", "--for=condition=Ready=Unknown", "node/"+node.Name, "--timeout="+patience.String())
+			awaitIssued(ctx, 50)
+			Expect(node.Restart(ctx)).To(Succeed())
+			rollout(ctx)
+		})
+		requireAllStored(ctx)
+	}, SpecTimeout(specTime))
+
 	It("is upgraded and rolled back by Helm under load", func(ctx SpecContext) {
 		disturb(ctx, "helm upgrade and rollback", func() {
 			helm(ctx, append([]string{"upgrade"}, cluster.InstallArgs("--set", "server.replicas=2")...)...)

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/acmeca/acmeca/internal/test/cluster/nodeapi"
 	"github.com/acmeca/acmeca/internal/test/freeport"
 	"github.com/acmeca/acmeca/internal/test/project"
 )
@@ -179,18 +178,10 @@ func (c *Cluster) createNodes(ctx context.Context) error {
 		if err := os.MkdirAll(n.dir, 0o700); err != nil {
 			return err
 		}
-		spec := nodeapi.Spec{Hostname: n.Name, Resolv: noResolver, Log: filepath.Join(n.dir, "init.log")}
-		if number == 1 {
-			spec.Listen, spec.Forward = c.address, net.JoinHostPort(n.IP, fmt.Sprint(apiPort))
-		}
-		var err error
-		if n.pid, err = c.createNamespaces(ctx, spec); err != nil {
+		if err := n.boot(ctx); err != nil {
 			return err
 		}
 		c.Nodes = append(c.Nodes, n)
-		if err := c.connect(ctx, n); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -95,6 +95,27 @@ func (n *Node) Programs(ctx context.Context) ([]nodeapi.Status, error) {
 	return all, n.call(ctx, http.MethodGet, "/programs", nil, &all)
 }
 
+// boot makes the node's namespaces and joins the node to the network.
+func (n *Node) boot(ctx context.Context) error {
+	spec := nodeapi.Spec{Hostname: n.Name, Resolv: noResolver, Log: filepath.Join(n.dir, "init.log")}
+	if n.number == 1 {
+		spec.Listen, spec.Forward = n.cluster.address, net.JoinHostPort(n.IP, fmt.Sprint(apiPort))
+	}
+	var err error
+	if n.pid, err = n.cluster.createNamespaces(ctx, spec); err != nil {
+		return err
+	}
+	return n.cluster.connect(ctx, n)
+}
+
+// Restart boots a node after Crash, with the files that the node had.
+func (n *Node) Restart(ctx context.Context) error {
+	if err := n.boot(ctx); err != nil {
+		return err
+	}
+	return n.startNode(ctx)
+}
+
 // Crash ends the node at once, as a power failure does.
 func (n *Node) Crash() error { return syscall.Kill(n.pid, syscall.SIGKILL) }
 
