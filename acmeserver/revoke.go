@@ -26,14 +26,8 @@ import (
 // that is authorized for all its names, and the holder of its key. The controllers decide whether the signer is one of them;
 // the server refuses only requests that it can tell are wrong.
 func (s *Server) revoke(r *request) (*answer.Answer, error) {
-	if problem := policy.AdmitSize(r.message, v1alpha1.MaxPayload); problem != nil {
-		return nil, problem
-	}
-	var payload acme.RevocationRequest
-	if err := r.unmarshal(&payload); err != nil {
-		return nil, err
-	}
-	if problem := acme.CheckRevocationReason(payload.Reason); problem != nil {
+	payload, problem := policy.AdmitRevocation(r.message)
+	if problem != nil {
 		return nil, problem
 	}
 	order, err := s.orderToRevoke(r, payload.Certificate)

@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki"
+	"github.com/acmeca/acmeca/internal/policy"
 )
 
 // decideRevoking revokes an order's certificate, or refuses the request (RFC 8555 section 7.6). Without an issuer that can revoke,
@@ -85,8 +86,8 @@ func revocationProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 	if block == nil {
 		return acme.NewProblem(acme.ServerInternal, "the order has no certificate")
 	}
-	var payload acme.RevocationRequest
-	if problem := acme.Unmarshal(message.Body, &payload); problem != nil {
+	payload, problem := policy.AdmitRevocation(message)
+	if problem != nil {
 		return problem
 	}
 	if !slices.Equal(payload.Certificate, block.Bytes) || payload.Reason != order.Spec.Revocation.Reason {

@@ -189,7 +189,7 @@ var _ = Describe("A revocation", func() {
 		Entry("without a certificate", func() *v1alpha1.SignedRequest {
 			return owner.sign(acme.RevokeCertPath, map[string]any{"reason": superseded})
 		}, "another certificate or reason"),
-		Entry("without a payload", func() *v1alpha1.SignedRequest { return owner.sign(acme.RevokeCertPath, nil) }, "the payload cannot be used"),
+		Entry("without a payload", func() *v1alpha1.SignedRequest { return owner.sign(acme.RevokeCertPath, nil) }, "is a POST-as-GET"),
 		Entry("in the name of no account", func() *v1alpha1.SignedRequest {
 			return sign(owner.key, jwstest.Header{"kid": baseURL + "/acme/order/1"}, acme.RevokeCertPath, payload(superseded))
 		}, "names no account"),

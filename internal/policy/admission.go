@@ -170,6 +170,21 @@ func AdmitResponse(message *jws.Message) *acme.Problem {
 	return unmarshal(message, &struct{}{})
 }
 
+// AdmitRevocation checks a revocation request (RFC 8555 section 7.6), but not who signed it, and returns its payload.
+func AdmitRevocation(message *jws.Message) (*acme.RevocationRequest, *acme.Problem) {
+	if problem := AdmitSize(message, v1alpha1.MaxPayload); problem != nil {
+		return nil, problem
+	}
+	var payload acme.RevocationRequest
+	if problem := unmarshal(message, &payload); problem != nil {
+		return nil, problem
+	}
+	if problem := acme.CheckRevocationReason(payload.Reason); problem != nil {
+		return nil, problem
+	}
+	return &payload, nil
+}
+
 // OrderTerms are the terms of an order that its issuer must admit.
 type OrderTerms struct {
 	// Identifiers, in any form.

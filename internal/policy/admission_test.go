@@ -358,6 +358,30 @@ func TestAdmitFinalization(t *testing.T) {
 	}
 }
 
+func TestAdmitRevocation(t *testing.T) {
+	key := jwstest.NewKey(t, "ES256")
+	payload, problem := AdmitRevocation(fromAccount(t, key, map[string]any{"certificate": "AAEC_w", "reason": 4}))
+	if problem != nil || !slices.Equal(payload.Certificate, acme.Bytes{0, 1, 2, 0xff}) || payload.Reason != 4 {
+		t.Errorf("%+v, %v", payload, problem)
+	}
+	for name, test := range map[string]struct {
+		payload any
+		want    acme.ProblemType
+		status  int
+		words   string
+	}{
+		"a POST-as-GET":           {nil, acme.Malformed, 400, "POST-as-GET"},
+		"a reason that CAs use":   {map[string]any{"certificate": "AA", "reason": 6}, acme.BadRevocationReason, 400, "reason code 6"},
+		"not base64url":           {map[string]any{"certificate": "A="}, acme.Malformed, 400, "base64"},
+		"too large for the store": {map[string]any{"certificate": "AA", "padding": strings.Repeat("x", 46100)}, acme.Malformed, 413, "61440"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, problem := AdmitRevocation(fromAccount(t, key, test.payload))
+			expectProblem(t, problem, test.want, test.status, test.words)
+		})
+	}
+}
+
 func TestAdmitIdentifier(t *testing.T) {
 	p := must(New(spec(func(s *v1alpha1.AcmeIssuerSpec) {
 		s.Policy.DNS.Deny = []string{"denied.test"}

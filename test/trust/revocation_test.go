@@ -81,7 +81,7 @@ var _ = Describe("A captured ACME server, with a victim's certificate", func() {
 		}, "the signed request is for another certificate or reason"),
 		Entry("with the victim's finalization", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.FetchCert(ctx, url(acme.CertificatePath(order.Name)), true); return err })
-		}, "the payload cannot be used"),
+		}, "is a POST-as-GET"),
 	)
 
 	It("cannot undo a person's revocation", func(ctx SpecContext) {
