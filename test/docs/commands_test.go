@@ -101,7 +101,8 @@ func pluginCommand() *cobra.Command {
 
 // flagsOfOthers maps flags in the documents to the programs that have them.
 var flagsOfOthers = map[string]string{
-	"accept-tos": "lego", "agree-tos": "certbot", "standalone": "certbot", "webroot": "certbot", "set": "helm", "wait": "helm", "contact": "step",
+	"accept-tos": "lego", "agree-tos": "certbot", "standalone": "certbot", "webroot": "certbot", "contact": "step",
+	"set": "helm", "wait": "helm",
 	"http": "lego", "tls": "lego", "dns": "lego", "eab": "lego", "days": "lego",
 	"issue": "acme.sh", "register-account": "acme.sh", "ca-bundle": "acme.sh", "server": "acme.sh", "alpn": "acme.sh",
 	"cert-profile": "acme.sh", "eab-kid": "acme.sh", "eab-hmac-key": "acme.sh",
