@@ -241,7 +241,7 @@ func (m *Metrics) Forget(key types.NamespacedName) {
 	labels := prometheus.Labels{LabelNamespace: key.Namespace, LabelIssuer: key.Name}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.issued, m.issuance, m.failed, m.revoked} {
+	}{m.issued, m.issuance, m.failed, m.revoked, m.pods} {
 		vec.DeletePartialMatch(labels)
 	}
 }

@@ -84,8 +84,9 @@ func TestMetricsOfOrders(t *testing.T) {
 		t.Errorf("an order of an issuer that does not exist: %v", n)
 	}
 	m.failed.Reset()
+	m.PodAnswered(types.NamespacedName{Namespace: "team", Name: "ca"}, v1alpha1.ReasonIssued)
 	m.Forget(types.NamespacedName{Namespace: "team", Name: "ca"})
-	for _, c := range []prometheus.Collector{m.issued, m.failed, m.revoked, m.issuance} {
+	for _, c := range []prometheus.Collector{m.issued, m.failed, m.revoked, m.issuance, m.pods} {
 		if n := testutil.CollectAndCount(c); n != 0 {
 			t.Errorf("%d series of an issuer that is gone", n)
 		}
