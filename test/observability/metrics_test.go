@@ -68,6 +68,7 @@ var _ = Describe("The metrics", Ordered, func() {
 	BeforeAll(func(ctx SpecContext) {
 		By("causing everything that is counted")
 		bringCA(ctx)
+		askForPod(ctx)
 		c := newClient(ctx)
 		c.obtain(ctx, "metrics.test")
 		Expect(c.RevokeCertificate(ctx, c.account, c.obtain(ctx, "revoked.test"), nil, 0)).To(Succeed())
@@ -97,6 +98,7 @@ var _ = Describe("The metrics", Ordered, func() {
 		Entry("the duration of linting", "acmeca_certificate_lint_duration_seconds", nil, 2),
 		Entry("the duration of signing", "acmeca_certificate_sign_duration_seconds", nil, 2),
 		Entry("revocations", "acmeca_certificates_revoked_total", with("reason", "unspecified"), 1),
+		Entry("answers to Pods", "acmeca_pod_certificate_requests_total", map[string]string{"issuer": "pods", "reason": "PodMismatch"}, 1),
 		Entry("failed orders", "acmeca_orders_failed_total", with("type", "unauthorized"), 1),
 		Entry("accounts", "acmeca_accounts", with("state", "valid"), 2),
 		Entry("orders", "acmeca_orders", with("state", "valid"), 2),

@@ -33,7 +33,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	keys, err := keyservice.New()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(keys.Close)
-	acmeca = suite.Start(ctx, "--key-service", keys.Socket)
+	acmeca = suite.Start(ctx, "--key-service", keys.Socket, "--pod-certificates")
 	responder = suite.Respond(acmeca.Ports().HTTP01)
 })
 

@@ -147,7 +147,11 @@ func (l *Local) applyManifests(ctx context.Context) error {
 	if err := l.plane.Apply(ctx, namespace); err != nil {
 		return err
 	}
-	return l.plane.ApplyProject(ctx, "config/crd/bases", "config/rbac", "config/admission")
+	paths := []string{"config/crd/bases", "config/rbac", "config/admission"}
+	if slices.Contains(l.options.OperatorArgs, "--pod-certificates") {
+		paths = append(paths, "config/pod-certificates")
+	}
+	return l.plane.ApplyProject(ctx, paths...)
 }
 
 // writeCredentials writes the kubeconfigs: a person's, and those of the operator's halves.
