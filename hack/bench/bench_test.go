@@ -139,12 +139,13 @@ func TestStretchesAddUp(t *testing.T) {
 
 func TestDocument(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.md")
-	text := "# A\n<!-- loads -->\nold\n<!-- end loads -->\nbetween\n<!-- targets -->\n<!-- end targets -->\n<!-- revocations -->\n<!-- end revocations -->\nend\n"
+	text := "# A\n<!-- loads -->\nold\n<!-- end loads -->\nbetween\n<!-- targets -->\n<!-- end targets -->\n<!-- revocations -->\n<!-- end revocations -->\n<!-- pods -->\n<!-- end pods -->\nend\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := aReport()
 	r.Beside = []Beside{{Name: "step-ca", Loads: []Load{{Of: "new names", Clients: 64, Names: 1, Rate: 101}}}}
+	r.Pods = &Pods{Requests: 500, Kubelets: 16, Rate: 99.5, P50: 20, P99: 40, OrderWrites: 2, AnswerWrites: 1}
 	for range 2 { // a new table replaces the old one
 		if err := r.document(file); err != nil {
 			t.Fatal(err)
@@ -154,7 +155,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| new names | 1 | 1 | 0 | 40.0 | 25.0 |", "| step-ca: new names | 64 |", "| 100.0 | **missed** |\n", "\n<!-- end loads -->\nbetween\n", "\nend\n"} {
+	for _, want := range []string{"| new names | 1 | 1 | 0 | 40.0 | 25.0 |", "| step-ca: new names | 64 |", "| 500 | 16 | 99.5 | 20.0 | 40.0 | 2.00 | 1.00 |\n", "| 100.0 | **missed** |\n", "\n<!-- end loads -->\nbetween\n", "\nend\n"} {
 		if strings.Count(string(got), want) != 1 {
 			t.Errorf("%q does not occur once:\n%s", want, got)
 		}

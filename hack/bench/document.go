@@ -13,7 +13,9 @@ func (r Report) document(file string) error {
 	if err != nil {
 		return err
 	}
-	for name, table := range map[string][][]string{"targets": r.targetRows(), "loads": r.loadRows(), "revocations": r.revocationRows()} {
+	for name, table := range map[string][][]string{
+		"targets": r.targetRows(), "loads": r.loadRows(), "revocations": r.revocationRows(), "pods": r.podRows(),
+	} {
 		if text, err = between(text, name, markdown(table)); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}

@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/acmeca/acmeca/internal/test/http01"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 type options struct {
@@ -25,6 +26,7 @@ type options struct {
 	length, poll    time.Duration
 	orders          int
 	revocations     revocations
+	pods            int
 	jsonFile, chart string
 	from            string
 	beside          besides
@@ -42,6 +44,7 @@ func main() {
 	flag.DurationVar(&o.poll, "poll", 10*time.Millisecond, "`time` before the first retry of a poll; doubles with each retry")
 	flag.IntVar(&o.orders, "orders", 100_000, "`number` of orders to store for the second part; 0 skips that part")
 	flag.Var(&o.revocations, "revocations", "`numbers` of revoked certificates, separated by commas, for the third part; with -from, only this part runs")
+	flag.IntVar(&o.pods, "pods", 500, "`number` of Pods that get certificates for the fourth part; with -from, only this part runs; 0 skips it")
 	flag.StringVar(&o.jsonFile, "json", "", "`file` for the figures")
 	flag.StringVar(&o.chart, "chart", "", "SVG `file` for a chart of the figures")
 	flag.StringVar(&o.from, "from", "", "JSON `file` of an earlier run to show instead of a new run")
@@ -70,6 +73,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			b := newBench(o, out)
 			err = b.measureRevocations(ctx)
 			report.Revocations = b.report.Revocations
+		}
+		if err == nil && o.asked("pods") {
+			b := newBench(o, out)
+			err = b.measurePods(ctx)
+			report.Pods = b.report.Pods
 		}
 	} else {
 		report, err = measure(ctx, o, out)
@@ -107,7 +115,10 @@ func measure(ctx context.Context, o options, out io.Writer) (Report, error) {
 	if err := b.measureScale(ctx); err != nil {
 		return b.report, err
 	}
-	err := b.measureRevocations(ctx)
+	if err := b.measureRevocations(ctx); err != nil || o.pods == 0 {
+		return b.report, err
+	}
+	err := b.measurePods(ctx)
 	return b.report, err
 }
 
@@ -124,8 +135,7 @@ type bench struct {
 	target  target
 	plane   *plane // nil for another server
 	report  Report
-	// contained runs both halves within the memory limits of the manifests.
-	contained bool
+	launch  launch
 }
 
 // These loads compare servers.
@@ -137,13 +147,14 @@ var (
 )
 
 func newBench(o options, out io.Writer) *bench {
-	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &http01.Responder{Once: true}, poll: o.poll}}
+	return &bench{options: o, out: out, target: target{directory: o.directory, responder: &http01.Responder{Once: true}, poll: o.poll},
+		launch: local.StartForTestWithReplicas}
 }
 
 // start starts an acmeca and a responder for its challenges.
 func (b *bench) start(ctx context.Context) (stop func(), err error) {
 	fmt.Fprintln(b.out, "starting a control plane and acmeca")
-	p, stopPlane, err := startPlane(ctx, b.contained)
+	p, stopPlane, err := startPlane(ctx, b.launch)
 	if err != nil {
 		return nil, err
 	}

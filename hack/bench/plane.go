@@ -51,17 +51,16 @@ func (u *usage) add(more usage) {
 	u.self += more.self
 }
 
+// launch starts an acmeca without the ACME server.
+type launch func(ctx context.Context, controllerArgs ...string) (*local.Local, func(), error)
+
 // startPlane starts a plane with one replica of the ACME server.
-func startPlane(ctx context.Context, contained bool) (*plane, func(), error) {
+func startPlane(ctx context.Context, start launch) (*plane, func(), error) {
 	var ports [2]int
 	if err := freeport.Choose(&ports[0], &ports[1]); err != nil {
 		return nil, nil, err
 	}
 	controllers, server := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
-	start := local.StartForTestWithReplicas
-	if contained {
-		start = local.StartForTestContained
-	}
 	l, stop, err := start(ctx, "--pprof-listen", controllers)
 	if err != nil {
 		return nil, nil, err
@@ -170,19 +169,29 @@ func (p *plane) requests(ctx context.Context) (u usage, err error) {
 		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `group="acmeca.dev"`) {
 			continue
 		}
-		value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+		value, err := valueOf(line)
 		if err != nil {
 			return u, err
 		}
 		switch {
 		case strings.Contains(line, `verb="WATCH"`):
-		case strings.Contains(line, `verb="GET"`), strings.Contains(line, `verb="LIST"`):
+		case isRead(line):
 			u.reads += value
 		default:
 			u.writes += value
 		}
 	}
 	return u, nil
+}
+
+// valueOf returns the value of a line of metrics.
+func valueOf(line string) (float64, error) {
+	return strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
+}
+
+// isRead reports whether a line counts reads, also watches.
+func isRead(line string) bool {
+	return strings.Contains(line, `verb="GET"`) || strings.Contains(line, `verb="LIST"`) || strings.Contains(line, `verb="WATCH"`)
 }
 
 // processors returns the processor time of all processes.

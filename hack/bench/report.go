@@ -17,6 +17,7 @@ type Report struct {
 	Scale     *Scale  `json:"scale,omitempty"`
 	// Revocations has a row for each number of revoked certificates.
 	Revocations []Revocation `json:"revocations,omitempty"`
+	Pods        *Pods        `json:"pods,omitempty"`
 	// Beside lists the results of other servers in the same session.
 	Beside []Beside `json:"beside,omitempty"`
 }

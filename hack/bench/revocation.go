@@ -26,6 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/crlstore"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/container"
+	"github.com/acmeca/acmeca/internal/test/local"
 )
 
 // Revocation is the effect of many revoked certificates on one more revocation.
@@ -84,7 +85,7 @@ func (b *bench) measureRevocations(ctx context.Context) error {
 
 func (b *bench) measureRevocation(ctx context.Context, count int) (*Revocation, error) {
 	one := newBench(b.options, b.out)
-	one.contained = true
+	one.launch = local.StartForTestContained
 	stop, err := one.start(ctx)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type Options struct {
 	UnsafeNoFsync bool      // faster, but a power cut loses data; for tests only
 	Replicas      bool      // the ACME server runs in separate processes, started by StartReplica; for tests
 	Contained     bool      // the halves have the memory limits of the manifests; for tests
+	APIServerArgs []string  // additional arguments of kube-apiserver; for tests
 	Progress      io.Writer // receives a line for each slow step
 }
 
@@ -111,6 +112,7 @@ func (l *Local) startSurroundings(ctx context.Context) error {
 	l.plane, err = controlplane.Start(ctx, controlplane.Options{
 		Dir:           l.options.Dir,
 		UnsafeNoFsync: l.options.UnsafeNoFsync,
+		APIServerArgs: l.options.APIServerArgs,
 		Progress:      l.options.Progress,
 	})
 	if err != nil {

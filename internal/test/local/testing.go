@@ -30,6 +30,15 @@ func StartForTestContained(ctx context.Context, controllerArgs ...string) (*Loca
 	return startInTemporary(ctx, Options{Replicas: true, Contained: true, OperatorArgs: controllerArgs})
 }
 
+// StartForTestWithKubelets is StartForTestContained with controllers that issue certificates to Pods, and an API server that treats
+// kubelets as such.
+func StartForTestWithKubelets(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{
+		Replicas: true, Contained: true, OperatorArgs: append([]string{"--pod-certificates"}, controllerArgs...),
+		APIServerArgs: []string{"--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction"},
+	})
+}
+
 // StartForTestWithTags is StartForTestWithReplicas with an operator that is built with a build tag.
 func StartForTestWithTags(ctx context.Context, tags string, controllerArgs ...string) (*Local, func(), error) {
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs}, "-tags", tags)
