@@ -27,11 +27,11 @@ func newKeyService() *testservice.Service {
 	return service
 }
 
-// useKeyService gives the world's controllers a key service, whose calls end soon.
+// useKeyService gives the world's controllers a key service.
 func (w *issuerWorld) useKeyService(service *testservice.Service) {
 	GinkgoHelper()
 	var err error
-	w.keys, err = keyservice.New(keyservice.Config{Socket: service.Socket, Timeout: time.Second, Clock: w.clock})
+	w.keys, err = keyservice.New(keyservice.Config{Socket: service.Socket, Clock: w.clock})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(w.keys.Close)
 	w.restart()

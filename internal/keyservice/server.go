@@ -86,7 +86,12 @@ func call[T any](ctx context.Context, s *Server, timeout time.Duration, work fun
 	case r := <-done:
 		return r.value, withCode(r.err)
 	case <-ctx.Done():
-		return none, status.Error(codes.DeadlineExceeded, "the key store did not answer in time")
+		select {
+		case r := <-done: // the end of work cancels the context too
+			return r.value, withCode(r.err)
+		default:
+			return none, status.Error(codes.DeadlineExceeded, "the key store did not answer in time")
+		}
 	}
 }
 
