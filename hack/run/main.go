@@ -140,7 +140,7 @@ Every name under .test resolves to 127.0.0.1 here, and http-01 is tried on port 
 Names without a challenge: grant names below granted.test to a key, create the key, and give it to a client.
 
   kubectl apply --server-side --field-manager=demo -f config/samples/grant/default.yaml
-  kubectl acme eab create default --id demo
+  kubectl acme eab create default -n acmeca-system --id demo
 
 Logs are in %[5]s/log. Ctrl-C stops everything; the state stays in %[5]s (make clean-local forgets it).
 `, l.DirectoryURL(), http01, l.CAFile(), l.Kubeconfig(), dir)

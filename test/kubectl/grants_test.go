@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
+	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/certificates"
 )
 
@@ -78,8 +80,21 @@ var _ = Describe("A grant of names", Ordered, func() {
 	}, SpecTimeout(4*patience))
 
 	It("is given to a key by the two commands that make run prints", func(ctx SpecContext) {
-		run(ctx, "kubectl", "apply", "--server-side", "--field-manager=demo", "-f", "../../config/samples/grant/default.yaml")
-		output := plugin(ctx, "eab", "create", "default", "--id", "demo", "-o", "yaml")
+		run(ctx, "kubectl", "config", "set-context", "--current", "--namespace", "default") // as in the kubeconfig of make run
+		DeferCleanup(func(ctx SpecContext) {
+			run(ctx, "kubectl", "config", "set-context", "--current", "--namespace", local.Namespace)
+		})
+		printed, err := os.ReadFile("../../hack/run/main.go")
+		Expect(err).NotTo(HaveOccurred())
+		sample, err := os.ReadFile("../../config/samples/grant/default.yaml")
+		Expect(err).NotTo(HaveOccurred())
+		var output string
+		commands := regexp.MustCompile(`(?m)^#   kubectl (.*)$`).FindAllStringSubmatch(string(sample), -1)
+		Expect(commands).To(HaveLen(2))
+		for _, command := range commands {
+			Expect(string(printed)).To(ContainSubstring("  kubectl " + command[1] + "\n"))
+			output = run(ctx, "kubectl", strings.Fields(strings.ReplaceAll(command[1], " config/", " ../../config/"))...)
+		}
 		encoded := regexp.MustCompile(`secret: (\S+)`).FindStringSubmatch(output)
 		Expect(encoded).To(HaveLen(2), output)
 		key, err := base64.RawURLEncoding.DecodeString(strings.Trim(encoded[1], `"`))
