@@ -131,11 +131,12 @@ func expectAwaitsKey(ctx context.Context, order *v1alpha1.AcmeOrder) {
 	Expect(order.Status.State.Final()).To(BeFalse())
 }
 
-// expectSignedLater moves the clock on until an order that waits for the key has its certificate.
+// expectSignedLater moves the clock on until an order that waits for the key has its certificate. It does so in few steps, since the
+// order would expire otherwise.
 func expectSignedLater(ctx context.Context, o *operator, order *v1alpha1.AcmeOrder) {
 	GinkgoHelper()
 	Eventually(ctx, func() acme.State {
 		o.later(ctx, 10*time.Second, order)
 		return fresh(ctx, order).Status.State
-	}).WithTimeout(2 * patience).Should(Equal(acme.StateValid))
+	}).WithTimeout(2 * patience).WithPolling(time.Second / 4).Should(Equal(acme.StateValid))
 }
