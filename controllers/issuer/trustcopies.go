@@ -50,7 +50,7 @@ type round struct {
 }
 
 // Publish brings the ConfigMaps in other namespaces up to date, and notes these namespaces in the issuer's status. Each namespace is noted
-// before the ConfigMap is created in it, so that none is forgotten. What can't be done is a warning of the issuer.
+// before the ConfigMap is created in it, so that none is forgotten. A failure is a warning of the issuer.
 func (t *TrustCopies) Publish(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {
 	if !object.Spec.Trust.LabelledNamespaces && len(object.Status.TrustNamespaces) == 0 {
 		return nil

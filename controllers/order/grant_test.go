@@ -75,7 +75,7 @@ func TestDecideGranted(t *testing.T) {
 		"a stored pending one":         {func(s *situation) { s.grant(as); s.facts.authorizations[0] = s.order.AwaitedAuthorization(0) }, expectation{issues: true, wait: week}},
 		"the client deactivated one":   {func(s *situation) { s.grant(as); s.facts.authorizations[0] = deactivated(s) }, refused("the authorization is deactivated")},
 
-		// What a captured ACME server could write.
+		// A captured ACME server could write this.
 		"a grant that does not exist":  {func(s *situation) { s.grant(as); s.order.Spec.Grants = []string{"team", "none"} }, refused("the issuer has no such grant")},
 		"a grant of another account":   {func(s *situation) { s.grant(as); s.facts.account.Status.ExternalAccountKeyID = "other" }, expectation{problem: acme.Compound, detail: "2 of 2", recheck: true}},
 		"a grant of other names":       {func(s *situation) { s.grant(func(_ *v1alpha1.AcmeIssuerSpec, g *v1alpha1.Grant) { g.DNS = g.DNS[:1] }) }, refused("does not include the identifier")},

@@ -45,7 +45,7 @@ type step struct {
 	// deny is the reason of a Denied condition, and pending that of an Event about a request that stays as it is. message explains
 	// either.
 	deny, pending, message string
-	// issue is what the certificate is to contain.
+	// issue is the certificate to be issued, or nil.
 	issue *issuance
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// A description says what an image contains.
+// A description lists the contents of an image.
 type description struct {
 	name   string
 	user   string

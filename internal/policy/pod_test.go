@@ -13,7 +13,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// A rule for Pods stands in for allow lists and challenges. What denies still holds.
+// A rule for Pods stands in for allow lists and challenges. Deny lists, rules and constraints still hold.
 func TestAdmitPod(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command node is what the nodes of `make cluster` are made of:
+// Command node has the parts of a node of `make cluster`:
 //
 //	acmeca-node create SPEC   makes the namespaces of a node, starts init in them, and prints the PID of init
 //	acmeca-node init          is process 1 of a node: mounts file systems, starts programs on request, and reaps

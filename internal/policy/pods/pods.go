@@ -32,7 +32,7 @@ type Pod struct {
 	Services []string
 }
 
-// Grant is what a rule grants to a Pod.
+// Grant holds the names and the profile that a rule grants to a Pod.
 type Grant struct {
 	// Rule and Profile are names.
 	Rule, Profile string

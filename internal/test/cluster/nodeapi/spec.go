@@ -1,4 +1,4 @@
-// Package nodeapi is what hack/cluster/node and its callers agree on.
+// Package nodeapi is the protocol between hack/cluster/node and its callers.
 package nodeapi
 
 // Socket is the path at which process 1 of a node serves its API, in the node's mount namespace.
