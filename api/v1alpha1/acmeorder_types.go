@@ -134,6 +134,7 @@ type Revocation struct {
 	// reason code (RFC 5280 section 5.3.1): 0 unspecified, 1 keyCompromise, 3 affiliationChanged, 4 superseded, 5
 	// cessationOfOperation, 9 privilegeWithdrawn.
 	// +optional
+	// +kubebuilder:default=0
 	// +kubebuilder:validation:Enum=0;1;3;4;5;9
 	Reason int `json:"reason,omitempty"`
 
@@ -242,6 +243,8 @@ const (
 // +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.accountRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.spec.pod.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.replaces`
+// +kubebuilder:selectablefield:JSONPath=`.spec.revocation.reason`
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
 // +kubebuilder:selectablefield:JSONPath=`.status.serial`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
