@@ -97,6 +97,19 @@ func TestLintExclusionsAreThoseNeeded(t *testing.T) {
 	}
 }
 
+// The linted signature is by a throw-away key, so lints that verify it with other keys cost much and find nothing.
+func TestSignaturesAreNotLinted(t *testing.T) {
+	registry := must(lints())
+	for _, name := range lintsOfSignatures {
+		if lint.GlobalRegistry().CertificateLints().ByName(name) == nil {
+			t.Errorf("zlint has no lint %s", name)
+		}
+		if registry.CertificateLints().ByName(name) != nil {
+			t.Errorf("lint %s runs for each certificate", name)
+		}
+	}
+}
+
 // A lint counts from a date on. No lint may begin to stop certificates and CRLs that pass today.
 func TestLintsPassInTheYearsToCome(t *testing.T) {
 	dates := []time.Time{testNow, testNow.Add(10 * 365 * day), testNow.Add(20 * 365 * day)}
