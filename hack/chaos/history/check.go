@@ -125,17 +125,23 @@ func (c *checker) checkOrder(version Version[*v1alpha1.AcmeOrder], before v1alph
 	}
 }
 
-// addRevocations adds the revocation of an order for each CRL that has to list it: the complete one, and the shard if the certificate
-// names one.
-func (c *checker) addRevocations(version Version[*v1alpha1.AcmeOrder]) {
-	order := version.Object
+// owingCRLs returns the CRLs that have to list a revoked order: the complete one, and the shard if the certificate names one.
+func owingCRLs(order *v1alpha1.AcmeOrder) []string {
 	names := []string{order.Status.CRL}
 	if complete := v1alpha1.CompleteCRL(order.Status.CRL); complete != order.Status.CRL {
 		names = append(names, complete)
 	}
-	for _, name := range names {
-		r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial,
-			shard: order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, name)}
+	for i, name := range names {
+		names[i] = order.Namespace + "/" + v1alpha1.CRLConfigMap(order.Spec.IssuerRef.Name, name)
+	}
+	return names
+}
+
+// addRevocations adds the revocation of an order for each CRL that has to list it.
+func (c *checker) addRevocations(version Version[*v1alpha1.AcmeOrder]) {
+	order := version.Object
+	for _, shard := range owingCRLs(order) {
+		r := revocation{revision: version.Revision, order: order.Name, serial: order.Status.Serial, shard: shard}
 		if order.Status.NotAfter != nil {
 			r.notAfter = order.Status.NotAfter.Time
 		}
@@ -279,6 +285,24 @@ func newestListed(crl *CRL, revocations []revocation) (newest uint64) {
 	return newest
 }
 
+// CheckFresh returns a violation for each CRL whose last version has expired.
+func (h *History) CheckFresh(now time.Time) (found []Violation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := map[string]CRL{}
+	for _, crl := range h.CRLs {
+		if crl.Revision >= last[crl.Shard].Revision {
+			last[crl.Shard] = crl
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		if crl := last[name]; !now.Before(crl.NextUpdate) {
+			found = append(found, Violation{Broken, fmt.Sprintf("CRL %s number %s expired at %s", name, crl.Number, crl.NextUpdate)})
+		}
+	}
+	return found
+}
+
 // checkNumber compares the numbers of two consecutive CRLs of a shard.
 func (c *checker) checkNumber(before, crl *CRL) {
 	switch crl.Number.Cmp(before.Number) {
@@ -412,4 +436,17 @@ func (h *History) Count() (certificates, revocations int) {
 		}
 	}
 	return len(issued), len(revoked)
+}
+
+// CertificatesOf returns the number of certificates of an issuer.
+func (h *History) CertificatesOf(issuer string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	issued := map[string]bool{}
+	for _, version := range h.Orders {
+		if version.Object.Status.State == acme.StateValid && version.Object.Spec.IssuerRef.Name == issuer {
+			issued[version.Object.Name] = true
+		}
+	}
+	return len(issued)
 }

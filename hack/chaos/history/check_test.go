@@ -290,3 +290,41 @@ func TestWhatRetentionRemovedIsNotLost(t *testing.T) {
 		t.Error(found)
 	}
 }
+
+func TestCRLsAreFreshUntilTheLastOneExpires(t *testing.T) {
+	h := &History{CRLs: []CRL{
+		{Revision: 2, Shard: "a", Number: big.NewInt(2), NextUpdate: start.Add(time.Hour)},
+		{Revision: 1, Shard: "a", Number: big.NewInt(1), NextUpdate: start},
+		{Revision: 3, Shard: "b", Number: big.NewInt(1), NextUpdate: start.Add(2 * time.Hour)},
+	}}
+	if found := h.CheckFresh(start); len(found) > 0 {
+		t.Error(found)
+	}
+	found := h.CheckFresh(start.Add(time.Hour))
+	if len(found) != 1 || !strings.HasPrefix(found[0].What, "CRL a number 2 expired") {
+		t.Error(found)
+	}
+}
+
+// The shard and the complete CRL are published one after the other.
+func TestARevocationIsListedOnceAllItsCRLsHaveIt(t *testing.T) {
+	h := world(t)
+	for i := range h.Orders {
+		if order := h.Orders[i].Object; order.Status.CRL == "0" {
+			order.Status.CRL = "0-3"
+		}
+	}
+	complete := h.CRLs
+	h.CRLs = nil
+	for _, crl := range complete {
+		crl.Shard = "/ca-crl-0-3"
+		h.CRLs = append(h.CRLs, crl)
+	}
+	if h.Listed() {
+		t.Error("the complete CRL is missing")
+	}
+	h.CRLs = append(h.CRLs, complete...)
+	if !h.Listed() {
+		t.Error("both CRLs list the certificate")
+	}
+}

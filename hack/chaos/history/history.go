@@ -41,6 +41,7 @@ type CRL struct {
 	Shard      string // with namespace and issuer; the next CRL of the shard replaces this one
 	Number     *big.Int
 	ThisUpdate time.Time
+	NextUpdate time.Time
 	// Serials are the serial numbers of the entries, in lower-case hexadecimal.
 	Serials map[string]bool
 }

@@ -59,23 +59,25 @@ func (h *History) revisions() map[string]bool {
 	return seen
 }
 
-// Listed reports whether every revocation has been in a CRL.
+// Listed reports whether every revocation has been in each CRL that has to list it.
 func (h *History) Listed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	listed := map[string]bool{} // by CRL and serial
+	for _, crl := range h.CRLs {
+		for serial := range crl.Serials {
+			listed[crl.Shard+" "+serial] = true
+		}
+	}
 	for _, version := range h.Orders {
-		if version.Object.Status.RevokedAt != nil && !h.listed(version.Object.Status.Serial) {
-			return false
+		if version.Object.Status.RevokedAt == nil {
+			continue
+		}
+		for _, shard := range owingCRLs(version.Object) {
+			if !listed[shard+" "+version.Object.Status.Serial] {
+				return false
+			}
 		}
 	}
 	return true
-}
-
-func (h *History) listed(serial string) bool {
-	for _, crl := range h.CRLs {
-		if crl.Serials[serial] {
-			return true
-		}
-	}
-	return false
 }
