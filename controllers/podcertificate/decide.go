@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/internal/policy"
 	"github.com/acmeca/acmeca/internal/policy/pods"
 )
@@ -38,6 +40,9 @@ const (
 // pendingRetry is the wait for a state that no watch reports.
 const pendingRetry = 30 * time.Second
 
+// keyRetry is the wait for a key service that may recover by itself.
+const keyRetry = 5 * time.Second
+
 // step is what is to be done for a request. The zero step waits for an event.
 type step struct {
 	// wait is when the request is reconciled again without an event.
@@ -61,6 +66,16 @@ func denied(reason, format string, args ...any) step {
 
 func waiting(reason, format string, args ...any) step {
 	return step{pending: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// awaitKey returns the step of a request whose CA key can't sign now.
+func awaitKey(failure *keyservice.Error) step {
+	s := waiting(v1alpha1.ReasonKeyServiceUnavailable, "the certificate waits for the CA's key: %s", failure.Message)
+	s.wait = pendingRetry
+	if failure.Retry {
+		s.wait = keyRetry
+	}
+	return s
 }
 
 // decide returns the next step of a request to an issuer. It is pure.

@@ -27,6 +27,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/audit"
 	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/issuers"
+	"github.com/acmeca/acmeca/controllers/keyservice"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/controllers/metrics"
 )
@@ -158,6 +159,9 @@ func (r *Reconciler) sign(
 	}
 	linted := time.Now()
 	certificate, err := f.issuer.Authority.Sign(prepared)
+	if failure, ok := errors.AsType[*keyservice.Error](err); ok {
+		return awaitKey(failure), nil
+	}
 	if err != nil {
 		return step{}, fmt.Errorf("sign the certificate of Pod %s/%s: %w", request.Namespace, request.Spec.PodName, err)
 	}

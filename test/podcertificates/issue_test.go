@@ -18,6 +18,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/test/keyservice"
 )
 
 var _ = Describe("A Pod's request", func() {
@@ -150,6 +151,25 @@ var _ = Describe("A Pod's request", func() {
 		Eventually(ctx, func() map[string]string { return w.notes(ctx, "web-0") }).WithTimeout(patience).Should(HaveKey("IssuerSuspended"))
 		w.edit(ctx, func(s *v1alpha1.AcmeIssuerSpec) { s.Suspend = false })
 		expectIssued(ctx, request)
+	})
+
+	It("waits for the CA's key while the key service is gone", func(ctx SpecContext) {
+		service, err := keyservice.New()
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(service.Close)
+		w := newWorldWithKeys(ctx, service.Socket, func(s *v1alpha1.AcmeIssuerSpec) { s.CA.SelfSigned.KeyStore = v1alpha1.KeyStoreKeyService })
+		signed := service.Signed()
+		expectIssued(ctx, w.ask(ctx, w.pod(ctx, "web-0"), newKey()))
+		Expect(service.Signed()).To(BeNumerically(">", signed))
+
+		service.Stop()
+		request := w.ask(ctx, w.pod(ctx, "web-1"), newKey())
+		Eventually(ctx, func() map[string]string { return w.notes(ctx, "web-1") }).WithTimeout(patience).
+			Should(HaveKeyWithValue(v1alpha1.ReasonKeyServiceUnavailable, ContainSubstring("the certificate waits for the CA's key")))
+		Expect(conditionOf(ctx, request)).To(BeZero())
+		Expect(service.Start()).To(Succeed())
+		expectIssued(ctx, request)
+		Expect(w.records(ctx, "web-1")).To(HaveLen(1))
 	})
 
 	It("waits for an issuer that isn't there yet", func(ctx SpecContext) {

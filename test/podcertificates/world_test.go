@@ -45,8 +45,10 @@ type world struct {
 	pki, shop string
 	name      string // the issuer's; by default "ca"
 	disabled  bool
-	registry  *prometheus.Registry
-	stop      func()
+	// keyService is the socket of the key service, if any.
+	keyService string
+	registry   *prometheus.Registry
+	stop       func()
 
 	mu sync.Mutex
 	// refused lists the refusals of answers to requests, which are faults of the controllers.
@@ -78,7 +80,13 @@ func rule(edit ...func(*v1alpha1.PodCertificateRule)) *v1alpha1.PodCertificates 
 // newWorld starts controllers, and waits until the issuer is ready.
 func newWorld(ctx context.Context, edit ...func(*v1alpha1.AcmeIssuerSpec)) *world {
 	GinkgoHelper()
-	w := &world{pki: newNamespace(ctx, "pki-"), shop: newNamespace(ctx, "shop-")}
+	return newWorldWithKeys(ctx, "", edit...)
+}
+
+// newWorldWithKeys is newWorld with a key service on a socket.
+func newWorldWithKeys(ctx context.Context, socket string, edit ...func(*v1alpha1.AcmeIssuerSpec)) *world {
+	GinkgoHelper()
+	w := &world{pki: newNamespace(ctx, "pki-"), shop: newNamespace(ctx, "shop-"), keyService: socket}
 	issuer := w.issuer()
 	issuer.Spec = v1alpha1.AcmeIssuerSpec{CA: v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}}, PodCertificates: rule()}
 	issuer.Spec.Validation.ClusterDomain = "cluster.local"
@@ -143,6 +151,7 @@ func (w *world) start() {
 	w.registry = prometheus.NewRegistry()
 	Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test", Concurrency: 4, PodCertificates: !w.disabled, Metrics: w.registry,
+		KeyService: w.keyService,
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
