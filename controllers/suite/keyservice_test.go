@@ -10,11 +10,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuer"
 	"github.com/acmeca/acmeca/controllers/keyservice"
+	"github.com/acmeca/acmeca/controllers/serversecrets"
 	server "github.com/acmeca/acmeca/internal/keyservice"
 	testservice "github.com/acmeca/acmeca/internal/test/keyservice"
 )
@@ -139,6 +141,27 @@ var _ = Describe("A CA that the operator makes with keys in a key service", func
 			w.clock.Step(time.Minute)
 			return readyOf(w.reconcile(ctx)).Reason
 		}).WithTimeout(patience).Should(Equal(v1alpha1.ReasonReady))
+	})
+
+	It("signs the ACME server's certificate, or the next one once the service is back", func(ctx SpecContext) {
+		moved(ctx)
+		w.reconciler.DefaultIssuer = w.key()
+		w.reconciler.ServerTLS = &serversecrets.TLSCertificate{
+			Client: w.faults.client(), Secret: client.ObjectKey{Namespace: w.namespace, Name: "server-tls"}, Clock: w.clock,
+		}
+		issuer := w.reconcile(ctx)
+		first := w.secret(ctx, "server-tls").Data[corev1.TLSCertKey]
+		chain, err := ca.ParseCertificates(first)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(w.verify(chain, bundleOf(issuer)...)).To(Succeed())
+
+		service.Fail(server.ErrUnavailable)
+		Expect(admin.Delete(ctx, w.secret(ctx, "server-tls"))).To(Succeed())
+		Expect(readyOf(w.reconcile(ctx)).Message).To(ContainSubstring("the ACME server's TLS certificate can't be made: sign: the key service"))
+		service.Fail(nil)
+		w.clock.Step(time.Minute)
+		w.reconcile(ctx)
+		Expect(w.secret(ctx, "server-tls").Data[corev1.TLSCertKey]).NotTo(Equal(first))
 	})
 
 	It("isn't used once the service has another key under its name", func(ctx SpecContext) {
