@@ -20,28 +20,33 @@ import (
 type fault struct {
 	kind string
 	do   func(context.Context, *site) error
+	// early faults are the first ones, so that a short run has them.
+	early bool
 }
 
 var kinds = []fault{
-	{"a controller is killed", killMember("controller")},
-	{"a replica of the ACME server is killed", killMember("server")},
-	{"all replicas of the ACME server are killed", killAll("server")},
-	{"a replica of the ACME server ends, and another begins", replaceMember("server")},
-	{"a controller stands still", stopMember("controller")},
-	{"a replica of the ACME server stands still", stopMember("server")},
-	{"kube-apiserver is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartAPIServer(ctx) }},
-	{"etcd is killed", func(ctx context.Context, s *site) error { return s.local.Plane().RestartEtcd(ctx) }},
-	{"kube-apiserver stands still", stopPlane("kube-apiserver")},
-	{"etcd stands still", stopPlane("etcd")},
-	{"the controllers' connections are cut", cut("controller")},
-	{"the connections of a replica of the ACME server are cut", cut("server")},
-	{"the controllers' connections are slow", slow("controller")},
-	{"the connections of a replica of the ACME server are slow", slow("server")},
-	{"somebody else writes to the same objects", contend},
-	{"another controller is made to lead", flip},
-	{"two controllers work at once", two},
-	{"a controller's clock jumps", jump("controller")},
-	{"the clock of a replica of the ACME server jumps", jump("server")},
+	{kind: "a controller is killed", do: killMember("controller")},
+	{kind: "a replica of the ACME server is killed", do: killMember("server")},
+	{kind: "all replicas of the ACME server are killed", do: killAll("server")},
+	{kind: "a replica of the ACME server ends, and another begins", do: replaceMember("server")},
+	{kind: "a controller stands still", do: stopMember("controller")},
+	{kind: "a replica of the ACME server stands still", do: stopMember("server")},
+	{kind: "kube-apiserver is killed", do: func(ctx context.Context, s *site) error { return s.local.Plane().RestartAPIServer(ctx) }},
+	{kind: "etcd is killed", do: func(ctx context.Context, s *site) error { return s.local.Plane().RestartEtcd(ctx) }},
+	{kind: "kube-apiserver stands still", do: stopPlane("kube-apiserver")},
+	{kind: "etcd stands still", do: stopPlane("etcd")},
+	{kind: "the controllers' connections are cut", do: cut("controller")},
+	{kind: "the connections of a replica of the ACME server are cut", do: cut("server")},
+	{kind: "the controllers' connections are slow", do: slow("controller")},
+	{kind: "the connections of a replica of the ACME server are slow", do: slow("server")},
+	{kind: "somebody else writes to the same objects", do: contend},
+	{kind: "another controller is made to lead", do: flip},
+	{kind: "two controllers work at once", do: two},
+	{kind: "a controller's clock jumps", do: jump("controller")},
+	{kind: "the clock of a replica of the ACME server jumps", do: jump("server")},
+	{kind: "the key service is killed", do: killKeyService, early: true},
+	{kind: "the key service stands still", do: stopKeyService, early: true},
+	{kind: "the intermediate in the key service is rotated", do: rotateKeys, early: true},
 }
 
 // faults causes faults one after the other until the end of the duration, each kind equally often. Afterwards the
@@ -49,9 +54,12 @@ var kinds = []fault{
 func (s *site) faults(ctx context.Context, length time.Duration) error {
 	end := time.Now().Add(length)
 	var errs []error
-	for time.Now().Before(end) && ctx.Err() == nil {
+	for first := true; time.Now().Before(end) && ctx.Err() == nil; first = false {
 		deck := slices.Clone(kinds)
 		s.random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+		if first {
+			slices.SortStableFunc(deck, earlyFirst)
+		}
 		for _, f := range deck {
 			if !time.Now().Before(end) || ctx.Err() != nil {
 				break
@@ -69,6 +77,16 @@ func (s *site) faults(ctx context.Context, length time.Duration) error {
 		errs = append(errs, m.awaitReady(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+func earlyFirst(a, b fault) int {
+	switch {
+	case a.early == b.early:
+		return 0
+	case a.early:
+		return -1
+	}
+	return 1
 }
 
 func (s *site) revive() error {

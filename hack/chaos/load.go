@@ -19,7 +19,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// load runs clients until end is closed, and then deactivates their accounts. Each client retries through faults
+// load runs clients until end is closed, and then deactivates their accounts. The clients use the issuers in turn. Each client retries through faults
 // until it has its certificate. A refusal is a violation.
 func (s *site) load(ctx context.Context, name string, clients int, end <-chan struct{}) (done <-chan struct{}) {
 	finished := make(chan struct{})
@@ -28,7 +28,8 @@ func (s *site) load(ctx context.Context, name string, clients int, end <-chan st
 		random := mathrand.New(mathrand.NewPCG(s.random.Uint64(), uint64(i)))
 		all.Go(func() {
 			name := fmt.Sprintf("%s-%d", name, i)
-			if err := s.client(ctx, name, random, end); err != nil {
+			issuer := []string{"default", keyIssuer}[i%2]
+			if err := s.client(ctx, name, issuer, random, end); err != nil {
 				s.report.violated(history.Violation{Fault: history.Broken, What: fmt.Sprintf("%s: %v", name, err)})
 			}
 		})
@@ -40,7 +41,7 @@ func (s *site) load(ctx context.Context, name string, clients int, end <-chan st
 // pause bounds the load, so that it is steady.
 const pause = 20 * time.Millisecond
 
-func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, end <-chan struct{}) error {
+func (s *site) client(ctx context.Context, name, issuer string, random *mathrand.Rand, end <-chan struct{}) error {
 	roots := x509.NewCertPool()
 	text, err := os.ReadFile(s.local.CAFile())
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *site) client(ctx context.Context, name string, random *mathrand.Rand, e
 	defer transport.CloseIdleConnections()
 	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01,
 		10*time.Millisecond)
-	if err := c.Register(ctx, s.local.DirectoryURL()); err != nil {
+	if err := c.Register(ctx, s.directoryURL(issuer)); err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

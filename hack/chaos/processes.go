@@ -28,8 +28,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/process"
 )
 
-// site is an acmeca in separate processes: etcd, kube-apiserver, two controllers with leader election, and two
-// replicas of the ACME server. A proxy is between the controllers and the API server, and between each replica and
+// site is an acmeca in separate processes: etcd, kube-apiserver, two controllers with leader election, two replicas of the ACME
+// server, and a key service. A proxy is between the controllers and the API server, and between each replica and
 // the API server.
 type site struct {
 	local    *local.Local
@@ -37,6 +37,7 @@ type site struct {
 	history  *history.History
 	members  []*member
 	service  *service
+	keys     *keyService
 	proxies  map[string]*proxy
 	http01   *http01.Responder
 	unwatch  func()
@@ -45,6 +46,8 @@ type site struct {
 	report   *report
 	random   *mathrand.Rand
 	unasked  int // controllers that ran without leader election
+	// rotations counts the rotations of the CA in the key service.
+	rotations int
 	// clocks counts each large change of a clock and each reset: while the count is odd, a clock is wrong.
 	clocks atomic.Int64
 	// clockFailures counts the orders that failed because of a wrong clock.
@@ -103,8 +106,9 @@ func processes(ctx context.Context, o options, random *mathrand.Rand, r *report,
 	s.checkLeaks(ctx, before)
 	s.endMembers()
 	s.checkMemory()
+	s.checkKeyIssuer()
 	auditErr := s.readAudit()
-	violations := s.history.Check()
+	violations := append(s.history.Check(), s.history.CheckFresh(time.Now())...)
 	if settled != nil && len(violations) == 0 {
 		violations = append(violations, history.Violation{Fault: history.Broken, What: settled.Error()})
 	}
@@ -120,8 +124,10 @@ func newSite(ctx context.Context, random *mathrand.Rand, r *report) (*site, erro
 	}
 	s := &site{local: l, history: &history.History{Several: true}, service: &service{taken: map[string]int{}}, proxies: map[string]*proxy{},
 		report: r, random: random}
+	s.keys = &keyService{local: l}
 	s.stop = func() {
 		s.endMembers()
+		s.keys.stop()
 		if s.unwatch != nil {
 			s.unwatch()
 		}
@@ -158,6 +164,9 @@ func (s *site) start(ctx context.Context) error {
 	s.stopHTTP = s.http01.Stop
 	// Each half is a separate process from here on.
 	s.local.StopOperator()
+	if err := s.keys.start(); err != nil {
+		return err
+	}
 	if err := s.addProxy(ctx, "controller", local.ControllerAccount); err != nil {
 		return err
 	}
@@ -181,7 +190,7 @@ func (s *site) start(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return s.addKeyIssuer(ctx)
 }
 
 // addProxy starts a proxy for the API server, and writes a kubeconfig that leads to the proxy.
@@ -219,7 +228,8 @@ func (s *site) addMember(m *member, args ...string) error {
 		m.args = s.local.ReplicaArgs(s.kubeconfig(m.proxy), own)
 		s.service.replicas = append(s.service.replicas, fmt.Sprintf("127.0.0.1:%d", own.HTTPS))
 	} else {
-		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.proxy), m.health), "--server-replica-secret", local.ReplicaSecret)
+		m.args = append(s.local.ControllerArgs(s.kubeconfig(m.proxy), m.health), "--server-replica-secret", local.ReplicaSecret,
+			"--key-service", s.keys.socket())
 	}
 	m.args = slices.Concat(m.args, args, []string{"--pprof-listen", fmt.Sprintf("127.0.0.1:%d", m.pprof)})
 	if m.container, err = container.New(m.half); err != nil {

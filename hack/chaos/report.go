@@ -31,7 +31,9 @@ type report struct {
 	// memory is that of each process at its peak.
 	memory                    []string
 	certificates, revocations int
-	violations                []history.Violation
+	// remote counts the certificates of processes whose CA key is in the key service.
+	remote     int
+	violations []history.Violation
 }
 
 func newReport(seed uint64) *report { return &report{seed: seed, faults: map[string]int{}} }
@@ -116,6 +118,7 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "connections to each replica of the ACME server\t%s\n", strings.Join(r.connections, ", "))
 		fmt.Fprintf(w, "memory at the peak, of the manifests' limits\t%s\n", strings.Join(r.memory, ", "))
 		fmt.Fprintf(w, "orders that failed by a wrong clock\t%d\n", r.clockFailures)
+		fmt.Fprintf(w, "certificates of the CA in the key service\t%d\n", r.remote)
 	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)
 	fmt.Fprintf(w, "revocations\t%d\n", r.revocations)
