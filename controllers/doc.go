@@ -15,4 +15,3 @@ package controllers
 // +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;create;update,namespace=acmeca-system
-// +kubebuilder:rbac:groups="",resources=events,verbs=create,namespace=acmeca-system

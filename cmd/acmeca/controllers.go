@@ -77,18 +77,20 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	stored := budget.New(ceilings)
 	h := informer.NewHistory()
 	h.Count = stored.Add
-	mgr, err := newManager(config, ctrl.Options{
-		Cache:                         o.caches(controllers.CacheOptions(), h),
-		NewClient:                     h.NewClient,
-		Client:                        controllers.ClientOptions(),
-		HealthProbeBindAddress:        c.health,
-		Metrics:                       metricsserver.Options{BindAddress: c.metrics},
-		PprofBindAddress:              c.pprof,
-		LeaderElection:                c.elect,
-		LeaderElectionID:              "controller.acmeca.dev",
-		LeaderElectionNamespace:       o.namespace,
-		LeaderElectionReleaseOnCancel: true,
-	}, c.qps)
+	managed := ctrl.Options{
+		Cache:                  o.caches(controllers.CacheOptions(), h),
+		NewClient:              h.NewClient,
+		Client:                 controllers.ClientOptions(),
+		HealthProbeBindAddress: c.health,
+		Metrics:                metricsserver.Options{BindAddress: c.metrics},
+		PprofBindAddress:       c.pprof,
+	}
+	if c.elect {
+		if err := elect(&managed, config, o.namespace); err != nil {
+			return err
+		}
+	}
+	mgr, err := newManager(config, managed, c.qps)
 	if err != nil {
 		return err
 	}

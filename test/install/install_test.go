@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	xacme "golang.org/x/crypto/acme"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -222,6 +223,9 @@ func renamedInstallation() {
 		long := metav1.NewTime(time.Now().Add(-20 * 365 * 24 * time.Hour).Truncate(time.Second))
 		i.setStatus(ctx, &v1alpha1.AcmeAuthorization{}, "by-hand", `{"expires": "`+long.UTC().Format(time.RFC3339)+`"}`)
 		i.setStatus(ctx, &v1alpha1.AcmeOrder{}, orderByHand, `{"conditions": [{"type": "Ready", "status": "False", "reason": "Restored", "message": "from a backup", "lastTransitionTime": "`+long.UTC().Format(time.RFC3339)+`"}]}`)
+		lease := &coordinationv1.Lease{}
+		Expect(person.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: "controller.acmeca.dev"}, lease)).To(Succeed())
+		Expect(lease.Spec.LeaseDurationSeconds).To(HaveValue(BeEquivalentTo(3)), "clients do not wait longer for a new leader")
 		leader.Kill()
 		obtain(ctx, i.client(ctx, i.issuer), responder)
 		for name, object := range map[string]client.Object{orderByHand: &v1alpha1.AcmeOrder{}, "by-hand": &v1alpha1.AcmeAuthorization{}} {
