@@ -133,7 +133,7 @@ func TestOtherAnswersAreLeft(t *testing.T) {
 // watching returns a watch of accounts.
 func watching(t *testing.T, server *answering) watch.Interface {
 	t.Helper()
-	w, err := readEvents(t.Context(), &v1alpha1.AcmeAccount{}, newTestSkipped("AcmeAccount"), newStoredSizes("AcmeAccount", nil), func(ctx context.Context) (watch.Interface, error) {
+	w, err := (&events{skipped: newTestSkipped("AcmeAccount"), sizes: newStoredSizes("AcmeAccount", nil)}).read(t.Context(), &v1alpha1.AcmeAccount{}, func(ctx context.Context) (watch.Interface, error) {
 		left, err := server.ask(ctx)
 		if len(left) > 0 {
 			t.Errorf("client-go is left %s", left)
@@ -207,7 +207,7 @@ func TestStoppedWatchesEnd(t *testing.T) {
 
 func TestOtherKindsAreLeftToClientGo(t *testing.T) {
 	theirs := watch.NewEmptyWatch()
-	w, err := readEvents(t.Context(), &corev1.ConfigMap{}, newTestSkipped("ConfigMap"), newStoredSizes("ConfigMap", nil), func(ctx context.Context) (watch.Interface, error) {
+	w, err := (&events{skipped: newTestSkipped("ConfigMap"), sizes: newStoredSizes("ConfigMap", nil)}).read(t.Context(), &corev1.ConfigMap{}, func(ctx context.Context) (watch.Interface, error) {
 		left, err := answer(200, "application/json", added).ask(ctx)
 		if string(left) != added {
 			t.Errorf("client-go is left %q", left)

@@ -15,6 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // events decodes the events of a watch until the watch ends.
@@ -22,18 +25,19 @@ type events struct {
 	kind    reflect.Type
 	skipped *skippedObjects
 	sizes   *storedSizes
+	members *members        // nil if the cache holds all objects
+	version string          // at which the watch starts
 	watch   watch.Interface // nil if client-go decodes
 }
 
-// readEvents calls start, and returns the watch. Events of other kinds are decoded by client-go.
-func readEvents(
-	ctx context.Context, kind runtime.Object, skipped *skippedObjects, sizes *storedSizes,
-	start func(context.Context) (watch.Interface, error),
+// read calls start, and returns the watch. Events of other kinds are decoded by client-go.
+func (e *events) read(
+	ctx context.Context, kind runtime.Object, start func(context.Context) (watch.Interface, error),
 ) (watch.Interface, error) {
 	if listOf(kind) == nil {
 		return start(ctx)
 	}
-	e := &events{kind: reflect.TypeOf(kind).Elem(), skipped: skipped, sizes: sizes}
+	e.kind = reflect.TypeOf(kind).Elem()
 	theirs, err := start(context.WithValue(ctx, decoderKey{}, e))
 	if err == nil && e.watch != nil {
 		return e.watch, nil // client-go's watch ended at once, with its empty body
@@ -44,8 +48,11 @@ func readEvents(
 func (e *events) decode(response *http.Response) {
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
 	decoder := &eventDecoder{
-		body: response.Body, text: jsontext.NewDecoder(connection{response.Body}, envelope), kind: e.kind,
-		skipped: e.skipped, list: e.skipped.currentList(), sizes: e.sizes, sizesList: e.sizes.currentList(),
+		body: response.Body, text: jsontext.NewDecoder(connection{response.Body}, envelope), kind: e.kind, version: e.version,
+		skipped: e.skipped, list: e.skipped.currentList(), sizes: e.sizes, sizesList: e.sizes.currentList(), members: e.members,
+	}
+	if e.members != nil {
+		decoder.membersList = e.members.currentList()
 	}
 	e.watch = watch.NewStreamWatcher(decoder, reporter)
 	response.Body = http.NoBody
@@ -63,7 +70,12 @@ type eventDecoder struct {
 	// sizes are those of the objects; sizesList is the list of sizes that this watch follows.
 	sizes     *storedSizes
 	sizesList int
-	// delivering notes in skipped the effect of the previous event; nil if there is none.
+	// members are those of the cache; membersList is the list of members that this watch follows.
+	members     *members
+	membersList int
+	version     string // of the previous event
+
+	// delivering notes in skipped and members the effect of the previous event; nil if there is none.
 	delivering func()
 }
 
@@ -71,6 +83,12 @@ type eventDecoder struct {
 // starts another watch from the last resourceVersion. Other errors are reported to the reader, which lists again.
 func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 	d.delivered()
+	if d.members != nil {
+		if name, ok := d.members.next(d.membersList); ok {
+			d.delivering = func() { d.members.remove(d.membersList, name) }
+			return watch.Deleted, eviction(name, d.version), nil
+		}
+	}
 	e := event{of: d.kind}
 	err := json.UnmarshalDecode(d.text, &e)
 	switch {
@@ -80,17 +98,42 @@ func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 		err = errors.New("an event without an object")
 	case err == nil && e.kind != watch.Error:
 		if err = checkKind(e.object, d.kind); err == nil && e.kind != watch.Bookmark {
+			object := e.object.(client.Object)
+			d.version = object.GetResourceVersion()
+			if d.members != nil && d.members.repeats(object) {
+				return watch.Bookmark, d.bookmark(d.version), nil
+			}
 			d.noteSize(&e)
-			kind, object := d.replace(e.kind, e.object.(client.Object), e.reason)
-			return kind, object, nil
+			kind, replacement := d.replace(e.kind, object, e.reason)
+			d.noteMember(kind, replacement)
+			return kind, replacement, nil
 		}
 	}
 	return e.kind, e.object, err
 }
 
-// noteSize notes the size of an event's object. An event that comes again changes nothing.
+// noteMember notes the effect of an event on the members of the cache.
+func (d *eventDecoder) noteMember(kind watch.EventType, object runtime.Object) {
+	order, ok := object.(*v1alpha1.AcmeOrder)
+	switch {
+	case d.members == nil || !ok || kind == watch.Bookmark:
+	case kind != watch.Deleted:
+		d.members.add(d.membersList, order)
+	default:
+		skip := d.delivering
+		d.delivering = func() {
+			if skip != nil {
+				skip()
+			}
+			d.members.remove(d.membersList, client.ObjectKeyFromObject(order))
+		}
+	}
+}
+
+// noteSize notes the size of an event's object. An event that comes again changes nothing. An order that the cache does not hold has none.
 func (d *eventDecoder) noteSize(e *event) {
-	if e.kind == watch.Deleted {
+	order, ok := e.object.(*v1alpha1.AcmeOrder)
+	if e.kind == watch.Deleted || ok && d.members != nil && !ordercache.Holds(order) {
 		e.size = 0
 	}
 	d.sizes.set(d.sizesList, e.object.(client.Object), e.size)

@@ -28,8 +28,13 @@ import (
 type History struct {
 	// Count is told how many bytes are stored; nil to count none. It is set before the first informer is made.
 	Count CountBytes
+	// UnfinishedOrders makes the caches of orders hold only some of them (ordercache.Holds): unfinished ones, and those with a requested
+	// revocation. Event handlers hear of changes of all orders. Count is told only of the orders that the caches hold. It is set before the
+	// first informer is made, and needs NewClient.
+	UnfinishedOrders bool
 
 	mu        sync.Mutex
+	live      client.Reader // reads past every cache
 	informers map[reflect.Type][]*paged
 	lost      chan struct{} // closed once the history went back
 	loss      error
@@ -88,6 +93,14 @@ func (h *History) NewClient(config *rest.Config, o client.Options) (client.Clien
 	if err != nil {
 		return nil, err
 	}
+	o.Cache = nil
+	live, err := client.New(config, o)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	h.live = live
+	h.mu.Unlock()
 	write := func(ctx context.Context, object client.Object, write func() error) error {
 		behind := h.reached(object)
 		err := write()

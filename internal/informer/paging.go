@@ -32,16 +32,22 @@ func newInformer(
 	}
 	p.informer = toolscache.NewSharedIndexInformer(p, kind, resync, indexers)
 	h.follow(p)
+	if _, ok := kind.(*v1alpha1.AcmeOrder); ok && h.UnfinishedOrders {
+		p.members = newMembers()
+		return &evicting{p.informer}
+	}
 	return p.informer
 }
 
 // paged is a lister and watcher that lists in pages, and leaves out the objects that can't be decoded.
 type paged struct {
 	toolscache.ListerWatcherWithContext
-	kind     runtime.Object
-	skipped  *skippedObjects
-	sizes    *storedSizes
-	history  *History
+	kind    runtime.Object
+	skipped *skippedObjects
+	sizes   *storedSizes
+	history *History
+	// members is nil if the cache holds all objects.
+	members  *members
 	informer toolscache.SharedIndexInformer
 	// listed means that no watch has started since the last list.
 	listed bool
@@ -69,7 +75,8 @@ func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wat
 		}
 	}
 	p.listed = false
-	return readEvents(ctx, p.kind, p.skipped, p.sizes, func(ctx context.Context) (watch.Interface, error) {
+	e := &events{skipped: p.skipped, sizes: p.sizes, members: p.members, version: o.ResourceVersion}
+	return e.read(ctx, p.kind, func(ctx context.Context) (watch.Interface, error) {
 		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
 	})
 }
@@ -90,49 +97,73 @@ func (p *paged) probe(ctx context.Context) error {
 	return p.history.check(p.kind, reached, at.GetResourceVersion())
 }
 
+// listing is the content of a list.
+type listing struct {
+	items   []runtime.Object
+	skipped []skippedObject
+	sizes   *sizeTable // nil if nobody counts them
+	version string
+}
+
 // ListWithContext implements toolscache.ListerWatcherWithContext. It returns all objects at one resourceVersion. If that version expires
 // before all pages are read, it reads all objects in one answer.
 func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	all := &internalversion.List{}
-	var skipped []skippedObject
 	reached := p.informer.LastSyncResourceVersion()
-	sizes := p.newSizes()
 	// Pages need a list without a version, which is as of now: with version 0 the API server ignores the limit.
 	o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize
+	l, err := p.read(ctx, o)
+	if apierrors.IsResourceExpired(err) {
+		o.Limit = 0
+		l, err = p.read(ctx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := p.history.check(p.kind, reached, l.version); err != nil {
+		return nil, err
+	}
+	p.listed = true
+	p.skipped.replaceAll(l.skipped)
+	if p.members != nil {
+		p.members.replaceAll(l)
+	}
+	if l.sizes != nil {
+		p.sizes.replaceAll(l.sizes)
+	}
+	return &internalversion.List{ListMeta: metav1.ListMeta{ResourceVersion: l.version}, Items: l.items}, nil
+}
+
+func (p *paged) read(ctx context.Context, o metav1.ListOptions) (*listing, error) {
+	if p.members != nil {
+		return p.readSelected(ctx, o)
+	}
+	l := &listing{sizes: p.newSizes()}
+	return l, p.readPages(ctx, o, l)
+}
+
+// readPages reads a list into l.
+func (p *paged) readPages(ctx context.Context, o metav1.ListOptions, l *listing) error {
 	for {
-		list, left, err := readPage(ctx, p.kind, sizes, func(ctx context.Context) (runtime.Object, error) {
+		list, skipped, err := readPage(ctx, p.kind, l.sizes, func(ctx context.Context) (runtime.Object, error) {
 			return p.ListerWatcherWithContext.ListWithContext(ctx, o)
 		})
-		if apierrors.IsResourceExpired(err) && o.Continue != "" {
-			all.Items, skipped, o.Limit, o.Continue = nil, nil, 0, ""
-			sizes = p.newSizes()
-			continue
-		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		skipped = append(skipped, left...)
+		l.skipped = append(l.skipped, skipped...)
 		at, err := meta.ListAccessor(list)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all.ResourceVersion = at.GetResourceVersion()
+		l.version = at.GetResourceVersion()
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
-			all.Items = append(all.Items, alone(item))
+			l.items = append(l.items, alone(item))
 			return nil
 		}); err != nil {
-			return nil, err
+			return err
 		}
 		if o.Continue = at.GetContinue(); o.Continue == "" {
-			if err := p.history.check(p.kind, reached, all.ResourceVersion); err != nil {
-				return nil, err
-			}
-			p.listed = true
-			p.skipped.replaceAll(skipped)
-			if sizes != nil {
-				p.sizes.replaceAll(sizes)
-			}
-			return all, nil
+			return nil
 		}
 	}
 }

@@ -112,6 +112,22 @@ func (s *apiServer) send(t *testing.T, kind, object string) {
 type heard struct {
 	mu    sync.Mutex
 	count map[string]int
+	// events has the kind and version of each event, by the name of the order.
+	events map[string][]string
+}
+
+func (h *heard) of(name string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.events[name])
+}
+
+func (h *heard) noteEvent(kind string, object any) {
+	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.events[order.Name] = append(h.events[order.Name], kind+" "+order.ResourceVersion)
+	}
 }
 
 func (h *heard) note(object any, n int) {
@@ -127,9 +143,13 @@ func (h *heard) note(object any, n int) {
 	}
 }
 
-func (h *heard) OnAdd(object any, _ bool)    { h.note(object, 1) }
-func (h *heard) OnUpdate(before, object any) { h.note(before, -1); h.note(object, 1) }
-func (h *heard) OnDelete(object any)         { h.note(object, -1) }
+func (h *heard) OnAdd(object any, _ bool) { h.note(object, 1); h.noteEvent("add", object) }
+func (h *heard) OnUpdate(before, object any) {
+	h.note(before, -1)
+	h.note(object, 1)
+	h.noteEvent("update", object)
+}
+func (h *heard) OnDelete(object any) { h.note(object, -1); h.noteEvent("delete", object) }
 
 func (h *heard) now() map[string]int {
 	h.mu.Lock()
@@ -159,7 +179,16 @@ func (f *follower) count(_ string, by map[types.NamespacedName]int64) {
 	}
 }
 
-func follow(t *testing.T, server *apiServer) *follower {
+func follow(t *testing.T, server *apiServer) *follower { return followWith(t, server, NewHistory()) }
+
+// followUnfinished returns an informer that does not hold finished orders.
+func followUnfinished(t *testing.T, server *apiServer) *follower {
+	h := NewHistory()
+	h.UnfinishedOrders = true
+	return followWith(t, server, h)
+}
+
+func followWith(t *testing.T, server *apiServer, h *History) *follower {
 	t.Helper()
 	server.events = make(chan string)
 	serving := httptest.NewServer(server)
@@ -176,7 +205,7 @@ func follow(t *testing.T, server *apiServer) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{heard: &heard{count: map[string]int{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: NewHistory(), url: serving.URL, stored: map[types.NamespacedName]int64{}}
+	f := &follower{heard: &heard{count: map[string]int{}, events: map[string][]string{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: h, url: serving.URL, stored: map[types.NamespacedName]int64{}}
 	f.history.Count = f.count
 	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge, f.history)
 	if _, err := f.informer.AddEventHandler(f.heard); err != nil {
@@ -193,6 +222,19 @@ func follow(t *testing.T, server *apiServer) *follower {
 		<-done
 	})
 	return f
+}
+
+// expectCached waits until the cache has reached a version and has the named orders alone.
+func (f *follower) expectCached(t *testing.T, version int, names ...string) {
+	t.Helper()
+	var keys []string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		keys = slices.Sorted(slices.Values(f.informer.GetStore().ListKeys()))
+		if f.informer.LastSyncResourceVersion() == fmt.Sprint(version) && slices.Equal(keys, names) {
+			return
+		}
+	}
+	t.Fatalf("cached %v at version %s, want %v at %d", keys, f.informer.LastSyncResourceVersion(), names, version)
 }
 
 // expect waits until the cache has the named orders alone, its handlers agree, and the version and the number of skipped orders are these.

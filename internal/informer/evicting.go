@@ -1,0 +1,58 @@
+package informer
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// eviction returns the object of the event that removes an order from the cache although the API server has the order. Unlike every
+// stored order, it has no UID.
+func eviction(name types.NamespacedName, version string) *v1alpha1.AcmeOrder {
+	order := &v1alpha1.AcmeOrder{}
+	order.Namespace, order.Name, order.ResourceVersion = name.Namespace, name.Name, version
+	return order
+}
+
+func isEviction(object any) bool {
+	order, ok := object.(*v1alpha1.AcmeOrder)
+	return ok && order.UID == ""
+}
+
+// evicting is an informer whose event handlers do not hear of evictions. They hear of each change of a finished order as of an order
+// that is added, and of its deletion.
+type evicting struct{ toolscache.SharedIndexInformer }
+
+// AddEventHandler implements toolscache.SharedInformer.
+func (i *evicting) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandler(deaf{h})
+}
+
+// AddEventHandlerWithResyncPeriod implements toolscache.SharedInformer.
+func (i *evicting) AddEventHandlerWithResyncPeriod(
+	h toolscache.ResourceEventHandler, resync time.Duration,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(deaf{h}, resync)
+}
+
+// AddEventHandlerWithOptions implements toolscache.SharedInformer.
+func (i *evicting) AddEventHandlerWithOptions(
+	h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandlerWithOptions(deaf{h}, o)
+}
+
+// deaf is an event handler that does not hear of evictions.
+type deaf struct {
+	toolscache.ResourceEventHandler
+}
+
+// OnDelete implements toolscache.ResourceEventHandler.
+func (d deaf) OnDelete(object any) {
+	if !isEviction(object) {
+		d.ResourceEventHandler.OnDelete(object)
+	}
+}
