@@ -25,6 +25,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/authorization"
 	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/controllers/issuer"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/keyservice"
@@ -67,6 +68,10 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Budget counts the bytes that the objects use in etcd, from the manager's cache; nil for no ceilings.
 	Budget *budget.Budget
+	// Inventory knows the stored orders, from the manager's cache and from a walk; nil for none.
+	Inventory *inventory.Orders
+	// Namespaces are those that the manager's cache is restricted to; none for all.
+	Namespaces []string
 	// Tracer follows orders; nil for none.
 	Tracer *tracing.Tracer
 	// KeyService is the path of the key service's socket; "" for none.
@@ -285,16 +290,12 @@ func (w *wiring) setupAuthorizations(context.Context) error {
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.authorizations, ended)
 }
 
-func (w *wiring) setupOrders(ctx context.Context) error {
-	serials, err := indexSerials(ctx, w.mgr.GetCache())
-	if err != nil {
-		return err
-	}
+func (w *wiring) setupOrders(context.Context) error {
 	c, rechecked := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
 	r := &order.Reconciler{
-		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised, Replacements: &order.Replacements{Client: c,
-			Serials: serials},
-		CAA: attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
+		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised,
+		Replacements: &order.Replacements{Live: w.mgr.GetAPIReader(), Inventory: w.Inventory},
+		CAA:          attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
 		Budget: w.Budget,
 	}
 	return r.SetupWithManager(w.mgr, w.concurrency(), w.woken.orders, rechecked)
@@ -324,27 +325,17 @@ func (w *wiring) setupMetrics(ctx context.Context) error {
 			return err
 		}
 	}
-	sources := metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget}
+	sources := metrics.Sources{Issuers: w.loaded, Pool: w.pool, CRLs: w.crls, Budget: w.Budget, Inventory: w.Inventory}
 	return errors.Join(w.counts.Register(w.Metrics), metrics.RegisterState(ctx, w.mgr, w.Metrics, sources))
 }
 
 func (w *wiring) setupRetention(context.Context) error {
-	r := &retention.Sweeper{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Clock: w.Clock, Informers: w.mgr.GetCache()}
+	r := &retention.Sweeper{Client: w.mgr.GetClient(), Live: w.mgr.GetAPIReader(), Clock: w.Clock, Namespaces: w.Namespaces,
+		Inventory: w.Inventory, NoteCRL: w.loaded.NoteCRL}
 	return r.SetupWithManager(w.mgr)
 }
 
 // concurrency bounds how many objects a controller reconciles at a time.
 func (w *wiring) concurrency() controller.Options {
 	return controller.Options{MaxConcurrentReconciles: w.Concurrency}
-}
-
-// indexSerials returns an index of the cached orders by serial number.
-func indexSerials(ctx context.Context, informers cache.Informers) (*ordercache.SerialIndex, error) {
-	index := &ordercache.SerialIndex{}
-	informer, err := informers.GetInformer(ctx, &v1alpha1.AcmeOrder{})
-	if err != nil {
-		return nil, err
-	}
-	_, err = informer.AddEventHandler(index.Handler())
-	return index, err
 }

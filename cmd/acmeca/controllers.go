@@ -14,6 +14,7 @@ import (
 
 	"github.com/acmeca/acmeca/controllers"
 	"github.com/acmeca/acmeca/controllers/budget"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/internal/informer"
 )
 
@@ -77,6 +78,8 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	stored := budget.New(ceilings)
 	h := informer.NewHistory()
 	h.Count = stored.Add
+	orders := inventory.New(stored)
+	h.Orders = orders
 	managed := ctrl.Options{
 		Cache:                  o.caches(controllers.CacheOptions(), h),
 		NewClient:              h.NewClient,
@@ -103,7 +106,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	}
 	defer stopTracing()
 	setup := o.setupOptions(c)
-	setup.Denied, setup.Tracer, setup.Budget = denied, tracer, stored
+	setup.Denied, setup.Tracer, setup.Budget, setup.Inventory, setup.Namespaces = denied, tracer, stored, orders, o.watch
 	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return err
 	}

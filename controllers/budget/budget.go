@@ -70,6 +70,9 @@ type Budget struct {
 	mu      sync.Mutex
 	issuers map[types.NamespacedName]*share
 	total   share
+	// expected are the bytes of objects that are stored but not counted yet, by an estimate. They count in total alone.
+	expected  int64
+	uncounted bool
 	// changed holds the issuers whose level changed since Changed was called.
 	changed    map[types.NamespacedName]struct{}
 	allChanged bool
@@ -117,9 +120,29 @@ func (b *Budget) Add(kind string, bytes map[types.NamespacedName]int64) {
 			delete(b.issuers, issuer)
 		}
 	}
-	before := b.total.level
 	b.total.bytes += sum
-	b.total.level = levelOf(b.total.bytes, b.limits.Total, before)
+	b.judgeTotal()
+}
+
+// Expect sets the bytes of objects that are stored but not counted yet, by an estimate. counted means that none are left.
+func (b *Budget) Expect(bytes int64, counted bool) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.uncounted && counted {
+		b.allChanged = true // an issuer may have kept the level that it had before a restart
+	}
+	b.expected, b.uncounted = bytes, !counted
+	b.judgeTotal()
+}
+
+// judgeTotal sets the level of all issuers together. Objects are deleted only for bytes that are counted.
+func (b *Budget) judgeTotal() {
+	before := b.total.level
+	b.total.level = max(levelOf(b.total.bytes, b.limits.Total, before),
+		min(levelOf(b.total.bytes+b.expected, b.limits.Total, before), Reached))
 	b.allChanged = b.allChanged || b.total.level != before
 }
 
@@ -128,6 +151,8 @@ type Status struct {
 	Level Level
 	// Message says which ceiling is near or reached; "" for none.
 	Message string
+	// Uncounted means that there are stored objects which are not counted yet, so that Level may be too low.
+	Uncounted bool
 }
 
 // Status returns the state of an issuer's budget. The ceiling that is filled more counts.
@@ -141,13 +166,15 @@ func (b *Budget) Status(namespace, issuer string) Status {
 	if own == nil {
 		own = &share{}
 	}
+	status := Status{Level: max(own.level, b.total.level), Uncounted: b.uncounted}
 	switch {
-	case max(own.level, b.total.level) == Within:
-		return Status{}
+	case status.Level == Within:
 	case own.level >= b.total.level:
-		return Status{own.level, message("the issuer's objects use", own.bytes, b.limits.Issuer, "--max-stored-bytes-per-issuer")}
+		status.Message = message("the issuer's objects use", own.bytes, b.limits.Issuer, "--max-stored-bytes-per-issuer")
+	default:
+		status.Message = message("the objects of all issuers use", b.total.bytes+b.expected, b.limits.Total, "--max-stored-bytes")
 	}
-	return Status{b.total.level, message("the objects of all issuers use", b.total.bytes, b.limits.Total, "--max-stored-bytes")}
+	return status
 }
 
 func message(who string, bytes, ceiling int64, flag string) string {

@@ -56,6 +56,30 @@ func TestChangedNamesTheIssuersWithAnotherLevel(t *testing.T) {
 	}
 }
 
+// Objects that are not counted yet count in total by an estimate, but nothing is deleted for an estimate.
+func TestExpectedBytes(t *testing.T) {
+	b := New(Limits{Total: 100})
+	b.Add("AcmeOrder", map[types.NamespacedName]int64{named("one"): 10})
+	for _, step := range []struct {
+		expected int64
+		counted  bool
+		want     Level
+		all      bool // issuers are woken
+	}{
+		{0, false, Within, false},
+		{75, false, Near, true},
+		{500, false, Reached, true},
+		{500, false, Reached, false},
+		{0, true, Within, true},
+	} {
+		b.Expect(step.expected, step.counted)
+		_, all := b.Changed()
+		if got := b.Status("a", "one"); got.Level != step.want || got.Uncounted == step.counted || all != step.all {
+			t.Errorf("%+v: %+v, all: %v", step, got, all)
+		}
+	}
+}
+
 // Without ceilings nothing is refused, and without a Budget neither.
 func TestNoCeilings(t *testing.T) {
 	var none *Budget

@@ -15,6 +15,9 @@ func (r *Reconciler) reportStorage(object *v1alpha1.AcmeIssuer) {
 		return
 	}
 	stored := r.Budget.Status(object.Namespace, object.Name)
+	if stored.Uncounted && stored.Level < levelOf(storageCondition(object).Reason) {
+		return // after a restart, the level that was counted before is more certain
+	}
 	condition := metav1.Condition{
 		Type: v1alpha1.ConditionStoragePressure, Status: metav1.ConditionTrue, Message: stored.Message,
 		ObservedGeneration: object.Generation, LastTransitionTime: metav1.NewTime(r.Clock.Now()),
@@ -30,6 +33,19 @@ func (r *Reconciler) reportStorage(object *v1alpha1.AcmeIssuer) {
 		condition.Reason = v1alpha1.ReasonStorageLimitExceeded
 	}
 	meta.SetStatusCondition(&object.Status.Conditions, condition)
+}
+
+// levelOf returns the level of a condition's reason.
+func levelOf(reason string) budget.Level {
+	switch reason {
+	case v1alpha1.ReasonStorageNearLimit:
+		return budget.Near
+	case v1alpha1.ReasonStorageLimitReached:
+		return budget.Reached
+	case v1alpha1.ReasonStorageLimitExceeded:
+		return budget.Exceeded
+	}
+	return budget.Within
 }
 
 // announceStorage records an Event if the issuer comes nearer to its limit of stored bytes.

@@ -48,3 +48,31 @@ func TestStorageCondition(t *testing.T) {
 		t.Errorf("without a budget: %v", object.Status.Conditions)
 	}
 }
+
+// After a restart, an issuer keeps the level that was counted before, until all is counted.
+func TestStorageConditionAfterARestart(t *testing.T) {
+	r := &Reconciler{Budget: budget.New(budget.Limits{Issuer: 100 << 20}), Clock: clocktesting.NewFakePassiveClock(time.Unix(1000, 0))}
+	object := &v1alpha1.AcmeIssuer{}
+	object.Namespace, object.Name = "a", "ca"
+	add := func(mib int64) {
+		r.Budget.Add("AcmeOrder", map[types.NamespacedName]int64{{Namespace: "a", Name: "ca"}: mib << 20})
+	}
+	expect := func(when, reason string) {
+		t.Helper()
+		if r.reportStorage(object); storageCondition(object).Reason != reason {
+			t.Errorf("%s: %+v", when, storageCondition(object))
+		}
+	}
+	add(101)
+	expect("before the restart", "LimitReached")
+	r.Budget = budget.New(budget.Limits{Issuer: 100 << 20})
+	r.Budget.Expect(0, false)
+	expect("at the start", "LimitReached")
+	add(85)
+	expect("while objects are counted", "LimitReached")
+	add(30)
+	expect("when more than before is counted", "LimitExceeded")
+	add(-30)
+	r.Budget.Expect(0, true)
+	expect("when all is counted", "NearLimit")
+}

@@ -30,8 +30,6 @@ const (
 	IndexUnfinishedOfAccount = "account/unfinished"
 	// IndexCompromised finds orders by issuer and key, if the certificate was revoked because its key is compromised.
 	IndexCompromised = "compromised"
-	// IndexReplaces finds orders by issuer and the ARI identifier of the certificate that they replace.
-	IndexReplaces = "replaces"
 	// IndexRevoked finds revoked orders by the CRLs that have to list them. CRLKeys returns the values.
 	IndexRevoked = "revoked"
 	// IndexOwed is IndexRevoked for orders with the revocation's finalizer: their revocation is not in all of these CRLs yet.
@@ -85,10 +83,6 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			order := o.(*v1alpha1.AcmeOrder)
 			key := order.CompromisedKey()
 			return onlyIf(key != "", order.Spec.IssuerRef.Name+"/"+key)
-		}},
-		{&v1alpha1.AcmeOrder{}, IndexReplaces, func(o client.Object) []string {
-			order := o.(*v1alpha1.AcmeOrder)
-			return onlyIf(order.Spec.Replaces != "", order.Spec.IssuerRef.Name+"/"+order.Spec.Replaces)
 		}},
 		{&v1alpha1.AcmeOrder{}, IndexRevoked, func(o client.Object) []string { return listingCRLs(o.(*v1alpha1.AcmeOrder)) }},
 		{&v1alpha1.AcmeOrder{}, IndexOwed, func(o client.Object) []string {

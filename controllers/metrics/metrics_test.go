@@ -17,6 +17,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation"
 	"github.com/acmeca/acmeca/controllers/validation/pool"
@@ -29,24 +30,25 @@ func orderIn(state acme.State, issuer string) *v1alpha1.AcmeOrder {
 }
 
 func TestTallyFollowsObjects(t *testing.T) {
-	_, orders, _ := newTallies()
-	finalized := orderIn(acme.StatePending, "ca")
-	finalized.Spec.CSR = "csr"
-	orders.OnAdd(orderIn(acme.StatePending, "ca"), true)
-	orders.OnAdd(orderIn(acme.StatePending, "ca"), false)
-	orders.OnUpdate(orderIn(acme.StatePending, "ca"), finalized)
-	orders.OnAdd(orderIn(acme.StateValid, "ca"), false)
-	orders.OnUpdate(orderIn(acme.StateValid, "ca"), orderIn(acme.StateValid, "ca"))
-	orders.OnAdd(orderIn(acme.StateInvalid, "ca"), false)
-	orders.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: orderIn(acme.StateInvalid, "ca")})
-	orders.OnAdd(orderIn(acme.StateValid, "a name of the ACME server's"), false)
-	orders.OnAdd(orderIn(acme.StateValid, "another one"), false)
+	_, authorizations := newTallies()
+	in := func(state acme.State, issuer string) *v1alpha1.AcmeAuthorization {
+		a := &v1alpha1.AcmeAuthorization{}
+		a.Namespace, a.Spec.IssuerRef.Name, a.Status.State = "team", issuer, state
+		return a
+	}
+	authorizations.OnAdd(in(acme.StatePending, "ca"), true)
+	authorizations.OnAdd(in(acme.StatePending, "ca"), false)
+	authorizations.OnUpdate(in(acme.StatePending, "ca"), in(acme.StateValid, "ca"))
+	authorizations.OnUpdate(in(acme.StateValid, "ca"), in(acme.StateValid, "ca"))
+	authorizations.OnAdd(in(acme.StateInvalid, "ca"), false)
+	authorizations.OnDelete(toolscache.DeletedFinalStateUnknown{Obj: in(acme.StateInvalid, "ca")})
+	authorizations.OnAdd(in(acme.StateValid, "a name of the ACME server's"), false)
+	authorizations.OnAdd(in(acme.StateValid, "another one"), false)
 
 	existing := types.NamespacedName{Namespace: "team", Name: "ca"}
-	got := orders.among(map[types.NamespacedName]bool{existing: true})
+	got := authorizations.among(map[types.NamespacedName]bool{existing: true})
 	want := map[tallyKey]int{
-		{existing, acme.StatePending}: 1, {existing, acme.StateProcessing}: 1, {existing, acme.StateValid}: 1,
-		{types.NamespacedName{}, acme.StateValid}: 2,
+		{existing, acme.StatePending}: 1, {existing, acme.StateValid}: 1, {types.NamespacedName{}, acme.StateValid}: 2,
 	}
 	if len(got) != len(want) {
 		t.Errorf("%v", got)
@@ -116,15 +118,21 @@ func (noCRLs) Collect(Gauge)                    {}
 
 func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	working := make(chan struct{})
-	accounts, orders, authorizations := newTallies()
+	accounts, authorizations := newTallies()
+	orders := inventory.New(nil)
+	for name, state := range map[string]acme.State{"one": acme.StateValid, "two": acme.StateValid, "three": acme.StatePending} {
+		order := orderIn(state, "a name of the ACME server's")
+		order.Name = name
+		orders.Stored(order, 1, false)
+	}
 	pool := pool.New(pool.Config{})
 	defer pool.Close()
 	stored := budget.New(budget.Limits{Total: 100})
 	stored.Add("AcmeOrder", map[types.NamespacedName]int64{{}: 7, {Namespace: "a", Name: "of the ACME server"}: 8})
 	s := &stateCollector{
-		Sources: Sources{Issuers: &issuers.Registry{}, CRLs: noCRLs{}, Pool: pool, Budget: stored},
+		Sources: Sources{Issuers: &issuers.Registry{}, CRLs: noCRLs{}, Pool: pool, Budget: stored, Inventory: orders},
 		working: working, reader: listed{issuers: make([]v1alpha1.AcmeIssuer, 1)},
-		accounts: accounts, orders: orders, authorizations: authorizations,
+		accounts: accounts, authorizations: authorizations,
 	}
 	if n := testutil.CollectAndCount(s); n != 0 {
 		t.Errorf("%d series of who isn't the leader", n)
@@ -136,8 +144,12 @@ func TestOnlyTheLeaderTellsWhatThereIs(t *testing.T) {
 	want := `# HELP acmeca_stored_bytes Bytes that objects use in etcd, by issuer and kind; without old revisions and etcd's own overhead.
 # TYPE acmeca_stored_bytes gauge
 acmeca_stored_bytes{issuer="",issuer_namespace="",kind="AcmeOrder"} 15
+# HELP acmeca_orders Orders, by issuer and state.
+# TYPE acmeca_orders gauge
+acmeca_orders{issuer="",issuer_namespace="",state="pending"} 1
+acmeca_orders{issuer="",issuer_namespace="",state="valid"} 2
 `
-	if err := testutil.CollectAndCompare(s, strings.NewReader(want), "acmeca_stored_bytes"); err != nil {
+	if err := testutil.CollectAndCompare(s, strings.NewReader(want), "acmeca_stored_bytes", "acmeca_orders"); err != nil {
 		t.Error(err)
 	}
 }

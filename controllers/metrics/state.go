@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/budget"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/validation/pool"
 )
@@ -29,7 +30,6 @@ type stateCollector struct {
 	working        <-chan struct{}
 	reader         client.Reader
 	accounts       *tally[*v1alpha1.AcmeAccount]
-	orders         *tally[*v1alpha1.AcmeOrder]
 	authorizations *tally[*v1alpha1.AcmeAuthorization]
 }
 
@@ -40,6 +40,8 @@ type Sources struct {
 	CRLs    Part
 	// Budget is nil if nothing counts stored bytes.
 	Budget *budget.Budget
+	// Inventory is nil if nothing counts orders.
+	Inventory *inventory.Orders
 }
 
 // Part is a collector of gauges that the leader alone reports.
@@ -119,7 +121,7 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	for d, counts := range map[*prometheus.Desc]map[tallyKey]int{
-		descAccounts: s.accounts.among(existing), descOrders: s.orders.among(existing), descAuthorizations: s.authorizations.among(existing),
+		descAccounts: s.accounts.among(existing), descOrders: s.countOrders(existing), descAuthorizations: s.authorizations.among(existing),
 	} {
 		for key, count := range counts {
 			gauge(d, float64(count), key.issuer.Namespace, key.issuer.Name, string(key.state))
@@ -129,6 +131,19 @@ func (s *stateCollector) Collect(out chan<- prometheus.Metric) {
 	if s.Budget != nil {
 		s.collectBudget(out, gauge, existing)
 	}
+}
+
+// countOrders returns the numbers of known orders as tally.among does.
+func (s *stateCollector) countOrders(existing map[types.NamespacedName]bool) map[tallyKey]int {
+	known, _ := s.Inventory.Counts()
+	counts := make(map[tallyKey]int, len(known))
+	for _, of := range known {
+		if !existing[of.Issuer] {
+			of.Issuer = types.NamespacedName{}
+		}
+		counts[tallyKey{of.Issuer, of.State}] += of.Orders
+	}
+	return counts
 }
 
 // collectBudget reports stored bytes. Objects can name issuers that do not exist; they count together.
@@ -271,32 +286,21 @@ func (t *tally[T]) among(existing map[types.NamespacedName]bool) map[tallyKey]in
 	return counts
 }
 
-func newTallies() (*tally[*v1alpha1.AcmeAccount], *tally[*v1alpha1.AcmeOrder], *tally[*v1alpha1.AcmeAuthorization]) {
+func newTallies() (*tally[*v1alpha1.AcmeAccount], *tally[*v1alpha1.AcmeAuthorization]) {
 	return &tally[*v1alpha1.AcmeAccount]{
 			issuer: func(a *v1alpha1.AcmeAccount) string { return a.Spec.IssuerRef.Name },
 			state:  func(a *v1alpha1.AcmeAccount) acme.State { return a.Status.State },
-		}, &tally[*v1alpha1.AcmeOrder]{
-			issuer: func(o *v1alpha1.AcmeOrder) string { return o.Spec.IssuerRef.Name },
-			state:  orderState,
 		}, &tally[*v1alpha1.AcmeAuthorization]{
 			issuer: func(a *v1alpha1.AcmeAuthorization) string { return a.Spec.IssuerRef.Name },
 			state:  func(a *v1alpha1.AcmeAuthorization) acme.State { return a.Status.State },
 		}
 }
 
-// orderState returns processing for an order that is finalized but not issued yet, and else the order's state.
-func orderState(o *v1alpha1.AcmeOrder) acme.State {
-	if !o.Finished() && o.Spec.CSR != "" {
-		return acme.StateProcessing
-	}
-	return o.Status.State
-}
-
 // observe registers the tallies as event handlers of the cache.
 func (s *stateCollector) observe(ctx context.Context, informers cache.Informers) error {
-	s.accounts, s.orders, s.authorizations = newTallies()
+	s.accounts, s.authorizations = newTallies()
 	for kind, handler := range map[client.Object]toolscache.ResourceEventHandler{
-		&v1alpha1.AcmeAccount{}: s.accounts, &v1alpha1.AcmeOrder{}: s.orders, &v1alpha1.AcmeAuthorization{}: s.authorizations,
+		&v1alpha1.AcmeAccount{}: s.accounts, &v1alpha1.AcmeAuthorization{}: s.authorizations,
 	} {
 		informer, err := informers.GetInformer(ctx, kind)
 		if err != nil {

@@ -6,25 +6,29 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // Replacements finds the orders that replace a certificate (RFC 9773 section 5), and lets a single one of them be issued, whatever
-// the ACME server stored.
+// the ACME server stored. The cache holds neither the order of the certificate nor the order that replaced it, if they are finished.
 type Replacements struct {
-	// Client reads from the cache, and Serials finds orders in it.
-	Client  client.Reader
-	Serials *ordercache.SerialIndex
+	// Live reads past the cache.
+	Live client.Reader
+	// Inventory knows most certificates that were not replaced; nil for none.
+	Inventory *inventory.Orders
 
 	mu sync.Mutex
 	// reserved are the certificates whose replacement is being issued, and the orders that replace them, until the cache shows
 	// how these orders ended.
 	reserved map[client.ObjectKey]client.ObjectKey
+	// found are the orders of the certificates that unfinished orders replace, by unfinished order; nil for an unknown certificate.
+	found map[client.ObjectKey]*v1alpha1.AcmeOrder
 }
 
 // read returns the order of the certificate that an order replaces, or nil if it is not known. taken reports whether another order
@@ -69,34 +73,53 @@ func replacedCertificate(order *v1alpha1.AcmeOrder) client.ObjectKey {
 	return client.ObjectKey{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name + "/" + order.Spec.Replaces}
 }
 
-// Forget removes the reservation of an order.
+// Forget removes the reservation of a finished order, and what was read for it.
 func (r *Replacements) Forget(order client.ObjectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.found, order)
 	maps.DeleteFunc(r.reserved, func(_, holder client.ObjectKey) bool { return holder == order })
 }
 
-// certified returns the order of the same issuer that a certificate was issued for; nil if there is none.
+// certified returns the order of the same issuer that a certificate was issued for; nil if there is none. It remembers the answer: all
+// that matters of an order with a certificate is immutable.
 func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
-	name, found := r.Serials.Find(order.Namespace, v1alpha1.SerialText(id.Serial()))
-	if !found {
-		return nil, nil
+	key := client.ObjectKeyFromObject(order)
+	r.mu.Lock()
+	replaced, known := r.found[key]
+	r.mu.Unlock()
+	if known {
+		return replaced, nil
 	}
-	replaced := &v1alpha1.AcmeOrder{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: name}, replaced)
-	if err != nil || replaced.Spec.IssuerRef != order.Spec.IssuerRef || replaced.Status.CertificateID != id.String() {
-		return nil, client.IgnoreNotFound(err)
+	var orders v1alpha1.AcmeOrderList
+	if err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace),
+		client.MatchingFields{"status.serial": v1alpha1.SerialText(id.Serial())}); err != nil {
+		return nil, err
 	}
+	for i := range orders.Items {
+		if o := &orders.Items[i]; o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.CertificateID == id.String() {
+			replaced = o.DeepCopy()
+			ordercache.Compact(replaced)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.found == nil {
+		r.found = map[client.ObjectKey]*v1alpha1.AcmeOrder{}
+	}
+	r.found[key] = replaced
 	return replaced, nil
 }
 
 // taken reports whether another order that replaces the same certificate is valid.
 func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
+	issuer := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
+	if r.Inventory.NotReplaced(issuer, order.Spec.Replaces) {
+		return false, nil
+	}
 	var orders v1alpha1.AcmeOrderList
-	err := r.Client.List(ctx, &orders, client.InNamespace(order.Namespace),
-		client.MatchingFields{kube.IndexReplaces: replacedCertificate(order).Name},
-		client.UnsafeDisableDeepCopy)
+	err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{"spec.replaces": order.Spec.Replaces})
 	return slices.ContainsFunc(orders.Items, func(o v1alpha1.AcmeOrder) bool {
-		return o.UID != order.UID && o.Status.State == acme.StateValid
+		return o.UID != order.UID && o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.State == acme.StateValid
 	}), err
 }

@@ -4,30 +4,38 @@ package retention
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/inventory"
+	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 const (
-	// retentionPeriod is the time between two sweeps.
-	retentionPeriod = 10 * time.Minute
+	// shortestPeriod is the least time between two sweeps. It is longer, at least walkPeriods times the duration of the walk, if there
+	// are many orders.
+	shortestPeriod = 10 * time.Minute
+	walkPeriods    = 50
+	// retryPeriod is the time after which a failed walk is repeated.
+	retryPeriod = time.Minute
 	// retentionRate bounds the objects removed in a second, so that a sweep doesn't delay clients.
 	retentionRate = 20
+	// maxRemoved bounds the objects that a sweep removes. Another sweep follows at once.
+	maxRemoved = 20_000
 	// keptOrders and keptAccounts apply to objects of a deleted issuer. They are the defaults of spec.retention.
 	keptOrders   = 720 * time.Hour
 	keptAccounts = 8760 * time.Hour
@@ -37,28 +45,66 @@ const (
 
 // Sweeper removes expired objects (spec.retention): orders, authorizations, and unused accounts. An order is kept while its
 // certificate can be revoked, and by its finalizer until a revocation is in the CRL.
+//
+// The cache does not hold finished orders, so a sweep walks all stored ones. The walk also fills the inventory, and notes the CRLs that
+// certificates name.
 type Sweeper struct {
 	Client client.Client
-	// Live reads past the cache, if a stale answer would do harm.
+	// Live reads past the cache.
 	Live  client.Reader
 	Clock clock.WithTicker
-	// Informers hold the cached objects; nil to list them with Client.
-	Informers cache.Informers
+	// Namespaces are those whose orders are walked; none for all.
+	Namespaces []string
+	// Inventory learns of each order of a walk; nil for none.
+	Inventory *inventory.Orders
+	// NoteCRL is told of the CRL of each order of a walk; nil for none.
+	NoteCRL func(issuers.CRLRequest)
 }
 
 // SetupWithManager adds to a manager the periodic removal of expired objects.
 func (r *Sweeper) SetupWithManager(mgr manager.Manager) error {
-	return mgr.Add(kube.Periodic(r.Clock, retentionPeriod, "can't remove all expired objects", r.Sweep))
+	return mgr.Add(manager.RunnableFunc(r.run))
+}
+
+// run sweeps at once, after each period, and after the inventory missed events.
+func (r *Sweeper) run(ctx context.Context) error {
+	for {
+		wait, err := r.sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			logf.FromContext(ctx).Error(err, "can't remove all expired objects, retrying")
+		}
+		timer := r.Clock.NewTimer(wait)
+		select {
+		case <-timer.C():
+		case <-r.Inventory.Again():
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		timer.Stop()
+	}
 }
 
 // Sweep removes the objects that have expired by now.
 func (r *Sweeper) Sweep(ctx context.Context) error {
+	_, err := r.sweep(ctx)
+	return err
+}
+
+// sweep is Sweep, and returns the time until the next one.
+func (r *Sweeper) sweep(ctx context.Context) (next time.Duration, err error) {
 	s := &sweep{Sweeper: r, now: r.Clock.Now(), pace: rate.NewLimiter(retentionRate, retentionRate), uses: map[client.ObjectKey]*lastUse{}}
-	err := s.run(ctx)
+	err = s.run(ctx)
 	if s.removed > 0 {
 		logf.FromContext(ctx).Info("removed expired objects", "number", s.removed)
 	}
-	return err
+	switch {
+	case !s.walked:
+		return retryPeriod, err
+	case len(s.over) >= maxRemoved:
+		return 0, err
+	}
+	return max(shortestPeriod, walkPeriods*s.took), err
 }
 
 // sweep is one pass over all objects.
@@ -68,6 +114,10 @@ type sweep struct {
 	pace    *rate.Limiter
 	kept    map[client.ObjectKey]v1alpha1.Retention // by issuer
 	uses    map[client.ObjectKey]*lastUse           // by account
+	over    []client.Object                         // expired ones, with the metadata that removal needs
+	held    []*v1alpha1.AcmeOrder                   // orders with a finalizer for nothing, with their metadata alone
+	walked  bool
+	took    time.Duration // of the walk
 	removed int
 	errs    []error
 }
@@ -76,29 +126,27 @@ type sweep struct {
 type lastUse struct{ staying, going time.Time }
 
 func (s *sweep) run(ctx context.Context) error {
-	var issuers v1alpha1.AcmeIssuerList
-	var accounts v1alpha1.AcmeAccountList
-	for _, list := range []client.ObjectList{&issuers, &accounts} {
-		if err := s.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-			return err
-		}
-	}
-	orders, err := listCached(ctx, s.Sweeper, &v1alpha1.AcmeOrder{}, &v1alpha1.AcmeOrderList{})
-	if err != nil {
-		return err
-	}
-	authorizations, err := listCached(ctx, s.Sweeper, &v1alpha1.AcmeAuthorization{}, &v1alpha1.AcmeAuthorizationList{})
-	if err != nil {
+	var known v1alpha1.AcmeIssuerList
+	if err := s.Client.List(ctx, &known, client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
 	s.kept = map[client.ObjectKey]v1alpha1.Retention{}
-	for i := range issuers.Items {
-		s.kept[client.ObjectKeyFromObject(&issuers.Items[i])] = issuers.Items[i].Spec.Retention
+	for i := range known.Items {
+		s.kept[client.ObjectKeyFromObject(&known.Items[i])] = known.Items[i].Spec.Retention
 	}
-	over := s.expired(orders, authorizations)
-	s.release(ctx, orders)
+	if err := s.walk(ctx); err != nil {
+		return err
+	}
+	var accounts v1alpha1.AcmeAccountList
+	if err := s.Client.List(ctx, &accounts, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	if err := s.authorizations(ctx); err != nil {
+		return err
+	}
+	s.release(ctx)
 	s.noteUses(ctx, accounts.Items)
-	for _, object := range over {
+	for _, object := range s.over {
 		s.remove(ctx, object)
 	}
 	for i := range accounts.Items {
@@ -107,30 +155,90 @@ func (s *sweep) run(ctx context.Context) error {
 	return errors.Join(append(s.errs, ctx.Err())...)
 }
 
-// listCached returns all cached objects of a kind, which must not be changed. A list would copy every object's fields, and need
-// as much memory again for a moment.
-func listCached[T client.Object](ctx context.Context, r *Sweeper, kind T, list client.ObjectList) ([]T, error) {
-	var all []T
-	if r.Informers != nil {
-		informer, err := r.Informers.GetInformer(ctx, kind)
-		if err != nil {
-			return nil, err
-		}
-		if one, ok := informer.(toolscache.SharedIndexInformer); ok { // the cache of several namespaces has another type
-			for _, object := range one.GetStore().List() {
-				all = append(all, object.(T))
+// walk reads all stored orders.
+func (s *sweep) walk(ctx context.Context) error {
+	namespaces := s.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""}
+	}
+	begun := time.Now()
+	w := s.Inventory.Begin()
+	for _, namespace := range namespaces {
+		err := informer.WalkOrders(ctx, s.Live, namespace, func(page []informer.StoredOrder, remaining int64) error {
+			for _, order := range page {
+				w.Note(order.AcmeOrder, order.Bytes, order.Damaged)
+				if !order.Damaged {
+					s.order(order.AcmeOrder)
+				}
 			}
-			return all, nil
+			w.Remaining(remaining)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+	w.Complete()
+	s.walked, s.took = true, time.Since(begun)
+	return nil
+}
+
+// order notes a stored order.
+func (s *sweep) order(order *v1alpha1.AcmeOrder) {
+	kept, _ := s.retention(order.Namespace, order.Spec.IssuerRef)
+	end, ended := orderEnd(order)
+	ended = ended && s.now.After(end.Add(kept)) && len(s.over) < maxRemoved
+	s.used(order, order.Spec.AccountRef, ended)
+	if ended && order.DeletionTimestamp == nil {
+		s.over = append(s.over, &v1alpha1.AcmeOrder{ObjectMeta: metadataOf(order)})
 	}
-	err := meta.EachListItem(list, func(object runtime.Object) error {
-		all = append(all, object.(T))
-		return nil
-	})
-	return all, err
+	if order.KeptForNothing() && len(s.held) < maxRemoved {
+		held := &v1alpha1.AcmeOrder{ObjectMeta: metadataOf(order)}
+		held.Finalizers = slices.Clone(order.Finalizers)
+		s.held = append(s.held, held)
+	}
+	if s.NoteCRL != nil && order.Status.CRL != "" {
+		s.NoteCRL(issuers.CRLRequest{Namespace: order.Namespace, Issuer: order.Spec.IssuerRef.Name, Name: order.Status.CRL})
+	}
+}
+
+// metadataOf returns a copy of the metadata that a removal needs. It shares no memory with the page of the object.
+func metadataOf(object client.Object) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: strings.Clone(object.GetNamespace()), Name: strings.Clone(object.GetName()),
+		UID: types.UID(strings.Clone(string(object.GetUID()))), ResourceVersion: strings.Clone(object.GetResourceVersion())}
+}
+
+// authorizations notes the cached authorizations, and lists the expired ones unless an unfinished order names them.
+func (s *sweep) authorizations(ctx context.Context) error {
+	var orders v1alpha1.AcmeOrderList // those that the cache holds
+	var list v1alpha1.AcmeAuthorizationList
+	for _, cached := range []client.ObjectList{&list, &orders} {
+		if err := s.Client.List(ctx, cached, client.UnsafeDisableDeepCopy); err != nil {
+			return err
+		}
+	}
+	needed := map[client.ObjectKey]bool{}
+	for i := range orders.Items {
+		order := &orders.Items[i]
+		if order.Finished() {
+			continue
+		}
+		s.used(order, order.Spec.AccountRef, false) // the walk may have missed a new one
+		for _, name := range order.Spec.Authorizations {
+			needed[client.ObjectKey{Namespace: order.Namespace, Name: name}] = true
+		}
+	}
+	for i := range list.Items {
+		authz := &list.Items[i]
+		kept, _ := s.retention(authz.Namespace, authz.Spec.IssuerRef)
+		end, ended := authorizationEnd(authz)
+		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(end.Add(kept)) && len(s.over) < maxRemoved
+		s.used(authz, authz.Spec.AccountRef, ended)
+		if ended {
+			s.over = append(s.over, &v1alpha1.AcmeAuthorization{ObjectMeta: metadataOf(authz)})
+		}
+	}
+	return nil
 }
 
 // retention returns how long an issuer's orders and accounts are kept.
@@ -144,36 +252,6 @@ func (s *sweep) retention(namespace string, issuer v1alpha1.ObjectRef) (orders, 
 		accounts = keptAccounts
 	}
 	return orders, accounts
-}
-
-// expired lists the orders and authorizations that were finished longer ago than they are kept.
-func (s *sweep) expired(orders []*v1alpha1.AcmeOrder, authorizations []*v1alpha1.AcmeAuthorization) []client.Object {
-	var over []client.Object
-	needed := map[client.ObjectKey]bool{}
-	for _, order := range orders {
-		kept, _ := s.retention(order.Namespace, order.Spec.IssuerRef)
-		end, ended := orderEnd(order)
-		ended = ended && s.now.After(end.Add(kept))
-		s.used(order, order.Spec.AccountRef, ended)
-		if ended && order.DeletionTimestamp == nil {
-			over = append(over, order.DeepCopy())
-		}
-		if !order.Finished() {
-			for _, name := range order.Spec.Authorizations {
-				needed[client.ObjectKey{Namespace: order.Namespace, Name: name}] = true
-			}
-		}
-	}
-	for _, authz := range authorizations {
-		kept, _ := s.retention(authz.Namespace, authz.Spec.IssuerRef)
-		end, ended := authorizationEnd(authz)
-		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(end.Add(kept))
-		s.used(authz, authz.Spec.AccountRef, ended)
-		if ended {
-			over = append(over, authz.DeepCopy())
-		}
-	}
-	return over
 }
 
 // used notes an object of an account. going reports whether the object is about to be removed.
@@ -229,9 +307,20 @@ func (s *sweep) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
 			s.remove(ctx, account)
 		}
 	case account.Status.State == acme.StateRevoked: // a person revoked it, and can remove it
-	case u == nil && s.now.After(last.Add(kept)):
+	case u == nil && s.now.After(last.Add(kept)) && s.hasNoOrder(ctx, account):
 		s.remove(ctx, account)
 	}
+}
+
+// hasNoOrder reports whether no stored order is an account's. The walk may have missed an order that was created while it went on.
+func (s *sweep) hasNoOrder(ctx context.Context, account *v1alpha1.AcmeAccount) bool {
+	var orders v1alpha1.AcmeOrderList
+	if err := s.Live.List(ctx, &orders, client.InNamespace(account.Namespace), client.MatchingFields{"spec.accountRef.name": account.Name},
+		client.Limit(1)); err != nil {
+		s.errs = append(s.errs, err)
+		return false
+	}
+	return len(orders.Items) == 0
 }
 
 // lacksAccount reports whether the account of a key claim is gone.
@@ -262,11 +351,8 @@ func (s *sweep) remove(ctx context.Context, object client.Object) {
 
 // release removes the finalizer of orders that have it for nothing, at the pace of removals: an earlier version created every
 // order with it.
-func (s *sweep) release(ctx context.Context, orders []*v1alpha1.AcmeOrder) {
-	for _, order := range orders {
-		if !order.KeptForNothing() {
-			continue
-		}
+func (s *sweep) release(ctx context.Context) {
+	for _, order := range s.held {
 		if s.pace.Wait(ctx) != nil {
 			return
 		}

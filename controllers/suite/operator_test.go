@@ -32,6 +32,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/controllers/inventory"
+	"github.com/acmeca/acmeca/internal/informer"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
@@ -107,14 +109,20 @@ func (o *operator) start() {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
 	skip := true
-	mgr, err := ctrl.NewManager(rest.CopyConfig(controllerConfig()), ctrl.Options{
-		Scheme: scheme, Cache: o.cacheOptions(), Client: controllers.ClientOptions(), NewClient: o.client,
+	orders := inventory.New(nil)
+	caches := o.cacheOptions()
+	restConfig := rest.CopyConfig(controllerConfig())
+	restConfig.Wrap(informer.DecodeAnswers)
+	h := informer.NewHistory()
+	h.Orders, caches.NewInformer = orders, h.NewInformer
+	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
+		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: o.client,
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: GinkgoLogr,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs: []string{baseURL}, PlainURL: "http://acme.test", DefaultIssuer: client.ObjectKey{Namespace: o.namespace, Name: "ca"},
-		Concurrency: 4, Clock: o.clock, KeyService: o.keyService,
+		Concurrency: 4, Clock: o.clock, KeyService: o.keyService, Inventory: orders, Namespaces: []string{o.namespace},
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

@@ -150,7 +150,7 @@ var _ = Describe("Retention", func() {
 				return reader.Get(ctx, client.ObjectKeyFromObject(object), object.DeepCopyObject().(client.Object))
 			}).Should(Succeed())
 		}
-		Expect((&retention.Sweeper{Client: reader, Live: admin, Clock: clock, Informers: caching}).Sweep(ctx)).To(Succeed())
+		Expect((&retention.Sweeper{Client: reader, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
 		Expect(gone(ctx, old)).To(BeTrue())
 		Expect(gone(ctx, gone1)).To(BeTrue())
 		Expect(gone(ctx, kept)).To(BeFalse())

@@ -98,6 +98,7 @@ func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 		err = errors.New("an event without an object")
 	case err == nil && e.kind != watch.Error:
 		if err = checkKind(e.object, d.kind); err == nil && e.kind != watch.Bookmark {
+			d.observed(&e)
 			object := e.object.(client.Object)
 			d.version = object.GetResourceVersion()
 			if d.members != nil && d.members.repeats(object) {

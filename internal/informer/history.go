@@ -28,6 +28,8 @@ import (
 type History struct {
 	// Count is told how many bytes are stored; nil to count none. It is set before the first informer is made.
 	Count CountBytes
+	// Orders is told of the stored orders, whose bytes Count is then not told of; nil for none. It is set before the first informer is made.
+	Orders Observer
 	// UnfinishedOrders makes the caches of orders hold only some of them (ordercache.Holds): unfinished ones, and those with a requested
 	// revocation. Event handlers hear of changes of all orders. Count is told only of the orders that the caches hold. It is set before the
 	// first informer is made, and needs NewClient.

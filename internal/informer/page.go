@@ -18,8 +18,10 @@ type page struct {
 	list    client.ObjectList
 	skipped []skippedObject
 	sizes   *sizeTable // nil to note none
-	done    bool
-	err     error
+	// note is called for each object, in the order of the page; nil to call nothing.
+	note func(object client.Object, bytes int, damaged bool)
+	done bool
+	err  error
 }
 
 // readPage calls list, and returns the page and the objects left out of it. It adds the sizes of all objects to sizes, unless that is
@@ -27,7 +29,12 @@ type page struct {
 func readPage(
 	ctx context.Context, kind runtime.Object, sizes *sizeTable, list func(context.Context) (runtime.Object, error),
 ) (runtime.Object, []skippedObject, error) {
-	p := &page{list: listOf(kind), sizes: sizes}
+	return readInto(ctx, &page{list: listOf(kind), sizes: sizes}, list)
+}
+
+func readInto(
+	ctx context.Context, p *page, list func(context.Context) (runtime.Object, error),
+) (runtime.Object, []skippedObject, error) {
 	if p.list == nil {
 		answer, err := list(ctx)
 		return answer, nil, err
@@ -89,7 +96,8 @@ func (p *page) readItems(text *jsontext.Decoder, items reflect.Value) error {
 		items.Grow(1)
 		items.SetLen(n + 1)
 		object := items.Index(n).Addr().Interface().(client.Object)
-		if reason := json.Unmarshal(value, object); reason != nil {
+		reason := json.Unmarshal(value, object)
+		if reason != nil {
 			items.Index(n).SetZero()
 			items.SetLen(n)
 			if object, err = salvage(value, items.Type().Elem(), reason); err != nil {
@@ -99,6 +107,9 @@ func (p *page) readItems(text *jsontext.Decoder, items reflect.Value) error {
 		}
 		if p.sizes != nil {
 			p.sizes.put(object, len(value))
+		}
+		if p.note != nil {
+			p.note(object, len(value), reason != nil)
 		}
 	}
 	_, err = text.ReadToken()

@@ -28,7 +28,7 @@ func newInformer(
 	name := reflect.TypeOf(kind).Elem().Name()
 	p := &paged{
 		ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(lw), kind: kind, history: h,
-		skipped: newSkippedObjects(context.Background(), name, gauge), sizes: newStoredSizes(name, h.Count),
+		skipped: newSkippedObjects(context.Background(), name, gauge), sizes: h.newSizes(name),
 	}
 	p.informer = toolscache.NewSharedIndexInformer(p, kind, resync, indexers)
 	h.follow(p)
@@ -124,6 +124,7 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 	}
 	p.listed = true
 	p.skipped.replaceAll(l.skipped)
+	p.sizes.relisted()
 	if p.members != nil {
 		p.members.replaceAll(l)
 	}

@@ -18,6 +18,8 @@ type CountBytes func(kind string, by map[types.NamespacedName]int64)
 type storedSizes struct {
 	kind  string
 	count CountBytes // nil to note nothing
+	// observer is told of the objects; nil for none.
+	observer Observer
 
 	mu sync.Mutex
 	// lists counts lists. Each one replaces the sizes, and a watch that followed an earlier one changes nothing any more.

@@ -152,6 +152,7 @@ func (w *world) start() {
 	Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs: []string{"https://acme.test"}, PlainURL: "http://acme.test", Concurrency: 4, PodCertificates: !w.disabled, Metrics: w.registry,
 		KeyService: w.keyService,
+		Namespaces: []string{w.pki, w.shop},
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

@@ -114,6 +114,7 @@ func (o *Operator) newControllers() *Half {
 			}
 			return mgr, controllers.Setup(ctx, mgr, controllers.Options{
 				ExternalURLs: []string{o.server.URL}, PlainURL: "http://acme.test", DefaultIssuer: o.issuerKey(), Concurrency: 4, Clock: o.Clock,
+				Namespaces: []string{o.Namespace},
 			})
 		}}
 }
