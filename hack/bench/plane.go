@@ -21,6 +21,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/freeport"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/internal/test/process"
@@ -160,38 +161,13 @@ func (p *plane) measure(ctx context.Context) func() (usage, error) {
 }
 
 // requests returns the API server's counters of writes and reads of our kinds.
-func (p *plane) requests(ctx context.Context) (u usage, err error) {
-	text, err := p.client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return u, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `group="acmeca.dev"`) {
-			continue
-		}
-		value, err := valueOf(line)
-		if err != nil {
-			return u, err
-		}
-		switch {
-		case strings.Contains(line, `verb="WATCH"`):
-		case isRead(line):
-			u.reads += value
-		default:
-			u.writes += value
-		}
-	}
-	return u, nil
-}
-
-// valueOf returns the value of a line of metrics.
-func valueOf(line string) (float64, error) {
-	return strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' ')+1:]), 64)
-}
-
-// isRead reports whether a line counts reads, also watches.
-func isRead(line string) bool {
-	return strings.Contains(line, `verb="GET"`) || strings.Contains(line, `verb="LIST"`) || strings.Contains(line, `verb="WATCH"`)
+func (p *plane) requests(ctx context.Context) (usage, error) {
+	all, err := p.local.Plane().Requests(ctx)
+	ours := func(r controlplane.Request) bool { return r.Group == v1alpha1.GroupVersion.Group }
+	return usage{
+		writes: all.Count(func(r controlplane.Request) bool { return ours(r) && r.IsWrite() }),
+		reads:  all.Count(func(r controlplane.Request) bool { return ours(r) && r.IsRead() }),
+	}, err
 }
 
 // processors returns the processor time of all processes.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
@@ -267,31 +266,15 @@ func (k *kubelet) await(ctx context.Context, name string) error {
 // podWrites are the writes for Pods since the API server's start.
 type podWrites struct{ orders, answers float64 }
 
-// podWrites reads the API server's counters.
+// podWrites reads the API server's counters of successful writes: of orders, and of the status of requests.
 func (p *plane) podWrites(ctx context.Context) (podWrites, error) {
-	text, err := p.client.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return podWrites{}, err
+	all, err := p.local.Plane().Requests(ctx)
+	written := func(resource, subresource string) float64 {
+		return all.Count(func(r controlplane.Request) bool {
+			return r.IsWrite() && r.Succeeded() && r.Resource == resource && (subresource == "" || r.Subresource == subresource)
+		})
 	}
-	return podWritesIn(string(text))
-}
-
-// podWritesIn adds the successful writes of orders, and of the status of requests.
-func podWritesIn(metrics string) (w podWrites, err error) {
-	for line := range strings.Lines(metrics) {
-		if !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `code="2`) || isRead(line) {
-			continue
-		}
-		value, valueErr := valueOf(line)
-		err = cmp.Or(err, valueErr)
-		switch {
-		case strings.Contains(line, `resource="acmeorders"`):
-			w.orders += value
-		case strings.Contains(line, `resource="podcertificaterequests"`) && strings.Contains(line, `subresource="status"`):
-			w.answers += value
-		}
-	}
-	return w, err
+	return podWrites{orders: written("acmeorders", ""), answers: written("podcertificaterequests", "status")}, err
 }
 
 func (r Report) podRows() [][]string {

@@ -1,11 +1,8 @@
 package conformance
 
 import (
-	"bufio"
-	"bytes"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,36 +11,20 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
 
 // writesOf returns the API server's own count of the writes of a kind. It leaves out those that met a conflict.
 func writesOf(ctx SpecContext, resource string) int {
 	GinkgoHelper()
-	clients, err := kubernetes.NewForConfig(running.Plane().Config())
+	requests, err := running.Plane().Requests(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	text, err := clients.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	count := 0
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Text()
-		isWrite := strings.Contains(line, `verb="POST"`) || strings.Contains(line, `verb="PATCH"`) || strings.Contains(line, `verb="PUT"`) ||
-			strings.Contains(line, `verb="APPLY"`) || strings.Contains(line, `verb="DELETE"`)
-		if strings.HasPrefix(line, "apiserver_request_total{") && isWrite && strings.Contains(line, `code="2`) && strings.Contains(line, `resource="`+resource+`"`) {
-			value, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-			Expect(err).NotTo(HaveOccurred())
-			count += int(value)
-		}
-	}
-	Expect(lines.Err()).NotTo(HaveOccurred())
-	return count
+	return int(requests.Count(func(r controlplane.Request) bool { return r.Resource == resource && r.IsWrite() && r.Succeeded() }))
 }
 
 // finish finalizes an order that is ready, and returns its AcmeOrder once the certificate is issued.
