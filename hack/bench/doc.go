@@ -1,8 +1,7 @@
-// Command bench measures an ACME server from the view of its clients: real signed requests, real http-01 challenges
-// and many accounts. Each client loops over order, proof, finalization and download. By default bench starts an
-// acmeca on loopback, as `make run` does, and also counts the control plane's work for a certificate. With -directory
-// it loads any other ACME server whose validation reaches this machine's names.
+// Command bench measures acmeca from the view of its clients: real signed requests, real http-01 challenges and many accounts. Each
+// client loops over order, proof, finalization and download. bench starts acmeca on loopback with its own control plane, beside it a
+// build of an earlier commit and other ACME servers, and loads them in turns, because the speed of a shared machine changes from
+// minute to minute. So the figures are ratios, with their spread over the rounds.
 //
-// `make bench` runs it.
 // `make bench` runs it.
 package main

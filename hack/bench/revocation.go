@@ -13,60 +13,34 @@ import (
 	"io"
 	"math/big"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/hack/bench/acmeca"
+	"github.com/acmeca/acmeca/hack/bench/load"
+	"github.com/acmeca/acmeca/hack/bench/pods"
+	"github.com/acmeca/acmeca/hack/bench/report"
 	"github.com/acmeca/acmeca/internal/crlstore"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/container"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
 
-// Revocation is the effect of many revoked certificates on one more revocation.
-type Revocation struct {
-	Revoked int `json:"revoked"`
-	// StoredOrders reports whether the revoked orders are stored. Otherwise only the CRL has the revocations.
-	StoredOrders bool `json:"storedOrders"`
-	CRLBytes     int  `json:"crlBytes"`
-	// Seconds is the time from the revocation until the CRL lists it over HTTP, after the least time between two CRLs.
-	Seconds float64 `json:"revocationToCRLSeconds"`
-	// These are the most resident bytes since the start, also while clients download the CRL in all forms at once.
-	ControllersPeak int64 `json:"controllersPeakBytes"`
-	ServerPeak      int64 `json:"serverPeakBytes"`
-}
-
 const (
 	// storedOrders is the largest number of revoked certificates whose orders are stored. Orders take memory beside the CRL.
 	storedOrders = 100_000
 	// readers is the number of clients that download CRLs at a time.
 	readers = 12
+	// defaultIssuer is the issuer in the operator's namespace.
+	defaultIssuer = "default"
 )
-
-// revocations is the flag with the numbers of revoked certificates.
-type revocations []int
-
-// String implements flag.Value.
-func (r *revocations) String() string { return strings.Trim(fmt.Sprint([]int(*r)), "[]") }
-
-// Set implements flag.Value.
-func (r *revocations) Set(text string) error {
-	*r = nil
-	for field := range strings.SplitSeq(text, ",") {
-		count, err := strconv.Atoi(field)
-		if err != nil {
-			return err
-		}
-		*r = append(*r, count)
-	}
-	return nil
-}
 
 // measureRevocations measures an acmeca of its own for each number of revoked certificates.
 func (b *bench) measureRevocations(ctx context.Context) error {
@@ -83,39 +57,35 @@ func (b *bench) measureRevocations(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) measureRevocation(ctx context.Context, count int) (*Revocation, error) {
-	one := newBench(b.options, b.out)
-	one.launch = local.StartForTestContained
-	stop, err := one.start(ctx)
+func (b *bench) measureRevocation(ctx context.Context, count int) (*report.Revocation, error) {
+	s, err := b.startAcmeca(ctx, oursName+" within the limits of the manifests", local.StartForTestContained)
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
-	p := one.plane
-	one.target.addresses = p.addresses()
-	first, _, err := one.issue(ctx)
+	defer s.stop()
+	p := s.plane
+	first, _, err := s.issue(ctx)
 	if err != nil {
 		return nil, err
 	}
-	like, err := p.issued(ctx)
+	like, err := p.Issued(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p.stopReplicas()
-	p.local.StopOperator()
+	p.Stop()
+	crl, _, _ := unstructured.NestedString(like.Object, "status", "crl")
 	if count <= storedOrders {
-		err = p.seed(ctx, like, count, count, like.Status.CRL)
+		err = p.Seed(ctx, like, 0, count, count, crl)
 	} else {
-		err = p.plant(ctx, like, count)
+		err = plant(ctx, p, crl, count)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := p.start(ctx); err != nil {
+	if err := p.StartHalves(ctx); err != nil {
 		return nil, err
 	}
-	one.target.addresses = p.addresses()
-	reader := p.crlReader(first)
+	reader := newCRLReader(p, first)
 	size, err := reader.await(ctx, func(crl []byte) bool { return len(crl) > 35*count })
 	if err != nil {
 		return nil, err
@@ -127,12 +97,12 @@ func (b *bench) measureRevocation(ctx context.Context, count int) (*Revocation, 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return one.revokeOne(ctx, reader, &Revocation{Revoked: count, StoredOrders: count <= storedOrders})
+	return s.revokeOne(ctx, reader, &report.Revocation{Revoked: count, StoredOrders: count <= storedOrders})
 }
 
 // revokeOne revokes one more certificate, and measures the time until the CRL lists it, and the memory since the start.
-func (b *bench) revokeOne(ctx context.Context, reader *crlReader, row *Revocation) (*Revocation, error) {
-	certificate, client, err := b.issue(ctx)
+func (s *site) revokeOne(ctx context.Context, reader *crlReader, row *report.Revocation) (*report.Revocation, error) {
+	certificate, client, err := s.issue(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -148,23 +118,24 @@ func (b *bench) revokeOne(ctx context.Context, reader *crlReader, row *Revocatio
 		return nil, err
 	}
 	row.Seconds = time.Since(begun).Seconds()
-	if err := b.plane.download(ctx, certificate); err != nil {
+	if err := download(ctx, s.plane, certificate); err != nil {
 		return nil, err
 	}
-	return row, b.plane.peaks(row)
+	return row, peaks(s.plane, row)
 }
 
-// issue issues a certificate.
-func (b *bench) issue(ctx context.Context) (*x509.Certificate, *acmeclient.Client, error) {
+// issue registers a client and issues a certificate.
+func (s *site) issue(ctx context.Context) (*x509.Certificate, *acmeclient.Client, error) {
+	s.target.Service = load.NewService(s.plane.Addresses()...)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := b.target.register(ctx, 0)
+	client, err := s.target.Register(ctx, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	der, err := client.Issue(ctx, key, freshNames(1)...)
+	der, err := client.Issue(ctx, key, load.FreshNames(1, ".bench.test")...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,16 +144,16 @@ func (b *bench) issue(ctx context.Context) (*x509.Certificate, *acmeclient.Clien
 }
 
 // peaks reads the most resident memory of both halves.
-func (p *plane) peaks(row *Revocation) error {
-	controllers, err1 := container.UsageOf(p.local.OperatorPID())
-	server, err2 := container.UsageOf(p.replicas[0].PID())
+func peaks(p *acmeca.Plane, row *report.Revocation) error {
+	controllers, err1 := container.UsageOf(p.Local.OperatorPID())
+	server, err2 := container.UsageOf(p.Replicas[0].PID())
 	row.ControllersPeak, row.ServerPeak = controllers.Peak, server.Peak
 	return errors.Join(err1, err2)
 }
 
 // plant publishes a CRL with many entries, as it is after the orders were deleted.
-func (p *plane) plant(ctx context.Context, like *v1alpha1.AcmeOrder, count int) error {
-	secret, err := p.client.CoreV1().Secrets(like.Namespace).Get(ctx, like.Spec.IssuerRef.Name+"-intermediate", metav1.GetOptions{})
+func plant(ctx context.Context, p *acmeca.Plane, crl string, count int) error {
+	secret, err := p.Client.CoreV1().Secrets(local.Namespace).Get(ctx, defaultIssuer+"-intermediate", metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -210,9 +181,9 @@ func (p *plane) plant(ctx context.Context, like *v1alpha1.AcmeOrder, count int) 
 	if err != nil {
 		return err
 	}
-	configMaps := stored{p, like.Namespace}
-	name := v1alpha1.CRLConfigMap(like.Spec.IssuerRef.Name, v1alpha1.CompleteCRL(like.Status.CRL))
-	head, err := p.client.CoreV1().ConfigMaps(like.Namespace).Get(ctx, name, metav1.GetOptions{})
+	configMaps := stored{p, local.Namespace}
+	name := v1alpha1.CRLConfigMap(defaultIssuer, v1alpha1.CompleteCRL(crl))
+	head, err := p.Client.CoreV1().ConfigMaps(local.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -221,19 +192,19 @@ func (p *plane) plant(ctx context.Context, like *v1alpha1.AcmeOrder, count int) 
 
 // stored writes the ConfigMaps of a namespace.
 type stored struct {
-	plane     *plane
+	plane     *acmeca.Plane
 	namespace string
 }
 
 // Create implements crlstore.Client.
 func (s stored) Create(ctx context.Context, part *corev1.ConfigMap) error {
-	_, err := s.plane.client.CoreV1().ConfigMaps(s.namespace).Create(ctx, part, metav1.CreateOptions{})
+	_, err := s.plane.Client.CoreV1().ConfigMaps(s.namespace).Create(ctx, part, metav1.CreateOptions{})
 	return err
 }
 
 // Put implements crlstore.Client.
 func (s stored) Put(ctx context.Context, head *corev1.ConfigMap) error {
-	written, err := s.plane.client.CoreV1().ConfigMaps(s.namespace).Update(ctx, head, metav1.UpdateOptions{})
+	written, err := s.plane.Client.CoreV1().ConfigMaps(s.namespace).Update(ctx, head, metav1.UpdateOptions{})
 	if err == nil {
 		written.DeepCopyInto(head)
 	}
@@ -242,7 +213,7 @@ func (s stored) Put(ctx context.Context, head *corev1.ConfigMap) error {
 
 // Delete implements crlstore.Client.
 func (s stored) Delete(ctx context.Context, name string) error {
-	return s.plane.client.CoreV1().ConfigMaps(s.namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	return s.plane.Client.CoreV1().ConfigMaps(s.namespace).Delete(ctx, name, metav1.DeleteOptions{})
 }
 
 // crlReader reads the CRL that a certificate names, as a relying party does: again only if it has changed.
@@ -250,8 +221,8 @@ type crlReader struct {
 	url, host, tag string
 }
 
-func (p *plane) crlReader(certificate *x509.Certificate) *crlReader {
-	return &crlReader{url: certificate.CRLDistributionPoints[0], host: p.replicas[0].PlainAddress}
+func newCRLReader(p *acmeca.Plane, certificate *x509.Certificate) *crlReader {
+	return &crlReader{url: certificate.CRLDistributionPoints[0], host: p.Replicas[0].PlainAddress}
 }
 
 // await reads the CRL until a condition holds, and returns its size.
@@ -300,7 +271,7 @@ func (r *crlReader) get(ctx context.Context) ([]byte, error) {
 }
 
 // download lets several clients download the CRL, the CRL in gzip, and the PEM of all CRLs at the same time.
-func (p *plane) download(ctx context.Context, certificate *x509.Certificate) error {
+func download(ctx context.Context, p *acmeca.Plane, certificate *x509.Certificate) error {
 	url := certificate.CRLDistributionPoints[0]
 	file := url[:strings.LastIndexByte(url, '/')+1] + "all.pem"
 	var clients errgroup.Group
@@ -310,7 +281,7 @@ func (p *plane) download(ctx context.Context, certificate *x509.Certificate) err
 			if err != nil {
 				return err
 			}
-			request.URL.Host = p.replicas[0].PlainAddress
+			request.URL.Host = p.Replicas[0].PlainAddress
 			request.Header.Set("Accept-Encoding", []string{"identity", "gzip", "identity"}[i%3])
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
@@ -324,16 +295,13 @@ func (p *plane) download(ctx context.Context, certificate *x509.Certificate) err
 	return clients.Wait()
 }
 
-func (r Report) revocationRows() [][]string {
-	rows := [][]string{{"revoked", "orders", "CRL", "revocation to CRL over HTTP", "controllers at most", "ACME server at most"}}
-	for _, row := range r.Revocations {
-		orders := "stored"
-		if !row.StoredOrders {
-			orders = "deleted"
-		}
-		size := fmt.Sprintf("%.1f MB", float64(row.CRLBytes)/1e6)
-		rows = append(rows, []string{fmt.Sprint(row.Revoked), orders, size, fmt.Sprintf("%.2f s", row.Seconds),
-			fmt.Sprintf("%d MiB", row.ControllersPeak>>20), fmt.Sprintf("%d MiB", row.ServerPeak>>20)})
+// measurePods measures an acmeca of its own, with an API server that treats kubelets as such.
+func (b *bench) measurePods(ctx context.Context) error {
+	s, err := b.startAcmeca(ctx, oursName+" for Pods", local.StartForTestWithKubelets)
+	if err != nil {
+		return err
 	}
-	return rows
+	defer s.stop()
+	b.report.Pods, err = pods.Measure(ctx, s.plane, b.options.pods)
+	return err
 }

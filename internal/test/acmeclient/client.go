@@ -23,6 +23,8 @@ type Client struct {
 	Directory Directory
 	// Poll is the delay before an unfinished resource is polled again. Poll doubles with each attempt.
 	Poll time.Duration
+	// MaxPoll bounds that delay; 0 for no bound.
+	MaxPoll time.Duration
 	// Persist makes the client retry until the context ends, as a client that runs from a timer does. The client
 	// retries after connection failures, 5xx and 429.
 	Persist bool

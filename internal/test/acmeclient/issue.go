@@ -227,7 +227,9 @@ func (c *Client) until(ctx context.Context, look func() (string, error)) error {
 		}
 		select {
 		case <-time.After(wait):
-			wait *= 2
+			if wait *= 2; c.MaxPoll > 0 {
+				wait = min(wait, c.MaxPoll)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

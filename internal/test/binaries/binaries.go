@@ -1,5 +1,5 @@
-// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, the client step, and the
-// operator's own programs.
+// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, other clients and servers of
+// ACME, and the operator's own programs.
 //
 // The nested module hack/kubernetes names the modules and versions of the control plane, hack/certmanager those of
 // cert-manager, and hack/step those of step. These programs take minutes to build. So they are also kept in the user's
@@ -43,6 +43,8 @@ const (
 	kubeRouterModule  = "github.com/cloudnativelabs/kube-router/v2"
 	imageModule       = "github.com/google/go-containerregistry"
 	stepModule        = "github.com/smallstep/cli"
+	stepCAModule      = "github.com/smallstep/certificates"
+	pebbleModule      = "github.com/letsencrypt/pebble/v2"
 
 	controlPlane = "kubernetes" // the nested module
 )
@@ -59,6 +61,8 @@ var programs = []program{
 	{name: "kube-router", pkg: kubeRouterModule + "/cmd/kube-router", module: kubeRouterModule, nested: "kuberouter"},
 	{name: "image", pkg: project.Module + "/hack/image", module: imageModule, nested: "image"},
 	{name: "step", pkg: stepModule + "/cmd/step", module: stepModule, nested: "step"},
+	{name: "step-ca", pkg: stepCAModule + "/cmd/step-ca", module: stepCAModule, nested: "stepca"},
+	{name: "pebble", pkg: pebbleModule + "/cmd/pebble", module: pebbleModule, nested: "pebble"},
 }
 
 func kubernetes(name string) program {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -58,25 +59,56 @@ func (p *Plane) Seed(ctx context.Context, objects iter.Seq2[string, []byte]) err
 }
 
 func (p *Plane) putAll(ctx context.Context, client *http.Client, puts []etcdPut) error {
-	body, err := json.Marshal(map[string]any{"success": puts})
+	_, err := p.etcdPost(ctx, client, "/v3/kv/txn", map[string]any{"success": puts})
+	return err
+}
+
+// Sizes returns the bytes that objects take in etcd, by their path below /registry/, which begins with prefix. A key counts like
+// its value.
+func (p *Plane) Sizes(ctx context.Context, prefix string) (map[string]int, error) {
+	client, err := p.keys.etcdClient.httpClient(p.keys.etcd)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.etcdURL()+"/v3/kv/txn", bytes.NewReader(body))
+	client.Timeout = time.Minute
+	key := "/registry/" + prefix
+	text, err := p.etcdPost(ctx, client, "/v3/kv/range", map[string]any{
+		"key": []byte(key), "range_end": append([]byte(key[:len(key)-1]), key[len(key)-1]+1), // encoded as base64
+	})
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var found struct {
+		KVs []struct{ Key, Value []byte }
+	}
+	if err := json.Unmarshal(text, &found); err != nil {
+		return nil, err
+	}
+	sizes := map[string]int{}
+	for _, kv := range found.KVs {
+		sizes[strings.TrimPrefix(string(kv.Key), "/registry/")] = len(kv.Key) + len(kv.Value)
+	}
+	return sizes, nil
+}
+
+// etcdPost sends a request to etcd's JSON gateway.
+func (p *Plane) etcdPost(ctx context.Context, client *http.Client, path string, message any) ([]byte, error) {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.etcdURL()+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("etcd: %s: %s", response.Status, text)
 	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("etcd: %s: %s", response.Status, text)
-	}
-	return nil
+	return text, err
 }

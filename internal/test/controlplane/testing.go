@@ -43,10 +43,16 @@ func (p *Plane) ApplyProject(ctx context.Context, paths ...string) error {
 	if err != nil {
 		return err
 	}
+	return p.ApplyTree(ctx, root, paths...)
+}
+
+// ApplyTree applies the manifests at paths relative to the root of a source tree.
+func (p *Plane) ApplyTree(ctx context.Context, root string, paths ...string) error {
+	absolute := make([]string, len(paths))
 	for i, path := range paths {
-		paths[i] = filepath.Join(root, path)
+		absolute[i] = filepath.Join(root, path)
 	}
-	objects, err := ReadManifests(paths...)
+	objects, err := ReadManifests(absolute...)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Dir           string    // the state, kept across restarts
 	Operator      string    // the operator's program
+	Tree          string    // the source tree with the operator's manifests; "" for this one
 	OperatorArgs  []string  // additional arguments of the operator
 	IssuerFile    string    // the AcmeIssuer to serve and its dependencies; "" for a built-in one
 	Ports         Ports     // on 127.0.0.1
@@ -152,6 +153,9 @@ func (l *Local) applyManifests(ctx context.Context) error {
 	paths := []string{"config/crd/bases", "config/rbac", "config/admission"}
 	if slices.Contains(l.options.OperatorArgs, "--pod-certificates") {
 		paths = append(paths, "config/pod-certificates")
+	}
+	if l.options.Tree != "" {
+		return l.plane.ApplyTree(ctx, l.options.Tree, paths...)
 	}
 	return l.plane.ApplyProject(ctx, paths...)
 }

@@ -18,7 +18,7 @@ const (
 	serverName        = "localhost"         // beside 127.0.0.1, for clients that accept no IP address in a certificate
 
 	operatorGrace = 30 * time.Second // to finish requests in flight
-	readyTimeout  = time.Minute
+	readyTimeout  = 3 * time.Minute  // a busy machine with many orders stored needs more than one
 	pollEvery     = 50 * time.Millisecond
 )
 

@@ -44,6 +44,14 @@ func StartForTestWithTags(ctx context.Context, tags string, controllerArgs ...st
 	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs}, "-tags", tags)
 }
 
+// Built is an operator that is built already, and the source tree with its manifests.
+type Built struct{ Operator, Tree string }
+
+// Start is StartForTestWithReplicas with the built operator.
+func (b Built) Start(ctx context.Context, controllerArgs ...string) (*Local, func(), error) {
+	return startInTemporary(ctx, Options{Replicas: true, OperatorArgs: controllerArgs, Operator: b.Operator, Tree: b.Tree})
+}
+
 func startInTemporary(ctx context.Context, options Options, buildArgs ...string) (*Local, func(), error) {
 	dir, err := os.MkdirTemp("", "acmeca-test-")
 	if err != nil {
@@ -59,12 +67,15 @@ func startInTemporary(ctx context.Context, options Options, buildArgs ...string)
 }
 
 func startForTest(ctx context.Context, dir string, options Options, buildArgs []string) (*Local, error) {
-	operator := filepath.Join(dir, "acmeca")
 	ports, err := FreePorts()
-	if err := errors.Join(err, BuildOperator(ctx, operator, buildArgs...)); err != nil {
+	if options.Operator == "" {
+		options.Operator = filepath.Join(dir, "acmeca")
+		err = errors.Join(err, BuildOperator(ctx, options.Operator, buildArgs...))
+	}
+	if err != nil {
 		return nil, err
 	}
-	options.Dir, options.Operator, options.Ports, options.UnsafeNoFsync = dir, operator, ports, true
+	options.Dir, options.Ports, options.UnsafeNoFsync = dir, ports, true
 	return Start(ctx, options)
 }
 

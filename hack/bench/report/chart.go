@@ -1,9 +1,11 @@
-package main
+package report
 
 import (
 	"bytes"
 	"fmt"
 	"math"
+
+	"github.com/acmeca/acmeca/hack/bench/load"
 )
 
 // series is a server's results under the loads for comparison.
@@ -16,13 +18,13 @@ type series struct {
 var clientCounts = []int{1, 16, 64}
 
 // colors are the servers' colors, ours first.
-var colors = []string{"#1d4ed8", "#c2410c", "#6b7280", "#15803d"}
+var colors = []string{"#1d4ed8", "#c2410c", "#6b7280", "#15803d", "#7e22ce"}
 
-func seriesOf(name, color string, loads []Load) series {
+func seriesOf(name, color string, loads []load.Result) series {
 	s := series{name: name, color: color, rates: map[int]float64{}, p50: map[int]float64{}}
 	for _, clients := range clientCounts {
-		load := find(loads, "new names", clients, 1)
-		s.rates[clients], s.p50[clients] = load.Rate, load.P50
+		l := Find(loads, load.Task{Of: One.Of, Clients: clients, Names: 1})
+		s.rates[clients], s.p50[clients] = l.Rate, l.P50
 	}
 	return s
 }
@@ -30,17 +32,17 @@ func seriesOf(name, color string, loads []Load) series {
 const (
 	chartWidth, panelHeight = 720, 260
 	plotLeft, plotHeight    = 60, 180
-	barWidth                = 44
+	barWidth                = 34
 )
 
-// chart draws rates and latencies beside those of other servers.
-func (r Report) chart() []byte {
+// Chart draws rates and latencies of the compared servers.
+func (r Report) Chart() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="13">`+"\n", chartWidth, 2*panelHeight+40)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="#ffffff"/>`+"\n")
-	all := []series{seriesOf("acmeca", colors[0], r.Loads)}
+	var all []series
 	for i, b := range r.Beside {
-		all = append(all, seriesOf(b.Name, colors[(i+1)%len(colors)], b.Loads))
+		all = append(all, seriesOf(b.Name, colors[i%len(colors)], b.Loads))
 	}
 	panel(&b, 0, "certificates a second (more is better)", all, func(s series) map[int]float64 { return s.rates })
 	panel(&b, panelHeight, "median latency in ms, order to download (less is better)", all, func(s series) map[int]float64 { return s.p50 })

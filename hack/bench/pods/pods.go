@@ -1,4 +1,5 @@
-package main
+// Package pods measures certificates for Pods.
+package pods
 
 import (
 	"context"
@@ -23,22 +24,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeca"
+	"github.com/acmeca/acmeca/hack/bench/load"
+	"github.com/acmeca/acmeca/hack/bench/report"
 	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/local"
 )
-
-// Pods is the rate of certificates for Pods.
-type Pods struct {
-	Requests int     `json:"requests"`
-	Kubelets int     `json:"kubelets"` // each has one request at a time
-	Seconds  float64 `json:"seconds"`
-	Rate     float64 `json:"requestsPerSecond"`
-	P50      float64 `json:"p50Milliseconds"`
-	P99      float64 `json:"p99Milliseconds"`
-	// These are successful writes by the API server's counters, for each request.
-	OrderWrites  float64 `json:"orderWritesPerRequest"`
-	AnswerWrites float64 `json:"answerWritesPerRequest"`
-}
 
 const (
 	kubelets     = 16
@@ -54,64 +45,57 @@ type kubelet struct {
 	answers watch.Interface
 }
 
-// measurePods measures an acmeca of its own, with an API server that treats kubelets as such.
-func (b *bench) measurePods(ctx context.Context) error {
-	own := newBench(b.options, b.out)
-	own.launch = local.StartForTestWithKubelets
-	stop, err := own.start(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	count := b.options.pods
-	all, pods, err := own.plane.startKubelets(ctx, count+kubelets)
+// Measure lets kubelets request certificates for a number of Pods.
+func Measure(ctx context.Context, on *acmeca.Plane, count int) (*report.Pods, error) {
+	p := plane{on}
+	all, pods, err := p.startKubelets(ctx, count+kubelets)
 	defer func() {
 		for _, k := range all {
 			k.answers.Stop()
 		}
 	}()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := askAll(ctx, all, pods[count:]); err != nil { // the last Pods, so that the API server knows all
-		return fmt.Errorf("the first requests: %w", err)
+		return nil, fmt.Errorf("the first requests: %w", err)
 	}
-	before, err := own.plane.podWrites(ctx)
+	before, err := p.writes(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	begun := time.Now()
 	latencies, err := askAll(ctx, all, pods[:count])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	took := time.Since(begun)
-	after, err := own.plane.podWrites(ctx)
+	after, err := p.writes(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	row := newPods(latencies, took, podWrites{after.orders - before.orders, after.answers - before.answers})
-	b.report.Pods = &row
-	fmt.Fprintf(b.out, "%d Pods, %d kubelets: %.1f requests/s, %.2f writes each\n", row.Requests, row.Kubelets, row.Rate, row.writes())
-	return nil
+	return &row, nil
 }
 
-func newPods(latencies []time.Duration, took time.Duration, writes podWrites) Pods {
+// plane creates the objects of nodes and Pods.
+type plane struct{ *acmeca.Plane }
+
+func newPods(latencies []time.Duration, took time.Duration, writes podWrites) report.Pods {
 	slices.Sort(latencies)
 	n := float64(len(latencies))
-	return Pods{Requests: len(latencies), Kubelets: kubelets, Seconds: took.Seconds(), Rate: n / took.Seconds(),
-		P50: percentile(latencies, 50), P99: percentile(latencies, 99), OrderWrites: writes.orders / n, AnswerWrites: writes.answers / n}
+	return report.Pods{Requests: len(latencies), Kubelets: kubelets, Seconds: took.Seconds(), Rate: n / took.Seconds(),
+		P50: load.Percentile(latencies, 50), P99: load.Percentile(latencies, 99),
+		OrderWrites: writes.orders / n, AnswerWrites: writes.answers / n}
 }
 
-func (p Pods) writes() float64 { return p.OrderWrites + p.AnswerWrites }
-
 // startKubelets creates an issuer for Pods, nodes, and Pods, whose nodes take turns.
-func (p *plane) startKubelets(ctx context.Context, count int) (all []*kubelet, pods []*corev1.Pod, err error) {
+func (p plane) startKubelets(ctx context.Context, count int) (all []*kubelet, pods []*corev1.Pod, err error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: podNamespace, Name: "front"}}
 	if err := p.createPodSurroundings(ctx); err != nil {
 		return nil, nil, err
 	}
-	if account, err = p.client.CoreV1().ServiceAccounts(podNamespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+	if account, err = p.Client.CoreV1().ServiceAccounts(podNamespace).Create(ctx, account, metav1.CreateOptions{}); err != nil {
 		return nil, nil, err
 	}
 	for i := range kubelets {
@@ -122,7 +106,7 @@ func (p *plane) startKubelets(ctx context.Context, count int) (all []*kubelet, p
 		all = append(all, k)
 	}
 	for i := range count {
-		pod, err := p.client.CoreV1().Pods(podNamespace).Create(ctx, podOn(all[i%kubelets].node, i), metav1.CreateOptions{})
+		pod, err := p.Client.CoreV1().Pods(podNamespace).Create(ctx, podOn(all[i%kubelets].node, i), metav1.CreateOptions{})
 		if err != nil {
 			return all, nil, err
 		}
@@ -131,11 +115,11 @@ func (p *plane) startKubelets(ctx context.Context, count int) (all []*kubelet, p
 	return all, pods, nil
 }
 
-func (p *plane) createPodSurroundings(ctx context.Context) error {
+func (p plane) createPodSurroundings(ctx context.Context) error {
 	mesh := map[string]string{"mesh": "on"}
-	_, err1 := p.client.CoreV1().Namespaces().Create(ctx,
+	_, err1 := p.Client.CoreV1().Namespaces().Create(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: podNamespace, Labels: mesh}}, metav1.CreateOptions{})
-	_, err2 := p.client.CoreV1().Services(podNamespace).Create(ctx, &corev1.Service{
+	_, err2 := p.Client.CoreV1().Services(podNamespace).Create(ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 443}}},
 	}, metav1.CreateOptions{})
@@ -148,12 +132,12 @@ func (p *plane) createPodSurroundings(ctx context.Context) error {
 			}}},
 		},
 	}
-	return errors.Join(err1, err2, p.objects.Create(ctx, issuer))
+	return errors.Join(err1, err2, p.Objects.Create(ctx, issuer))
 }
 
 // startKubelet creates a node, and watches its requests with the rights of its kubelet.
-func (p *plane) startKubelet(ctx context.Context, name string, account *corev1.ServiceAccount) (*kubelet, error) {
-	config := p.local.Plane().Config()
+func (p plane) startKubelet(ctx context.Context, name string, account *corev1.ServiceAccount) (*kubelet, error) {
+	config := p.Local.Plane().Config()
 	config.Impersonate = rest.ImpersonationConfig{UserName: "system:node:" + name, Groups: []string{"system:nodes", "system:authenticated"}}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -161,7 +145,7 @@ func (p *plane) startKubelet(ctx context.Context, name string, account *corev1.S
 	}
 	k := &kubelet{client: client, account: account}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if k.node, err = p.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+	if k.node, err = p.Client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return nil, err
 	}
 	k.answers, err = client.CertificatesV1().PodCertificateRequests("").Watch(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + name})
@@ -266,22 +250,13 @@ func (k *kubelet) await(ctx context.Context, name string) error {
 // podWrites are the writes for Pods since the API server's start.
 type podWrites struct{ orders, answers float64 }
 
-// podWrites reads the API server's counters of successful writes: of orders, and of the status of requests.
-func (p *plane) podWrites(ctx context.Context) (podWrites, error) {
-	all, err := p.local.Plane().Requests(ctx)
+// writes reads the API server's counters of successful writes: of orders, and of the status of requests.
+func (p plane) writes(ctx context.Context) (podWrites, error) {
+	all, err := p.Local.Plane().Requests(ctx)
 	written := func(resource, subresource string) float64 {
 		return all.Count(func(r controlplane.Request) bool {
 			return r.IsWrite() && r.Succeeded() && r.Resource == resource && (subresource == "" || r.Subresource == subresource)
 		})
 	}
 	return podWrites{orders: written("acmeorders", ""), answers: written("podcertificaterequests", "status")}, err
-}
-
-func (r Report) podRows() [][]string {
-	rows := [][]string{{"Pods", "kubelets", "requests/s", "p50 ms", "p99 ms", "writes of the AcmeOrder", "writes of the request's status"}}
-	if p := r.Pods; p != nil {
-		rows = append(rows, []string{fmt.Sprint(p.Requests), fmt.Sprint(p.Kubelets), fmt.Sprintf("%.1f", p.Rate), fmt.Sprintf("%.1f", p.P50),
-			fmt.Sprintf("%.1f", p.P99), fmt.Sprintf("%.2f", p.OrderWrites), fmt.Sprintf("%.2f", p.AnswerWrites)})
-	}
-	return rows
 }

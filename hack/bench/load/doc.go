@@ -1,0 +1,2 @@
+// Package load drives an ACME server with clients that loop over order, proof, finalization and download.
+package load
