@@ -4,7 +4,6 @@
 package certmanager
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,15 +116,9 @@ func applyDefinitions(ctx SpecContext) {
 // moduleDir returns the directory of a module that the nested module hack/certmanager requires.
 func moduleDir(ctx SpecContext, module string) string {
 	GinkgoHelper()
-	root, err := project.Root()
+	dir, err := project.ModuleDir(ctx, "certmanager", module)
 	Expect(err).NotTo(HaveOccurred())
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
-	cmd.Dir = filepath.Join(root, "hack", "certmanager")
-	output, err := cmd.Output()
-	Expect(err).NotTo(HaveOccurred(), "%s", output)
-	var downloaded struct{ Dir string }
-	Expect(json.Unmarshal(output, &downloaded)).To(Succeed())
-	return downloaded.Dir
+	return dir
 }
 
 func certManagerLog() string {
@@ -142,8 +135,12 @@ func startCertManager(featureGates string) {
 		Name: "cert-manager",
 		Path: program,
 		Args: []string{
+			"controller",
+			"--healthz-listen-address", "",
 			"--kubeconfig", acmeca.Kubeconfig(),
+			"--cluster-resource-namespace", "cert-manager",
 			"--dns01-recursive-nameservers", zone.Address(),
+			"--dns01-recursive-nameservers-only",
 			"--dns01-check-retry-period", "1s",
 			"--certificate-request-minimum-backoff-duration", "1s",
 			"--feature-gates", featureGates,

@@ -1,5 +1,5 @@
-// Package binaries provides programs in bin/: the local control plane, cert-manager's controllers, other clients and servers of
-// ACME, and the operator's own programs.
+// Package binaries provides programs in bin/: the local control plane, cert-manager and trust-manager, other clients and servers
+// of ACME, and the operator's own programs.
 //
 // The nested module hack/kubernetes names the modules and versions of the control plane, hack/certmanager those of
 // cert-manager, and hack/step those of step. These programs take minutes to build. So they are also kept in the user's
@@ -46,6 +46,8 @@ const (
 	stepCAModule      = "github.com/smallstep/certificates"
 	pebbleModule      = "github.com/letsencrypt/pebble/v2"
 
+	trustManagerModule = "github.com/cert-manager/trust-manager"
+
 	controlPlane = "kubernetes" // the nested module
 )
 
@@ -53,7 +55,8 @@ var programs = []program{
 	{name: "etcd", pkg: etcdModule, module: etcdModule, nested: controlPlane},
 	kubernetes("kubectl"), kubernetes("kube-apiserver"), kubernetes("kube-controller-manager"),
 	kubernetes("kube-scheduler"), kubernetes("kube-proxy"), kubernetes("kubelet"),
-	{name: "cert-manager", pkg: project.Module + "/hack/certmanager", module: certManagerModule, nested: "certmanager"},
+	{name: "cert-manager", pkg: certManagerModule + "/acmeca", module: certManagerModule, nested: "certmanager"},
+	{name: "trust-manager", pkg: trustManagerModule + "/cmd/trust-manager", module: trustManagerModule, nested: "trustmanager"},
 	containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr"),
 	{name: "coredns", pkg: project.Module + "/hack/coredns", module: corednsModule, nested: "coredns"},
 	{name: "helm", pkg: helmModule + "/cmd/helm", module: helmModule, nested: "helm"},
@@ -245,7 +248,7 @@ func (b *builder) cached(p program) string {
 
 // sourceHash distinguishes builds of a program whose main package is in the nested module.
 func (b *builder) sourceHash(p program) string {
-	if strings.HasPrefix(p.pkg, p.module) {
+	if p.pkg == p.module || strings.HasPrefix(p.pkg, p.module+"/cmd/") {
 		return ""
 	}
 	hash := sha256.New()
