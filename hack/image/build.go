@@ -98,7 +98,7 @@ func (d description) buildFor(arch string) (v1.Image, error) {
 	config = config.DeepCopy()
 	config.OS, config.Architecture, config.Created = "linux", arch, v1.Time{Time: epoch}
 	config.History = nil
-	config.Config = v1.Config{User: d.user, Entrypoint: []string{"/" + d.files[0].path}, Labels: d.labels}
+	config.Config = v1.Config{User: d.user, Entrypoint: append([]string{"/" + d.files[0].path}, d.args...), Labels: d.labels}
 	return mutate.ConfigFile(image, config)
 }
 

@@ -31,7 +31,7 @@ func describe(t *testing.T, arches ...string) description {
 		}
 	}
 	return description{
-		name: "registry.test/program:v1", user: "65532:65532", arches: arches, labels: map[string]string{"b": "2", "a": "1"},
+		name: "registry.test/program:v1", user: "65532:65532", arches: arches, labels: map[string]string{"b": "2", "a": "1"}, args: []string{"run"},
 		files: []file{{filepath.Join(dir, "program-{arch}"), "program"}, {filepath.Join(dir, "program-amd64"), "opt/bin/other"}},
 	}
 }
@@ -128,7 +128,7 @@ func TestArchiveHasAnImageForEachArchitecture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if config.Architecture != arch || config.Config.User != "65532:65532" || config.Config.Entrypoint[0] != "/program" {
+		if config.Architecture != arch || config.Config.User != "65532:65532" || !slices.Equal(config.Config.Entrypoint, []string{"/program", "run"}) {
 			t.Errorf("got %+v for %s", config, arch)
 		}
 	}

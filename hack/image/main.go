@@ -26,6 +26,7 @@ type description struct {
 	arches []string
 	labels map[string]string
 	files  []file
+	args   []string // of the first file, before the container's own
 }
 
 // A file is a program on this machine, and its path in the image. {arch} in source stands for the architecture.
@@ -46,6 +47,10 @@ func run(args []string) error {
 	arches := flags.String("arch", runtime.GOARCH, "architectures, separated by commas")
 	flags.StringVar(&d.name, "name", "", "name with registry and tag")
 	flags.StringVar(&d.user, "user", "65532:65532", "user and group of the process")
+	flags.Func("arg", "argument of the entry point; may be repeated", func(value string) error {
+		d.args = append(d.args, value)
+		return nil
+	})
 	flags.Func("label", "label as key=value; may be repeated", func(value string) error {
 		key, text, found := strings.Cut(value, "=")
 		if !found {
