@@ -85,7 +85,7 @@ sbom: release-binary $(BIN)/cyclonedx-gomod ## Write the operator's SBOM for VER
 	$(BIN)/cyclonedx-gomod bin -json -std -noserial -notimestamp $(if $(VERSION),-version $(VERSION)) -output $(BIN)/acmeca.cdx.json $(BIN)/acmeca-linux-$$($(GO) env GOARCH)
 
 .PHONY: reproducible
-reproducible: ## Build the operator and the plugin twice, once without a cache, and compare. Takes minutes.
+reproducible: ## Build the operator, its image and the plugin twice, once without a cache, and compare. Takes minutes.
 	hack/reproducible.sh
 
 ##@ Use in the cluster of your kubeconfig
