@@ -1,4 +1,4 @@
-// Package keyservice tests a CA in a PKCS#11 token with a real client: SoftHSM and certbot.
+// Package keyservice tests CAs in a PKCS#11 token: SoftHSM, with certbot and with the commands of the guide.
 package keyservice
 
 import (
@@ -26,6 +26,9 @@ import (
 
 func TestKeyService(t *testing.T) { suite.Run(t, "Key service") }
 
+// specTime bounds a spec, with the start of its acmeca, on a busy machine.
+const specTime = 10 * time.Minute
+
 var (
 	acmeca  *local.Local
 	cluster client.Client
@@ -33,6 +36,19 @@ var (
 )
 
 var _ = suite.ShowLog(&acmeca)
+
+// reasonsOfOrders returns the reasons in the conditions of all orders.
+func reasonsOfOrders(ctx context.Context) (reasons []string) {
+	GinkgoHelper()
+	var orders v1alpha1.AcmeOrderList
+	Expect(cluster.List(ctx, &orders, client.InNamespace(local.Namespace))).To(Succeed())
+	for _, order := range orders.Items {
+		for _, c := range order.Status.Conditions {
+			reasons = append(reasons, c.Reason)
+		}
+	}
+	return reasons
+}
 
 var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func() {
 	programs.Need("certbot", "certbot")
@@ -76,13 +92,13 @@ var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func
 		dir = GinkgoT().TempDir()
 		bundle = filepath.Join(dir, "bundle.pem")
 		Expect(os.WriteFile(bundle, []byte(issuer.Status.CABundle), 0o600)).To(Succeed())
-	}, NodeTimeout(5*time.Minute))
+	}, NodeTimeout(specTime))
 
 	It("gets a certificate, and revokes it", func(ctx SpecContext) {
 		leaf := obtain(ctx, "hsm.test")[0]
 		certbot(ctx, "revoke", "--cert-name", "hsm.test", "--no-delete-after-revoke", "--reason", "superseded")
 		Eventually(ctx, func() any { order := suite.OrderOf(ctx, cluster, leaf); return order.Status.RevokedAt }).WithTimeout(time.Minute).ShouldNot(BeNil())
-	}, SpecTimeout(3*time.Minute))
+	}, SpecTimeout(specTime))
 
 	It("gets one from the next intermediate", func(ctx SpecContext) {
 		before := obtain(ctx, "before.test")
@@ -91,7 +107,7 @@ var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func
 		Expect(cluster.Update(ctx, issuer)).To(Succeed())
 		Eventually(ctx, func() bool { return ready(ctx) && issuer.Status.RetiredCertificates != "" }).WithTimeout(time.Minute).Should(BeTrue())
 		Expect(obtain(ctx, "after.test")[1].Equal(before[1])).To(BeFalse())
-	}, SpecTimeout(3*time.Minute))
+	}, SpecTimeout(specTime))
 
 	It("waits while the token is away, and gets its certificate when it is given back", func(ctx SpecContext) {
 		Expect(hsm.Take()).To(Succeed())
@@ -101,18 +117,8 @@ var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func
 			defer close(obtained)
 			obtain(ctx, "away.test")
 		}()
-		awaiting := func() (reasons []string) {
-			var orders v1alpha1.AcmeOrderList
-			Expect(cluster.List(ctx, &orders, client.InNamespace(local.Namespace))).To(Succeed())
-			for _, order := range orders.Items {
-				for _, c := range order.Status.Conditions {
-					reasons = append(reasons, c.Reason)
-				}
-			}
-			return reasons
-		}
-		Eventually(ctx, awaiting).WithTimeout(time.Minute).Should(ContainElement(v1alpha1.ReasonKeyServiceUnavailable))
+		Eventually(ctx, reasonsOfOrders).WithTimeout(time.Minute).Should(ContainElement(v1alpha1.ReasonKeyServiceUnavailable))
 		Expect(hsm.GiveBack()).To(Succeed())
 		Eventually(ctx, obtained).WithTimeout(2 * time.Minute).Should(BeClosed())
-	}, SpecTimeout(4*time.Minute))
+	}, SpecTimeout(specTime))
 })

@@ -47,9 +47,12 @@ func New(ctx context.Context) (*HSM, error) {
 
 func (h *HSM) tokens() string { return filepath.Join(h.dir, "tokens") }
 
-func (h *HSM) environment() []string {
-	return append(os.Environ(), "SOFTHSM2_CONF="+filepath.Join(h.dir, "softhsm2.conf"))
+// Environment returns the variables for programs that use the token.
+func (h *HSM) Environment() []string {
+	return []string{"SOFTHSM2_CONF=" + filepath.Join(h.dir, "softhsm2.conf")}
 }
+
+func (h *HSM) environment() []string { return append(os.Environ(), h.Environment()...) }
 
 func (h *HSM) run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
