@@ -7,6 +7,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/acmeca/acmeca/api/acme"
 )
 
 func TestObjectNamesHoldTheirTimeAndSortByIt(t *testing.T) {
@@ -32,6 +34,17 @@ func TestObjectNamesHoldTheirTimeAndSortByIt(t *testing.T) {
 	}
 	if len(seen) != 1000 {
 		t.Errorf("%d different names of 1000", len(seen))
+	}
+}
+
+// The serial number of a certificate leads to its order, whether a client or a Pod ordered it.
+func TestOrderNamesHaveSerialNumbers(t *testing.T) {
+	at := time.Unix(1<<32-1, 0)
+	for _, name := range []string{NewObjectName(time.Now()), NewObjectName(at), PodOrderName("ca", "uid", at)} {
+		serial, ok := acme.OrderSerial(name, 7)
+		if order, leads := acme.OrderOfSerial(serial); !ok || !leads || order != name {
+			t.Errorf("%s has the serial number %x, which leads to %s", name, serial, order)
+		}
 	}
 }
 

@@ -31,6 +31,8 @@ const (
 type Request struct {
 	// ID of the order, never reused, such as the UID of the AcmeOrder.
 	ID string
+	// Order is the name of the order, to which the serial number leads; "" if there is none.
+	Order string
 	// Identifiers, normalized and without duplicates. The caller has validated them.
 	Identifiers []acme.Identifier
 	// URI is the SPIFFE ID of the certificate; nil for none.
@@ -72,7 +74,7 @@ func (a *Authority) Prepare(p *Profile, r Request) (*Prepared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make certificate: %w", err)
 	}
-	if err := setSerial(a.serialKey, r.ID, body.tbs); err != nil {
+	if err := setSerial(a.serialKey, &r, body.tbs); err != nil {
 		return nil, err
 	}
 	der, err := a.throwAway.sign(body)
@@ -131,7 +133,7 @@ func (a *Authority) template(p *Profile, r Request) (*x509.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SignatureAlgorithm:    a.signer.algorithm,
-		SerialNumber:          placeholderSerial(),
+		SerialNumber:          placeholderSerial(r.Order),
 		Subject:               pkix.Name{CommonName: p.commonName(r)},
 		NotBefore:             from,
 		NotAfter:              to,

@@ -97,6 +97,26 @@ func TestIssueIsIdempotent(t *testing.T) {
 	}
 }
 
+// testOrder is the name of an order, as v1alpha1.NewObjectName returns them.
+const testOrder = "1lbqck0a0123456789abcdefghi"
+
+// The serial number of an order's certificate leads to the order, and other requests have none that does.
+func TestSerialLeadsToTheOrder(t *testing.T) {
+	a := testAuthority(t, ECDSAP256)
+	for _, order := range []string{testOrder, "", "default", testOrder + "-0"} {
+		r := testRequest("a.test")
+		r.Order = order
+		one, again := must(a.Issue(testProfile(), r)), must(a.Issue(testProfile(), r))
+		if !bytes.Equal(one.Raw, again.Raw) {
+			t.Errorf("order %q has two certificates", order)
+		}
+		name, ok := acme.OrderOfSerial(one.SerialNumber)
+		if ok != (order == testOrder) || ok && name != order || len(one.SerialNumber.Bytes()) > 20 {
+			t.Errorf("order %q has the serial number %x, which leads to %q", order, one.SerialNumber, name)
+		}
+	}
+}
+
 // Different certificates never have the same serial number.
 func TestSerialBelongsToTheBytes(t *testing.T) {
 	a, b := testAuthority(t, ECDSAP256), testAuthority(t, ECDSAP384)
@@ -110,6 +130,11 @@ func TestSerialBelongsToTheBytes(t *testing.T) {
 	}{
 		{"first", a, testProfile(), func(*Request) {}},
 		{"another order", a, testProfile(), func(r *Request) { r.ID += "x" }},
+		{"a named order", a, testProfile(), func(r *Request) { r.Order = testOrder }},
+		{"another name of the order", a, testProfile(), func(r *Request) { r.Order = strings.Replace(testOrder, "a", "b", 1) }},
+		{"an order again under its name", a, testProfile(), func(r *Request) { r.Order, r.ID = testOrder, "again" }},
+		{"a second later under its name", a, testProfile(), func(r *Request) { r.Order, r.FinalizedAt = testOrder, testNow.Add(time.Second) }},
+		{"another CA for its name", b, testProfile(), func(r *Request) { r.Order = testOrder }},
 		{"another name", a, testProfile(), func(r *Request) { r.Identifiers = identifiers("b.test") }},
 		{"one name more", a, testProfile(), func(r *Request) { r.Identifiers = identifiers("a.test", "b.test") }},
 		{"another key", a, testProfile(), func(r *Request) { r.CSR = otherKey }},

@@ -46,7 +46,7 @@ func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
 		return nil, f.keyProblem
 	}
 	return &issuance{profile: f.issuer.Profiles[admitted.Profile.Name], skew: skew, request: ca.Request{
-		ID: string(order.UID), Identifiers: admitted.Identifiers, CSR: csr,
+		ID: string(order.UID), Order: order.Name, Identifiers: admitted.Identifiers, CSR: csr,
 		OrderedAt: terms.Times.Ordered, FinalizedAt: at, NotBefore: terms.Times.NotBefore, NotAfter: terms.Times.NotAfter,
 		IssuerURL: f.issuer.CertificateURL(), CRLURL: f.issuer.CRLURL(f.issuer.CRLOf(order)),
 	}}, nil

@@ -102,7 +102,7 @@ func certificateRequest(
 	from := pki.Later(created.Add(-backdate), issuer.Authority.NotBefore())
 	to := pki.Earlier(from.Add(lifetime), issuer.Authority.NotAfter())
 	return ca.Request{
-		ID: string(record.UID), Identifiers: record.Names(), URI: i.grant.URI, CSR: i.csr,
+		ID: string(record.UID), Order: record.Name, Identifiers: record.Names(), URI: i.grant.URI, CSR: i.csr,
 		OrderedAt: created, FinalizedAt: created, NotBefore: from, NotAfter: to,
 		IssuerURL: issuer.CertificateURL(), CRLURL: issuer.CRLURL(issuer.CRLOf(record)),
 	}, to.Sub(from) >= pods.MinLifetime

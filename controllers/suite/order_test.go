@@ -3,6 +3,7 @@ package suite
 import (
 	"encoding/base64"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 
@@ -404,6 +405,11 @@ var _ = Describe("Issuance", func() {
 		o.start()
 		expectIssued(ctx, order)
 		Expect(order.Status.Certificate).To(Equal(lost))
+		serial, ok := new(big.Int).SetString(order.Status.Serial, 16)
+		Expect(ok).To(BeTrue())
+		name, leads := acme.OrderOfSerial(serial)
+		Expect(leads).To(BeTrue())
+		Expect(name).To(Equal(order.Name))
 	})
 
 	It("gives one certificate for each order where two controllers are at it", func(ctx SpecContext) {
