@@ -17,7 +17,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains)",message="subdomains is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization)",message="preAuthorization is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || has(self.response)",message="response is set once"
-// +kubebuilder:validation:XValidation:rule="!has(self.response) || self.challenges.exists(c, c.type == self.response.type)",message="response.type must be the type of one of the challenges"
+// +kubebuilder:validation:XValidation:rule="oldSelf.?response.hasValue() || !has(self.response) || self.challenges.exists(c, c.type == self.response.type)",optionalOldSelf=true,message="response.type must be the type of one of the challenges"
 type AcmeAuthorizationSpec struct {
 	// issuerRef names the AcmeIssuer of the authorization.
 	// +required

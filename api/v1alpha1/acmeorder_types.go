@@ -6,20 +6,22 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
+// Each access to a field of the spec costs the API server 5 KB of memory. So rules with optionalOldSelf, which only a creation can
+// break, read no field of an update.
+
 // AcmeOrderSpec is the request of an ACME client, or of a Pod. AcmeAuthorizationSpec explains the placement of validation rules.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces)",message="replaces is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.grants) == has(oldSelf.grants)",message="grants are immutable"
-// +kubebuilder:validation:XValidation:rule="!has(self.grants) || self.grants.size() == self.identifiers.size()",message="grants must have an entry for each identifier"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.grants) || self.grants.size() == self.identifiers.size()",optionalOldSelf=true,message="grants must have an entry for each identifier"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
 // +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization must be set together"
 // +kubebuilder:validation:XValidation:rule="has(self.pod) == has(oldSelf.pod) && has(self.accountRef) == has(oldSelf.accountRef)",message="accountRef and pod are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.identifiers) == has(oldSelf.identifiers) && has(self.authorizations) == has(oldSelf.authorizations)",message="identifiers and authorizations are immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.pod) != has(self.accountRef)",message="exactly one of accountRef and pod must be set"
-// +kubebuilder:validation:XValidation:rule="has(self.pod) || has(self.identifiers) && has(self.authorizations)",message="identifiers and authorizations are required"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) != has(self.accountRef)",optionalOldSelf=true,message="exactly one of accountRef and pod must be set"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) || has(self.identifiers) && has(self.authorizations)",optionalOldSelf=true,message="identifiers and authorizations are required"
 // +kubebuilder:validation:XValidation:rule="!has(self.pod) || !has(self.authorizations) && !has(self.csr)",message="an order for a Pod has no authorizations, csr or finalization"
 type AcmeOrderSpec struct {
 	// issuerRef names the AcmeIssuer of the order.
