@@ -13,7 +13,8 @@ func Selectors() []string {
 	}
 }
 
-// Holds reports whether a cache holds an order: unfinished orders, and certificates whose revocation was requested.
+// Holds reports whether a cache holds an order: unfinished orders, certificates whose revocation was requested, and orders that are being
+// deleted. The last ones have a finalizer, and are not selected: those that were deleted before a start are left to retention.
 func Holds(order *v1alpha1.AcmeOrder) bool {
-	return !order.Finished() || order.Status.State == acme.StateValid && order.Spec.Revocation != nil
+	return !order.Finished() || order.DeletionTimestamp != nil || order.Status.State == acme.StateValid && order.Spec.Revocation != nil
 }
