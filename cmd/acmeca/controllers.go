@@ -79,7 +79,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	h := informer.NewHistory()
 	h.Count = stored.Add
 	orders := inventory.New(stored)
-	h.Orders = orders
+	h.Orders, h.UnfinishedOrders = orders, true
 	managed := ctrl.Options{
 		Cache:                  o.caches(controllers.CacheOptions(), h),
 		NewClient:              h.NewClient,

@@ -45,6 +45,8 @@ type operator struct {
 	stop      func()
 	// keyService is the path of a key service's socket; "" for none.
 	keyService string
+	// inventory knows the orders that the cache does not hold.
+	inventory *inventory.Orders
 
 	mu sync.Mutex
 	// signed holds the certificates that the controllers tried to write, by order.
@@ -109,20 +111,26 @@ func (o *operator) start() {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
 	skip := true
-	orders := inventory.New(nil)
+	o.inventory = inventory.New(nil)
 	caches := o.cacheOptions()
 	restConfig := rest.CopyConfig(controllerConfig())
 	restConfig.Wrap(informer.DecodeAnswers)
 	h := informer.NewHistory()
-	h.Orders, caches.NewInformer = orders, h.NewInformer
+	h.Orders, h.UnfinishedOrders, caches.NewInformer = o.inventory, true, h.NewInformer
+	newClient := func(config *rest.Config, options client.Options) (client.Client, error) {
+		if _, err := h.NewClient(config, options); err != nil { // by which the informer reads
+			return nil, err
+		}
+		return o.client(config, options)
+	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: o.client,
+		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: newClient,
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: GinkgoLogr,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(controllers.Setup(ctx, mgr, controllers.Options{
 		ExternalURLs: []string{baseURL}, PlainURL: "http://acme.test", DefaultIssuer: client.ObjectKey{Namespace: o.namespace, Name: "ca"},
-		Concurrency: 4, Clock: o.clock, KeyService: o.keyService, Inventory: orders, Namespaces: []string{o.namespace},
+		Concurrency: 4, Clock: o.clock, KeyService: o.keyService, Inventory: o.inventory, Namespaces: []string{o.namespace},
 	})).To(Succeed())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()

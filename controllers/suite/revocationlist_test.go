@@ -28,6 +28,7 @@ import (
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/crlstore"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 // A crlWorld is an issuerWorld with the controller of its CRLs.
@@ -59,7 +60,13 @@ func cachedClient(namespace string) client.WithWatch {
 	GinkgoHelper()
 	options := controllers.CacheOptions()
 	options.Scheme, options.DefaultNamespaces = scheme, map[string]cache.Config{namespace: {}}
-	reader, err := cache.New(plane.Config(), options)
+	h := informer.NewHistory()
+	h.UnfinishedOrders, options.NewInformer = true, h.NewInformer
+	_, err := h.NewClient(plane.Config(), client.Options{Scheme: scheme}) // by which the informer reads
+	Expect(err).NotTo(HaveOccurred())
+	restConfig := plane.Config()
+	restConfig.Wrap(informer.DecodeAnswers)
+	reader, err := cache.New(restConfig, options)
 	Expect(err).NotTo(HaveOccurred())
 	running, stop := context.WithCancel(context.Background())
 	DeferCleanup(stop)
