@@ -17,6 +17,8 @@ import (
 
 	"github.com/acmeca/acmeca/acmeserver"
 	"github.com/acmeca/acmeca/controllers"
+	"github.com/acmeca/acmeca/controllers/inventory"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 // Half is one of the operator's halves. Kill ends it, and Start starts it again.
@@ -96,11 +98,12 @@ func (h *Half) Restart() error {
 
 func newManager(
 	restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, namespace string, log logr.Logger,
+	newClient client.NewClientFunc,
 ) (ctrl.Manager, error) {
 	skip := true
 	options.DefaultNamespaces = map[string]cache.Config{namespace: {}}
 	return ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: w.Scheme, Cache: options, Client: clientOptions, Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: w.Scheme, Cache: options, Client: clientOptions, NewClient: newClient, Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: &skip}, Logger: log,
 	})
 }
@@ -108,13 +111,16 @@ func newManager(
 func (o *Operator) newControllers() *Half {
 	return &Half{Name: "controllers", config: o.world.controllers, down: func() {},
 		setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-			mgr, err := newManager(c, o.world, controllers.CacheOptions(), controllers.ClientOptions(), o.Namespace, o.log)
+			orders, h, caches := inventory.New(nil), informer.NewHistory(), controllers.CacheOptions()
+			h.Orders, h.UnfinishedOrders, caches.NewInformer = orders, true, h.NewInformer
+			c.Wrap(informer.DecodeAnswers)
+			mgr, err := newManager(c, o.world, caches, controllers.ClientOptions(), o.Namespace, o.log, h.NewClient)
 			if err != nil {
 				return nil, err
 			}
 			return mgr, controllers.Setup(ctx, mgr, controllers.Options{
 				ExternalURLs: []string{o.server.URL}, PlainURL: "http://acme.test", DefaultIssuer: o.issuerKey(), Concurrency: 4, Clock: o.Clock,
-				Namespaces: []string{o.Namespace},
+				Inventory: orders, Namespaces: []string{o.Namespace},
 			})
 		}}
 }
@@ -123,7 +129,7 @@ func (o *Operator) newServer() *Half {
 	down := func() { o.handler.Store(nil) }
 	return &Half{Name: "server", config: o.world.server, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
 		options := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
-		mgr, err := newManager(c, o.world, options, client.Options{}, o.Namespace, o.log)
+		mgr, err := newManager(c, o.world, options, client.Options{}, o.Namespace, o.log, client.New)
 		if err != nil {
 			return nil, err
 		}
