@@ -3,6 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -10,21 +14,55 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/internal/test/cluster"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/guide"
 )
+
+const installGuide = "install.md"
 
 // The specs are a day of one installation, in this order.
 var _ = Describe("An installation by Helm", Ordered, func() {
-	It("runs in a namespace that enforces restricted, and a Pod gets a certificate", func(ctx SpecContext) {
+	var shell *guide.Shell
+
+	BeforeAll(func(ctx SpecContext) {
+		shell = guideShell(ctx)
+		shell.Here = strings.NewReplacer("registry.example/acmeca", cluster.Repository+" --set image.tag="+cluster.Tag)
+	}, NodeTimeout(specTime))
+
+	It("as the guide says runs in a namespace that enforces restricted, and a Pod gets a certificate", func(ctx SpecContext) {
 		kubectl(ctx, "create", "namespace", namespace)
 		kubectl(ctx, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
 		start := time.Now()
-		helm(ctx, append([]string{"install"}, cluster.InstallArgs()...)...)
-		Expect(c.CreateIssuer(ctx)).To(Succeed())
+		shell.Run(ctx, guide.Commands(guide.Section(installGuide, "Helm")))
+		shell.Run(ctx, guide.Commands(guide.Section(installGuide, "The first issuer")))
 		Expect(c.PrepareClient(ctx)).To(Succeed())
 		_, err := c.FirstCertificate(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		AddReportEntry("from helm install to the first certificate", fmt.Sprintf("%.1f s", time.Since(start).Seconds()))
 		rollout(ctx)
+	}, SpecTimeout(specTime))
+
+	It("runs the release's binary, in the image that anyone can build", func(ctx SpecContext) {
+		root, err := project.Root()
+		Expect(err).NotTo(HaveOccurred())
+		run := func(args ...string) string {
+			GinkgoHelper()
+			cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+			cmd.Dir = root
+			output, err := cmd.Output()
+			Expect(err).NotTo(HaveOccurred())
+			return strings.Fields(string(output))[0]
+		}
+		dir := GinkgoT().TempDir()
+		Expect(exec.CommandContext(ctx, filepath.Join(root, "hack/release-binary.sh"), dir+"/acmeca").Run()).To(Succeed())
+		binary := run("sha256sum", dir+"/acmeca")
+		image := cluster.Repository + ":" + cluster.Tag
+		digest := run("hack/image.sh", image, "-o", dir+"/image.tar")
+		for _, pod := range slices.Concat(pods(ctx, "server"), pods(ctx, "controller")) {
+			node, container := containerOf(pod)
+			Expect(node.ProgramSum(ctx, container)).To(Equal(binary))
+			Expect(node.ImageDigest(ctx, image)).To(Equal(digest))
+		}
 	}, SpecTimeout(specTime))
 
 	It("admits only the connections that its network policies name", func(ctx SpecContext) {

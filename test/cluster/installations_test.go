@@ -70,6 +70,15 @@ func makeTarget(ctx context.Context, target string) {
 	Expect(err).NotTo(HaveOccurred(), string(output))
 }
 
+// uninstall removes an installation by Helm, with its issuers and kinds.
+func uninstall(ctx context.Context) {
+	GinkgoHelper()
+	kubectl(ctx, "delete", "acmeissuers", "--all", "--all-namespaces", "--timeout="+patience.String())
+	helm(ctx, "uninstall", "acmeca", "--namespace", namespace, "--wait", "--timeout="+patience.String())
+	kubectl(ctx, "delete", "namespace", namespace, "--timeout="+patience.String())
+	deleteKinds(ctx)
+}
+
 // deleteKinds removes the kinds, which Helm keeps.
 func deleteKinds(ctx context.Context) {
 	GinkgoHelper()

@@ -38,10 +38,7 @@ var _ = Describe("Certificates for Pods", Ordered, func() {
 		helm(ctx, append([]string{"install"}, cluster.InstallArgs("--create-namespace", "--set", "podCertificates.enabled=true")...)...)
 		DeferCleanup(func(ctx SpecContext) {
 			kubectl(ctx, "delete", "namespace", shop, "--ignore-not-found", "--timeout="+patience.String())
-			kubectl(ctx, "delete", "acmeissuers", "--all", "--all-namespaces", "--timeout="+patience.String())
-			helm(ctx, "uninstall", "acmeca", "--namespace", namespace, "--wait", "--timeout="+patience.String())
-			kubectl(ctx, "delete", "namespace", namespace, "--timeout="+patience.String())
-			deleteKinds(ctx)
+			uninstall(ctx)
 		}, NodeTimeout(specTime))
 		rollout(ctx)
 		apply(ctx, example(guide, "kind: AcmeIssuer"))

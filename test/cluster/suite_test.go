@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/acmeca/acmeca/internal/test/cluster"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
@@ -123,6 +127,22 @@ func probe(run func(args ...string) (string, error), addresses ...string) map[st
 	}
 	Expect(answers).To(HaveLen(len(addresses)))
 	return answers
+}
+
+// guideShell returns a shell with kubectl and the plugin.
+func guideShell(ctx context.Context) *guide.Shell {
+	GinkgoHelper()
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	dir := GinkgoT().TempDir()
+	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "kubectl-acme"), "./cmd/kubectl-acme")
+	build.Dir = root
+	output, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(output))
+	return &guide.Shell{Environment: []string{
+		"KUBECONFIG=" + c.Kubeconfig(), "KUBECACHEDIR=" + dir, "HELM_CACHE_HOME=" + dir, "HELM_CONFIG_HOME=" + dir, "HELM_DATA_HOME=" + dir,
+		"PATH=" + strings.Join([]string{dir, filepath.Join(root, "bin"), os.Getenv("PATH")}, ":"),
+	}}
 }
 
 // gone matches an object that kubectl doesn't find any more.

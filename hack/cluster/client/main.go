@@ -2,6 +2,9 @@
 //
 //	acmeca-client load -directory URL -roots FILE -domain corp.example -workers 4 [-n 1]
 //	acmeca-client probe HOST:PORT ...
+//	acmeca-client flood -for 1m
+//	acmeca-client ingress
+//	acmeca-client clock
 //	acmeca-client tls-server -dir /run/tls
 //	acmeca-client tls-client -dir /run/tls -server URL
 //
@@ -10,6 +13,9 @@
 // runs from a timer. The answers to challenges stay, since a new leader of the controllers may repeat a validation.
 // With -n, load ends after so many certificates of each worker. probe prints whether a TCP connection opens.
 //
+// flood attacks the ACME server. ingress is the least that an Ingress controller and a Gateway can be. clock prints the
+// time in nanoseconds since 1970.
+//
 // tls-server and tls-client speak mutual TLS on port 8443 with the certificate and the roots that the kubelet mounts. A request for
 // /call on port 8080 of tls-client makes a connection, and answers with the certificates that both sides have verified.
 package main
@@ -17,11 +23,12 @@ package main
 import (
 	"fmt"
 	"os"
+	"time"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: acmeca-client load|probe|tls-server|tls-client ...")
+		fmt.Fprintln(os.Stderr, "usage: acmeca-client load|probe|flood|ingress|clock|tls-server|tls-client ...")
 		os.Exit(2)
 	}
 	var err error
@@ -30,6 +37,12 @@ func main() {
 		err = load(args)
 	case "probe":
 		probe(args)
+	case "flood":
+		err = flood(args)
+	case "ingress":
+		err = ingress()
+	case "clock":
+		fmt.Println(time.Now().UnixNano())
 	case "tls-server":
 		err = tlsServer(args)
 	case "tls-client":

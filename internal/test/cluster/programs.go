@@ -161,13 +161,46 @@ func (n *Node) KillContainer(ctx context.Context, id string) error {
 
 // InContainer runs a program of bin/ in the network of a container, and returns its output.
 func (n *Node) InContainer(ctx context.Context, id, program string, args ...string) (string, error) {
+	pid, err := n.pidOf(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return n.Run(ctx, append([]string{"nsenter", "-t", pid, "-n", "--", n.cluster.program(program)}, args...)...)
+}
+
+// ProgramSum returns the SHA-256 hash of the program that a container runs.
+func (n *Node) ProgramSum(ctx context.Context, id string) (string, error) {
+	pid, err := n.pidOf(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	sum, err := n.Run(ctx, "sha256sum", "/proc/"+pid+"/exe")
+	return strings.Fields(sum + " -")[0], err
+}
+
+// ImageDigest returns the digest of an image that the node has.
+func (n *Node) ImageDigest(ctx context.Context, image string) (string, error) {
+	list, err := n.ctr(ctx, "images", "list", "name=="+image)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(list) {
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == image {
+			return fields[2], nil
+		}
+	}
+	return "", fmt.Errorf("%s has no image %s", n.Name, image)
+}
+
+// pidOf returns the process of a container, as the node numbers it.
+func (n *Node) pidOf(ctx context.Context, id string) (string, error) {
 	tasks, err := n.ctr(ctx, "task", "list")
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(tasks) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == id {
-			return n.Run(ctx, append([]string{"nsenter", "-t", fields[1], "-n", "--", n.cluster.program(program)}, args...)...)
+			return fields[1], nil
 		}
 	}
 	return "", fmt.Errorf("%s has no container %s", n.Name, id)
