@@ -19,8 +19,8 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 )
 
-// load runs clients until end is closed, and then deactivates their accounts. The clients use the issuers in turn. Each client retries through faults
-// until it has its certificate. A refusal is a violation.
+// load runs clients until end is closed, and then deactivates their accounts. The clients use the issuers in turn. Each client
+// retries through faults until it has its certificate. A refusal is a violation.
 func (s *site) load(ctx context.Context, name string, clients int, end <-chan struct{}) (done <-chan struct{}) {
 	finished := make(chan struct{})
 	var all sync.WaitGroup
