@@ -92,6 +92,7 @@ var parts = []struct {
 	{"loads", (*bench).measureLoads},
 	{"revocations", (*bench).measureRevocations},
 	{"pods", (*bench).measurePods},
+	{"keys", (*bench).measureKeyServices},
 }
 
 func partNames() (all names) {

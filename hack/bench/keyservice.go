@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/hack/bench/acmeca"
+	"github.com/acmeca/acmeca/hack/bench/load"
+	"github.com/acmeca/acmeca/hack/bench/report"
+	"github.com/acmeca/acmeca/internal/test/local"
+	"github.com/acmeca/acmeca/internal/test/process"
+	"github.com/acmeca/acmeca/internal/test/softhsm"
+)
+
+// keyService is a key store to compare with a key in a Secret.
+type keyService struct {
+	name    string
+	atLeast float64 // the target of the ratio of rates; 0 for none
+	start   func(context.Context, local.Built) (socket string, stop func(), err error)
+}
+
+var keyServices = []keyService{{"files behind a key service", 0.9, startFiles}, {"SoftHSM", 0, startSoftHSM}}
+
+// measureKeyServices compares a CA whose keys are in a key service with one whose keys are in Secrets. Both are issuers of one acmeca,
+// and take turns.
+func (b *bench) measureKeyServices(ctx context.Context) error {
+	for _, k := range keyServices {
+		if err := b.compareKeys(ctx, k); err != nil {
+			b.leaveOut(k.name, err)
+		}
+	}
+	return ctx.Err()
+}
+
+func (b *bench) compareKeys(ctx context.Context, k keyService) error {
+	built, err := b.ours(ctx)
+	if err != nil {
+		return err
+	}
+	socket, stop, err := k.start(ctx, built)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	secret, err := b.startAcmeca(ctx, "Secret", func(ctx context.Context, args ...string) (*local.Local, func(), error) {
+		return built.Start(ctx, append(args, "--key-service", socket)...)
+	})
+	if err != nil {
+		return err
+	}
+	defer secret.stop()
+	remote := *secret
+	remote.name = k.name
+	if remote.target.Directory, err = keyIssuer(ctx, secret.plane); err != nil {
+		return err
+	}
+	c := newComparison([]*site{secret, &remote})
+	tasks := []load.Task{report.One, report.Some}
+	for _, s := range c.sites {
+		for _, do := range tasks {
+			if err := c.begin(ctx, s, do); err != nil {
+				return err
+			}
+		}
+	}
+	for range b.options.rounds {
+		for _, do := range tasks {
+			for _, s := range c.sites {
+				if err := c.drive(ctx, s, do, b.options.length); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, do := range tasks {
+		with, without := c.series(k.name, do, rate), c.series(secret.name, do, rate)
+		b.add(report.Row{What: fmt.Sprintf("certificates/s, %d clients, %s / key in a Secret", do.Clients, k.name), AtLeast: k.atLeast,
+			Rounds: report.Ratios(with, without), Note: medians(with, without, "/s")})
+	}
+	return nil
+}
+
+// startFiles starts `acmeca keyservice` with keys in files.
+func startFiles(_ context.Context, built local.Built) (socket string, stop func(), err error) {
+	dir, err := os.MkdirTemp("", "keys") // short, since the path of a socket is bounded
+	if err != nil {
+		return "", nil, err
+	}
+	socket = filepath.Join(dir, "s", "socket")
+	service, err := process.Start(process.Spec{Name: "keyservice", Path: built.Operator, Log: filepath.Join(dir, "log"),
+		Args: []string{"keyservice", "--socket", socket, "--files", filepath.Join(dir, "keys")}})
+	return socket, func() { service.Stop(time.Second); _ = os.RemoveAll(dir) }, err
+}
+
+func startSoftHSM(ctx context.Context, _ local.Built) (socket string, stop func(), err error) {
+	hsm, err := softhsm.New(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	return hsm.Socket, hsm.Close, nil
+}
+
+// keyIssuer creates an issuer whose keys are in the key service, and returns its directory once it is ready.
+func keyIssuer(ctx context.Context, p *acmeca.Plane) (directory string, err error) {
+	like := &v1alpha1.AcmeIssuer{}
+	if err := p.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: defaultIssuer}, like); err != nil {
+		return "", err
+	}
+	issuer := &v1alpha1.AcmeIssuer{Spec: like.Spec}
+	issuer.Namespace, issuer.Name = local.Namespace, "keys"
+	issuer.Spec.CA = v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{KeyStore: v1alpha1.KeyStoreKeyService}}
+	if err := p.Objects.Create(ctx, issuer); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for !meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady) {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return "", errors.New("the issuer with keys in the key service is not ready")
+		}
+		if err := p.Objects.Get(ctx, client.ObjectKeyFromObject(issuer), issuer); err != nil {
+			return "", err
+		}
+	}
+	return p.Local.BaseURL() + "/" + local.Namespace + "/" + issuer.Name + "/acme/directory", nil
+}
