@@ -11,7 +11,7 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// This file is built only for `make chaos`, which makes the clocks of single processes jump.
+// This file is built only for `make chaos` and `make bench`, which make the clocks of processes jump.
 
 // clockFile is the environment variable with the name of a file. The file has the offset of the clock, such as "-90s".
 const clockFile = "ACMECA_CLOCK_FILE"

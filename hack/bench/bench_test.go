@@ -22,7 +22,7 @@ func TestFlags(t *testing.T) {
 	if err := parts.Set("servers,pods"); err != nil || !slices.Equal(parts, names{"servers", "pods"}) {
 		t.Errorf("%v, %v", parts, err)
 	}
-	if err := parts.Set("server"); err == nil || !strings.Contains(err.Error(), "servers, stored") {
+	if err := parts.Set("server"); err == nil || !strings.Contains(err.Error(), "servers, bytes, stored") {
 		t.Errorf("an unknown part: %v", err)
 	}
 }

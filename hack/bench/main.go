@@ -87,6 +87,7 @@ var parts = []struct {
 	run  func(*bench, context.Context) error
 }{
 	{"servers", (*bench).compareServers},
+	{"bytes", (*bench).measureBytes},
 	{"stored", (*bench).measureStored},
 	{"update", (*bench).measureUpdates},
 	{"loads", (*bench).measureLoads},

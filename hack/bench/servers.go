@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"path"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,9 +23,6 @@ func (b *bench) compareServers(ctx context.Context) error {
 	sites, stop, err := b.startServers(ctx)
 	defer stop()
 	if err != nil {
-		return err
-	}
-	if err := b.compareBytes(ctx, sites); err != nil {
 		return err
 	}
 	c := newComparison(sites)
@@ -239,62 +235,4 @@ func (s *site) grant(ctx context.Context, account, suffix string) error {
 	issuer.Spec.Grants = []v1alpha1.Grant{{Name: "bench", DNS: []string{suffix}, Accounts: []string{account},
 		Expires: &metav1.Time{Time: time.Now().Add(24 * time.Hour)}}}
 	return s.plane.Objects.Patch(ctx, issuer, client.MergeFrom(before))
-}
-
-// measuredCertificates is the number of certificates whose bytes are counted.
-const measuredCertificates = 20
-
-// compareBytes counts the bytes of a certificate in etcd.
-func (b *bench) compareBytes(ctx context.Context, sites []*site) error {
-	sizes := map[string]certificateBytes{}
-	for _, s := range sites {
-		if s.plane == nil {
-			continue
-		}
-		found, err := s.certificateBytes(ctx)
-		if err != nil {
-			return err
-		}
-		sizes[s.name] = found
-	}
-	ours, old := sizes[oursName], sizes[earlierName]
-	if old.order == 0 {
-		return nil // left out
-	}
-	all := func(c certificateBytes) float64 { return c.order + c.authorization }
-	note := func(a, b float64) string { return report.Quantity(a, "bytes") + " and " + report.Quantity(b, "bytes") }
-	b.add(report.Row{What: "bytes in etcd of a certificate (order and authorization) when issued / " + earlierName, AtMost: 0.6,
-		Rounds: []float64{all(ours) / all(old)}, Note: note(all(ours), all(old))})
-	return nil
-}
-
-// certificateBytes are the bytes in etcd that a certificate takes.
-type certificateBytes struct{ order, authorization float64 }
-
-func (s *site) certificateBytes(ctx context.Context) (c certificateBytes, err error) {
-	session, err := s.begin(ctx, report.One)
-	if err != nil {
-		return c, err
-	}
-	const orders, authorizations = "acmeca.dev/acmeorders/", "acmeca.dev/acmeauthorizations/"
-	before, err := s.plane.Local.Plane().Sizes(ctx, "acmeca.dev/")
-	if err != nil {
-		return c, err
-	}
-	if err := session.Issue(ctx, measuredCertificates); err != nil {
-		return c, err
-	}
-	after, err := s.plane.Local.Plane().Sizes(ctx, "acmeca.dev/")
-	for key, size := range after {
-		if _, old := before[key]; old {
-			continue
-		}
-		switch {
-		case strings.HasPrefix(key, orders):
-			c.order += float64(size) / measuredCertificates
-		case strings.HasPrefix(key, authorizations):
-			c.authorization += float64(size) / measuredCertificates
-		}
-	}
-	return c, err
 }

@@ -75,8 +75,8 @@ func (b *bench) startAcmeca(ctx context.Context, name string, launch acmeca.Laun
 	return s, nil
 }
 
-// peerTimeout bounds a request to another server. Pebble leaves some requests of many clients unanswered.
-const peerTimeout = 10 * time.Second
+// peerTimeout bounds a request to another server.
+const peerTimeout = 30 * time.Second
 
 // startPeer starts another server, which resolves names with the DNS server at an address.
 func (b *bench) startPeer(ctx context.Context, kind peers.Starter, resolver string) (*site, error) {

@@ -17,7 +17,7 @@ const (
 	// updateReplicas is the number of replicas of each half.
 	updateReplicas = 2
 	// updateRate is the number of certificates that clients request a second.
-	updateRate = 10
+	updateRate = 5
 	// updateClients is the number of clients that request them.
 	updateClients = 16
 	// notReadyAfter is the time until a Service stops sending requests to a replica that was asked to end.
@@ -38,20 +38,26 @@ func (b *bench) measureUpdates(ctx context.Context) error {
 	}
 	p99 := report.Row{What: "p99 of issuance during a rolling update of both Deployments", Unit: "ms", AtMost: 3000}
 	failed := report.Row{What: "certificates that failed during a rolling update of both Deployments", None: true}
-	certificates := 0
+	certificates, calm := 0, []float64(nil)
 	for round := range b.options.rounds {
 		fmt.Fprintf(b.out, "round %d of %d: rolling update\n", round+1, b.options.rounds)
+		before, err := u.calm(ctx, b.options.length)
+		if err != nil {
+			return err
+		}
 		result, err := u.roll(ctx)
 		if err != nil {
 			return err
 		}
+		calm = append(calm, before.P99)
 		if result.FirstFailure != "" {
 			failed.Note = result.FirstFailure
 		}
 		p99.Rounds, failed.Rounds = append(p99.Rounds, result.P99), append(failed.Rounds, float64(result.Failures))
 		certificates += result.Certificates
 	}
-	p99.Note = fmt.Sprintf("%d certificates, %d a second", certificates, updateRate)
+	p99.Note = fmt.Sprintf("%d certificates, %d a second; %s without an update", certificates, updateRate,
+		report.Quantity(report.SpreadOf(calm).Median, "ms"))
 	b.add(p99, failed)
 	return nil
 }
@@ -104,12 +110,29 @@ func (u *update) addReplica(ctx context.Context) error {
 	return err
 }
 
+// session registers the clients. It measures no usage, because the processes change.
+func (u *update) session(ctx context.Context) (*load.Session, error) {
+	do := load.Task{Of: "rolling update", Clients: updateClients, Names: 1, Rate: updateRate}
+	return u.target.Begin(ctx, do, func() func() (load.Usage, error) {
+		return func() (load.Usage, error) { return load.Usage{}, nil }
+	})
+}
+
+// calm returns the same load without an update.
+func (u *update) calm(ctx context.Context, length time.Duration) (load.Result, error) {
+	session, err := u.session(ctx)
+	if err != nil {
+		return load.Result{}, err
+	}
+	if err := session.Drive(ctx, length); err != nil {
+		return load.Result{}, err
+	}
+	return session.Result()
+}
+
 // roll updates both Deployments at the same time, and returns the load meanwhile.
 func (u *update) roll(ctx context.Context) (load.Result, error) {
-	do := load.Task{Of: "rolling update", Clients: updateClients, Names: 1, Rate: updateRate}
-	session, err := u.target.Begin(ctx, do, func() func() (load.Usage, error) {
-		return func() (load.Usage, error) { return load.Usage{}, nil } // the processes change
-	})
+	session, err := u.session(ctx)
 	if err != nil {
 		return load.Result{}, err
 	}
