@@ -39,7 +39,7 @@ func (b *bench) measureBytes(ctx context.Context) error {
 	if err := os.Setenv(clockFile, clock); err != nil {
 		return err
 	}
-	defer os.Unsetenv(clockFile)
+	defer func() { _ = os.Unsetenv(clockFile) }() // the name is valid
 	s, err := b.startAcmeca(ctx, oursName+" with a settable clock", func(ctx context.Context, args ...string) (*local.Local, func(), error) {
 		return local.StartForTestWithTags(ctx, clockTag, args...)
 	})

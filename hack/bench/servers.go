@@ -114,7 +114,7 @@ func (c *comparison) begin(ctx context.Context, s *site, do load.Task) error {
 }
 
 // driveGrace is the time for certificates that were requested before the end of a round.
-const driveGrace = 30 * time.Second
+const driveGrace = 2 * time.Minute
 
 // drive runs a round of a load. A server that leaves another server's clients without an answer is not loaded again.
 func (c *comparison) drive(ctx context.Context, s *site, do load.Task, length time.Duration) error {
@@ -228,7 +228,7 @@ func (b *bench) countWrites(ctx context.Context, s *site) error {
 // grant grants names with a suffix to an account.
 func (s *site) grant(ctx context.Context, account, suffix string) error {
 	issuer := &v1alpha1.AcmeIssuer{}
-	if err := s.plane.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: defaultIssuer}, issuer); err != nil {
+	if err := s.plane.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, issuer); err != nil {
 		return err
 	}
 	before := issuer.DeepCopy()

@@ -1,4 +1,5 @@
-package main
+// Package revocation measures revocations beside many revoked certificates.
+package revocation
 
 import (
 	"bytes"
@@ -25,7 +26,6 @@ import (
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/hack/bench/acmeca"
 	"github.com/acmeca/acmeca/hack/bench/load"
-	"github.com/acmeca/acmeca/hack/bench/pods"
 	"github.com/acmeca/acmeca/hack/bench/report"
 	"github.com/acmeca/acmeca/internal/crlstore"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
@@ -38,31 +38,13 @@ const (
 	storedOrders = 100_000
 	// readers is the number of clients that download CRLs at a time.
 	readers = 12
-	// defaultIssuer is the issuer in the operator's namespace.
-	defaultIssuer = "default"
+	// issuer is the issuer in the operator's namespace.
+	issuer = "default"
 )
 
-// measureRevocations measures an acmeca of its own for each number of revoked certificates.
-func (b *bench) measureRevocations(ctx context.Context) error {
-	b.report.Revocations = nil
-	for _, count := range b.options.revocations {
-		row, err := b.measureRevocation(ctx, count)
-		if err != nil {
-			return fmt.Errorf("%d revoked: %w", count, err)
-		}
-		fmt.Fprintf(b.out, "%d revoked, CRL of %d bytes: %.2f s; controllers %d MB, ACME server %d MB at most\n",
-			row.Revoked, row.CRLBytes, row.Seconds, row.ControllersPeak/1e6, row.ServerPeak/1e6)
-		b.report.Revocations = append(b.report.Revocations, *row)
-	}
-	return nil
-}
-
-func (b *bench) measureRevocation(ctx context.Context, count int) (*report.Revocation, error) {
-	s, err := b.startAcmeca(ctx, oursName+" within the limits of the manifests", local.StartForTestContained)
-	if err != nil {
-		return nil, err
-	}
-	defer s.stop()
+// Measure stores a number of revoked certificates at an acmeca, and revokes one more.
+func Measure(ctx context.Context, on *acmeca.Plane, target load.Target, count int) (*report.Revocation, error) {
+	s := &site{on, target}
 	p := s.plane
 	first, _, err := s.issue(ctx)
 	if err != nil {
@@ -124,6 +106,12 @@ func (s *site) revokeOne(ctx context.Context, reader *crlReader, row *report.Rev
 	return row, peaks(s.plane, row)
 }
 
+// site is the measured acmeca.
+type site struct {
+	plane  *acmeca.Plane
+	target load.Target
+}
+
 // issue registers a client and issues a certificate.
 func (s *site) issue(ctx context.Context) (*x509.Certificate, *acmeclient.Client, error) {
 	s.target.Service = load.NewService(s.plane.Addresses()...)
@@ -153,7 +141,7 @@ func peaks(p *acmeca.Plane, row *report.Revocation) error {
 
 // plant publishes a CRL with many entries, as it is after the orders were deleted.
 func plant(ctx context.Context, p *acmeca.Plane, crl string, count int) error {
-	secret, err := p.Client.CoreV1().Secrets(local.Namespace).Get(ctx, defaultIssuer+"-intermediate", metav1.GetOptions{})
+	secret, err := p.Client.CoreV1().Secrets(local.Namespace).Get(ctx, issuer+"-intermediate", metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -182,7 +170,7 @@ func plant(ctx context.Context, p *acmeca.Plane, crl string, count int) error {
 		return err
 	}
 	configMaps := stored{p, local.Namespace}
-	name := v1alpha1.CRLConfigMap(defaultIssuer, v1alpha1.CompleteCRL(crl))
+	name := v1alpha1.CRLConfigMap(issuer, v1alpha1.CompleteCRL(crl))
 	head, err := p.Client.CoreV1().ConfigMaps(local.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return err
@@ -293,15 +281,4 @@ func download(ctx context.Context, p *acmeca.Plane, certificate *x509.Certificat
 		})
 	}
 	return clients.Wait()
-}
-
-// measurePods measures an acmeca of its own, with an API server that treats kubelets as such.
-func (b *bench) measurePods(ctx context.Context) error {
-	s, err := b.startAcmeca(ctx, oursName+" for Pods", local.StartForTestWithKubelets)
-	if err != nil {
-		return err
-	}
-	defer s.stop()
-	b.report.Pods, err = pods.Measure(ctx, s.plane, b.options.pods)
-	return err
 }
