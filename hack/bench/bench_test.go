@@ -42,6 +42,8 @@ func TestServersAreComparedRoundByRound(t *testing.T) {
 		c.rounds[oursName][report.Most] = append(c.rounds[oursName][report.Most], load.Result{Rate: 100 / cpu, PlaneCPU: cpu, ServerCPU: 5})
 		c.rounds[earlierName][report.Most] = append(c.rounds[earlierName][report.Most], load.Result{Rate: 50 / cpu, PlaneCPU: 2 * cpu, ServerCPU: 10})
 	}
+	c.rounds[oursName][report.Most] = append(c.rounds[oursName][report.Most], nothing)
+	c.rounds[earlierName][report.Most] = append(c.rounds[earlierName][report.Most], load.Result{Rate: 1, PlaneCPU: 40, ServerCPU: 1})
 	c.rounds[oursName][report.One] = []load.Result{{P50: 10}}
 	c.rounds[oursName][report.ManyNames] = []load.Result{{P50: 300}}
 	rows := c.rows()

@@ -113,6 +113,9 @@ func (c *comparison) begin(ctx context.Context, s *site, do load.Task) error {
 	return err
 }
 
+// nothing is a round without a certificate.
+var nothing = load.Result{Rate: math.NaN(), P50: math.NaN(), ServerCPU: math.NaN(), PlaneCPU: math.NaN()}
+
 // driveGrace is the time for certificates that were requested before the end of a round.
 const driveGrace = 2 * time.Minute
 
@@ -120,6 +123,7 @@ const driveGrace = 2 * time.Minute
 func (c *comparison) drive(ctx context.Context, s *site, do load.Task, length time.Duration) error {
 	session := c.sessions[s][do]
 	if session == nil {
+		c.rounds[s.name][do] = append(c.rounds[s.name][do], nothing)
 		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, length+driveGrace)
@@ -130,9 +134,10 @@ func (c *comparison) drive(ctx context.Context, s *site, do load.Task, length ti
 		delete(c.sessions[s], do)
 		err = errors.Join(err, fmt.Errorf("%d requests failed, the first: %s", result.Failures, result.FirstFailure))
 	}
-	if noneErr == nil {
-		c.rounds[s.name][do] = append(c.rounds[s.name][do], result)
+	if noneErr != nil {
+		result = nothing
 	}
+	c.rounds[s.name][do] = append(c.rounds[s.name][do], result)
 	return errors.Join(err, noneErr)
 }
 

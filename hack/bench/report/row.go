@@ -48,12 +48,12 @@ type Spread struct{ Min, Median, Max float64 }
 // Spread returns the spread over the rounds. Without a round, all values are NaN.
 func (w Row) Spread() Spread { return SpreadOf(w.Rounds) }
 
-// SpreadOf returns the spread of values.
+// SpreadOf returns the spread of the values that are numbers.
 func SpreadOf(values []float64) Spread {
-	if len(values) == 0 {
+	sorted := slices.DeleteFunc(slices.Sorted(slices.Values(values)), math.IsNaN)
+	if len(sorted) == 0 {
 		return Spread{math.NaN(), math.NaN(), math.NaN()}
 	}
-	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return Spread{sorted[0], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]}
 }

@@ -14,6 +14,7 @@ func TestSpread(t *testing.T) {
 		{[]float64{3}, Spread{3, 3, 3}},
 		{[]float64{3, 1, 2}, Spread{1, 2, 3}},
 		{[]float64{4, 1, 3, 2}, Spread{1, 2.5, 4}},
+		{[]float64{4, math.NaN(), 3}, Spread{3, 3.5, 4}},
 	} {
 		if got := SpreadOf(test.values); got != test.want {
 			t.Errorf("%v: %v, not %v", test.values, got, test.want)
