@@ -17,22 +17,23 @@ type ObjectRef struct {
 	Name string `json:"name"`
 }
 
-// SignedRequest is the signed request of a client: the flattened JWS of RFC 8555 section 6.2, as the client sent it. The ACME
-// server stores it. The controllers verify it again before they act on it.
+// SignedRequest is the signed request of a client: the flattened JWS of RFC 8555 section 6.2. The ACME server stores it. The
+// controllers verify it again before they act on it. The client signed the base64url of protected and payload. A part that is a
+// JSON object of printable ASCII characters is stored decoded, and every other part in base64url.
 type SignedRequest struct {
-	// protected is the protected header, base64url, of at most 4096 characters. A header with an RSA-4096 key, and the
-	// longest URLs and nonces that acmeca issues, takes about 3000.
+	// protected is the protected header, JSON or base64url, of at most 4096 characters. A header with an RSA-4096 key, and the
+	// longest URLs and nonces that acmeca issues, takes about 3000 in base64url.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9_-]+|\{[ -~]*\})$`
 	Protected string `json:"protected"`
 
-	// payload is the payload, base64url, of at most 61440 characters. A CSR of 32768 bytes takes 58268. Most requests have a lower limit,
-	// which is stated with the field that contains them.
+	// payload is the payload, JSON or base64url, of at most 61440 characters. A CSR of 32768 bytes takes 58268 in base64url. Most
+	// requests have a lower limit, which is stated with the field that contains them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=61440
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]*$`
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9_-]*|\{[ -~]*\})$`
 	Payload string `json:"payload,omitempty"`
 
 	// signature is the signature, base64url, of at most 1024 characters. An RSA-4096 signature takes 683.

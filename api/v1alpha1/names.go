@@ -33,14 +33,16 @@ func (r *SignedRequest) Digest() string {
 	if r == nil {
 		return unsigned
 	}
-	sum := sha256.Sum256([]byte(r.Protected + "." + r.Payload + "." + r.Signature))
+	protected, payload := r.Parts()
+	sum := sha256.Sum256([]byte(protected + "." + payload + "." + r.Signature))
 	return hex.EncodeToString(sum[:])
 }
 
 // ID identifies the signed contents: each request of a client has its own nonce. Unlike Digest it does not depend on the signature,
 // because some algorithms have several valid signatures for the same contents.
 func (r *SignedRequest) ID() string {
-	sum := sha256.Sum256([]byte(r.Protected + "." + r.Payload))
+	protected, payload := r.Parts()
+	sum := sha256.Sum256([]byte(protected + "." + payload))
 	return EncodeName(sum[:16])
 }
 

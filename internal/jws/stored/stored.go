@@ -10,10 +10,11 @@ import (
 
 // Parse reads a stored request. The caller must verify the message. The problem is one of jws.FromParts.
 func Parse(request *v1alpha1.SignedRequest) (*jws.Message, *acme.Problem) {
-	return jws.FromParts(request.Protected, request.Payload, request.Signature)
+	protected, payload := request.Parts()
+	return jws.FromParts(protected, payload, request.Signature)
 }
 
 // Request returns the stored form of a message.
 func Request(message *jws.Message) *v1alpha1.SignedRequest {
-	return &v1alpha1.SignedRequest{Protected: message.Protected, Payload: message.Payload, Signature: message.Signature}
+	return v1alpha1.NewSignedRequest(message.Protected, message.Payload, message.Signature)
 }

@@ -1,0 +1,52 @@
+package v1alpha1_test
+
+import (
+	"encoding/base64"
+	"regexp"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// What a client signed must come back byte for byte, or its signature does not verify.
+func TestARequestComesBackAsItWasSigned(t *testing.T) {
+	part := rapid.OneOf(
+		rapid.Custom(func(t *rapid.T) string {
+			text := rapid.OneOf(rapid.StringMatching(`\{[ -~]{0,40}\}`), rapid.StringMatching(`\{.{0,9}\}`), rapid.String()).Draw(t, "text")
+			return base64.RawURLEncoding.EncodeToString([]byte(text))
+		}),
+		rapid.StringMatching(`[A-Za-z0-9_-]{0,20}`),
+	)
+	schema := regexp.MustCompile(`^([A-Za-z0-9_-]*|\{[ -~]*\})$`) // of protected and payload
+	rapid.Check(t, func(t *rapid.T) {
+		header, payload := part.Draw(t, "protected"), part.Draw(t, "payload")
+		request := v1alpha1.NewSignedRequest(header, payload, "c2ln")
+		if h, p := request.Parts(); h != header || p != payload || request.Signature != "c2ln" {
+			t.Errorf("%+v is %q and %q", request, h, p)
+		}
+		if !schema.MatchString(request.Protected) || !schema.MatchString(request.Payload) {
+			t.Errorf("%+v does not fit the schema", request)
+		}
+		asSent := &v1alpha1.SignedRequest{Protected: header, Payload: payload, Signature: "c2ln"} // as earlier versions stored it
+		if request.ID() != asSent.ID() || request.Digest() != asSent.Digest() {
+			t.Errorf("the forms of a request have different identities: %+v", request)
+		}
+	})
+}
+
+func TestJSONIsStoredReadably(t *testing.T) {
+	for text, readable := range map[string]bool{
+		`{}`: true, `{"csr":"AA"}`: true, `{ "a" : "b" }`: true, `{"a":"<&>"}`: true,
+		``: false, `[]`: false, "{\n}": false, `{"a":"é"}`: false, "{\x7f}": false, `{} `: false,
+	} {
+		request := v1alpha1.NewSignedRequest("e30", base64.RawURLEncoding.EncodeToString([]byte(text)), "c2ln")
+		if got := request.Payload == text && text != ""; got != readable {
+			t.Errorf("%q is stored as %q", text, request.Payload)
+		}
+	}
+	if got := v1alpha1.NewSignedRequest("e31", "", "").Protected; got != "e31" {
+		t.Errorf("base64url with superfluous bits is stored as %q", got)
+	}
+}
