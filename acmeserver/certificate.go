@@ -28,7 +28,7 @@ func (s *Server) certificate(r *request) (*answer.Answer, error) {
 	}
 	var text string
 	// An order that is unfinished here may be finished at another replica, which told the client of a certificate.
-	if order.Spec.CSR != "" || order.Status.Serial != "" {
+	if order.Finalized() || order.Status.Serial != "" {
 		if text, err = s.store.Certificate(r.Context(), order); err != nil {
 			return nil, err
 		}

@@ -38,17 +38,17 @@ func (s *Server) finalize(r *request) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if order.Finished() { // the cache has no CSR of finished orders
+	if order.Finished() { // the cache has no request of finished orders
 		if order, err = s.store.Orders.GetLive(r.Context(), client.ObjectKeyFromObject(order)); err != nil {
 			return nil, err
 		}
 	}
-	if order.Spec.CSR == "" {
+	if !order.Finalized() {
 		if order, err = s.storeCSR(r, order, csr); err != nil {
 			return nil, err
 		}
 	}
-	if !bytes.Equal(order.CSRBytes(), csr) {
+	if !bytes.Equal(policy.StoredCSR(order), csr) {
 		return nil, acme.NewProblem(acme.OrderNotReady, "the order was already finalized with another CSR")
 	}
 	if order, err = s.awaitOrder(r, order); err != nil {
@@ -76,14 +76,13 @@ func (s *Server) storeCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) (*v
 	}
 	key := client.ObjectKeyFromObject(order)
 	patched, err := s.store.Orders.Patch(r.Context(), key, specPatch(map[string]any{
-		"csr": v1alpha1.EncodeCSR(csr),
 		"finalization": v1alpha1.Finalization{
 			Request: *stored.Request(r.message), Time: metav1.NewTime(s.now().Truncate(time.Second)),
 		},
 	}))
 	if errors.Is(err, store.ErrConflict) {
-		if now, err := s.store.Orders.GetLive(r.Context(), key); err == nil && now.Spec.CSR != "" {
-			return now, nil // csr is set once, and a concurrent request was faster
+		if now, err := s.store.Orders.GetLive(r.Context(), key); err == nil && now.Finalized() {
+			return now, nil // finalization is set once, and a concurrent request was faster
 		}
 	}
 	return patched, err

@@ -336,13 +336,13 @@ func (s *Server) orderAnswer(r *request, status int, order *v1alpha1.AcmeOrder) 
 	return result, nil
 }
 
-// orderState returns the state of an order for its client. The state of an unfinished order is derived from its CSR and its
+// orderState returns the state of an order for its client. The state of an unfinished order is derived from its finalization and its
 // authorizations, since the controllers do not write every step.
 func (s *Server) orderState(ctx context.Context, order *v1alpha1.AcmeOrder) (acme.State, error) {
 	switch {
 	case order.Finished():
 		return order.Status.State, nil
-	case order.Spec.CSR != "":
+	case order.Finalized():
 		return acme.StateProcessing, nil
 	}
 	state := acme.StateReady

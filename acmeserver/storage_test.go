@@ -110,7 +110,8 @@ func TestPendingBytesAreBounded(t *testing.T) {
 			s.setOrderLimit(t, nil)
 			s.maxPendingBytes = 128 << 10 // an account may use 32 KiB, and 48 KiB in the end
 			large := s.stored("large", acme.StateValid)
-			large.ResourceVersion, large.Spec.CSR = "2", strings.Repeat("A", test.csr)
+			large.ResourceVersion = "2"
+			large.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", test.csr)}}
 			s.cluster.Deliver(large)
 			s.stored("other", acme.StatePending)
 			authz := &v1alpha1.AcmeAuthorization{}

@@ -183,7 +183,7 @@ const (
 )
 
 func bytesOfOrder(order *v1alpha1.AcmeOrder) int64 {
-	size := orderBytes + len(order.Spec.CSR) + nameBytes*len(order.Spec.Identifiers)
+	size := orderBytes + nameBytes*len(order.Spec.Identifiers)
 	if order.Spec.Finalization != nil {
 		size += bytesOfRequest(&order.Spec.Finalization.Request)
 	}

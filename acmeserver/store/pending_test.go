@@ -103,7 +103,7 @@ func TestALateAnswerChangesNoCount(t *testing.T) {
 	}
 }
 
-// The bytes follow an order: without and with its CSR, seen twice, and finished.
+// The bytes follow an order: without and with its finalization, seen twice, and finished.
 func TestPendingBytes(t *testing.T) {
 	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
 	order, account := orderOf("one", "one-0"), types.NamespacedName{Namespace: "ns", Name: "me"}
@@ -112,11 +112,13 @@ func TestPendingBytes(t *testing.T) {
 		want   int64
 	}{
 		{func() {}, orderBytes},
-		{func() { order.Spec.CSR = strings.Repeat("A", 1000) }, orderBytes + 1000},
+		{func() {
+			order.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 1000)}}
+		}, orderBytes + 1000},
 		{func() {
 			order.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 500)}}
-		}, orderBytes + 1500},
-		{func() {}, orderBytes + 1500},
+		}, orderBytes + 500},
+		{func() {}, orderBytes + 500},
 		{func() { order.Status.State = acme.StateValid }, 0},
 	} {
 		step.change()

@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	aPod     = `{"namespace": "a", "name": "a", "uid": "u", "serviceAccountName": "a", "nodeName": "n", "requestUID": "u", "rule": "r"}`
+	aPod = `{"namespace": "a", "name": "a", "uid": "u", "serviceAccountName": "a", "nodeName": "n", "requestUID": "u", "rule": "r"}`
+	// withCSR is a finalization as earlier versions stored it.
+	withCSR  = `{"spec": {"csr": "a CSR", "finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`
 	podOrder = `{"spec": {"accountRef": null, "authorizations": null, "pod": ` + aPod + `}}`
 )
 
@@ -31,7 +33,7 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("neither identifiers nor a Pod", `{"spec": {"identifiers": null}}`, "identifiers and authorizations are required"),
 		Entry("neither authorizations nor a Pod", `{"spec": {"authorizations": null}}`, "identifiers and authorizations are required"),
 		Entry("authorizations for a Pod", `{"spec": {"accountRef": null, "pod": `+aPod+`}}`, "an order for a Pod has no authorizations"),
-		Entry("a CSR for a Pod", aFinalization[:len(aFinalization)-2]+`, "accountRef": null, "authorizations": null, "pod": `+aPod+`}}`, "an order for a Pod has no authorizations"),
+		Entry("a finalization for a Pod", aFinalization[:len(aFinalization)-2]+`, "accountRef": null, "authorizations": null, "pod": `+aPod+`}}`, "an order for a Pod has no authorizations"),
 		Entry("a Pod without a request", `{"spec": {"accountRef": null, "authorizations": null, "pod": {"namespace": "a", "name": "a", "uid": "u", "serviceAccountName": "a", "nodeName": "n", "rule": "r"}}}`, "spec.pod.requestUID"),
 		Entry("no identifiers", `{"spec": {"identifiers": []}}`, "should have at least 1 items"),
 		Entry("an unknown type of identifier", `{"spec": {"identifiers": [{"type": "email", "value": "a@a.test"}]}}`, "Unsupported value"),
@@ -43,10 +45,8 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("a long profile's name", `{"spec": {"profile": `+text(64)+`}}`, "Too long"),
 		Entry("a grant for one of two identifiers", `{"spec": {"grants": ["team"]}}`, "grants must have an entry for each identifier"),
 		Entry("a long grant's name", `{"spec": {"grants": ["", `+text(64)+`]}}`, "Too long"),
-		Entry("a CSR that nobody signed", `{"spec": {"csr": "a CSR"}}`, "csr and finalization must be set together"),
-		Entry("a finalization without a CSR", `{"spec": {"finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`,
-			"csr and finalization must be set together"),
-		Entry("a finalization without a time", `{"spec": {"csr": "a CSR", "finalization": {"request": {"protected": "e30", "signature": "c2ln"}}}}`, "spec.finalization.time"),
+		Entry("a CSR that nobody signed", `{"spec": {"csr": "a CSR"}}`, "csr needs a finalization"),
+		Entry("a finalization without a time", `{"spec": {"finalization": {"request": {"protected": "e30", "signature": "c2ln"}}}}`, "spec.finalization.time"),
 		Entry("a huge CSR", `{"spec": {"csr": `+text(49153)+`, "finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`, "Too long"),
 		Entry("a reason for revocation that only a CA gives", `{"spec": {"revocation": {"reason": 2}}}`, "Unsupported value"),
 		Entry("the reason for taking a revocation back", `{"spec": {"revocation": {"reason": 8}}}`, "Unsupported value"),
@@ -69,8 +69,9 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("its profile, to one", `{}`, `{"spec": {"profile": "another"}}`, "profile is immutable"),
 		Entry("its profile, to none", `{"spec": {"profile": "default"}}`, `{"spec": {"profile": null}}`, "profile is immutable"),
 		Entry("what it replaces", `{"spec": {"replaces": "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"}}`, `{"spec": {"replaces": null}}`, "replaces is immutable"),
-		Entry("its CSR", aFinalization, `{"spec": {"csr": "another CSR"}}`, "csr is set once"),
-		Entry("its CSR, to none", aFinalization, `{"spec": {"csr": null, "finalization": null}}`, "csr is set once"),
+		Entry("the CSR of an earlier version", withCSR, `{"spec": {"csr": "another CSR"}}`, "csr is set once"),
+		Entry("the CSR of an earlier version, to none", withCSR, `{"spec": {"csr": null}}`, "csr is set once"),
+		Entry("its finalization, to none", aFinalization, `{"spec": {"finalization": null}}`, "finalization is set once"),
 		Entry("its finalization", aFinalization, `{"spec": {"finalization": {"time": "2029-01-01T00:00:00Z"}}}`, "finalization is set once"),
 		Entry("the signature under its CSR", aFinalization, `{"spec": {"finalization": {"request": {"signature": "b3RoZXI"}}}}`, "finalization is set once"),
 	)
@@ -87,10 +88,12 @@ var _ = Describe("An AcmeOrder", func() {
 		create(ctx, anOrder, podOrder, `{"spec": {"identifiers": null}}`)
 	})
 
-	It("takes a CSR once, and the same again", func(ctx SpecContext) {
-		order := create(ctx, anOrder)
-		Expect(change(ctx, order, aFinalization)).To(Succeed())
-		Expect(change(ctx, order, aFinalization)).To(Succeed())
+	It("takes a finalization once, and the same again", func(ctx SpecContext) {
+		for _, patch := range []string{aFinalization, withCSR} {
+			order := create(ctx, anOrder)
+			Expect(change(ctx, order, patch)).To(Succeed())
+			Expect(change(ctx, order, patch)).To(Succeed())
+		}
 	})
 
 	It("can have a revocation asked for in another way until it is carried out, and then no more", func(ctx SpecContext) {

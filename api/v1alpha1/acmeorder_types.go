@@ -17,12 +17,13 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.grants) == has(oldSelf.grants)",message="grants are immutable"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.grants) || self.grants.size() == self.identifiers.size()",optionalOldSelf=true,message="grants must have an entry for each identifier"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
-// +kubebuilder:validation:XValidation:rule="has(self.csr) == has(self.finalization)",message="csr and finalization must be set together"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
+// +kubebuilder:validation:XValidation:rule="!has(self.csr) || has(self.finalization)",message="csr needs a finalization"
 // +kubebuilder:validation:XValidation:rule="has(self.pod) == has(oldSelf.pod) && has(self.accountRef) == has(oldSelf.accountRef)",message="accountRef and pod are immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.identifiers) == has(oldSelf.identifiers) && has(self.authorizations) == has(oldSelf.authorizations)",message="identifiers and authorizations are immutable"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) != has(self.accountRef)",optionalOldSelf=true,message="exactly one of accountRef and pod must be set"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) || has(self.identifiers) && has(self.authorizations)",optionalOldSelf=true,message="identifiers and authorizations are required"
-// +kubebuilder:validation:XValidation:rule="!has(self.pod) || !has(self.authorizations) && !has(self.csr)",message="an order for a Pod has no authorizations, csr or finalization"
+// +kubebuilder:validation:XValidation:rule="!has(self.pod) || !has(self.authorizations) && !has(self.finalization)",message="an order for a Pod has no authorizations or finalization"
 type AcmeOrderSpec struct {
 	// issuerRef names the AcmeIssuer of the order.
 	// +required
@@ -98,14 +99,15 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="grants are immutable"
 	Grants []string `json:"grants,omitempty"`
 
-	// csr is the certificate signing request of the client (RFC 2986), PEM. It can be set once.
+	// csr is the certificate signing request of the client (RFC 2986), PEM, in orders of earlier versions. It repeats the CSR in
+	// finalization, and nothing reads it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=49152
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="csr is set once"
 	CSR string `json:"csr,omitempty"`
 
-	// finalization is the finalize request that contained the CSR. It is set together with csr.
+	// finalization is the finalize request with the CSR. It can be set once.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="finalization is set once"
 	Finalization *Finalization `json:"finalization,omitempty"`

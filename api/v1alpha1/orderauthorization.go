@@ -35,7 +35,7 @@ func (o *AcmeOrder) IsOwnAuthorization(identifier int) bool {
 
 // Awaits reports whether an authorization that is not stored is missing because the client has not chosen a challenge yet.
 func (o *AcmeOrder) Awaits(identifier int) bool {
-	return o.IsOwnAuthorization(identifier) && o.Spec.CSR == "" && o.Grant(identifier) == ""
+	return o.IsOwnAuthorization(identifier) && !o.Finalized() && o.Grant(identifier) == ""
 }
 
 // Grant returns the name of the grant that authorizes the identifier of an index, or "" if control of it must be proved.

@@ -24,6 +24,9 @@ func (o *AcmeOrder) Finished() bool {
 	return o.Status.State == acme.StateValid || o.Status.State == acme.StateInvalid
 }
 
+// Finalized reports whether the client has sent its CSR.
+func (o *AcmeOrder) Finalized() bool { return o.Spec.Finalization != nil }
+
 // RevocationPending reports whether a revocation was requested and is not decided yet.
 func (o *AcmeOrder) RevocationPending() bool {
 	asked, handled := o.Spec.Revocation, o.Status.Revocation

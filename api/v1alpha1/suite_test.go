@@ -79,7 +79,7 @@ spec:
   challenges: [{type: http-01, token: "0123456789012345678901"}]`
 
 	// aFinalization is a merge patch of an order.
-	aFinalization = `{"spec": {"csr": "a CSR", "finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`
+	aFinalization = `{"spec": {"finalization": {"request": {"protected": "e30", "signature": "c2ln"}, "time": "2030-01-01T00:00:00Z"}}}`
 )
 
 var made int

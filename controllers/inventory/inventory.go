@@ -98,7 +98,7 @@ func stateOf(order *v1alpha1.AcmeOrder, damaged bool) uint8 {
 	switch {
 	case damaged:
 		state = ""
-	case !order.Finished() && order.Spec.CSR != "":
+	case !order.Finished() && order.Finalized():
 		state = acme.StateProcessing
 	case state == "":
 		state = acme.StatePending

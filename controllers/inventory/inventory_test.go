@@ -50,7 +50,7 @@ func (a *apiServer) put(random *rand.Rand) {
 	order.Spec.IssuerRef.Name = fmt.Sprintf("ca%d", random.IntN(3))
 	order.Status.State = states[1+random.IntN(len(states)-1)]
 	if order.Status.State == acme.StateProcessing {
-		order.Status.State, order.Spec.CSR = acme.StateReady, "csr"
+		order.Status.State, order.Spec.Finalization = acme.StateReady, &v1alpha1.Finalization{}
 	}
 	if random.IntN(3) == 0 {
 		order.Spec.Replaces = fmt.Sprintf("certificate%d", random.IntN(20))

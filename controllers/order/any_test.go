@@ -69,7 +69,7 @@ func TestAnyStoredOrderIsDecided(t *testing.T) {
 		if faults := kind.Faults(t, "status", changed.Status); len(faults) > 0 {
 			rt.Errorf("%v", faults)
 		}
-		if f.issuer != nil && finalized(order) {
+		if f.issuer != nil && order.Finalized() {
 			caaDue(order, f)
 		}
 	})

@@ -68,11 +68,6 @@ func decideRelease(order *v1alpha1.AcmeOrder, f facts) step {
 	return step{removeFinalizer: !order.OwesRevocation() || f.issuerEnding}
 }
 
-// finalized reports whether the client has sent a CSR.
-func finalized(order *v1alpha1.AcmeOrder) bool {
-	return order.Spec.CSR != "" && order.Spec.Finalization != nil
-}
-
 // decideIssuing decides about an order that is neither valid nor invalid. The first case that applies decides.
 func decideIssuing(order *v1alpha1.AcmeOrder, f facts) (s step) {
 	switch {
@@ -86,7 +81,7 @@ func decideIssuing(order *v1alpha1.AcmeOrder, f facts) (s step) {
 		s = decideUnfinished(order, f)
 	case f.issuerEnding:
 		s = failed(verify.IssuerDeleted(order.Spec.IssuerRef))
-	case f.issuerFault != "" && order.Spec.CSR != "":
+	case f.issuerFault != "" && order.Finalized():
 		s.condition = notReady(v1alpha1.ReasonIssuerNotReady,
 			acme.Printable("the issuer can't issue now: "+f.issuerFault, kube.MaxMessage))
 	}
@@ -125,7 +120,7 @@ func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	case proofs.missing:
 		s.wait = missingDelay
 	case !proofs.complete:
-	case !finalized(order):
+	case !order.Finalized():
 		s = decideReady(order, f, s)
 	case f.account == nil && f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace:
 		s.wait = missingDelay
@@ -176,10 +171,11 @@ func decideReady(order *v1alpha1.AcmeOrder, f facts, s step) step {
 // decideFinalized issues the certificate of an order whose identifiers are all authorized. The client's signature comes first:
 // nothing is looked up for a request that the client did not make.
 func decideFinalized(order *v1alpha1.AcmeOrder, f facts, s step) step {
-	if problem := verify.Finalization(f.issuer, f.account, order); problem != nil {
+	csr, problem := verify.Finalization(f.issuer, f.account, order)
+	if problem != nil {
 		return failed(problem).onAccount().refusing("Finalization")
 	}
-	admitted, problem := admit(order, f)
+	admitted, problem := admit(order, f, csr)
 	if problem != nil {
 		return failed(problem).onAccount()
 	}

@@ -117,14 +117,13 @@ func (s *situation) sign(key crypto.Signer, account, path string, payload any) *
 
 func (s *situation) finalize(key crypto.Signer, csr []byte) {
 	s.t.Helper()
-	s.order.Spec.CSR = v1alpha1.EncodeCSR(csr)
 	payload := map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}
 	s.order.Spec.Finalization = &v1alpha1.Finalization{
 		Request: *s.sign(key, "acct", acme.FinalizePath(s.order.Name), payload), Time: metav1.NewTime(ordered.Add(30 * time.Second)),
 	}
 }
 
-func (s *situation) unfinalize() { s.order.Spec.CSR, s.order.Spec.Finalization = "", nil }
+func (s *situation) unfinalize() { s.order.Spec.Finalization = nil }
 
 // enforceCAA makes the issuer check CAA, as it did not when the names were validated.
 func (s *situation) enforceCAA() { s.facts.issuer.Spec.Validation.CAA = v1alpha1.CAAEnforce }
@@ -247,16 +246,14 @@ func TestDecideIssuing(t *testing.T) {
 			s.unfinalize()
 			s.facts.authorizations[1].Status.Challenge = &v1alpha1.ChallengeStatus{ValidatedAt: &metav1.Time{Time: now.Add(-500 * time.Millisecond)}}
 		}, expectation{wait: 1500 * time.Millisecond}},
-		"ready, as stored":        {func(s *situation) { s.unfinalize(); s.order.Status.State = acme.StateReady }, expectation{wait: week}},
-		"a CSR without a request": {func(s *situation) { s.order.Spec.Finalization = nil; s.order.Status.State = acme.StateReady }, expectation{wait: week}},
+		"ready, as stored": {func(s *situation) { s.unfinalize(); s.order.Status.State = acme.StateReady }, expectation{wait: week}},
 
 		// The finalize request.
-		"signed with another key": {func(s *situation) { s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, detail: "signature does not verify", recheck: true, refuses: "Finalization"}},
+		"signed with another key": {func(s *situation) { s.finalize(s.other, policy.StoredCSR(s.order)) }, expectation{problem: acme.Malformed, detail: "signature does not verify", recheck: true, refuses: "Finalization"}},
 		"signed for another order": {func(s *situation) {
 			s.order.Name = v1alpha1.NewObjectName(ordered)
 			s.order.Spec.Authorizations[0] = "x"
 		}, expectation{problem: acme.Unauthorized, detail: "signed for another URL", recheck: true, refuses: "Finalization"}},
-		"signed for another CSR":      {func(s *situation) { s.order.Spec.CSR = v1alpha1.EncodeCSR(s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.Unauthorized, detail: "the CSR is not the one", recheck: true, refuses: "Finalization"}},
 		"no CSR at all":               {func(s *situation) { s.finalize(s.key, []byte("no CSR")) }, expectation{problem: acme.BadCSR, recheck: true}},
 		"a CSR for one name too many": {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.BadCSR, detail: "c.test", recheck: true}},
 		"a CSR for one name too few":  {func(s *situation) { s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR, recheck: true}},
@@ -302,7 +299,7 @@ func TestDecideIssuing(t *testing.T) {
 			s.enforceCAA()
 			s.facts.caa = attempts.CAAVerdict{Final: true, Refused: append(refusedNames, refusedNames...)}
 		}, expectation{problem: acme.Compound, detail: "2 of 2 identifiers"}},
-		"CAA is due, and the signature is bad": {func(s *situation) { s.enforceCAA(); s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, recheck: true, refuses: "Finalization"}},
+		"CAA is due, and the signature is bad": {func(s *situation) { s.enforceCAA(); s.finalize(s.other, policy.StoredCSR(s.order)) }, expectation{problem: acme.Malformed, recheck: true, refuses: "Finalization"}},
 		"CAA is due, and the CSR is bad":       {func(s *situation) { s.enforceCAA(); s.finalize(s.key, s.csr(s.leaf, "a.test")) }, expectation{problem: acme.BadCSR, recheck: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -625,7 +622,7 @@ func TestOverBudget(t *testing.T) {
 func TestOrderForAPod(t *testing.T) {
 	s := newSituation(t)
 	s.order.Spec.AccountRef, s.order.Spec.Authorizations, s.facts.authorizations, s.facts.account = v1alpha1.ObjectRef{}, nil, nil, nil
-	s.order.Spec.CSR, s.order.Spec.Finalization = "", nil
+	s.order.Spec.Finalization = nil
 	s.order.Spec.Pod = &v1alpha1.PodSource{Namespace: "shop", Name: "web"}
 	s.order.CreationTimestamp = metav1.NewTime(ordered.Add(20 * time.Minute)) // its name has the time of the request
 	if got := decide(s.order, s.facts); got.problem != nil || got.issue != nil || got.wait <= 0 {

@@ -95,7 +95,7 @@ func (r *Reconciler) gatherIssuing(ctx context.Context, order *v1alpha1.AcmeOrde
 		}
 		f.authorizations = append(f.authorizations, authz)
 	}
-	if f.replaced, f.taken, err = r.Replacements.read(ctx, order); err != nil || !finalized(order) {
+	if f.replaced, f.taken, err = r.Replacements.read(ctx, order); err != nil || !order.Finalized() {
 		return err
 	}
 	if due := caaDue(order, *f); len(due) > 0 {
@@ -125,7 +125,7 @@ func (r *Reconciler) readIssuer(ctx context.Context, order *v1alpha1.AcmeOrder, 
 
 // readKey reads the facts about the CSR's key. A CSR that can't be parsed is refused anyway.
 func (r *Reconciler) readKey(ctx context.Context, order *v1alpha1.AcmeOrder, f *facts) error {
-	csr, err := x509.ParseCertificateRequest(order.CSRBytes())
+	csr, err := x509.ParseCertificateRequest(policy.StoredCSR(order))
 	if err != nil {
 		return nil //nolint:nilerr // see above
 	}

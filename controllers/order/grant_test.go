@@ -55,7 +55,7 @@ func TestDecideGranted(t *testing.T) {
 			s.facts.caa = attempts.CAAVerdict{Permitted: true, Final: true}
 		}, expectation{issues: true, wait: week}},
 		"a compromised key":           {func(s *situation) { s.grant(as); s.facts.keyProblem = acme.NewProblem(acme.BadCSR, "compromised") }, expectation{problem: acme.BadCSR, recheck: true}},
-		"signed with another key":     {func(s *situation) { s.grant(as); s.finalize(s.other, s.order.CSRBytes()) }, expectation{problem: acme.Malformed, recheck: true, refuses: "Finalization"}},
+		"signed with another key":     {func(s *situation) { s.grant(as); s.finalize(s.other, policy.StoredCSR(s.order)) }, expectation{problem: acme.Malformed, recheck: true, refuses: "Finalization"}},
 		"a CSR for one name too many": {func(s *situation) { s.grant(as); s.finalize(s.key, s.csr(s.leaf, "a.test", "b.test", "c.test")) }, expectation{problem: acme.BadCSR, recheck: true}},
 		"the account is deactivated":  {func(s *situation) { s.grant(as); s.facts.account.Status.State = acme.StateDeactivated }, expectation{problem: acme.Unauthorized, recheck: true}},
 		"a denied name": {func(s *situation) {

@@ -21,8 +21,9 @@ type issuance struct {
 	skew time.Duration
 }
 
-// admit checks once more all that decides over a certificate, whoever checked it before, and returns the certificate to be signed.
-func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
+// admit checks once more all that decides over a certificate, whoever checked it before, and returns the certificate to be signed. der
+// is the CSR.
+func admit(order *v1alpha1.AcmeOrder, f facts, der []byte) (*issuance, *acme.Problem) {
 	at, skew := finalizedAt(order, f.now)
 	terms := policy.StoredTerms(order, clockSkew, f.now)
 	terms.Times.Finalized = at
@@ -35,7 +36,7 @@ func admit(order *v1alpha1.AcmeOrder, f facts) (*issuance, *acme.Problem) {
 	if problem != nil {
 		return nil, problem
 	}
-	csr, problem := allowed.AdmitCSR(order.CSRBytes(), admitted, policy.CSROptions{AccountKey: key.Public(), CAKeys: f.issuer.CAKeys})
+	csr, problem := allowed.AdmitCSR(der, admitted, policy.CSROptions{AccountKey: key.Public(), CAKeys: f.issuer.CAKeys})
 	if problem != nil {
 		return nil, problem
 	}

@@ -420,7 +420,6 @@ func (c *acmeClient) finalize(ctx context.Context, order *v1alpha1.AcmeOrder) {
 func (c *acmeClient) finalizeWith(ctx context.Context, order *v1alpha1.AcmeOrder, csr []byte) {
 	GinkgoHelper()
 	before := order.DeepCopy()
-	order.Spec.CSR = v1alpha1.EncodeCSR(csr)
 	order.Spec.Finalization = &v1alpha1.Finalization{
 		Request: *c.sign(acme.FinalizePath(order.Name), map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}),
 		Time:    metav1.NewTime(c.clock.Now()),

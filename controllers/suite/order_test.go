@@ -200,7 +200,6 @@ var _ = Describe("An order", func() {
 		order := c.readyOrder(ctx, "a.test")
 		csr := newCSR(newSigner(), "a.test")
 		before := order.DeepCopy()
-		order.Spec.CSR = v1alpha1.EncodeCSR(csr)
 		order.Spec.Finalization = &v1alpha1.Finalization{Time: metav1.NewTime(o.clock.Now()), Request: *request(c, order, base64.RawURLEncoding.EncodeToString(csr))}
 		Expect(admin.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
 		Expect(expectFailed(ctx, order).Detail).To(ContainSubstring(words))
@@ -213,9 +212,6 @@ var _ = Describe("An order", func() {
 		Entry("for this order", func(c *acmeClient, _ *v1alpha1.AcmeOrder, csr string) *v1alpha1.SignedRequest {
 			return c.sign(acme.FinalizePath("another"), map[string]string{"csr": csr})
 		}, "the request was signed for another URL"),
-		Entry("for this CSR", func(c *acmeClient, order *v1alpha1.AcmeOrder, _ string) *v1alpha1.SignedRequest {
-			return c.sign(acme.FinalizePath(order.Name), map[string]string{"csr": base64.RawURLEncoding.EncodeToString(newCSR(newSigner(), "a.test"))})
-		}, "the CSR is not the one in the client's signed request"),
 		Entry("with a CSR", func(c *acmeClient, order *v1alpha1.AcmeOrder, _ string) *v1alpha1.SignedRequest {
 			return c.sign(acme.FinalizePath(order.Name), struct{}{})
 		}, `"csr" is missing`),
@@ -230,7 +226,6 @@ var _ = Describe("An order", func() {
 		o.clock.SetTime(at.Add(shift)) // of the ACME server
 		before := order.DeepCopy()
 		csr := newCSR(newSigner(), "a.test")
-		order.Spec.CSR = v1alpha1.EncodeCSR(csr)
 		order.Spec.Finalization = &v1alpha1.Finalization{
 			Request: *c.sign(acme.FinalizePath(order.Name), map[string]string{"csr": base64.RawURLEncoding.EncodeToString(csr)}), Time: metav1.NewTime(o.clock.Now()),
 		}

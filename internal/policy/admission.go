@@ -12,6 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
+	"github.com/acmeca/acmeca/internal/jws/stored"
 	"github.com/acmeca/acmeca/internal/pki"
 )
 
@@ -295,6 +296,19 @@ func AdmitFinalization(message *jws.Message) ([]byte, *acme.Problem) {
 		return nil, acme.NewProblem(acme.Malformed, "a finalize request must contain a CSR")
 	}
 	return acme.FinalizeCSR(message.Body)
+}
+
+// StoredCSR returns the DER of the CSR in an order's finalize request, or nil if there is none. The request is not verified.
+func StoredCSR(order *v1alpha1.AcmeOrder) []byte {
+	if order.Spec.Finalization == nil {
+		return nil
+	}
+	message, problem := stored.Parse(&order.Spec.Finalization.Request)
+	if problem != nil {
+		return nil
+	}
+	csr, _ := AdmitFinalization(message)
+	return csr
 }
 
 // AdmitIdentifier checks the identifier of an authorization, and returns it in normalized form. A policy rule on profile or csr is

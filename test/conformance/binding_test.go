@@ -189,10 +189,7 @@ var _ = Describe("External account binding (RFC 8555 section 7.3.4)", Ordered, f
 		// The ACME server refuses too, so the request is stored as a compromised one would store it.
 		message, problem := jws.Parse(jwstest.Sign(GinkgoTB(), a.key, a.header(finalize), request))
 		Expect(problem).To(BeNil())
-		der, err := base64.RawURLEncoding.DecodeString(fmt.Sprint(request["csr"]))
-		Expect(err).NotTo(HaveOccurred())
 		before := order.DeepCopy()
-		order.Spec.CSR = v1alpha1.EncodeCSR(der)
 		order.Spec.Finalization = &v1alpha1.Finalization{Request: *stored.Request(message), Time: metav1.NewTime(time.Now().Truncate(time.Second))}
 		Expect(kube.Patch(ctx, order, client.MergeFrom(before))).To(Succeed())
 		Eventually(func() any { return a.post(a.base+"order/"+order.Name, nil).json()["status"] }, "10s").Should(Equal("invalid"))

@@ -54,7 +54,6 @@ var _ = Describe("An issuer that can't issue", func() {
 		object := &v1alpha1.AcmeOrder{}
 		Expect(kube.Get(ctx, client.ObjectKey{Namespace: issuer.Namespace, Name: path.Base(o.url)}, object)).To(Succeed())
 		before := object.DeepCopy()
-		object.Spec.CSR = v1alpha1.EncodeCSR(der)
 		object.Spec.Finalization = &v1alpha1.Finalization{Request: request, Time: metav1.NewTime(time.Now().Truncate(time.Second))}
 		Expect(kube.Patch(ctx, object, client.MergeFrom(before))).To(Succeed())
 	}

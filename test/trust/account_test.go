@@ -338,7 +338,7 @@ var _ = Describe("A captured ACME server, with a victim's account", func() {
 		order := victim.readyOrder(ctx, newName())
 		stolen := csr(thief, order.Spec.Identifiers[0].Value)
 		forged := victim.signedAs(old, acme.FinalizePath(order.Name), csrPayload(stolen))
-		Expect(writeSpec(ctx, server, order, finalization(stolen, forged))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(forged))).To(Succeed())
 		expectFailed(ctx, victim, order, "the signature does not verify")
 
 		back := victim.signedAs(old, acme.KeyChangePath, innerKeyChange(victim, old, victim.Key))

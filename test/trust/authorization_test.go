@@ -160,7 +160,7 @@ var _ = Describe("A captured ACME server, with the attacker's account", func() {
 		plant(ctx, order.AcmeOrder)
 		order.client = clientOrder(order.Name)
 		stolen := csr(thief, name)
-		Expect(writeSpec(ctx, server, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(attacker.finalizes(ctx, order, stolen)))).To(Succeed())
 
 		Consistently(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(2 * time.Second).Should(Equal(acme.StatePending))
 		Expect(order.Status.Certificate).To(BeEmpty())

@@ -3,6 +3,7 @@ package trust
 import (
 	"context"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"time"
 
@@ -17,9 +18,8 @@ import (
 )
 
 // finalization returns the spec of an order after a client has finalized it.
-func finalization(csr []byte, request *v1alpha1.SignedRequest) map[string]any {
+func finalization(request *v1alpha1.SignedRequest) map[string]any {
 	return map[string]any{
-		"csr":          v1alpha1.EncodeCSR(csr),
 		"finalization": v1alpha1.Finalization{Request: *request, Time: metav1.NewTime(time.Now().Truncate(time.Second))},
 	}
 }
@@ -67,7 +67,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 	})
 
 	DescribeTable("gets no certificate for the attacker's CSR", func(ctx SpecContext, request func(context.Context) *v1alpha1.SignedRequest, detail string) {
-		Expect(writeSpec(ctx, server, order, finalization(stolen, request(ctx)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(request(ctx)))).To(Succeed())
 
 		expectFailed(ctx, victim, order, detail)
 		expectShown(ctx, "acmeorder", order, "FinalizationRefused", detail)
@@ -89,20 +89,26 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		Entry("with the victim's finalization of another order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.finalizes(ctx, victim.readyOrder(ctx, newName()), stolen)
 		}, "the request was signed for another URL"),
-		Entry("with the victim's finalization of this order and another CSR", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
-			return victim.finalizes(ctx, order, csr(certificates.NewKey(), name))
-		}, "the CSR is not the one in the client's signed request"),
 		Entry("with the victim's POST-as-GET of its order", SpecTimeout(specPatience), func(ctx context.Context) *v1alpha1.SignedRequest {
 			return victim.withheld(func() error { _, err := victim.GetOrder(ctx, order.client.URI); return err })
 		}, "the request was signed for another URL"),
 	)
 
+	It("cannot have the attacker's CSR signed by storing it beside the victim's finalization, as earlier versions stored CSRs", func(ctx SpecContext) {
+		key := certificates.NewKey()
+		spec := finalization(victim.finalizes(ctx, order, csr(key, name)))
+		spec["csr"] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: stolen}))
+		Expect(writeSpec(ctx, server, order, spec)).To(Succeed())
+		Eventually(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(patience).Should(Equal(acme.StateValid))
+		Expect(certificates.Parse([]byte(order.Status.Certificate))[0].PublicKey).To(Equal(key.Public()))
+	}, SpecTimeout(specPatience))
+
 	It("cannot replace the victim's CSR by the attacker's", func(ctx SpecContext) {
 		certificate := victim.finalize(ctx, order)
 
-		forged := finalization(stolen, attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen)))
-		Expect(writeSpec(ctx, server, order, forged)).To(MatchError(ContainSubstring("csr is set once")))
-		Expect(writeSpec(ctx, server, order, map[string]any{"csr": nil, "finalization": nil})).To(MatchError(ContainSubstring("csr is set once")))
+		forged := finalization(attacker.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen)))
+		Expect(writeSpec(ctx, server, order, forged)).To(MatchError(ContainSubstring("finalization is set once")))
+		Expect(writeSpec(ctx, server, order, map[string]any{"finalization": nil})).To(MatchError(ContainSubstring("finalization is set once")))
 
 		refresh(ctx, order.AcmeOrder)
 		Expect(order.Status.State).To(Equal(acme.StateValid))
@@ -118,7 +124,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 		plant(ctx, planted.AcmeOrder)
 		planted.client = clientOrder(planted.Name)
 		request := attacker.signedAs(attacker.Key, acme.FinalizePath(planted.Name), csrPayload(stolen))
-		Expect(writeSpec(ctx, server, planted, finalization(stolen, request))).To(Succeed())
+		Expect(writeSpec(ctx, server, planted, finalization(request))).To(Succeed())
 
 		expectFailed(ctx, victim, planted, "the request is not signed by account")
 		victim.finalize(ctx, order)
@@ -134,7 +140,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 
 		expectFailed(ctx, attacker, planted, "the authorization belongs to another account")
 		genuine := attacker.finalizes(ctx, planted, stolen)
-		Expect(writeSpec(ctx, server, planted, finalization(stolen, genuine))).To(Succeed())
+		Expect(writeSpec(ctx, server, planted, finalization(genuine))).To(Succeed())
 		Consistently(ctx, func() string { return refresh(ctx, planted.AcmeOrder).Status.Certificate }).Should(BeEmpty())
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))
@@ -165,7 +171,7 @@ var _ = Describe("A captured ACME server, with a victim's order that is ready", 
 	It("cannot have a name in the CSR certified that was not ordered", func(ctx SpecContext) {
 		own := attacker.readyOrder(ctx, newName())
 		both := csr(thief, own.Spec.Identifiers[0].Value, name)
-		Expect(writeSpec(ctx, server, own, finalization(both, attacker.finalizes(ctx, own, both)))).To(Succeed())
+		Expect(writeSpec(ctx, server, own, finalization(attacker.finalizes(ctx, own, both)))).To(Succeed())
 
 		expectFailed(ctx, attacker, own, name)
 		Expect(own.Status.Problem.Type).To(Equal(acme.BadCSR))
@@ -178,7 +184,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 		name := newName()
 		order := attacker.order(ctx, name)
 		stolen := csr(thief, name)
-		Expect(writeSpec(ctx, server, order, finalization(stolen, attacker.finalizes(ctx, order, stolen)))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(attacker.finalizes(ctx, order, stolen)))).To(Succeed())
 
 		Consistently(ctx, func() acme.State { return refresh(ctx, order.AcmeOrder).Status.State }).WithTimeout(2 * time.Second).Should(Equal(acme.StatePending))
 		Expect(order.Status.Certificate).To(BeEmpty())
@@ -192,7 +198,7 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 			name := newName()
 			order := attacker.readyOrder(ctx, name)
 			request := csr(certificates.NewKey(), name)
-			members := finalization(request, attacker.finalizes(ctx, order, request))
+			members := finalization(attacker.finalizes(ctx, order, request))
 			f := members["finalization"].(v1alpha1.Finalization)
 			f.Time = metav1.NewTime(f.Time.Add(shift))
 			members["finalization"] = f
@@ -217,10 +223,9 @@ var _ = Describe("A captured ACME server, with an order of the attacker that is 
 		again.Name = v1alpha1.NewObjectName(time.Now().Add(-age))
 		again.client = clientOrder(again.Name)
 		request := csr(certificates.NewKey(), own.Spec.Identifiers[0].Value)
-		stored := finalization(request, victim.finalizes(ctx, again, request))
+		stored := finalization(victim.finalizes(ctx, again, request))
 
 		By("creating the order again under its name, with the request that the client signed for it once")
-		again.Spec.CSR = stored["csr"].(string)
 		f := stored["finalization"].(v1alpha1.Finalization)
 		again.Spec.Finalization = &f
 		plant(ctx, again.AcmeOrder)

@@ -49,7 +49,7 @@ var _ = Describe("A captured ACME server, with an account that has a grant", Ord
 		Expect(server.Create(ctx, forged)).To(Succeed())
 		order := pursuit{forged, clientOrder(forged.Name)}
 		stolen := csr(thief, name)
-		Expect(writeSpec(ctx, server, order, finalization(stolen, p.signedAs(p.Key, acme.FinalizePath(order.Name), csrPayload(stolen))))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(p.signedAs(p.Key, acme.FinalizePath(order.Name), csrPayload(stolen))))).To(Succeed())
 		return order
 	}
 
@@ -69,7 +69,7 @@ var _ = Describe("A captured ACME server, with an account that has a grant", Ord
 		Expect(order.Spec.Grants).To(Equal([]string{"team"}))
 		stolen := csr(thief, "granted.test")
 		request := team.signedAs(attacker.Key, acme.FinalizePath(order.Name), csrPayload(stolen))
-		Expect(writeSpec(ctx, server, order, finalization(stolen, request))).To(Succeed())
+		Expect(writeSpec(ctx, server, order, finalization(request))).To(Succeed())
 		expectFailed(ctx, team, order, "the signature does not verify")
 		team.finalize(ctx, team.order(ctx, "granted.test"))
 	}, SpecTimeout(specPatience))

@@ -206,7 +206,7 @@ var _ = Describe("A tenant with every right over the kinds in its namespace", Or
 		copied := &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: order.Name}, Spec: *order.Spec.DeepCopy()}
 		Expect(tenant.Create(ctx, copied)).To(Succeed())
 		stolen := csr(thief, order.Spec.Identifiers[0].Value)
-		Expect(writeSpec(ctx, tenant, copied, finalization(stolen, victim.finalizes(ctx, order, stolen)))).To(Succeed())
+		Expect(writeSpec(ctx, tenant, copied, finalization(victim.finalizes(ctx, order, stolen)))).To(Succeed())
 		Consistently(ctx, func() string { return refresh(ctx, copied).Status.Certificate }).WithTimeout(2 * time.Second).Should(BeEmpty())
 		victim.finalize(ctx, order)
 	}, SpecTimeout(specPatience))

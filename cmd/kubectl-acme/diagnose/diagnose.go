@@ -232,7 +232,7 @@ func (d *Diagnosis) unfinished(f Facts) {
 	}
 	ready := meta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
-	case o.Spec.CSR == "":
+	case !o.Finalized():
 		d.OK = true
 		d.Cause = "every name is proved, and the client has not finalized yet" + until(o.Status.Expires)
 		d.Advice = "If the client has stopped, its log has the reason. A refused CSR (badCSR) does not change the order: " +

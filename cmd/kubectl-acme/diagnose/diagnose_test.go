@@ -152,7 +152,7 @@ func TestOrder(t *testing.T) {
 		}, []string{"attempt 2 of http-01 failed and will be retried: timed out", "a.test:80"}},
 		"the client has not finalized yet": {func(*world) {}, []string{"not finalized yet", "badCSR"}},
 		"CAA is being checked": {func(w *world) {
-			w.Order.Spec.CSR = "x"
+			w.Order.Spec.Finalization = &v1alpha1.Finalization{}
 			w.Order.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: v1alpha1.ReasonCheckingCAA, Message: "CAA records are checked"}}
 		}, []string{"CAA records are checked (CheckingCAA)"}},
 		"it was revoked for its key": {func(w *world) {
