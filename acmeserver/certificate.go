@@ -26,17 +26,21 @@ func (s *Server) certificate(r *request) (*answer.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var text string
+	var found store.Certificate
 	// An order that is unfinished here may be finished at another replica, which told the client of a certificate.
 	if order.Finalized() || order.Status.Serial != "" {
-		if text, err = s.store.Certificate(r.Context(), order); err != nil {
+		if found, err = s.store.Certificate(r.Context(), order); err != nil {
 			return nil, err
 		}
 	}
-	if text == "" {
+	if found.PEM == "" {
 		return nil, store.NotFound("certificate")
 	}
-	chains := issuers.Chains([]byte(text), r.issuer.Roots)
+	whole, err := s.issuers.WholeChain(r.Context(), r.issuer, found)
+	if err != nil {
+		return nil, err
+	}
+	chains := issuers.Chains(whole, r.issuer.Roots)
 	chosen := 0
 	if number := r.PathValue("chain"); number != "" {
 		if chosen, err = strconv.Atoi(number); err != nil || chosen < 1 || chosen >= len(chains) || number != strconv.Itoa(chosen) {

@@ -67,11 +67,11 @@ func (s *Server) orderToRevoke(r *request, der []byte) (*v1alpha1.AcmeOrder, err
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.store.Certificate(r.Context(), order)
+	stored, err := s.store.Certificate(r.Context(), order)
 	if err != nil {
 		return nil, err
 	}
-	if block, _ := pem.Decode([]byte(text)); block == nil || !bytes.Equal(block.Bytes, der) {
+	if block, _ := pem.Decode([]byte(stored.PEM)); block == nil || !bytes.Equal(block.Bytes, der) {
 		return nil, store.NotFound("certificate")
 	}
 	if r.account == nil && !pki.EqualKeys(certificate.PublicKey, r.key.Public()) {

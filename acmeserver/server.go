@@ -108,7 +108,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	published := store.NewPublished(live)
 	limitTotal, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
 	s := &Server{
-		published: published, issuers: issuers.New(c, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
+		published: published, issuers: issuers.New(c, live, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
 		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
 		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
 		bodyBytes:       limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),

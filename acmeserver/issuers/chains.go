@@ -2,9 +2,13 @@ package issuers
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
+
+	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // ParseCertificates returns the certificates in PEM text. It skips blocks that are not certificates.
@@ -19,6 +23,35 @@ func ParseCertificates(text []byte) []*x509.Certificate {
 			certificates = append(certificates, certificate)
 		}
 	}
+}
+
+// WholeChain returns the PEM of a certificate with its chain. If the chain is not known any more, as after a restore of objects without
+// status, it is the CA certificate that signed.
+func (s *Issuers) WholeChain(ctx context.Context, i *Issuer, certificate store.Certificate) ([]byte, error) {
+	order := &v1alpha1.AcmeOrderStatus{Chain: certificate.Chain}
+	chain, ok := i.Status.ChainOf(order)
+	if !ok { // the cache may lag behind that of orders
+		status, err := s.getLive(ctx, i.Key)
+		if err != nil {
+			return nil, err
+		}
+		chain, ok = status.ChainOf(order)
+	}
+	if !ok {
+		chain = i.signerOf(certificate.PEM)
+	}
+	return []byte(certificate.PEM + chain), nil
+}
+
+// signerOf returns the PEM of the CA certificate that signed a certificate, or "" if the issuer has none.
+func (i *Issuer) signerOf(certificate string) string {
+	signed := ParseCertificates([]byte(certificate))
+	for _, authority := range i.Authorities {
+		if len(signed) > 0 && signed[0].CheckSignatureFrom(authority) == nil {
+			return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw}))
+		}
+	}
+	return ""
 }
 
 // Chains returns the chains that a certificate can be downloaded with (RFC 8555 section 7.4.2): the whole chain first, then

@@ -2,6 +2,7 @@ package issuers
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,11 @@ import (
 	"math/big"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // party is a name with a key, to certify and to be certified.
@@ -92,5 +98,44 @@ func TestChains(t *testing.T) {
 	}
 	if found := Chains([]byte("no PEM"), roots); len(found) != 1 || string(found[0]) != "no PEM" {
 		t.Errorf("text that is not a chain: %q", found)
+	}
+}
+
+// reader is an API server with one issuer.
+type reader struct {
+	client.Reader
+	status v1alpha1.AcmeIssuerStatus
+	reads  int
+}
+
+func (r *reader) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	r.reads++
+	into.(*v1alpha1.AcmeIssuer).Status = r.status
+	return nil
+}
+
+func TestWholeChain(t *testing.T) {
+	root, ca, end := newParty(t, "root"), newParty(t, "ca"), newParty(t, "end")
+	authority, leaf := ca.signedBy(t, root), end.signedBy(t, ca)
+	chain := v1alpha1.NewChain(string(encoded(authority, root.signedBy(t, root))))
+	has, lacks := v1alpha1.AcmeIssuerStatus{Chains: []v1alpha1.Chain{{ID: "other"}, chain}}, v1alpha1.AcmeIssuerStatus{}
+	pem := string(encoded(leaf))
+	for name, c := range map[string]struct {
+		certificate  store.Certificate
+		cached, live v1alpha1.AcmeIssuerStatus
+		want         string
+		reads        int
+	}{
+		"in the issuer":                     {store.Certificate{PEM: pem, Chain: chain.ID}, has, lacks, pem + chain.Certificates, 0},
+		"in the issuer, not cached yet":     {store.Certificate{PEM: pem, Chain: chain.ID}, lacks, has, pem + chain.Certificates, 1},
+		"lost":                              {store.Certificate{PEM: pem, Chain: chain.ID}, lacks, lacks, string(encoded(leaf, authority)), 1},
+		"in an order of an earlier version": {store.Certificate{PEM: pem + "the chain"}, has, has, pem + "the chain", 0},
+	} {
+		live := &reader{status: c.live}
+		i := &Issuer{Status: &c.cached, Authorities: []*x509.Certificate{root.signedBy(t, root), authority}}
+		got, err := New(nil, live, nil, nil).WholeChain(t.Context(), i, c.certificate)
+		if err != nil || string(got) != c.want || live.reads != c.reads {
+			t.Errorf("%s: %v after %d reads, %s", name, err, live.reads, got)
+		}
 	}
 }

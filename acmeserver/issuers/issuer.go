@@ -55,6 +55,7 @@ type Issuer struct {
 // Issuers finds issuers. It parses each AcmeIssuer once for every resourceVersion.
 type Issuers struct {
 	cached     client.Reader
+	live       client.Reader
 	published  *store.Published
 	namespaces []string
 
@@ -72,10 +73,10 @@ type parsedIssuer struct {
 	issuer  *Issuer
 }
 
-// New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them.
-func New(cached client.Reader, published *store.Published, namespaces []string) *Issuers {
+// New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them. live reads past the cache.
+func New(cached, live client.Reader, published *store.Published, namespaces []string) *Issuers {
 	return &Issuers{
-		cached: cached, published: published, namespaces: namespaces,
+		cached: cached, live: live, published: published, namespaces: namespaces,
 		parsed: map[types.NamespacedName]parsedIssuer{}, pruneAt: leastPruneAt,
 	}
 }
@@ -105,6 +106,15 @@ func (s *Issuers) Get(ctx context.Context, key types.NamespacedName) (*Issuer, e
 		s.prune(ctx)
 	}
 	return parsed, nil
+}
+
+// getLive returns the status of an issuer from the API server. The status is empty if the issuer was deleted.
+func (s *Issuers) getLive(ctx context.Context, key types.NamespacedName) (*v1alpha1.AcmeIssuerStatus, error) {
+	object := &v1alpha1.AcmeIssuer{}
+	if err := s.live.Get(ctx, key, object); client.IgnoreNotFound(err) != nil {
+		return nil, &store.Error{Kind: "issuer", Reason: store.ErrUnavailable, Cause: err}
+	}
+	return &object.Status, nil
 }
 
 // prune drops the issuers that were deleted and that nobody has asked for since.

@@ -33,7 +33,7 @@ func (e *existing) Get(_ context.Context, key client.ObjectKey, into client.Obje
 // A tenant creates, uses and deletes one issuer after the other.
 func TestDeletedIssuersAreForgotten(t *testing.T) {
 	cached := &existing{names: map[types.NamespacedName]bool{}}
-	s := New(cached, nil, nil)
+	s := New(cached, nil, nil, nil)
 	stays := types.NamespacedName{Namespace: "ns", Name: "stays"}
 	cached.names[stays] = true
 	if _, err := s.Get(t.Context(), stays); err != nil {

@@ -32,19 +32,31 @@ type RecentCertificates struct {
 // NewRecentCertificates returns an empty RecentCertificates.
 func NewRecentCertificates() *RecentCertificates {
 	r := &RecentCertificates{}
-	r.byOrder = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, text any) { r.bytes -= len(text.(string)) })
+	r.byOrder = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, kept any) { r.bytes -= kept.(Certificate).size() })
 	return r
 }
 
+// Certificate is an order's certificate.
+type Certificate struct {
+	// PEM is status.certificate of the order, and Chain its status.chain.
+	PEM, Chain string
+}
+
+func certificateOf(order *v1alpha1.AcmeOrder) Certificate {
+	return Certificate{order.Status.Certificate, order.Status.Chain}
+}
+
+func (c Certificate) size() int { return len(c.PEM) + len(c.Chain) }
+
 // add keeps the certificate of an order. It drops the ones that were used least recently beyond the bounds.
-func (r *RecentCertificates) add(order types.UID, text string) {
+func (r *RecentCertificates) add(order types.UID, certificate Certificate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.byOrder.Get(order); known || len(text) > maxRecentBytes {
+	if _, known := r.byOrder.Get(order); known || certificate.size() > maxRecentBytes {
 		return // an order has one certificate
 	}
-	r.bytes += len(text)
-	r.byOrder.Add(order, text)
+	r.bytes += certificate.size()
+	r.byOrder.Add(order, certificate)
 	for r.bytes > maxRecentBytes {
 		r.byOrder.RemoveOldest()
 	}
@@ -75,25 +87,24 @@ func dropHandled(object any) (any, error) {
 func (r *RecentCertificates) compact(object any) (any, error) {
 	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
 		if order.Status.Certificate != "" {
-			r.add(order.UID, order.Status.Certificate)
+			r.add(order.UID, certificateOf(order))
 		}
 		ordercache.Compact(order)
 	}
 	return object, nil
 }
 
-// Certificate returns the PEM chain of an order's certificate, or "" if the order has none. The order may come from the
-// cache.
-func (s *Store) Certificate(ctx context.Context, order *v1alpha1.AcmeOrder) (string, error) {
+// Certificate returns an order's certificate, with an empty PEM if the order has none. The order may come from the cache.
+func (s *Store) Certificate(ctx context.Context, order *v1alpha1.AcmeOrder) (Certificate, error) {
 	if order.Status.Certificate != "" {
-		return order.Status.Certificate, nil
+		return certificateOf(order), nil
 	}
-	if text, ok := s.recent.byOrder.Get(order.UID); ok {
-		return text.(string), nil
+	if kept, ok := s.recent.byOrder.Get(order.UID); ok {
+		return kept.(Certificate), nil
 	}
 	full, err := s.Orders.GetLive(ctx, client.ObjectKeyFromObject(order))
 	if err != nil {
-		return "", err
+		return Certificate{}, err
 	}
-	return full.Status.Certificate, nil
+	return certificateOf(full), nil
 }

@@ -958,6 +958,13 @@ type AcmeIssuerStatus struct {
 	// +optional
 	IssuingCertificate *IssuingCertificate `json:"issuingCertificate,omitempty"`
 
+	// chains contains the chains of the certificates in stored orders, the current one first.
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=64
+	Chains []Chain `json:"chains,omitempty"`
+
 	// retiredCertificates contains the CA certificates, PEM, that no longer issue but still sign CRLs.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536

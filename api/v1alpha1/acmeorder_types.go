@@ -152,6 +152,7 @@ type Revocation struct {
 //
 // +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['valid', 'invalid']) || self.state == oldSelf.state",message="the order's state is final"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.certificate) && self.certificate == oldSelf.certificate)",message="certificate is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.chain) == has(oldSelf.chain) && (!has(self.chain) || self.chain == oldSelf.chain))",message="chain is set once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedAt) || (has(self.revokedAt) && self.revokedAt == oldSelf.revokedAt)",message="revokedAt is set once"
 type AcmeOrderStatus struct {
 	// state of the order (RFC 8555 section 7.1.6).
@@ -175,10 +176,15 @@ type AcmeOrderStatus struct {
 	// +optional
 	Problem *Problem `json:"problem,omitempty"`
 
-	// certificate is the certificate followed by its chain, PEM.
+	// certificate is the certificate, PEM. Without chain, its chain follows it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=131072
 	Certificate string `json:"certificate,omitempty"`
+
+	// chain is the id of the chain of the certificate, in status.chains of the issuer.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	Chain string `json:"chain,omitempty"`
 
 	// serial is the serial number of the certificate, in lower-case hexadecimal.
 	// +optional

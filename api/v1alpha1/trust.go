@@ -29,7 +29,7 @@ func TrustBundle(namespace, issuer string) string {
 }
 
 // FormerConfigMap returns the name of the ConfigMap with the certificates that are still served after an issuer was deleted: the roots
-// under TrustField, and the issuing CA certificates under AuthoritiesField, newest first.
+// under TrustField, the issuing CA certificates under AuthoritiesField, newest first, and each chain under its ChainField.
 func FormerConfigMap(issuer string) string { return issuer + "-former" }
 
 // AuthoritiesField is the key of the issuing CA certificates (PEM) in a FormerConfigMap.

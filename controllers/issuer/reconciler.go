@@ -144,6 +144,9 @@ func (r *Reconciler) publish(ctx context.Context, object *v1alpha1.AcmeIssuer, i
 	if issuer.Authority == nil {
 		return nil
 	}
+	if err := r.keepChain(ctx, object, issuer); err != nil {
+		return err
+	}
 	if err := r.CACRLs.Publish(ctx, object, issuer); err != nil {
 		return err
 	}

@@ -90,11 +90,14 @@ func (t Trust) PublishRetained(ctx context.Context, object *v1alpha1.AcmeIssuer,
 	for _, authority := range issuer.Authorities() {
 		authorities = append(authorities, authority.Certificate())
 	}
+	data := map[string]string{
+		v1alpha1.TrustField: string(issuer.Bundle), v1alpha1.AuthoritiesField: string(ca.EncodeCertificates(authorities...)),
+	}
+	for _, chain := range object.Status.Chains {
+		data[v1alpha1.ChainField(chain.ID)] = chain.Certificates
+	}
 	return t.Client.Apply(ctx, corev1ac.ConfigMap(v1alpha1.FormerConfigMap(object.Name), object.Namespace).
-		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).
-		WithData(map[string]string{
-			v1alpha1.TrustField: string(issuer.Bundle), v1alpha1.AuthoritiesField: string(ca.EncodeCertificates(authorities...)),
-		}), applyOptions...)
+		WithLabels(map[string]string{v1alpha1.IssuerLabel: object.Name}).WithData(data), applyOptions...)
 }
 
 func (t Trust) clusterTrustBundle(ctx context.Context, object *v1alpha1.AcmeIssuer, issuer *issuers.Issuer) error {

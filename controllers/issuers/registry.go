@@ -51,6 +51,8 @@ type Issuer struct {
 	CACRLs []CACRL
 	// Chain is the PEM that follows a certificate, Bundle that of the roots to trust.
 	Chain, Bundle []byte
+	// ChainID is the id of Chain in status.chains; "" if it is not there.
+	ChainID string
 	// ServerChain is the PEM of the ACME server's own certificate, with its chain; nil if this is not the default issuer, or if the
 	// certificate could not be brought up to date.
 	ServerChain []byte

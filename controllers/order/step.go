@@ -1,7 +1,6 @@
 package order
 
 import (
-	"bytes"
 	"crypto/x509"
 	"time"
 
@@ -98,7 +97,7 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 	case s.problem != nil:
 		status.Problem = v1alpha1.ProblemFrom(s.problem)
 	case s.certificate != nil:
-		record(status, s.certificate, f.issuer.Chain)
+		record(status, s.certificate, f.issuer)
 		status.CRL = f.issuer.CRLOf(order)
 		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, Message: "the certificate was issued"}
 	}
@@ -113,11 +112,14 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 	}
 }
 
-// record writes a certificate to the status of its order.
-func record(status *v1alpha1.AcmeOrderStatus, certificate *x509.Certificate, chainPEM []byte) {
+// record writes a certificate to the status of its order. The chain stands in the issuer's status, if there is room.
+func record(status *v1alpha1.AcmeOrderStatus, certificate *x509.Certificate, issuer *issuers.Issuer) {
 	notBefore, notAfter := metav1.NewTime(certificate.NotBefore), metav1.NewTime(certificate.NotAfter)
 	status.State, status.Problem = acme.StateValid, nil
-	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), chainPEM}, nil))
+	status.Certificate, status.Chain = string(ca.EncodeCertificates(certificate)), issuer.ChainID
+	if issuer.ChainID == "" {
+		status.Certificate += string(issuer.Chain)
+	}
 	status.KeyFingerprint, _ = issuers.KeyFingerprint(certificate.PublicKey) // a certificate's key can be encoded
 	status.Serial = v1alpha1.SerialText(certificate.SerialNumber)
 	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()

@@ -72,12 +72,17 @@ var _ = Describe("An issuer that is deleted", func() {
 		former := fresh(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: v1alpha1.FormerConfigMap("ca")}})
 		Expect(former.Data).To(HaveKeyWithValue(v1alpha1.TrustField, before.Status.CABundle))
 		Expect(former.Data[v1alpha1.AuthoritiesField]).To(Equal(string(ca.EncodeCertificates(authority[0]))))
+		Expect(former.Data[v1alpha1.ChainField(kept.Status.Chain)]).To(Equal(before.Status.IssuingCertificate.Chain))
 
 		// An issuer that is created again uses all of it.
+		older := v1alpha1.NewChain(before.Status.CABundle)
+		former.Data[v1alpha1.ChainField(older.ID)] = older.Certificates
+		Expect(admin.Update(ctx, former)).To(Succeed())
 		o.clock.Step(time.Minute)
 		again := o.makeAgain(ctx)
 		Expect(again.Status.IssuingCertificate).To(Equal(before.Status.IssuingCertificate))
 		Expect(again.Status.CABundle).To(Equal(before.Status.CABundle))
+		Expect(again.Status.Chains).To(Equal(append(before.Status.Chains, older)))
 		Eventually(ctx, func(g Gomega) {
 			next := o.crlOf(ctx, revoked)
 			g.Expect(next.Number.Cmp(crl.Number)).To(Equal(1))

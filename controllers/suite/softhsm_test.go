@@ -91,7 +91,7 @@ var _ = Describe("SoftHSM by PKCS#11", func() {
 		Expect(h.Start()).To(Succeed())
 		expectSignedLater(ctx, o, again)
 		certificate := expectIssued(ctx, again)
-		Expect((&issuerWorld{clock: o.clock}).verify(chainOf(again), bundleOf(o.issuer(ctx))...)).To(Succeed(), "%v", certificate.Subject)
+		Expect((&issuerWorld{clock: o.clock}).verify(chainOf(again, o.issuer(ctx)), bundleOf(o.issuer(ctx))...)).To(Succeed(), "%v", certificate.Subject)
 	})
 
 	It("signs with a CA key that a person made with pkcs11-tool, below an outside root", func(ctx SpecContext) {
@@ -112,13 +112,14 @@ var _ = Describe("SoftHSM by PKCS#11", func() {
 		order := c.readyOrder(ctx, "a.test")
 		c.finalize(ctx, order)
 		expectIssued(ctx, order)
-		Expect((&issuerWorld{clock: o.clock}).verify(chainOf(order), root.Certificate)).To(Succeed())
+		Expect((&issuerWorld{clock: o.clock}).verify(chainOf(order, fresh(ctx, issuer)), root.Certificate)).To(Succeed())
 	})
 })
 
-func chainOf(order *v1alpha1.AcmeOrder) []*x509.Certificate {
+func chainOf(order *v1alpha1.AcmeOrder, issuer *v1alpha1.AcmeIssuer) []*x509.Certificate {
 	GinkgoHelper()
-	chain, err := ca.ParseCertificates([]byte(order.Status.Certificate))
+	above, _ := issuer.Status.ChainOf(&order.Status)
+	chain, err := ca.ParseCertificates([]byte(order.Status.Certificate + above))
 	Expect(err).NotTo(HaveOccurred())
 	return chain
 }

@@ -12,7 +12,7 @@ import (
 // Compact drops the fields of an order that no cache holds, and interns strings that many orders share. A cached order lacks:
 //
 //   - managed fields and the type;
-//   - of a finished order: the CSR, the signed finalize request, the certificate, and the key's fingerprint unless the key is
+//   - of a finished order: the CSR, the signed finalize request, the certificate and its chain, and the key's fingerprint unless the key is
 //     compromised;
 //   - of a valid order: conditions and status.expires.
 //
@@ -43,7 +43,7 @@ func dropFields(order *v1alpha1.AcmeOrder) {
 	if order.Spec.Finalization != nil {
 		order.Spec.Finalization = &v1alpha1.Finalization{Time: order.Spec.Finalization.Time}
 	}
-	order.Status.Certificate = ""
+	order.Status.Certificate, order.Status.Chain = "", ""
 	if order.Status.State == acme.StateValid {
 		order.Status.Conditions, order.Status.Expires = nil, nil
 	}

@@ -21,14 +21,14 @@ func TestCompact(t *testing.T) {
 				Finalization: &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Protected: "p"}, Time: at},
 			},
 			Status: v1alpha1.AcmeOrderStatus{
-				State: state, Certificate: "certificate", Serial: "01", KeyFingerprint: "f", Expires: &at,
+				State: state, Certificate: "certificate", Chain: "chain", Serial: "01", KeyFingerprint: "f", Expires: &at,
 				Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}},
 			},
 		}
 	}
 	valid := full(acme.StateValid)
 	valid.ManagedFields, valid.Spec.CSR, valid.Spec.Finalization = nil, "", &v1alpha1.Finalization{Time: at}
-	valid.Status.Certificate, valid.Status.KeyFingerprint, valid.Status.Expires, valid.Status.Conditions = "", "", nil, nil
+	valid.Status.Certificate, valid.Status.Chain, valid.Status.KeyFingerprint, valid.Status.Expires, valid.Status.Conditions = "", "", "", nil, nil
 	pending := full(acme.StatePending)
 	pending.ManagedFields = nil
 	compromised := valid.DeepCopy()

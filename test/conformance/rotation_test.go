@@ -100,6 +100,7 @@ func opensslVerify(w *wire, root *x509.Certificate, chain []*x509.Certificate) s
 var _ = Describe("A CA during its rotation", Ordered, func() {
 	var issuer *v1alpha1.AcmeIssuer
 	var a *account
+	var beforeURL string
 	var before, kept, after []*x509.Certificate
 	var first, second *x509.Certificate
 	BeforeAll(func(ctx SpecContext) {
@@ -113,7 +114,7 @@ var _ = Describe("A CA during its rotation", Ordered, func() {
 
 	It("serves one chain while it has one root", func(ctx SpecContext) {
 		var alternates []string
-		_, before, alternates = a.obtain(ctx, "before.test")
+		beforeURL, before, alternates = a.obtain(ctx, "before.test")
 		Expect(alternates).To(BeEmpty())
 		Expect(before).To(HaveLen(2))
 		first = parseChain([]byte(issuer.Status.CABundle))[0]
@@ -156,6 +157,12 @@ var _ = Describe("A CA during its rotation", Ordered, func() {
 		Expect(trusting(first, short)).NotTo(Succeed())
 		Expect(after[2].Issuer.CommonName).To(Equal("Rotated"), "clients choose by this name")
 		Expect(short[1].Issuer.CommonName).To(Equal("Rotated 2"))
+	})
+
+	It("serves former certificates with their former chain", func() {
+		r := a.post(beforeURL, nil)
+		Expect(r.StatusCode).To(Equal(http.StatusOK), "%s", r.body)
+		Expect(parseChain(r.body)).To(Equal(before))
 	})
 
 	It("serves no other chains, and only to the account", func(ctx SpecContext) {

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/cmd/kubectl-acme/view"
@@ -28,7 +30,13 @@ func newExportCert(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := exported(order, full, o.output == "der")
+			chain := ""
+			if full {
+				if chain, err = o.chainOf(ctx, order); err != nil {
+					return err
+				}
+			}
+			text, err := exported(order, chain, full, o.output == "der")
 			if err != nil {
 				return err
 			}
@@ -41,9 +49,36 @@ func newExportCert(o *options) *cobra.Command {
 	return cmd
 }
 
+// chainOf returns the CA certificates, PEM, that follow the certificate of an order whose status has only the id of the chain.
+func (o *options) chainOf(ctx context.Context, order *v1alpha1.AcmeOrder) (string, error) {
+	if order.Status.Chain == "" {
+		return "", nil
+	}
+	name := order.Spec.IssuerRef.Name
+	issuer, err := get[v1alpha1.AcmeIssuer](ctx, o, name)
+	if err != nil {
+		return "", err
+	}
+	if issuer != nil {
+		if chain, ok := issuer.Status.ChainOf(&order.Status); ok {
+			return chain, nil
+		}
+	}
+	former := &corev1.ConfigMap{}
+	err = o.kube.Get(ctx, client.ObjectKey{Namespace: order.Namespace, Name: v1alpha1.FormerConfigMap(name)}, former)
+	if client.IgnoreNotFound(err) != nil {
+		return "", err
+	}
+	chain := former.Data[v1alpha1.ChainField(order.Status.Chain)]
+	if chain == "" {
+		return "", fmt.Errorf("the issuer %s does not have the chain of %s: omit --full-chain", name, describeOrder(order))
+	}
+	return chain, nil
+}
+
 // exported returns the certificate in PEM or DER. It encodes the parsed certificates, so the output has nothing else.
-func exported(order *v1alpha1.AcmeOrder, full, der bool) ([]byte, error) {
-	chain := view.Certificates(order.Status.Certificate)
+func exported(order *v1alpha1.AcmeOrder, above string, full, der bool) ([]byte, error) {
+	chain := view.Certificates(order.Status.Certificate + above)
 	if len(chain) == 0 {
 		return nil, fmt.Errorf("%s has no certificate: it is %s (run kubectl acme why %s)", describeOrder(order), order.Status.State, order.Name)
 	}
