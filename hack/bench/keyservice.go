@@ -111,7 +111,7 @@ func startSoftHSM(ctx context.Context, _ local.Built) (socket string, stop func(
 // keyIssuer creates an issuer whose keys are in the key service, and returns its directory once it is ready.
 func keyIssuer(ctx context.Context, p *acmeca.Plane) (directory string, err error) {
 	like := &v1alpha1.AcmeIssuer{}
-	if err := p.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: defaultIssuer}, like); err != nil {
+	if err := p.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
 		return "", err
 	}
 	issuer := &v1alpha1.AcmeIssuer{Spec: like.Spec}
