@@ -23,7 +23,7 @@ func main() {
 	nodes := flag.Int("nodes", 1, "number of nodes")
 	down := flag.Bool("down", false, "remove the cluster")
 	bare := flag.Bool("bare", false, "start the cluster without acmeca")
-	build := flag.Bool("build", false, "only build the programs, if this machine can run a cluster")
+	build := flag.Bool("build", false, "only build the programs, with those of the suite test/cluster, if this machine can run a cluster")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
@@ -57,7 +57,11 @@ func run(ctx context.Context, o options) error {
 		}
 		return err
 	}
-	if err := binaries.Ensure(ctx, os.Stdout, append(cluster.Programs, "acmeca-client", "kubectl-acme")...); err != nil || o.build {
+	programs := append(cluster.Programs, "acmeca-client", "kubectl-acme")
+	if o.build {
+		programs = append(programs, "cert-manager")
+	}
+	if err := binaries.Ensure(ctx, os.Stdout, programs...); err != nil || o.build {
 		return err
 	}
 	c, err := cluster.Start(ctx, cluster.Options{Dir: o.dir, Nodes: o.nodes, Progress: os.Stdout})

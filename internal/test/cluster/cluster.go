@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -154,10 +155,15 @@ func (c *Cluster) makeImages(ctx context.Context) error {
 	return nil
 }
 
-// MakeImage makes an image of a program in bin/, under another name in the image, and returns its archive.
-func (c *Cluster) MakeImage(ctx context.Context, image, user, program, name string) (archive string, err error) {
-	archive = c.file("images/" + name + ".tar")
-	_, err = output(exec.CommandContext(ctx, c.program("image"), "-name", image, "-user", user, "-o", archive, c.program(program)+"=/"+name))
+// MakeImage makes an image of a program in bin/, under another name in the image, and returns its archive. The
+// program's first arguments are args.
+func (c *Cluster) MakeImage(ctx context.Context, image, user, program, name string, args ...string) (archive string, err error) {
+	archive = c.file("images/" + strings.Join(append([]string{name}, args...), "-") + ".tar")
+	options := []string{"-name", image, "-user", user, "-o", archive}
+	for _, arg := range args {
+		options = append(options, "-arg", arg)
+	}
+	_, err = output(exec.CommandContext(ctx, c.program("image"), append(options, c.program(program)+"=/"+name)...))
 	return archive, err
 }
 
