@@ -118,9 +118,11 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("valid", "valid"), Entry("invalid", "invalid"),
 	)
 
-	It("keeps its certificate", func(ctx SpecContext) {
+	It("keeps its certificate and chain", func(ctx SpecContext) {
 		order := create(ctx, anOrder)
-		Expect(changeStatus(ctx, order, `{"status": {"state": "valid", "certificate": "one"}}`)).To(Succeed())
+		Expect(changeStatus(ctx, order, `{"status": {"state": "valid", "certificate": "one", "chain": "0a"}}`)).To(Succeed())
+		Expect(changeStatus(ctx, order, `{"status": {"chain": "0b"}}`)).To(beRefused("chain is set once"))
+		Expect(changeStatus(ctx, order, `{"status": {"chain": null}}`)).To(beRefused("chain is set once"))
 		Expect(changeStatus(ctx, order, `{"status": {"certificate": "another"}}`)).To(beRefused("certificate is set once"))
 		Expect(changeStatus(ctx, order, `{"status": {"certificate": null}}`)).To(beRefused("certificate is set once"))
 	})
