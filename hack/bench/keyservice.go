@@ -64,6 +64,19 @@ func (b *bench) compareKeys(ctx context.Context, k keyService) error {
 	}
 	c := newComparison([]*site{secret, &remote})
 	tasks := []load.Task{report.One, report.Some}
+	if err := b.takeTurns(ctx, c, tasks); err != nil {
+		return err
+	}
+	for _, do := range tasks {
+		with, without := c.series(k.name, do, rate), c.series(secret.name, do, rate)
+		b.add(report.Row{What: fmt.Sprintf("certificates/s, %d clients, %s / key in a Secret", do.Clients, k.name), AtLeast: k.atLeast,
+			Rounds: report.Ratios(with, without), Note: medians(with, without, "/s")})
+	}
+	return nil
+}
+
+// takeTurns drives the tasks at each site in each round.
+func (b *bench) takeTurns(ctx context.Context, c *comparison, tasks []load.Task) error {
 	for _, s := range c.sites {
 		for _, do := range tasks {
 			if err := c.begin(ctx, s, do); err != nil {
@@ -79,11 +92,6 @@ func (b *bench) compareKeys(ctx context.Context, k keyService) error {
 				}
 			}
 		}
-	}
-	for _, do := range tasks {
-		with, without := c.series(k.name, do, rate), c.series(secret.name, do, rate)
-		b.add(report.Row{What: fmt.Sprintf("certificates/s, %d clients, %s / key in a Secret", do.Clients, k.name), AtLeast: k.atLeast,
-			Rounds: report.Ratios(with, without), Note: medians(with, without, "/s")})
 	}
 	return nil
 }

@@ -181,7 +181,10 @@ func (h *History) store(object client.Object, deleted bool) error {
 }
 
 func crlFrom(revision uint64, shard string, list *x509.RevocationList) CRL {
-	crl := CRL{Revision: revision, Shard: shard, Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate, Serials: map[string]bool{}}
+	crl := CRL{
+		Revision: revision, Shard: shard, Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate,
+		Serials: map[string]bool{},
+	}
 	for _, entry := range list.RevokedCertificateEntries {
 		crl.Serials[serialOf(entry.SerialNumber)] = true
 	}
