@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"maps"
+	"math/big"
 	"slices"
 	"sync"
 
@@ -91,13 +92,12 @@ func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder,
 	if known {
 		return replaced, nil
 	}
-	var orders v1alpha1.AcmeOrderList
-	if err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace),
-		client.MatchingFields{"status.serial": v1alpha1.SerialText(id.Serial())}); err != nil {
+	orders, err := r.withSerial(ctx, order.Namespace, id.Serial())
+	if err != nil {
 		return nil, err
 	}
-	for i := range orders.Items {
-		if o := &orders.Items[i]; o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.CertificateID == id.String() {
+	for i := range orders {
+		if o := &orders[i]; o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.CertificateID == id.String() {
 			replaced = o.DeepCopy()
 			ordercache.Compact(replaced)
 		}
@@ -109,6 +109,22 @@ func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder,
 	}
 	r.found[key] = replaced
 	return replaced, nil
+}
+
+// withSerial returns the orders that may have the certificate with a serial number: the one that the number leads to, or for a number of
+// an earlier version those that a list finds.
+func (r *Replacements) withSerial(ctx context.Context, namespace string, serial *big.Int) ([]v1alpha1.AcmeOrder, error) {
+	name, ok := acme.OrderOfSerial(serial)
+	if !ok {
+		var orders v1alpha1.AcmeOrderList
+		err := r.Live.List(ctx, &orders, client.InNamespace(namespace), client.MatchingFields{"status.serial": v1alpha1.SerialText(serial)})
+		return orders.Items, err
+	}
+	var order v1alpha1.AcmeOrder
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &order); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return []v1alpha1.AcmeOrder{order}, nil
 }
 
 // taken reports whether another order that replaces the same certificate is valid.

@@ -1,0 +1,75 @@
+package order
+
+import (
+	"context"
+	"math/big"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+// oneOrder is a reader of a single order, which counts what is asked of it.
+type oneOrder struct {
+	order       v1alpha1.AcmeOrder
+	gets, lists int
+}
+
+func (r *oneOrder) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	r.gets++
+	if key != client.ObjectKeyFromObject(&r.order) {
+		return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("acmeorders").GroupResource(), key.Name)
+	}
+	r.order.DeepCopyInto(object.(*v1alpha1.AcmeOrder))
+	return nil
+}
+
+func (r *oneOrder) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	r.lists++
+	list.(*v1alpha1.AcmeOrderList).Items = []v1alpha1.AcmeOrder{*r.order.DeepCopy()}
+	return nil
+}
+
+// A serial number leads to its order, so that a renewal makes the API server compare no orders. Numbers of earlier versions need a list.
+func TestReplacedOrdersAreReadByTheirSerialNumber(t *testing.T) {
+	issuedAt := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	name := v1alpha1.NewObjectName(issuedAt)
+	ofOrder, ok := acme.OrderSerial(name, 1)
+	if !ok {
+		t.Fatal("the order's name has no serial number")
+	}
+	for what, test := range map[string]struct {
+		serial      *big.Int
+		stored      string
+		gets, lists int
+		found       bool
+	}{
+		"of an order":           {ofOrder, name, 1, 0, true},
+		"of a removed order":    {ofOrder, v1alpha1.NewObjectName(issuedAt), 1, 0, false},
+		"of an earlier version": {big.NewInt(0x5a5e1ec7ed), name, 0, 1, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			id := acme.NewCertID([]byte{1}, test.serial)
+			live := &oneOrder{order: v1alpha1.AcmeOrder{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: test.stored},
+				Status:     v1alpha1.AcmeOrderStatus{CertificateID: id.String()},
+			}}
+			renewal := &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "renewal"}}
+			r := &Replacements{Live: live}
+			for range 2 { // the answer is remembered
+				replaced, err := r.certified(t.Context(), renewal, id)
+				if err != nil || (replaced != nil) != test.found {
+					t.Fatalf("replaced: %v, %v", replaced, err)
+				}
+			}
+			if live.gets != test.gets || live.lists != test.lists {
+				t.Errorf("%d gets and %d lists", live.gets, live.lists)
+			}
+		})
+	}
+}
