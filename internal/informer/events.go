@@ -121,12 +121,12 @@ func (d *eventDecoder) noteMember(kind watch.EventType, object runtime.Object) {
 	case kind != watch.Deleted:
 		d.members.add(d.membersList, order)
 	default:
-		skip := d.delivering
+		skip, name := d.delivering, client.ObjectKeyFromObject(order) // once delivered, the order is its receiver's
 		d.delivering = func() {
 			if skip != nil {
 				skip()
 			}
-			d.members.remove(d.membersList, client.ObjectKeyFromObject(order))
+			d.members.remove(d.membersList, name)
 		}
 	}
 }
