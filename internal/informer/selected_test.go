@@ -417,8 +417,9 @@ func TestCachesOfUnfinishedOrders(t *testing.T) {
 					server.change()
 				}
 				server.wake()
+				compare := server.random.IntN(3) == 0
 				server.mu.Unlock()
-				if server.random.IntN(3) == 0 {
+				if compare {
 					expectModel(t, server, cache, w)
 				}
 			}
