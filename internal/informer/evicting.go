@@ -1,12 +1,11 @@
 package informer
 
 import (
-	"time"
-
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // eviction returns the object of the event that removes an order from the cache although the API server has the order. Unlike every
@@ -22,27 +21,10 @@ func isEviction(object any) bool {
 	return ok && order.UID == ""
 }
 
-// evicting is an informer whose event handlers do not hear of evictions. They hear of each change of a finished order as of an order
-// that is added, and of its deletion.
-type evicting struct{ toolscache.SharedIndexInformer }
-
-// AddEventHandler implements toolscache.SharedInformer.
-func (i *evicting) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandler(deaf{h})
-}
-
-// AddEventHandlerWithResyncPeriod implements toolscache.SharedInformer.
-func (i *evicting) AddEventHandlerWithResyncPeriod(
-	h toolscache.ResourceEventHandler, resync time.Duration,
-) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(deaf{h}, resync)
-}
-
-// AddEventHandlerWithOptions implements toolscache.SharedInformer.
-func (i *evicting) AddEventHandlerWithOptions(
-	h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
-) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandlerWithOptions(deaf{h}, o)
+// evicting returns the informer with event handlers that do not hear of evictions. They hear of each change of a finished order as of an
+// order that is added, and of its deletion.
+func evicting(informer toolscache.SharedIndexInformer) toolscache.SharedIndexInformer {
+	return ordercache.WrapHandlers(informer, func(h toolscache.ResourceEventHandler) toolscache.ResourceEventHandler { return deaf{h} })
 }
 
 // deaf is an event handler that does not hear of evictions.

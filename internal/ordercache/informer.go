@@ -22,7 +22,8 @@ func Packing(inner NewInformer) NewInformer {
 			return inner(lw, kind, resync, indexers)
 		}
 		i := &informer{}
-		i.SharedIndexInformer = inner(lw, kind, resync, i.unpacking(indexers))
+		i.SharedIndexInformer = WrapHandlers(inner(lw, kind, resync, i.unpacking(indexers)),
+			func(h toolscache.ResourceEventHandler) toolscache.ResourceEventHandler { return handler{h} })
 		return i
 	}
 }
@@ -98,25 +99,6 @@ func (i *informer) GetStore() toolscache.Store { return i.GetIndexer() }
 // GetIndexer implements toolscache.SharedIndexInformer.
 func (i *informer) GetIndexer() toolscache.Indexer {
 	return &indexer{i.SharedIndexInformer.GetIndexer()}
-}
-
-// AddEventHandler implements toolscache.SharedInformer.
-func (i *informer) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandler(handler{h})
-}
-
-// AddEventHandlerWithResyncPeriod implements toolscache.SharedInformer.
-func (i *informer) AddEventHandlerWithResyncPeriod(
-	h toolscache.ResourceEventHandler, resync time.Duration,
-) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler{h}, resync)
-}
-
-// AddEventHandlerWithOptions implements toolscache.SharedInformer.
-func (i *informer) AddEventHandlerWithOptions(
-	h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
-) (toolscache.ResourceEventHandlerRegistration, error) {
-	return i.SharedIndexInformer.AddEventHandlerWithOptions(handler{h}, o)
 }
 
 // handler unpacks the orders of events.
