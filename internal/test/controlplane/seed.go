@@ -101,6 +101,11 @@ func (p *Plane) etcdPost(ctx context.Context, client *http.Client, path string, 
 	if err != nil {
 		return nil, err
 	}
+	return read(client, request)
+}
+
+// read sends a request, and returns the body of its successful answer.
+func read(client *http.Client, request *http.Request) ([]byte, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
@@ -108,7 +113,7 @@ func (p *Plane) etcdPost(ctx context.Context, client *http.Client, path string, 
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("etcd: %s: %s", response.Status, text)
+		err = fmt.Errorf("%s: %s: %s", request.URL, response.Status, text)
 	}
 	return text, err
 }
