@@ -49,8 +49,8 @@ func randomSerial() *big.Int {
 // setSerial replaces the placeholder in a to-be-signed certificate by bits of an HMAC over the request's id and the hash of all
 // to-be-signed bytes: by 128 bits, or by 26 bits beside the name of the order.
 //
-// The same request therefore yields the same serial number in every process and attempt. Another order, profile, CA, validity or key
-// yields another one, so that no two different certificates share a serial number. Two orders never do, since their names differ.
+// The same request therefore yields the same serial number in every process and attempt. Two orders never share one, since their names
+// differ. Another profile, CA, validity or key of one order yields another number, but for one case in 2^26.
 func setSerial(key []byte, r *Request, tbs []byte) error {
 	serial, err := serialContents(tbs, placeholderSerial(r.Order))
 	if err != nil {
