@@ -21,7 +21,6 @@ import (
 	"github.com/acmeca/acmeca/test/internal/certificates"
 	"github.com/acmeca/acmeca/test/internal/guide"
 	"github.com/acmeca/acmeca/test/internal/programs"
-	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 const (
@@ -68,13 +67,7 @@ var _ = Describe("The guide", Ordered, func() {
 	}
 
 	BeforeAll(func(ctx SpecContext) {
-		var err error
-		hsm, err = softhsm.New(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(hsm.Close)
-		Eventually(ctx, hsm.Ping).WithTimeout(time.Minute).Should(Succeed())
-		acmeca = suite.Start(ctx, "--key-service", hsm.Socket)
-		cluster = acmeca.Client()
+		startWithHSM(ctx)
 		assets, err := binaries.Find("kubectl")
 		Expect(err).NotTo(HaveOccurred())
 		dir := GinkgoT().TempDir()

@@ -50,6 +50,18 @@ func reasonsOfOrders(ctx context.Context) (reasons []string) {
 	return reasons
 }
 
+// startWithHSM starts an HSM, and acmeca with the key service in front of it.
+func startWithHSM(ctx context.Context) {
+	GinkgoHelper()
+	var err error
+	hsm, err = softhsm.New(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(hsm.Close)
+	Eventually(ctx, hsm.Ping).WithTimeout(time.Minute).Should(Succeed())
+	acmeca = suite.Start(ctx, "--key-service", hsm.Socket)
+	cluster = acmeca.Client()
+}
+
 var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func() {
 	programs.Need("certbot", "certbot")
 	programs.Need("softhsm2-util", "softhsm2")
@@ -76,13 +88,7 @@ var _ = Describe("certbot at an issuer whose keys are in SoftHSM", Ordered, func
 	}
 
 	BeforeAll(func(ctx SpecContext) {
-		var err error
-		hsm, err = softhsm.New(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		DeferCleanup(hsm.Close)
-		Eventually(ctx, hsm.Ping).WithTimeout(time.Minute).Should(Succeed())
-		acmeca = suite.Start(ctx, "--key-service", hsm.Socket)
-		cluster = acmeca.Client()
+		startWithHSM(ctx)
 		like := &v1alpha1.AcmeIssuer{}
 		Expect(cluster.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like)).To(Succeed())
 		issuer.Namespace, issuer.Name, issuer.Spec = local.Namespace, "hsm", like.Spec
