@@ -27,13 +27,13 @@ func needsNonce(c *call, a *answer.Answer) bool {
 
 // nonceFor returns the nonce of an answer. It carries the positions that the client has seen, here or at other replicas.
 func (s *Server) nonceFor(c *call) string {
-	return s.nonces.New(nonce.Note(s.store.Positions(c.shown).Bytes()))
+	return s.nonces.New(nonce.Note(s.store.Positions(c.shown)))
 }
 
 // follow makes c read state at least as new as the replica that issued its nonce had served. A nonce that can no longer be
 // redeemed counts too: replicas alone can issue nonces.
 func (s *Server) follow(c *call, n *nonce.Nonce) {
-	ctx, shown := s.store.Follow(c.Context(), store.PositionsFrom(n.Note), s.nonces.Own(n))
+	ctx, shown := s.store.Follow(c.Context(), store.Positions(n.Note), s.nonces.Own(n))
 	c.Request, c.shown = c.WithContext(ctx), shown
 }
 

@@ -1,15 +1,15 @@
 package nonce
 
 import (
+	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync/atomic"
-
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // SecretSize is the minimum length of a secret that replicas share, in bytes.
@@ -17,10 +17,19 @@ const SecretSize = 32
 
 // Keys encrypts nonces. Replicas share its secrets to read each other's nonces. The secrets may be replaced during use.
 type Keys struct {
-	// XChaCha20-Poly1305 allows practically unlimited messages with random nonces. AES-GCM allows 2^32 (NIST SP 800-38D
-	// section 8.3), which a flood reaches in days.
-	aeads atomic.Pointer[[]cipher.AEAD]
+	pairs atomic.Pointer[[]keyPair]
 }
+
+// keyPair holds the keys of a secret. A message is encrypted with AES-256 in counter mode that starts at the tag, which is an
+// HMAC-SHA-256 of the plain text: the construction SIV of RFC 5297. It takes no random number, so a sealed message is only tagSize bytes
+// longer than the plain text. Equal messages would be sealed alike, and no two nonces are equal.
+type keyPair struct {
+	mac    []byte
+	cipher cipher.Block
+}
+
+// tagSize is the length of a tag in bytes: 96 bits, as AES-GCM allows too.
+const tagSize = 12
 
 // NewKeys returns Keys with a random secret, for an ACME server without other replicas.
 func NewKeys() *Keys {
@@ -38,37 +47,57 @@ func (k *Keys) Set(secrets ...[]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("there is no secret")
 	}
-	aeads := make([]cipher.AEAD, len(secrets))
+	pairs := make([]keyPair, len(secrets))
 	for i, secret := range secrets {
 		if len(secret) < SecretSize {
 			return fmt.Errorf("a secret of %d bytes is too short; it needs %d", len(secret), SecretSize)
 		}
-		key, err := hkdf.Key(sha256.New, secret, nil, "acmeca.dev/nonce", chacha20poly1305.KeySize)
+		keys, err := hkdf.Key(sha256.New, secret, nil, "acmeca.dev/nonce SIV", 2*keySize)
 		if err != nil {
 			return err
 		}
-		if aeads[i], err = chacha20poly1305.NewX(key); err != nil {
+		pairs[i].mac = keys[:keySize]
+		if pairs[i].cipher, err = aes.NewCipher(keys[keySize:]); err != nil {
 			return err
 		}
 	}
-	k.aeads.Store(&aeads)
+	k.pairs.Store(&pairs)
 	return nil
 }
 
+// keySize is the length of both keys of a pair in bytes.
+const keySize = 32
+
 // seal encrypts with the first key.
 func (k *Keys) seal(plain []byte) []byte {
-	random := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
-	rand.Read(random)
-	return (*k.aeads.Load())[0].Seal(random, random, plain, nil)
+	pair := &(*k.pairs.Load())[0]
+	sealed := append(make([]byte, 0, tagSize+len(plain)), pair.tag(plain)...)
+	return append(sealed, pair.crypt(sealed, plain)...)
 }
 
 // open decrypts a message that was sealed with any of the keys.
 func (k *Keys) open(sealed []byte) (plain []byte, ok bool) {
-	random, rest := sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:]
-	for _, aead := range *k.aeads.Load() {
-		if plain, err := aead.Open(nil, random, rest, nil); err == nil {
+	pairs := *k.pairs.Load()
+	for i := range pairs {
+		plain = pairs[i].crypt(sealed[:tagSize], sealed[tagSize:])
+		if hmac.Equal(pairs[i].tag(plain), sealed[:tagSize]) {
 			return plain, true
 		}
 	}
 	return nil, false
+}
+
+func (p *keyPair) tag(plain []byte) []byte {
+	mac := hmac.New(sha256.New, p.mac)
+	_, _ = mac.Write(plain) // a hash takes all
+	return mac.Sum(nil)[:tagSize]
+}
+
+// crypt encrypts or decrypts a text, which has less than 2^32 blocks.
+func (p *keyPair) crypt(tag, text []byte) []byte {
+	start := make([]byte, aes.BlockSize)
+	copy(start, tag)
+	out := make([]byte, len(text))
+	cipher.NewCTR(p.cipher, start).XORKeyStream(out, text)
+	return out
 }

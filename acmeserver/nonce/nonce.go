@@ -6,10 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
-
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // Lifetime is the maximum age at which a nonce can be redeemed.
@@ -29,23 +28,21 @@ var (
 	ErrUsed = errors.New("used nonce")
 )
 
-// NoteSize is the length of a Note in bytes.
-const NoteSize = 24
+// Note is a message from the replica that issues a nonce to the replica that receives it. This package does not interpret it. Small
+// numbers make short nonces.
+type Note [3]uint64
 
-// Note is a message from the replica that issues a nonce to the replica that receives it. This package does not interpret it.
-type Note [NoteSize]byte
-
-// A nonce is the base64url of sealed fields: the ID of the replica that issued it, its counter and its time, eight bytes
-// each, then the note and the address of that replica.
+// A nonce is the base64url of sealed fields: the ID of the replica that issued it, its counter, its time in seconds, the note and the
+// address of that replica. It is short, because each signed request that is stored contains one.
 const (
-	idSize     = 8
+	idSize     = 6
+	numbers    = 2 + len(Note{})
 	maxAddress = 64
-	fixedSize  = 3*8 + NoteSize
-	overhead   = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+	minSealed  = tagSize + idSize + numbers
 )
 
 // MaxSize is the length of the longest nonce.
-var MaxSize = encoding.EncodedLen(overhead + fixedSize + maxAddress)
+var MaxSize = encoding.EncodedLen(tagSize + idSize + numbers*binary.MaxVarintLen64 + maxAddress)
 
 // encoding is the only form that RFC 8555 section 6.5.1 allows.
 var encoding = base64.RawURLEncoding.Strict()
@@ -78,13 +75,34 @@ func newSource(keys *Keys, address string, now func() time.Time, size uint64) (*
 
 // New issues a nonce.
 func (s *Source) New(note Note) string {
-	plain := make([]byte, 0, fixedSize+len(s.address))
-	plain = append(plain, s.id[:]...)
-	plain = binary.BigEndian.AppendUint64(plain, s.window.next())
-	plain = binary.BigEndian.AppendUint64(plain, uint64(s.age()))
-	plain = append(plain, note[:]...)
-	plain = append(plain, s.address...)
-	return encoding.EncodeToString(s.keys.seal(plain))
+	plain := append(make([]byte, 0, 64), s.id[:]...)
+	plain = binary.AppendUvarint(plain, s.window.next())
+	plain = binary.AppendUvarint(plain, uint64(max(0, s.age())/time.Second))
+	for _, number := range note {
+		plain = binary.AppendUvarint(plain, number)
+	}
+	return encoding.EncodeToString(s.keys.seal(append(plain, packAddress(s.address)...)))
+}
+
+// packAddress returns the bytes of an address: a zero and the IP address and port in binary form, or another text as it is.
+func packAddress(address string) []byte {
+	ip, err := netip.ParseAddrPort(address)
+	if err != nil || ip.String() != address {
+		return []byte(address)
+	}
+	packed, err := ip.MarshalBinary()
+	if err != nil {
+		panic(err) // unreachable: it has no errors
+	}
+	return append([]byte{0}, packed...)
+}
+
+func unpackAddress(packed []byte) string {
+	var ip netip.AddrPort
+	if len(packed) == 0 || packed[0] != 0 || ip.UnmarshalBinary(packed[1:]) != nil {
+		return string(packed)
+	}
+	return ip.String()
 }
 
 // Nonce is a nonce that a replica issued, whether or not it can still be redeemed.
@@ -106,18 +124,24 @@ func (s *Source) Open(text string) (*Nonce, error) {
 		return nil, ErrMalformed
 	}
 	sealed, err := encoding.DecodeString(text)
-	if err != nil || len(sealed) < overhead+fixedSize {
+	if err != nil || len(sealed) < minSealed {
 		return nil, ErrMalformed
 	}
 	plain, ok := s.keys.open(sealed)
 	if !ok {
 		return nil, ErrUnknown
 	}
-	n := &Nonce{Address: string(plain[fixedSize:])}
+	n := &Nonce{}
 	copy(n.id[:], plain)
-	n.counter = binary.BigEndian.Uint64(plain[idSize:])
-	n.issued = time.Duration(binary.BigEndian.Uint64(plain[idSize+8:]))
-	copy(n.Note[:], plain[idSize+16:])
+	rest, seconds := plain[idSize:], uint64(0)
+	for _, number := range []*uint64{&n.counter, &seconds, &n.Note[0], &n.Note[1], &n.Note[2]} {
+		value, size := binary.Uvarint(rest)
+		if size <= 0 {
+			return nil, ErrUnknown // no replica of this version sealed it
+		}
+		*number, rest = value, rest[size:]
+	}
+	n.issued, n.Address = time.Duration(seconds)*time.Second, unpackAddress(rest) //nolint:gosec // seconds came from a Duration
 	return n, nil
 }
 

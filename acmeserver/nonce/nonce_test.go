@@ -34,7 +34,7 @@ func replica(t testing.TB, keys *Keys, address string, c *clock, size uint64) *S
 	return s
 }
 
-var note = Note{1, 2, 3, 23: 4}
+var note = Note{1, 300, 1 << 63}
 
 // try opens and redeems.
 func try(s *Source, nonce string) error {
@@ -191,33 +191,50 @@ func TestMalformedNonces(t *testing.T) {
 	good := s.New(note)
 	encode := base64.RawURLEncoding.EncodeToString
 	for name, nonce := range map[string]string{
-		"empty":                  "",
-		"short":                  "AAAA",
-		"padding":                good + "=",
-		"line break":             good[:8] + "\n" + good[8:],
-		"carriage return":        good + "\r",
-		"white space":            " " + good,
-		"standard alphabet":      strings.Repeat("+", len(good)),
-		"cut":                    good[:len(good)-4],
-		"longer":                 good + strings.Repeat("A", MaxSize-len(good)+1),
-		"huge":                   strings.Repeat("A", 1<<16),
-		"one byte too short":     encode(make([]byte, overhead+fixedSize-1)),
-		"longer than an address": encode(make([]byte, overhead+fixedSize+maxAddress+1)),
+		"empty":                   "",
+		"short":                   "AAAA",
+		"padding":                 good + "=",
+		"line break":              good[:8] + "\n" + good[8:],
+		"carriage return":         good + "\r",
+		"white space":             " " + good,
+		"standard alphabet":       strings.Repeat("+", len(good)),
+		"longer":                  good + strings.Repeat("A", MaxSize-len(good)+1),
+		"huge":                    strings.Repeat("A", 1<<16),
+		"one byte too short":      encode(make([]byte, minSealed-1)),
+		"longer than the longest": encode(make([]byte, encoding.DecodedLen(MaxSize)+1)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			redeem(t, s, nonce, ErrMalformed)
 		})
 	}
+	redeem(t, s, good[:len(good)-4], ErrUnknown)
 	redeem(t, s, good, nil)
 }
 
+// A nonce is in the header of each signed request that is stored.
+func TestANonceIsShort(t *testing.T) {
+	c := newClock()
+	s := replica(t, NewKeys(), "10.244.103.17:14002", c, Window)
+	c.Time = c.Add(400 * 24 * time.Hour)
+	s.window.latest = 1e8
+	nonce := s.New(Note{2e9, 2e9, 2e9})
+	if len(nonce) > 64 {
+		t.Errorf("%d characters", len(nonce))
+	}
+	redeem(t, s, nonce, nil)
+}
+
 func TestAddresses(t *testing.T) {
-	for _, address := range []string{"", "10.0.0.1:8444", strings.Repeat("a", maxAddress)} {
+	for _, address := range []string{"", "10.0.0.1:8444", "[fd00::2]:8444", "[::ffff:10.0.0.1]:8444", "[fe80::1%eth0]:1", "10.0.0.1:08444",
+		"[FD00::2]:8444", "server-0.acmeca:8444", strings.Repeat("a", maxAddress)} {
 		s, err := NewSource(NewKeys(), address, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		nonce := s.New(note)
+		if n, err := s.Open(nonce); err != nil || n.Address != address {
+			t.Errorf("%q: %+v, %v", address, n, err)
+		}
 		redeem(t, s, nonce, nil)
 		if len(nonce) > MaxSize {
 			t.Errorf("%q: a nonce of %d characters", address, len(nonce))
@@ -304,7 +321,7 @@ func FuzzRedeem(f *testing.F) {
 	f.Add("")
 	f.Add("AAAA")
 	f.Add(other.New(note) + "=")
-	f.Add(encoding.EncodeToString(make([]byte, overhead+fixedSize)))
+	f.Add(encoding.EncodeToString(make([]byte, minSealed)))
 	f.Fuzz(func(t *testing.T, nonce string) {
 		if err := try(s, nonce); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnknown) {
 			t.Errorf("%q was never issued, and redeeming it returns %v", nonce, err)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,22 +16,6 @@ import (
 
 // Positions holds the newest resourceVersion of each kind that a client may have seen. Zero means none.
 type Positions [kinds]uint64
-
-// Bytes returns the positions in a form that PositionsFrom reads.
-func (p Positions) Bytes() (b [kinds * 8]byte) {
-	for i, version := range p {
-		binary.BigEndian.PutUint64(b[8*i:], version)
-	}
-	return b
-}
-
-// PositionsFrom reads positions that Bytes wrote.
-func PositionsFrom(b [kinds * 8]byte) (p Positions) {
-	for i := range p {
-		p[i] = binary.BigEndian.Uint64(b[8*i:])
-	}
-	return p
-}
 
 // Positions returns the newest versions that this replica has seen, or, for each kind, that of shown if it is newer.
 func (s *Store) Positions(shown Positions) Positions {

@@ -19,13 +19,6 @@ func requireOrders(t *testing.T, version uint64) context.Context {
 	return context.WithValue(t.Context(), requiredKey{}, Positions{orders: version})
 }
 
-func TestPositionsAreReadAsTheyWereWritten(t *testing.T) {
-	p := Positions{1, 1 << 40, 3}
-	if got := PositionsFrom(p.Bytes()); got != p {
-		t.Errorf("%v becomes %v", p, got)
-	}
-}
-
 func TestARequestWaitsUntilTheCacheIsAsNewAsAnotherReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, cached, live := newTestObjects()
