@@ -89,7 +89,7 @@ func (s *Server) renewalInfo(c *call) (*answer.Answer, error) {
 // is none.
 func (s *Server) orderOfCertificate(c *call, id acme.CertID) (*v1alpha1.AcmeOrder, error) {
 	order, err := s.store.OrderWithSerial(c.Context(), c.issuer.Key, id.Serial())
-	if err == nil && (order.Status.CertificateID != id.String() || order.Status.NotBefore == nil || order.Status.NotAfter == nil) {
+	if err == nil && (order.CertificateID() != id.String() || order.Status.NotBefore == nil || order.Status.NotAfter == nil) {
 		return nil, store.NotFound("certificate")
 	}
 	return order, err

@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -72,7 +75,7 @@ type AcmeOrderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="profile is immutable"
 	Profile string `json:"profile,omitempty"`
 
-	// replaces is the status.certificateID of the certificate that this order renews (RFC 9773 section 5).
+	// replaces is the identifier of the certificate that this order renews (RFC 9773 section 4.1).
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="replaces is immutable"
@@ -191,13 +194,14 @@ type AcmeOrderStatus struct {
 	// +kubebuilder:validation:MaxLength=40
 	Serial string `json:"serial,omitempty"`
 
-	// certificateID identifies the certificate to ACME clients (RFC 9773 section 4.1). Clients use it to ask when to renew,
-	// and in spec.replaces of the next order.
+	// certificateID identifies the certificate to ACME clients (RFC 9773 section 4.1), in orders of earlier versions. It is derived
+	// from the certificate.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
 	CertificateID string `json:"certificateID,omitempty"`
 
-	// keyFingerprint is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
+	// keyFingerprint is the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in lower-case hexadecimal, if the
+	// certificate was revoked because the key is compromised. Orders of earlier versions always have it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	KeyFingerprint string `json:"keyFingerprint,omitempty"`
@@ -299,11 +303,33 @@ type AcmeOrderList struct {
 // CompromisedKey returns the fingerprint of the key if the certificate was revoked because the key is compromised, and
 // otherwise "".
 func (o *AcmeOrder) CompromisedKey() string {
-	const keyCompromise = 1 // RFC 5280 section 5.3.1
-	if o.Status.RevokedAt == nil || o.Spec.Revocation == nil || o.Spec.Revocation.Reason != keyCompromise {
+	if o.Status.RevokedAt == nil || !o.ReportsCompromise() {
 		return ""
 	}
 	return o.Status.KeyFingerprint
+}
+
+// ReportsCompromise reports whether a revocation is requested because the key is compromised.
+func (o *AcmeOrder) ReportsCompromise() bool {
+	const keyCompromise = 1 // RFC 5280 section 5.3.1
+	return o.Spec.Revocation != nil && o.Spec.Revocation.Reason == keyCompromise
+}
+
+// CertificateID returns the identifier of the order's certificate (RFC 9773 section 4.1), which clients use to ask when to renew, and
+// in spec.replaces of the next order. It returns "" without a certificate.
+func (o *AcmeOrder) CertificateID() string {
+	if o.Status.CertificateID != "" {
+		return o.Status.CertificateID
+	}
+	block, _ := pem.Decode([]byte(o.Status.Certificate))
+	if block == nil {
+		return ""
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || len(certificate.AuthorityKeyId) == 0 || certificate.SerialNumber.Sign() <= 0 {
+		return ""
+	}
+	return acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 }
 
 // Names returns the order's identifiers as acme.Identifiers.

@@ -12,6 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/attempts"
+	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/jws"
@@ -52,8 +53,9 @@ type facts struct {
 
 // revocationFacts are what a decision about a revocation request rests on. All are read live but for authorizations.
 type revocationFacts struct {
-	// certificate of the order in PEM, which the cache does not hold.
-	certificate string
+	// certificate of the order in PEM, which the cache does not hold, and the fingerprint of its key. They are read if the decision
+	// needs them.
+	certificate, keyFingerprint string
 	// account that signed the request by its claim; nil if there is none. authorizations are the account's, if the account is
 	// not the order's.
 	account        *v1alpha1.AcmeAccount
@@ -155,14 +157,17 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 		f.issuerEnding, err = r.issuerGone(ctx, order)
 		return err
 	}
-	if order.Spec.Revocation.Request == nil {
+	if order.Spec.Revocation.Request == nil && !order.ReportsCompromise() {
 		return nil
 	}
 	full, err := kube.Read[v1alpha1.AcmeOrder](ctx, r.Live, order.Namespace, order.Name)
 	if err != nil || full == nil {
 		return err
 	}
-	f.revocation.certificate = full.Status.Certificate
+	f.revocation.certificate, f.revocation.keyFingerprint = full.Status.Certificate, keyFingerprint(full)
+	if order.Spec.Revocation.Request == nil {
+		return nil
+	}
 	name, byAccount := revokingAccount(f.issuer, order)
 	if name != order.Spec.AccountRef.Name && f.issuer.Spec.Lifetimes.EndAuthorizationsOnRevocation {
 		if f.revocation.owners, err = r.authorizationsOf(ctx, order.Namespace, order.Spec.AccountRef.Name); err != nil {
@@ -178,6 +183,16 @@ func (r *Reconciler) gatherRevoking(ctx context.Context, order *v1alpha1.AcmeOrd
 	}
 	f.revocation.authorizations, err = r.authorizationsOf(ctx, order.Namespace, name)
 	return err
+}
+
+// keyFingerprint returns the fingerprint of the key of an order's certificate, or "" if there is no certificate that can be read.
+func keyFingerprint(order *v1alpha1.AcmeOrder) string {
+	certificates, err := ca.ParseCertificates([]byte(order.Status.Certificate))
+	if err != nil || len(certificates) == 0 {
+		return order.Status.KeyFingerprint
+	}
+	fingerprint, _ := issuers.KeyFingerprint(certificates[0].PublicKey) // a certificate's key can be encoded
+	return fingerprint
 }
 
 // authorizationsOf lists the cached authorizations of an account, to be read only.

@@ -97,7 +97,7 @@ func (r *Replacements) certified(ctx context.Context, order *v1alpha1.AcmeOrder,
 		return nil, err
 	}
 	for i := range orders {
-		if o := &orders[i]; o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.CertificateID == id.String() {
+		if o := &orders[i]; o.Spec.IssuerRef == order.Spec.IssuerRef && o.CertificateID() == id.String() {
 			replaced = o.DeepCopy()
 			ordercache.Compact(replaced)
 		}

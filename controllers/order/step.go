@@ -93,6 +93,9 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 		if s.problem == nil {
 			now := metav1.NewTime(f.now)
 			status.RevokedAt = &now
+			if order.ReportsCompromise() {
+				status.KeyFingerprint = f.revocation.keyFingerprint
+			}
 		}
 	case s.problem != nil:
 		status.Problem = v1alpha1.ProblemFrom(s.problem)
@@ -120,9 +123,7 @@ func record(status *v1alpha1.AcmeOrderStatus, certificate *x509.Certificate, iss
 	if issuer.ChainID == "" {
 		status.Certificate += string(issuer.Chain)
 	}
-	status.KeyFingerprint, _ = issuers.KeyFingerprint(certificate.PublicKey) // a certificate's key can be encoded
 	status.Serial = v1alpha1.SerialText(certificate.SerialNumber)
-	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 	status.NotBefore, status.NotAfter = &notBefore, &notAfter
 }
 

@@ -114,9 +114,7 @@ func store(record *v1alpha1.AcmeOrder, certificate *x509.Certificate, issuer *is
 	notBefore, notAfter := metav1.NewTime(certificate.NotBefore), metav1.NewTime(certificate.NotAfter)
 	status.State = acme.StateValid
 	status.Certificate = string(bytes.Join([][]byte{ca.EncodeCertificates(certificate), issuer.Chain}, nil))
-	status.KeyFingerprint, _ = issuers.KeyFingerprint(certificate.PublicKey) // a certificate's key can be encoded
 	status.Serial = v1alpha1.SerialText(certificate.SerialNumber)
-	status.CertificateID = acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()
 	status.NotBefore, status.NotAfter, status.CRL = &notBefore, &notAfter, issuer.CRLOf(record)
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued,

@@ -16,7 +16,7 @@ var _ = Describe("Orders that replace a certificate (RFC 9773 section 5), whatev
 		GinkgoHelper()
 		authz := c.prove(ctx, c.authorize(ctx, name))
 		order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
-			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: c.account.Name}, Replaces: replaced.Status.CertificateID,
+			IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: c.account.Name}, Replaces: replaced.CertificateID(),
 			Identifiers: []v1alpha1.Identifier{authz.Spec.Identifier}, Authorizations: []string{authz.Name},
 		}}
 		order.Namespace, order.Name = c.namespace, newName()

@@ -15,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/internal/jws/jwstest"
 )
 
@@ -98,6 +99,23 @@ var _ = Describe("A revocation", func() {
 		expectRevoked(ctx, order)
 		o.expectListed(ctx, order)
 	})
+
+	DescribeTable("because the key is compromised stores the key", func(ctx SpecContext, request func() *v1alpha1.SignedRequest) {
+		const keyCompromise = 1
+		fingerprint, err := issuers.KeyFingerprint(key.Public())
+		Expect(err).NotTo(HaveOccurred())
+		Expect(order.Status.KeyFingerprint).To(BeEmpty())
+		revoke(ctx, order, keyCompromise, request())
+		expectRevoked(ctx, order)
+		Expect(fresh(ctx, order).CompromisedKey()).To(Equal(fingerprint))
+		o.expectListed(ctx, order)
+		again := owner.readyOrder(ctx, "a.test", "b.test")
+		owner.finalizeWith(ctx, again, newCSR(key, "a.test", "b.test"))
+		Expect(expectFailed(ctx, again).Detail).To(ContainSubstring("known to be compromised"))
+	},
+		Entry("for a person", func() *v1alpha1.SignedRequest { return nil }),
+		Entry("for the account that ordered", func() *v1alpha1.SignedRequest { return owner.sign(acme.RevokeCertPath, payload(1)) }),
+	)
 
 	It("is carried out for an account that is authorized for all names now", func(ctx SpecContext) {
 		other := o.registered(ctx)

@@ -16,6 +16,8 @@ import (
 //     compromised;
 //   - of a valid order: conditions and status.expires.
 //
+// A finished order has status.certificateID, also if it is not stored.
+//
 // Readers that need a dropped field read the order from the API server. Compact does nothing to an order that it compacted
 // before, so a list that is compacted page by page costs nothing again when an informer stores it.
 func Compact(order *v1alpha1.AcmeOrder) {
@@ -43,6 +45,7 @@ func dropFields(order *v1alpha1.AcmeOrder) {
 	if order.Spec.Finalization != nil {
 		order.Spec.Finalization = &v1alpha1.Finalization{Time: order.Spec.Finalization.Time}
 	}
+	order.Status.CertificateID = order.CertificateID()
 	order.Status.Certificate, order.Status.Chain = "", ""
 	if order.Status.State == acme.StateValid {
 		order.Status.Conditions, order.Status.Expires = nil, nil

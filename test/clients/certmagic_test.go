@@ -66,7 +66,7 @@ var _ = Describe("github.com/caddyserver/certmagic", func() {
 				Expect(o.Spec.AccountRef).To(Equal(order.Spec.AccountRef))
 				replaces = append(replaces, o.Spec.Replaces)
 			}
-			Expect(replaces).To(ConsistOf("", order.Status.CertificateID))
+			Expect(replaces).To(ConsistOf("", order.CertificateID()))
 
 			Expect(magic.RevokeCert(ctx, name, 4, false)).To(Succeed())
 			var revoked int

@@ -160,7 +160,8 @@ var _ = Describe("github.com/mholt/acmez", func() {
 		Expect(info.SuggestedWindow.End).To(And(BeTemporally(">", info.SuggestedWindow.Start), BeTemporally("<", first.NotAfter)))
 
 		second := obtain(first)
-		Expect(suite.OrderOf(ctx, cluster, second).Spec.Replaces).To(Equal(suite.OrderOf(ctx, cluster, first).Status.CertificateID))
+		replaced := suite.OrderOf(ctx, cluster, first)
+		Expect(suite.OrderOf(ctx, cluster, second).Spec.Replaces).To(Equal(replaced.CertificateID()))
 		Expect(c.RevokeCertificate(ctx, account, second, account.PrivateKey, acmezacme.ReasonSuperseded)).To(Succeed())
 		info, err = c.GetRenewalInfo(ctx, second)
 		Expect(err).NotTo(HaveOccurred())

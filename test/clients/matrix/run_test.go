@@ -158,7 +158,7 @@ func (r *run) step(ctx context.Context, s *site, command func(context.Context) (
 	if err != nil {
 		return issued{}, err
 	}
-	return issued{order.Name, order.Status.CertificateID, order.Spec.Replaces, order.Spec.AccountRef.Name, order.Grant(0)}, nil
+	return issued{order.Name, order.CertificateID(), order.Spec.Replaces, order.Spec.AccountRef.Name, order.Grant(0)}, nil
 }
 
 // issued holds the fields of a certificate's AcmeOrder that scenarios compare.
