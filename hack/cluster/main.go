@@ -59,7 +59,7 @@ func run(ctx context.Context, o options) error {
 	}
 	programs := append(cluster.Programs, "acmeca-client", "kubectl-acme")
 	if o.build {
-		programs = append(programs, "cert-manager")
+		programs = append(programs, "cert-manager", "trust-manager")
 	}
 	if err := binaries.Ensure(ctx, os.Stdout, programs...); err != nil || o.build {
 		return err

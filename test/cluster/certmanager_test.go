@@ -20,6 +20,7 @@ import (
 
 const (
 	certManagerGuide = "cert-manager.md"
+	servicesGuide    = "cert-manager-services.md"
 	team             = "team-a"
 	certManager      = "cert-manager"
 )
@@ -27,6 +28,8 @@ const (
 // The specs follow the guides to cert-manager, with cert-manager's own chart, whose Pods run the released code.
 var _ = Describe("cert-manager in Pods", Ordered, func() {
 	var shell *guide.Shell
+	var ofService *x509.Certificate
+	serviceNames := []string{"api.team-a.svc", "api.team-a.svc.cluster.local", "*.db.team-a.svc.cluster.local"}
 	follow := func(ctx context.Context, file, heading string, blocks ...int) {
 		GinkgoHelper()
 		all := guide.Section(file, heading)
@@ -114,6 +117,51 @@ spec: {secretName: nameless-tls, issuerRef: {name: none}}
 		lifetime := requireCertificate(ctx, "short-tls", "default", "short.corp.example")
 		Expect(lifetime.NotAfter.Sub(lifetime.NotBefore)).To(BeNumerically("~", 144*time.Hour, 2*time.Hour))
 	}, SpecTimeout(specTime))
+
+	It("gets a granted certificate for a Service, without a solver", func(ctx SpecContext) {
+		follow(ctx, servicesGuide, "The platform team: an issuer and a grant")
+		kubectl(ctx, "patch", "--namespace", namespace, "acmeissuer", "services", "--type=merge", // the shortest lifetime, for a later spec
+			"--patch", `{"spec":{"profiles":[{"name":"default","lifetime":"1m"}]}}`)
+		follow(ctx, servicesGuide, "A key for the team")
+		follow(ctx, servicesGuide, "The team: an Issuer without solvers")
+		ofService = requireCertificate(ctx, "api-tls", "services", serviceNames...)
+		Expect(ofService.NotAfter.Sub(ofService.NotBefore)).To(BeNumerically("<", time.Hour))
+		Expect(strings.Fields(kubectl(ctx, "get", "challenges.acme.cert-manager.io", "--namespace", team,
+			"--output=jsonpath={.items[*].spec.issuerRef.name}"))).NotTo(ContainElement("services"))
+	}, SpecTimeout(specTime))
+
+	It("renews a revoked certificate by ACME renewal information", func(ctx SpecContext) {
+		before := requireCertificate(ctx, "app-tls", "default", "app.corp.example")
+		kubectl(ctx, "wait", "--namespace", team, "certificate/app", "--for=jsonpath={.status.acme.ari.suggestedWindow.start}", "--timeout="+patience.String())
+		follow(ctx, certManagerGuide, "Renewal")
+		// cert-manager waits some hours before it asks again. This skips the wait.
+		kubectl(ctx, "patch", "--namespace", team, "certificate", "app", "--subresource=status", "--type=merge", "--patch",
+			`{"status":{"acme":{"ari":{"nextCheck":"2020-01-01T00:00:00Z"}}}}`)
+		renewed(ctx, "app-tls", before)
+	}, SpecTimeout(specTime))
+
+	It("renews the certificate for a Service when its time has come", func(ctx SpecContext) {
+		renewed(ctx, "api-tls", ofService)
+		requireCertificate(ctx, "api-tls", "services", serviceNames...)
+	}, SpecTimeout(specTime))
+
+	It("has a companion, trust-manager, which distributes the roots", func(ctx SpecContext) {
+		archive, err := c.MakeImage(ctx, "node.test/cert-manager/trust-manager:v0.0.0", "65532:65532", "trust-manager", "trust-manager")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(c.Load(ctx, archive)).To(Succeed())
+		helm(ctx, "install", "trust-manager", chartOf(ctx, "trustmanager", "github.com/cert-manager/trust-manager", "trust-manager"),
+			"--namespace", certManager, "--wait", "--timeout="+patience.String(),
+			"--set", "imageRegistry=node.test", "--set", "imageNamespace=cert-manager", "--set", "defaultPackage.enabled=false",
+			"--set", "app.trust.namespace="+namespace, "--set", "app.webhook.tls.helmCert.enabled=true")
+		apply(ctx, example(guide.Text(certManagerGuide), "kind: Bundle"))
+		roots := func(namespace, name string) string {
+			return kubectl(ctx, "get", "configmap", "--namespace", namespace, name, "--ignore-not-found", `--output=jsonpath={.data.ca\.crt}`)
+		}
+		Eventually(ctx, func() string { return roots(team, "acmeca-roots") }).WithTimeout(patience).WithPolling(interval).
+			Should(Equal(roots(namespace, "default-ca")))
+		kubectl(ctx, "delete", "bundles.trust.cert-manager.io", "--all")
+		helm(ctx, "uninstall", "trust-manager", "--namespace", certManager, "--wait", "--timeout="+patience.String())
+	}, SpecTimeout(specTime))
 })
 
 // chartOf returns the directory of a chart in the module of a project of cert-manager.
@@ -149,6 +197,13 @@ func resolveToRouter(ctx context.Context) {
 func secretChain(ctx context.Context, name string) []*x509.Certificate {
 	GinkgoHelper()
 	return certificates.Parse([]byte(kubectl(ctx, "get", "secret", "--namespace", team, name, `--output=go-template={{index .data "tls.crt" | base64decode}}`)))
+}
+
+// renewed waits until a Secret of the team has another certificate than before.
+func renewed(ctx context.Context, secret string, before *x509.Certificate) {
+	GinkgoHelper()
+	Eventually(ctx, func() string { return secretChain(ctx, secret)[0].SerialNumber.String() }).
+		WithTimeout(patience).WithPolling(interval).ShouldNot(Equal(before.SerialNumber.String()))
 }
 
 // requireCertificate checks the certificate in a Secret of the team against the roots of an issuer, and returns it.
