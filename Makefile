@@ -147,7 +147,7 @@ supply-chain: ## Check the built-in modules, their licences, and known vulnerabi
 ##@ Test
 
 .PHONY: test
-test: control-plane kube-controller-manager kube-scheduler helm cert-manager step build ## Run all tests, including suites with a control plane and real clients.
+test: control-plane kube-controller-manager kube-scheduler helm opm cert-manager step build ## Run all tests, including suites with a control plane and real clients.
 	$(GO) -C test/rules test -count=1 ./... # these modules read files outside their directories, which go's test cache does not track
 	$(GO) -C test/gitops test -count=1 ./...
 	$(GO) -C hack/packaging test -count=1 ./...
@@ -227,6 +227,10 @@ kube-scheduler: ## Build kube-scheduler for tests of the spread over nodes, once
 .PHONY: helm
 helm: ## Build Helm 4 and Helm 3 for tests of the chart, once (about 2 minutes).
 	@$(GO) run ./hack/build helm helm3
+
+.PHONY: opm
+opm: ## Build OLM's opm for a test of the bundle, once (about 2 minutes).
+	@$(GO) run ./hack/build opm
 
 $(BIN)/kubectl:
 	@$(GO) run ./hack/build kubectl

@@ -47,6 +47,7 @@ const (
 	pebbleModule      = "github.com/letsencrypt/pebble/v2"
 
 	trustManagerModule = "github.com/cert-manager/trust-manager"
+	opmModule          = "github.com/operator-framework/operator-registry"
 
 	controlPlane = "kubernetes" // the nested module
 )
@@ -57,6 +58,7 @@ var programs = []program{
 	kubernetes("kube-scheduler"), kubernetes("kube-proxy"), kubernetes("kubelet"),
 	{name: "cert-manager", pkg: certManagerModule + "/acmeca", module: certManagerModule, nested: "certmanager"},
 	{name: "trust-manager", pkg: trustManagerModule + "/cmd/trust-manager", module: trustManagerModule, nested: "trustmanager"},
+	{name: "opm", pkg: opmModule + "/cmd/opm", module: opmModule, nested: "opm", tags: "json1,containers_image_openpgp"}, // its own tags
 	containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr"),
 	{name: "coredns", pkg: project.Module + "/hack/coredns", module: corednsModule, nested: "coredns"},
 	{name: "helm", pkg: helmModule + "/cmd/helm", module: helmModule, nested: "helm"},
