@@ -63,8 +63,8 @@ type renewalDocument struct {
 	ExplanationURL  string         `json:"explanationURL,omitempty"`
 }
 
-// renewalInfo suggests when to renew a certificate (RFC 9773 section 4). Anyone may ask: the answer comes from the cache
-// alone, and other caches may keep it.
+// renewalInfo suggests when to renew a certificate (RFC 9773 section 4). Anyone may ask, so reads past the
+// cache are bounded, and other caches may keep the answer.
 func (s *Server) renewalInfo(c *call) (*answer.Answer, error) {
 	id, problem := acme.ParseCertID(c.PathValue("id"))
 	if problem != nil {

@@ -81,7 +81,7 @@ func TestEveryWriteThatTheClusterDenies(t *testing.T) {
 			return s.post(t, acme.FinalizePath("order"), map[string]any{"csr": base64.RawURLEncoding.EncodeToString(csr)})
 		},
 		"a revocation": func(t *testing.T, s *served) *httptest.ResponseRecorder {
-			der := newAuthority(t).issue(t, 1, time.Now())
+			der := newAuthority(t).issue(t, big.NewInt(1), time.Now())
 			s.issued(t, "issued", time.Now())
 			order := s.stored("issued", acme.StateValid)
 			order.ResourceVersion, order.Status.State, order.Status.Serial = "3", acme.StateValid, v1alpha1.SerialText(big.NewInt(1))

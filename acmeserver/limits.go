@@ -54,7 +54,10 @@ func (s *Server) limitOrders(r *request, isRenewal bool, identifiers ...acme.Ide
 		}
 	}
 	if limit := limits.NewOrders; limit != nil && !isRenewal {
-		made := s.store.OrderTimes(r.Context(), r.account, s.now().Add(-limit.Period.Duration))
+		made, err := s.store.OrderTimes(r.Context(), r.account, s.now().Add(-limit.Period.Duration))
+		if err != nil {
+			return err
+		}
 		note(answer.Limited(s.wait(limit, made), "an account may make %d orders in %s", limit.Count, limit.Period.Duration))
 	}
 	if limit := limits.FailedValidations; limit != nil {

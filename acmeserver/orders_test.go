@@ -1,31 +1,37 @@
 package acmeserver
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
+	"github.com/acmeca/acmeca/api/acme"
 )
 
-func TestCursor(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		c := cursor{rapid.Int64().Draw(t, "created"), rapid.StringMatching(`[a-z0-9]{1,20}`).Draw(t, "name")}
-		if parsed, err := parseCursor(c.String()); err != nil || parsed != c {
-			t.Fatalf("%v came back as %v, %v", c, parsed, err)
+// A client that invents a place in a list is told so.
+func TestPlacesInAListOfOrders(t *testing.T) {
+	s := newServed(t)
+	s.stored("o", acme.StateValid)
+	for place, want := range map[string]int{
+		"":                             http.StatusOK,
+		"/bw":                          http.StatusOK, // base64url of a name
+		"/b":                           http.StatusBadRequest,
+		"/a!":                          http.StatusBadRequest,
+		"/" + strings.Repeat("b", 600): http.StatusBadRequest,
+	} {
+		if w := s.post(t, acme.OrdersPath("me")+place, nil); w.Code != want {
+			t.Errorf("%q: %d %s, want %d", place, w.Code, w.Body, want)
 		}
-	})
-	if start, err := parseCursor(""); err != nil || start != (cursor{}) {
-		t.Fatalf("the start is %v, %v", start, err)
 	}
 }
 
-func FuzzParseCursor(f *testing.F) {
-	f.Add(cursor{1700000000, "0123456789abcdefghij"}.String())
+func FuzzIsCursor(f *testing.F) {
+	f.Add("eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ")
 	f.Add("")
-	f.Add("MTIuLi8uLg")
+	f.Add("a/b")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parseCursor(text)
-		if err == nil && text != "" && !isID(c.Name) {
-			t.Fatalf("%q gave the name %q", text, c.Name)
+		if isCursor(text) && (len(text) > maxCursor || strings.ContainsAny(text, "/?#% ")) {
+			t.Fatalf("%q is a place", text)
 		}
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"slices"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -61,9 +59,6 @@ func (s *Server) orderToRevoke(r *request, der []byte) (*v1alpha1.AcmeOrder, err
 		return nil, acme.NewProblem(acme.Malformed, "the certificate cannot be parsed")
 	}
 	order, err := s.store.OrderWithSerial(r.Context(), r.issuer.Key, certificate.SerialNumber)
-	if errors.Is(err, store.ErrNotFound) && s.isFresh(r.call, certificate) {
-		order, err = s.store.AwaitOrderWithSerial(r.Context(), r.issuer.Key, certificate.SerialNumber)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,17 +73,6 @@ func (s *Server) orderToRevoke(r *request, der []byte) (*v1alpha1.AcmeOrder, err
 		return nil, acme.NewProblem(acme.Unauthorized, "the request is not signed with the certificate's key")
 	}
 	return order, nil
-}
-
-// freshAge is the age, counted from notBefore, up to which this replica's cache may lack a certificate. By default,
-// notBefore is up to an hour before the issuance; the rest is for a watch that lags far behind.
-const freshAge = 2 * time.Hour
-
-// isFresh reports whether the issuer has just issued a certificate. Its order exists then, even if this replica does not
-// have it yet. A client that lost the answer with the certificate has no nonce that makes this replica wait for the order.
-func (s *Server) isFresh(c *call, certificate *x509.Certificate) bool {
-	signed := func(authority *x509.Certificate) bool { return certificate.CheckSignatureFrom(authority) == nil }
-	return s.now().Before(certificate.NotBefore.Add(freshAge)) && slices.ContainsFunc(c.issuer.Authorities, signed)
 }
 
 // revocationPatch returns the patch that requests a revocation. It adds the finalizer that keeps the order for the CRL, unless

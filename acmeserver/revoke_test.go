@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,49 +49,46 @@ func FuzzCertificateToRevoke(f *testing.F) {
 	})
 }
 
-// A client that lost the answer with a certificate, and its nonce, can revoke it at a replica whose watch lags behind.
-func TestARevocationAwaitsTheOrderOfAFreshCertificate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ours, others := newAuthority(t), newAuthority(t)
-		cluster := storetest.New(t)
-		s := &Server{store: cluster.Store, now: time.Now}
-		c := &call{
-			Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil),
-			issuer:  &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}, Authorities: []*x509.Certificate{ours.certificate}},
+// A client can revoke a certificate at a replica whose cache lags behind, or does not hold the order.
+func TestACertificateIsRevokedWhateverTheCacheHolds(t *testing.T) {
+	authority, cluster := newAuthority(t), storetest.New(t)
+	s := &Server{store: cluster.Store, now: time.Now}
+	r := &request{call: &call{
+		Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil),
+		issuer:  &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}},
+	}, account: &v1alpha1.AcmeAccount{}}
+	order := &v1alpha1.AcmeOrder{}
+	order.Namespace, order.Name, order.ResourceVersion = "ns", newID(), "7"
+	order.Spec.IssuerRef.Name, order.Status.State = "ca", acme.StateProcessing
+	serial, _ := acme.OrderSerial(order.Name, 1)
+	other, _ := acme.OrderSerial(order.Name, 2)
+	der := authority.issue(t, serial, time.Now())
+	find := func(der []byte, status int) {
+		t.Helper()
+		found, err := s.orderToRevoke(r, der)
+		switch {
+		case status != http.StatusOK && (err == nil || answer.ProblemOf(t.Context(), err).Status != status):
+			t.Errorf("%v, %v; want %d", found, err, status)
+		case status == http.StatusOK && (err != nil || found.Name != order.Name):
+			t.Errorf("%v, %v", found, err)
 		}
-		r := &request{call: c, account: &v1alpha1.AcmeAccount{}}
-		fresh := ours.issue(t, 0xabc, time.Now())
-		for name, test := range map[string]struct {
-			der    []byte
-			status int
-		}{
-			"a fresh one":             {fresh, http.StatusServiceUnavailable},
-			"one of another CA":       {others.issue(t, 0xabc, time.Now()), http.StatusNotFound},
-			"one that isn't so fresh": {ours.issue(t, 0xabc, time.Now().Add(-freshAge)), http.StatusNotFound},
-		} {
-			if order, err := s.orderToRevoke(r, test.der); order != nil || err == nil || answer.ProblemOf(t.Context(), err).Status != test.status {
-				t.Errorf("%s that isn't known: %v, %v", name, order, err)
-			}
-		}
-		found := make(chan *v1alpha1.AcmeOrder)
-		go func() {
-			order, err := s.orderToRevoke(r, fresh)
-			if err != nil {
-				t.Error(err)
-			}
-			found <- order
-		}()
-		synctest.Wait()
-		order := &v1alpha1.AcmeOrder{}
-		order.Namespace, order.Name, order.ResourceVersion = "ns", "o", "7"
-		order.Spec.IssuerRef.Name, order.Status.State = "ca", acme.StateValid
-		order.Status.Serial = v1alpha1.SerialText(big.NewInt(0xabc))
-		order.Status.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: fresh}))
-		cluster.Deliver(order)
-		if order := <-found; order == nil {
-			t.Error("it isn't found")
-		}
-	})
+	}
+	find(der, http.StatusNotFound)
+	cluster.Deliver(order)
+	find(der, http.StatusNotFound)
+	issued := order.DeepCopy()
+	issued.ResourceVersion, issued.Status.State, issued.Status.Serial = "8", acme.StateValid, v1alpha1.SerialText(serial)
+	issued.Status.Certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	cluster.Live.Put(issued)
+	find(der, http.StatusOK) // the cache has no certificate yet
+	cluster.Finish(issued)
+	find(der, http.StatusOK)
+	cluster.Recent.Missed()
+	find(der, http.StatusOK)
+	find(authority.issue(t, other, time.Now()), http.StatusNotFound)
+	find(newAuthority(t).issue(t, serial, time.Now()), http.StatusNotFound)
+	r.issuer.Key.Name = "another"
+	find(der, http.StatusNotFound)
 }
 
 // A client that revokes its own certificates fills the CRL.
@@ -172,7 +168,7 @@ func (a authority) sign(t *testing.T, template *x509.Certificate) []byte {
 	return der
 }
 
-func (a authority) issue(t *testing.T, serial int64, from time.Time) []byte {
+func (a authority) issue(t *testing.T, serial *big.Int, from time.Time) []byte {
 	t.Helper()
-	return a.sign(t, &x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"a.test"}, NotBefore: from, NotAfter: from.Add(24 * time.Hour)})
+	return a.sign(t, &x509.Certificate{SerialNumber: serial, DNSNames: []string{"a.test"}, NotBefore: from, NotAfter: from.Add(24 * time.Hour)})
 }

@@ -99,8 +99,6 @@ func ProblemOf(ctx context.Context, err error) *acme.Problem {
 		return acme.NewProblem(acme.Malformed, "there is no such %s", kind).WithStatus(http.StatusNotFound)
 	case errors.Is(err, store.ErrBusy):
 		return Overloaded()
-	case errors.Is(err, store.ErrStale):
-		return Unavailable("the %s is not known here yet; try again", kind)
 	case errors.Is(err, store.ErrRemoving):
 		return Unavailable("the %s is being removed; try again", kind)
 	}

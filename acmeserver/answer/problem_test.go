@@ -26,7 +26,6 @@ func TestErrorsBecomeProblems(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", acme.NewProblem(acme.BadCSR, "no")), 400, acme.BadCSR, 0, "no"},
 		{store.NotFound("order"), 404, acme.Malformed, 0, "there is no such order"},
 		{&store.Error{Kind: "order", Reason: store.ErrBusy}, 503, acme.RateLimited, 5 * time.Second, "the server is busy; try again"},
-		{&store.Error{Kind: "certificate", Reason: store.ErrStale}, 503, acme.ServerInternal, 5 * time.Second, "the certificate is not known here yet; try again"},
 		{&store.Error{Kind: "account", Reason: store.ErrRemoving}, 503, acme.ServerInternal, 5 * time.Second, "the account is being removed; try again"},
 		{&store.Error{Kind: "order", Reason: store.ErrConflict}, 500, acme.ServerInternal, 0, "the server could not store this request"},
 		{&store.Error{Kind: "order", Reason: store.ErrRejected, Cause: errors.New("secret")}, 500, acme.ServerInternal, 0, "the server could not store this request"},

@@ -21,6 +21,9 @@ func (s *Objects[T]) Await(ctx context.Context, key types.NamespacedName, done f
 	changes := s.startWaiting(key)
 	defer s.stopWaiting(key, changes)
 	object, err := s.GetCached(ctx, key)
+	if s.holds != nil && errors.Is(err, ErrNotFound) { // it may be finished since the caller read it
+		object, err = s.GetLive(ctx, key)
+	}
 	if err != nil || done(object) {
 		return object, err
 	}

@@ -2,39 +2,26 @@ package store
 
 import (
 	"context"
-	"sync"
+	"math/big"
+	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/lru"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 const (
-	// maxRecent bounds the certificates that are kept. Most take about 2 KiB with their chain.
-	maxRecent = 2048
-	// maxRecentBytes bounds their sum: a certificate of many names with a long chain takes 100 KiB.
-	maxRecentBytes = 8 << 20
+	// maxLookups bounds the concurrent reads of orders by the serial numbers of their certificates. Anyone can cause such reads.
+	maxLookups = 16
+	// lookupTimeout is how long such a read may take. Several requests may wait for one.
+	lookupTimeout = 10 * time.Second
 )
 
-// RecentCertificates keeps the certificates that were issued last, which clients are about to download. The cache of orders
-// does not hold certificates.
-type RecentCertificates struct {
-	byOrder *lru.Cache
-
-	mu    sync.Mutex
-	bytes int
-}
-
-// NewRecentCertificates returns an empty RecentCertificates.
-func NewRecentCertificates() *RecentCertificates {
-	r := &RecentCertificates{}
-	r.byOrder = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, kept any) { r.bytes -= kept.(Certificate).size() })
-	return r
-}
+// certificateKind is the kind in errors about certificates.
+const certificateKind = "certificate"
 
 // Certificate is an order's certificate.
 type Certificate struct {
@@ -46,65 +33,81 @@ func certificateOf(order *v1alpha1.AcmeOrder) Certificate {
 	return Certificate{order.Status.Certificate, order.Status.Chain}
 }
 
-func (c Certificate) size() int { return len(c.PEM) + len(c.Chain) }
-
-// add keeps the certificate of an order. It drops the ones that were used least recently beyond the bounds.
-func (r *RecentCertificates) add(order types.UID, certificate Certificate) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.byOrder.Get(order); known || certificate.size() > maxRecentBytes {
-		return // an order has one certificate
-	}
-	r.bytes += certificate.size()
-	r.byOrder.Add(order, certificate)
-	for r.bytes > maxRecentBytes {
-		r.byOrder.RemoveOldest()
-	}
-}
-
-// CacheOptions returns options for the ACME server's cache: it drops the fields that the server does not read, and hands
-// certificates to r.
-func (r *RecentCertificates) CacheOptions() cache.Options {
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}:         {Transform: r.compact},
-			&v1alpha1.AcmeAuthorization{}: {Transform: dropHandled},
-			&v1alpha1.AcmeAccount{}:       {Transform: dropHandled},
-		},
-	}
-}
-
-var stripManagedFields = cache.TransformStripManagedFields()
-
-// dropHandled is a cache transform of authorizations and accounts.
-func dropHandled(object any) (any, error) {
-	ordercache.DropHandled(object)
-	return stripManagedFields(object)
-}
-
-// compact is a cache transform of orders.
-func (r *RecentCertificates) compact(object any) (any, error) {
-	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
-		if order.Status.Certificate != "" {
-			r.add(order.UID, certificateOf(order))
-		}
-		ordercache.Compact(order)
-	}
-	return object, nil
-}
-
 // Certificate returns an order's certificate, with an empty PEM if the order has none. The order may come from the cache.
 func (s *Store) Certificate(ctx context.Context, order *v1alpha1.AcmeOrder) (Certificate, error) {
 	if order.Status.Certificate != "" {
 		return certificateOf(order), nil
-	}
-	if kept, ok := s.recent.byOrder.Get(order.UID); ok {
-		return kept.(Certificate), nil
 	}
 	full, err := s.Orders.GetLive(ctx, client.ObjectKeyFromObject(order))
 	if err != nil {
 		return Certificate{}, err
 	}
 	return certificateOf(full), nil
+}
+
+// OrderWithSerial returns the issuer's order whose certificate has a serial number, which the caller must not change. The order is read
+// from the API server if the cache does not hold it. The errors are ErrNotFound, ErrBusy and ErrUnavailable.
+func (s *Store) OrderWithSerial(ctx context.Context, issuer types.NamespacedName, number *big.Int) (*v1alpha1.AcmeOrder, error) {
+	matches := func(order *v1alpha1.AcmeOrder) bool {
+		return order.Spec.IssuerRef.Name == issuer.Name && order.Status.Serial == v1alpha1.SerialText(number)
+	}
+	name, ok := acme.OrderOfSerial(number)
+	if !ok {
+		return s.orderWithOldSerial(ctx, issuer.Namespace, number, matches)
+	}
+	key := types.NamespacedName{Namespace: issuer.Namespace, Name: name}
+	s.Orders.upToDate(ctx) // best effort: an order without the serial number is read again
+	order, err := s.Orders.GetCached(ctx, key)
+	if err == nil && matches(order) {
+		return order, nil
+	}
+	return s.lookUp(ctx, s.lookups, key.String(), matches, func(ctx context.Context) ([]*v1alpha1.AcmeOrder, error) {
+		order := &v1alpha1.AcmeOrder{}
+		if err := s.Orders.live.Get(ctx, key, order); err != nil {
+			return nil, failure(certificateKind, err)
+		}
+		s.Orders.written(order)
+		return []*v1alpha1.AcmeOrder{order}, nil
+	})
+}
+
+// orderWithOldSerial returns the order that matches, of those whose certificate has a serial number of an earlier version. One list is in
+// flight at a time: the API server compares all orders.
+func (s *Store) orderWithOldSerial(
+	ctx context.Context, namespace string, number *big.Int, matches func(*v1alpha1.AcmeOrder) bool,
+) (*v1alpha1.AcmeOrder, error) {
+	serial := v1alpha1.SerialText(number)
+	return s.lookUp(ctx, s.oldLookups, namespace+"/"+serial, matches, func(ctx context.Context) ([]*v1alpha1.AcmeOrder, error) {
+		return s.listLive(ctx, namespace, "status.serial", serial)
+	})
+}
+
+// lookUp returns the order that matches, of those that read returns. Requests with the same key share one read.
+func (s *Store) lookUp(
+	ctx context.Context, slots chan struct{}, key string,
+	matches func(*v1alpha1.AcmeOrder) bool, read func(context.Context) ([]*v1alpha1.AcmeOrder, error),
+) (*v1alpha1.AcmeOrder, error) {
+	answer := s.inFlight.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout) // others may wait for it too
+		defer cancel()
+		done, err := startSearch(ctx, slots)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return read(ctx)
+	})
+	select {
+	case result := <-answer:
+		if result.Err != nil {
+			return nil, result.Err
+		}
+		found := result.Val.([]*v1alpha1.AcmeOrder)
+		if i := slices.IndexFunc(found, matches); i >= 0 {
+			return found[i], nil
+		}
+		return nil, NotFound(certificateKind)
+	case <-ctx.Done():
+		return nil, &Error{certificateKind, ErrUnavailable, ctx.Err()}
+	}
 }

@@ -23,8 +23,8 @@ var (
 	ErrDenied = errors.New("denied by the cluster")
 	// ErrBusy means that too many reads go past the cache now.
 	ErrBusy = errors.New("too many reads past the cache")
-	// ErrStale means that the cache lags behind, and the object may exist.
-	ErrStale = errors.New("not in the cache yet")
+	// ErrExpired means that a list can't go on at the given place.
+	ErrExpired = errors.New("no such place in the list")
 	// ErrRemoving means that an object that is being removed is still there.
 	ErrRemoving = errors.New("still being removed")
 	// ErrUnavailable means that the API server could not be asked, or failed.

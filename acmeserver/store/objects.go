@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -31,6 +32,10 @@ type Objects[T client.Object] struct {
 	// liveReads and waiting hold an element for each read past the cache, and for each request that waits for a change.
 	liveReads, waiting chan struct{}
 
+	// holds reports whether the cache holds an object, and uncached returns one that it does not hold; nil if it holds all objects.
+	holds    func(T) bool
+	uncached func(types.NamespacedName) (T, bool)
+
 	// noted is called with each new state of an object, and dropped with an object that is gone; nil if nobody needs them.
 	noted, dropped func(T)
 
@@ -53,32 +58,15 @@ func newObjects[T client.Object](
 	}
 }
 
-// watch follows the kind's informer. Handlers in first run before waiters are notified.
-func (s *Objects[T]) watch(ctx context.Context, c cache.Cache, first ...toolscache.ResourceEventHandler) error {
+// watch follows the kind's informer.
+func (s *Objects[T]) watch(ctx context.Context, c cache.Cache) error {
 	informer, err := c.GetInformer(ctx, s.newObject())
 	if err != nil {
 		return err
 	}
 	s.position.informer, _ = informer.(versioned)
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(object any, initial bool) {
-			for _, f := range first {
-				f.OnAdd(object, initial)
-			}
-			s.observed(object)
-		},
-		UpdateFunc: func(before, object any) {
-			for _, f := range first {
-				f.OnUpdate(before, object)
-			}
-			s.observed(object)
-		},
-		DeleteFunc: func(object any) {
-			for _, f := range first {
-				f.OnDelete(object)
-			}
-			s.deleted(object)
-		},
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: s.observed, UpdateFunc: func(_, object any) { s.observed(object) }, DeleteFunc: s.deleted,
 	})
 	return err
 }
@@ -116,8 +104,7 @@ func (s *Objects[T]) GetCached(ctx context.Context, key types.NamespacedName) (T
 	s.mu.Lock()
 	newer, ok := s.newer[key]
 	s.mu.Unlock()
-	object := s.newObject()
-	err := s.cached.Get(ctx, key, object)
+	object, err := s.read(ctx, key)
 	if !ok || err == nil && !older(object, newer) {
 		return object, failure(s.kind.String(), err)
 	}
@@ -125,6 +112,18 @@ func (s *Objects[T]) GetCached(ctx context.Context, key types.NamespacedName) (T
 		return object, failure(s.kind.String(), err)
 	}
 	return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache does not have yet what was just written
+}
+
+// read returns the object with a name from the cache, or one that the cache does not hold.
+func (s *Objects[T]) read(ctx context.Context, key types.NamespacedName) (T, error) {
+	object := s.newObject()
+	err := s.cached.Get(ctx, key, object)
+	if s.uncached != nil && apierrors.IsNotFound(err) {
+		if kept, ok := s.uncached(key); ok {
+			return kept.DeepCopyObject().(T), nil
+		}
+	}
+	return object, err
 }
 
 // GetLive returns the object with a name from the API server.
@@ -178,9 +177,12 @@ func (s *Objects[T]) written(object T) {
 	kept := object.DeepCopyObject().(T)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	current := s.newObject()
-	if s.cached.Get(context.Background(), key, current) == nil && !older(current, kept) {
+	current, err := s.read(context.Background(), key)
+	switch {
+	case err == nil && !older(current, kept):
 		return // the event about it, or about a newer state, comes or came
+	case s.holds != nil && !s.holds(kept) && s.position.isPast(kept):
+		return // no event about it comes any more
 	}
 	if _, gone := s.removed.find(kept.GetUID()); gone {
 		return

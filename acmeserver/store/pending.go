@@ -131,7 +131,7 @@ func (s *Store) CountPending(ctx context.Context, account *v1alpha1.AcmeAccount,
 }
 
 func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {
-	s.lists.put(order)
+	s.counts.note(order)
 	s.pending.change(accountOf(order), func(names *pendingNames) {
 		if order.Finished() {
 			names.dropOrder(order.Name)
@@ -142,7 +142,7 @@ func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {
 }
 
 func (s *Store) dropOrder(order *v1alpha1.AcmeOrder) {
-	s.lists.remove(order)
+	s.counts.drop(order)
 	s.pending.change(accountOf(order), func(names *pendingNames) { names.dropOrder(order.Name) })
 }
 
@@ -152,7 +152,7 @@ func ownerOf(authz *v1alpha1.AcmeAuthorization) types.NamespacedName {
 
 func (s *Store) noteAuthorization(authz *v1alpha1.AcmeAuthorization) {
 	if authz.Spec.PreAuthorization {
-		s.preAuthorizations.insert(ownerOf(authz), listedOrder{OrderPlace: OrderPlace{authz.CreationTimestamp.Unix(), authz.Name}})
+		s.preAuthorizations.note(authz)
 	}
 	s.pending.change(ownerOf(authz), func(names *pendingNames) {
 		if authz.Pending() {
@@ -164,7 +164,7 @@ func (s *Store) noteAuthorization(authz *v1alpha1.AcmeAuthorization) {
 }
 
 func (s *Store) dropAuthorization(authz *v1alpha1.AcmeAuthorization) {
-	s.preAuthorizations.drop(ownerOf(authz), OrderPlace{authz.CreationTimestamp.Unix(), authz.Name})
+	s.preAuthorizations.drop(authz)
 	s.pending.change(ownerOf(authz), func(names *pendingNames) { names.dropAuthorization(authz.Name) })
 }
 

@@ -3,9 +3,7 @@ package store
 import (
 	"strings"
 	"testing"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -26,7 +24,7 @@ func authorizationOf(name string, state acme.State) *v1alpha1.AcmeAuthorization 
 }
 
 func TestCountPending(t *testing.T) {
-	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
+	s := &Store{counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex()}
 	s.Orders, _, _ = newTestObjects()
 	account := &v1alpha1.AcmeAccount{}
 	account.Namespace, account.Name = "ns", "me"
@@ -62,26 +60,6 @@ func TestCountPending(t *testing.T) {
 	}
 }
 
-// Authorizations without an order count as orders, from a sorted list.
-func TestTimesOfPreAuthorizations(t *testing.T) {
-	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
-	s.Orders, _, _ = newTestObjects()
-	s.Authorizations = newObjects(nil, nil, authorizations, func() *v1alpha1.AcmeAuthorization { return &v1alpha1.AcmeAuthorization{} }, nil)
-	account := &v1alpha1.AcmeAccount{}
-	account.Namespace, account.Name = "ns", "me"
-	now := time.Unix(10000, 0)
-	for name, ago := range map[string]time.Duration{"new": time.Minute, "old": 2 * time.Hour, "older": 3 * time.Hour} {
-		authz := authorizationOf(name, acme.StateValid)
-		authz.Spec.PreAuthorization, authz.CreationTimestamp = true, metav1.NewTime(now.Add(-ago))
-		s.noteAuthorization(authz)
-	}
-	s.noteAuthorization(authorizationOf("of an order", acme.StateValid))
-	made := s.OrderTimes(t.Context(), account, now.Add(-time.Hour))
-	if len(made) == 0 || !made[0].Equal(now.Add(-time.Minute)) || len(made) > 2 {
-		t.Errorf("made at %v", made)
-	}
-}
-
 // A state that the cache has left behind does not come back with the answer of a write.
 func TestALateAnswerChangesNoCount(t *testing.T) {
 	orders, cached, _ := newTestObjects()
@@ -105,7 +83,7 @@ func TestALateAnswerChangesNoCount(t *testing.T) {
 
 // The bytes follow an order: without and with its finalization, seen twice, and finished.
 func TestPendingBytes(t *testing.T) {
-	s := &Store{lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex()}
+	s := &Store{counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex()}
 	order, account := orderOf("one", "one-0"), types.NamespacedName{Namespace: "ns", Name: "me"}
 	for _, step := range []struct {
 		change func()

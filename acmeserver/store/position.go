@@ -136,6 +136,20 @@ func (p *position) behind(version uint64) <-chan struct{} {
 	return p.moved
 }
 
+// watched returns the version that the watch has reached, or zero if that is unknown.
+func (p *position) watched() uint64 {
+	if p.informer == nil {
+		return 0
+	}
+	return versionOf(p.informer.LastSyncResourceVersion())
+}
+
+// isPast reports whether no event about a state of an object is due any more, or whether that is unknown.
+func (p *position) isPast(object client.Object) bool {
+	version := versionOf(object.GetResourceVersion())
+	return p.informer == nil || p.watched() >= version || p.behind(version) == nil
+}
+
 // upToDate waits until the cache is as new as the request requires. It returns false if that takes more than cacheTimeout.
 func (s *Objects[T]) upToDate(ctx context.Context) bool {
 	return s.position.reach(ctx, required(ctx, s.kind))
@@ -151,10 +165,7 @@ func (p *position) reach(ctx context.Context, version uint64) bool {
 	}
 	// If the watch is as new already, as after a start, no event up to the version is due any more. Earlier events reach
 	// the cache before the timer fires.
-	watched := uint64(0)
-	if p.informer != nil {
-		watched = versionOf(p.informer.LastSyncResourceVersion())
-	}
+	watched := p.watched()
 	timer := time.NewTimer(cacheTimeout)
 	defer timer.Stop()
 	for moved != nil {

@@ -2,13 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
-	"math/big"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -131,37 +127,6 @@ func TestAnOwnNoncePassesOnPositionsOfAnotherReplica(t *testing.T) {
 	if got := requires(s.Positions(Positions{3, 5, 9}), true); got != (Positions{3, 5, 9}) {
 		t.Errorf("its own nonce after that requires %v", got)
 	}
-}
-
-// A client that has a certificate from another replica can revoke it, or ask about it, at this one at once.
-func TestACertificateThatAnotherReplicaShowedIsFound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, cached := newTestStore()
-		issuer := types.NamespacedName{Namespace: orderKey.Namespace, Name: "ca"}
-		find := func() (*v1alpha1.AcmeOrder, error) {
-			return s.OrderWithSerial(requireOrders(t, 7), issuer, big.NewInt(0xabc))
-		}
-		if order, err := find(); order != nil || !errors.Is(err, ErrStale) {
-			t.Errorf("while the cache stays behind: %v, %v", order, err)
-		}
-		found := make(chan *v1alpha1.AcmeOrder)
-		go func() {
-			order, err := find()
-			if err != nil {
-				t.Error(err)
-			}
-			found <- order
-		}()
-		synctest.Wait()
-		fresh := orderAt("7", acme.StateValid)
-		fresh.Spec.IssuerRef.Name, fresh.Status.Serial = "ca", v1alpha1.SerialText(big.NewInt(0xabc))
-		cached.put(fresh)
-		s.serials.Handler().OnAdd(fresh, false)
-		s.Orders.observed(fresh)
-		if order := <-found; order == nil {
-			t.Error("it isn't found")
-		}
-	})
 }
 
 func TestPositionsAreTheNewestWrittenCachedOrShown(t *testing.T) {

@@ -2,12 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
-	"math"
-	"math/big"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -40,9 +37,28 @@ func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*
 	return s.Orders.list(ctx, revocationsByAccount, namespace, account)
 }
 
-// OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5).
+// OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5). It reads them from the API server.
+// The errors are ErrBusy and ErrUnavailable.
 func (s *Store) OrdersReplacing(ctx context.Context, namespace, certID string) ([]*v1alpha1.AcmeOrder, error) {
-	return s.Orders.list(ctx, ordersByReplaces, namespace, certID)
+	done, err := startSearch(ctx, s.searches)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return s.listLive(ctx, namespace, "spec.replaces", certID)
+}
+
+// listLive returns the orders of a namespace with a value of a selectable field, from the API server.
+func (s *Store) listLive(ctx context.Context, namespace, field, value string) ([]*v1alpha1.AcmeOrder, error) {
+	list := &v1alpha1.AcmeOrderList{}
+	if err := s.Orders.live.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{field: value}); err != nil {
+		return nil, failure(orders.String(), err)
+	}
+	found := make([]*v1alpha1.AcmeOrder, len(list.Items))
+	for i := range list.Items {
+		found[i] = &list.Items[i]
+	}
+	return found, nil
 }
 
 // OrdersWithCompromisedKey returns the orders of a namespace whose certificate was revoked because its key, given by its
@@ -56,52 +72,4 @@ func (s *Store) AuthorizationsFor(
 	ctx context.Context, account *v1alpha1.AcmeAccount, id acme.Identifier,
 ) ([]*v1alpha1.AcmeAuthorization, error) {
 	return s.Authorizations.list(ctx, authorizationsByIdentifier, account.Namespace, accountAndIdentifier(account.Name, id))
-}
-
-// certificateKind is the kind in errors about certificates.
-const certificateKind = "certificate"
-
-// OrderWithSerial returns the issuer's order whose certificate has a serial number. The error is ErrNotFound if there is
-// none, and ErrStale if the cache lags behind another replica that may have shown the certificate.
-func (s *Store) OrderWithSerial(ctx context.Context, issuer types.NamespacedName, number *big.Int) (*v1alpha1.AcmeOrder, error) {
-	current := s.Orders.upToDate(ctx)
-	name, found := s.serials.Find(issuer.Namespace, v1alpha1.SerialText(number))
-	switch {
-	case !found && !current:
-		return nil, staleCertificate()
-	case !found:
-		return nil, NotFound(certificateKind)
-	}
-	order, err := s.Orders.GetCached(ctx, types.NamespacedName{Namespace: issuer.Namespace, Name: name})
-	if errors.Is(err, ErrNotFound) || err == nil && order.Spec.IssuerRef.Name != issuer.Name {
-		return nil, NotFound(certificateKind)
-	}
-	return order, err
-}
-
-func staleCertificate() error { return &Error{Kind: certificateKind, Reason: ErrStale} }
-
-// AwaitOrderWithSerial is OrderWithSerial for a certificate that exists. It waits up to cacheTimeout for the cache to
-// receive the order. The error is ErrStale if the order does not arrive.
-func (s *Store) AwaitOrderWithSerial(ctx context.Context, issuer types.NamespacedName, number *big.Int) (*v1alpha1.AcmeOrder, error) {
-	timer := time.NewTimer(cacheTimeout)
-	defer timer.Stop()
-	for {
-		moved := s.Orders.position.behind(math.MaxUint64)
-		if order, err := s.OrderWithSerial(ctx, issuer, number); !errors.Is(err, ErrNotFound) {
-			return order, err
-		}
-		select {
-		case <-moved:
-		case <-timer.C:
-			// The last try: watches of several namespaces may deliver an order after one with a higher version.
-			order, err := s.OrderWithSerial(ctx, issuer, number)
-			if errors.Is(err, ErrNotFound) {
-				err = staleCertificate()
-			}
-			return order, err
-		case <-ctx.Done():
-			return nil, staleCertificate()
-		}
-	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"golang.org/x/sync/singleflight"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,25 +17,27 @@ type Store struct {
 	Orders         *Objects[*v1alpha1.AcmeOrder]
 	Authorizations *Objects[*v1alpha1.AcmeAuthorization]
 
-	recent  *RecentCertificates
-	serials ordercache.SerialIndex // of orders
-	lists   orderLists
-	// preAuthorizations holds the authorizations without an order of each account.
-	preAuthorizations orderLists
+	recent            *RecentOrders
+	counts            orderCounts
+	preAuthorizations preAuthorizations
 	pending           pendingIndex
 	listing           chan struct{} // holds an element for each list in use
-	foreign           foreignPositions
+	// searches, lookups and oldLookups hold an element for each list of orders past the cache, for each read of an order by the serial
+	// number of its certificate, and for each list by a serial number that does not lead to an order.
+	searches, lookups, oldLookups chan struct{}
+	inFlight                      singleflight.Group // lookups
+	foreign                       foreignPositions
 }
 
-// New returns a Store that reads through the cache, and writes with the live client. recent is the one that the cache was
-// made with.
-func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentCertificates) (*Store, error) {
+// New returns a Store that reads through the cache, and writes with the live client. recent follows the informer of the cache's orders.
+func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentOrders) (*Store, error) {
 	if err := addIndexes(ctx, c); err != nil {
 		return nil, err
 	}
 	s := &Store{
-		recent: recent, lists: newOrderLists(), preAuthorizations: newOrderLists(), pending: newPendingIndex(),
-		listing: make(chan struct{}, maxLists),
+		recent: recent, counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex(),
+		listing: make(chan struct{}, maxLists), searches: make(chan struct{}, maxSearches),
+		lookups: make(chan struct{}, maxLookups), oldLookups: make(chan struct{}, 1),
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
@@ -46,11 +49,12 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentC
 			func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
 	}
 	s.Orders.noted, s.Orders.dropped = s.noteOrder, s.dropOrder
+	s.Orders.holds, s.Orders.uncached = ordercache.Holds, recent.get
 	s.Authorizations.noted, s.Authorizations.dropped = s.noteAuthorization, s.dropAuthorization
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := s.Orders.watch(ctx, c, s.serials.Handler()); err != nil {
+	if err := s.Orders.watch(ctx, c); err != nil {
 		return nil, err
 	}
 	return s, s.Authorizations.watch(ctx, c)

@@ -20,7 +20,6 @@ import (
 	"github.com/acmeca/acmeca/acmeserver"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/internal/informer"
-	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 type serverOptions struct {
@@ -68,9 +67,9 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	certificates := store.NewRecentCertificates()
-	h := informer.NewHistory()
-	mgr, err := o.serverManager(s, certificates, h)
+	recent, h := store.NewRecentOrders(), informer.NewHistory()
+	h.Orders, h.UnfinishedOrders = recent, true
+	mgr, err := o.serverManager(s, h)
 	if err != nil {
 		return err
 	}
@@ -92,7 +91,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		Certificates:  certificates,
+		Recent:        recent,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch,
 		Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, MaxBodyBytes: s.limits.bodyBytes, Now: newClock().Now,
@@ -125,15 +124,13 @@ func (s *serverOptions) check() ([]netip.Prefix, error) {
 	return proxies, nil
 }
 
-func (o *options) serverManager(s *serverOptions, certificates *store.RecentCertificates, h *informer.History) (ctrl.Manager, error) {
+func (o *options) serverManager(s *serverOptions, h *informer.History) (ctrl.Manager, error) {
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	caches := o.caches(certificates.CacheOptions(), h)
-	caches.NewInformer = ordercache.Packing(caches.NewInformer)
 	return newManager(config, ctrl.Options{
-		Cache:                  caches,
+		Cache:                  o.caches(store.CacheOptions(), h),
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,

@@ -4,9 +4,12 @@ package storetest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +17,8 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
 // Cluster is a store with its cache and API server.
@@ -31,6 +37,8 @@ type Cluster struct {
 	Cache *Cache
 	// Live is the API server.
 	Live *Live
+	// Recent are the orders that were finished last.
+	Recent *store.RecentOrders
 }
 
 // New returns an empty cluster.
@@ -38,17 +46,18 @@ func New(tb testing.TB) *Cluster {
 	tb.Helper()
 	c := &Cluster{
 		Cache: &Cache{objects: objects{}, informers: map[reflect.Type]*informer{}, indexes: map[string]client.IndexerFunc{}},
-		Live:  &Live{objects: objects{}},
+		Live:  &Live{objects: objects{}}, Recent: store.NewRecentOrders(),
 	}
 	var err error
-	if c.Store, err = store.New(tb.Context(), c.Cache, c.Live, store.NewRecentCertificates()); err != nil {
+	if c.Store, err = store.New(tb.Context(), c.Cache, c.Live, c.Recent); err != nil {
 		tb.Fatal(err)
 	}
 	return c
 }
 
-// Deliver puts an object into the cache, and tells the informer's handlers.
+// Deliver puts an object into the API server and into the cache, and tells the informer's handlers.
 func (c *Cluster) Deliver(object client.Object) {
+	c.Live.Put(object)
 	before, known := c.Cache.put(object)
 	handlers := c.Cache.handlersOf(object)
 	for _, h := range handlers {
@@ -65,9 +74,19 @@ func (c *Cluster) Remove(object client.Object) {
 	c.Cache.mu.Lock()
 	delete(c.Cache.objects, idOf(object))
 	c.Cache.mu.Unlock()
+	c.Live.remove(object)
 	for _, h := range c.Cache.handlersOf(object) {
 		h.OnDelete(object)
 	}
+}
+
+// Finish puts a finished order into the API server, and tells the informer's handlers and Recent. The cache does not hold it any more.
+func (c *Cluster) Finish(order *v1alpha1.AcmeOrder) {
+	c.Recent.Stored(order, 1, false)
+	c.Deliver(order)
+	c.Cache.mu.Lock()
+	defer c.Cache.mu.Unlock()
+	delete(c.Cache.objects, idOf(order))
 }
 
 type id struct {
@@ -181,6 +200,8 @@ type Live struct {
 	client.Client
 	// Fail is called at the beginning of each request; its error is the answer. nil means that all requests succeed.
 	Fail func() error
+	// Lists counts calls of List.
+	Lists atomic.Int64
 
 	mu      sync.Mutex
 	objects objects
@@ -197,6 +218,70 @@ func (l *Live) Get(_ context.Context, key client.ObjectKey, into client.Object, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.objects.get(key, into)
+}
+
+// Put stores an object as it is.
+func (l *Live) Put(object client.Object) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.objects[idOf(object)] = object.DeepCopyObject().(client.Object)
+}
+
+func (l *Live) remove(object client.Object) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.objects, idOf(object))
+}
+
+// List implements client.Reader for orders and their metadata, with field selectors and in pages. A place in a list is the base64url of a
+// name.
+func (l *Live) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	l.Lists.Add(1)
+	if l.Fail != nil {
+		if err := l.Fail(); err != nil {
+			return err
+		}
+	}
+	o := client.ListOptions{}
+	o.ApplyOptions(options)
+	after, err := base64.RawURLEncoding.DecodeString(o.Continue)
+	if err != nil {
+		return apierrors.NewBadRequest("continue key is not valid")
+	}
+	found := l.orders(o, string(after))
+	if o.Limit > 0 && int64(len(found)) > o.Limit {
+		found = found[:o.Limit]
+		list.SetContinue(base64.RawURLEncoding.EncodeToString([]byte(found[o.Limit-1].Name)))
+	}
+	items := make([]runtime.Object, len(found))
+	for i, order := range found {
+		items[i] = order.DeepCopy()
+		if _, metadata := list.(*metav1.PartialObjectMetadataList); metadata {
+			items[i] = &metav1.PartialObjectMetadata{ObjectMeta: *order.ObjectMeta.DeepCopy()}
+		}
+	}
+	return meta.SetList(list, items)
+}
+
+// orders returns the selected orders whose name is after another one.
+func (l *Live) orders(o client.ListOptions, after string) (found []*v1alpha1.AcmeOrder) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, object := range l.objects {
+		order, ok := object.(*v1alpha1.AcmeOrder)
+		selectable := fields.Set{}
+		if ok {
+			selectable = fields.Set{
+				"spec.accountRef.name": order.Spec.AccountRef.Name, "spec.replaces": order.Spec.Replaces,
+				"status.serial": order.Status.Serial, "status.state": string(order.Status.State),
+			}
+		}
+		if ok && order.Namespace == o.Namespace && order.Name > after && o.FieldSelector.Matches(selectable) {
+			found = append(found, order)
+		}
+	}
+	slices.SortFunc(found, func(a, b *v1alpha1.AcmeOrder) int { return strings.Compare(a.Name, b.Name) })
+	return found
 }
 
 // Create implements client.Writer.

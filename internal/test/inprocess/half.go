@@ -16,6 +16,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/acmeca/acmeca/acmeserver"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/controllers"
 	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/internal/informer"
@@ -128,19 +129,23 @@ func (o *Operator) newControllers() *Half {
 func (o *Operator) newServer() *Half {
 	down := func() { o.handler.Store(nil) }
 	return &Half{Name: "server", config: o.world.server, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-		options := cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
-		mgr, err := newManager(c, o.world, options, client.Options{}, o.Namespace, o.log, client.New)
+		recent, h, caches := store.NewRecentOrders(), informer.NewHistory(), store.CacheOptions()
+		h.Orders, h.UnfinishedOrders, caches.NewInformer = recent, true, h.NewInformer
+		c.Wrap(informer.DecodeAnswers)
+		mgr, err := newManager(c, o.world, caches, client.Options{}, o.Namespace, o.log, client.New)
 		if err != nil {
 			return nil, err
 		}
-		live, err := client.New(mgr.GetConfig(), client.Options{
+		live, err := h.NewClient(mgr.GetConfig(), client.Options{
 			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 			FieldOwner: "acmeca-server", FieldValidation: "Strict",
 		})
 		if err != nil {
 			return nil, err
 		}
-		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{DefaultIssuer: o.issuerKey(), Now: o.Clock.Now})
+		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
+			Recent: recent, DefaultIssuer: o.issuerKey(), Now: o.Clock.Now,
+		})
 		if err != nil {
 			return nil, err
 		}

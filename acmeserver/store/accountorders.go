@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+const (
+	// maxSearches bounds the concurrent lists of orders past the cache. The API server compares all orders for each.
+	maxSearches = 2
+	// searchPage is the number of orders that are read at once.
+	searchPage = 500
+)
+
+// OrdersOf returns the names of at most count orders of an account, without the invalid ones, the oldest first. next is where the list
+// goes on, or "" at its end; after is "" or an earlier next. The error is ErrExpired if the list can't go on there.
+func (s *Store) OrdersOf(ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int) (names []string, next string, err error) {
+	found, err := s.searchOrders(ctx, account, selection.NotEquals, after, int64(count))
+	if err != nil {
+		return nil, "", err
+	}
+	for i := range found.Items {
+		names = append(names, found.Items[i].Name)
+	}
+	return names, found.Continue, nil
+}
+
+// searchOrders lists the metadata of an account's orders whose state is invalid, or of those whose state is not.
+func (s *Store) searchOrders(
+	ctx context.Context, account *v1alpha1.AcmeAccount, invalid selection.Operator, after string, limit int64,
+) (*metav1.PartialObjectMetadataList, error) {
+	done, err := startSearch(ctx, s.searches)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	state := fields.OneTermEqualSelector("status.state", string(acme.StateInvalid))
+	if invalid == selection.NotEquals {
+		state = fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid))
+	}
+	found := &metav1.PartialObjectMetadataList{}
+	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeOrderList"))
+	o := &client.ListOptions{
+		Namespace: account.Namespace, Limit: limit, Continue: after,
+		FieldSelector: fields.AndSelectors(fields.OneTermEqualSelector("spec.accountRef.name", account.Name), state),
+	}
+	err = s.Orders.live.List(ctx, found, o)
+	if after != "" && (apierrors.IsResourceExpired(err) || apierrors.IsBadRequest(err)) {
+		return nil, &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
+	}
+	return found, failure(orders.String(), err)
+}
+
+// startSearch waits for a slot. The error is ErrBusy.
+func startSearch(ctx context.Context, slots chan struct{}) (done func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, liveReadQueue)
+	defer cancel()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, &Error{Kind: orders.String(), Reason: ErrBusy}
+	}
+}

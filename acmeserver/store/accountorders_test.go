@@ -1,0 +1,167 @@
+package store_test
+
+import (
+	"errors"
+	"math/big"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"pgregory.net/rapid"
+
+	"github.com/acmeca/acmeca/acmeserver/store"
+	"github.com/acmeca/acmeca/acmeserver/store/storetest"
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+func account(name string) *v1alpha1.AcmeAccount {
+	a := &v1alpha1.AcmeAccount{}
+	a.Namespace, a.Name, a.Spec.IssuerRef.Name = "ns", name, "ca"
+	return a
+}
+
+// made is an order that a test draws. It counts unless it is exempt.
+type made struct {
+	*v1alpha1.AcmeOrder
+	renewal bool
+}
+
+// Whatever happens to orders, those of an account since a time are counted, without the exempt ones; a lost watch included.
+func TestOrdersAreCounted(t *testing.T) {
+	begin := time.Unix(1_000_000, 0)
+	rapid.Check(t, func(rt *rapid.T) {
+		cluster := storetest.New(t)
+		orders, version := []*made{}, 0
+		deliver := func(o *made, heard bool) {
+			version++
+			o.ResourceVersion = strconv.Itoa(version)
+			switch {
+			case !heard:
+				cluster.Live.Put(o.AcmeOrder)
+			case o.Finished():
+				cluster.Finish(o.AcmeOrder)
+			default:
+				cluster.Deliver(o.AcmeOrder)
+			}
+		}
+		now := begin
+		rt.Repeat(map[string]func(*rapid.T){
+			"create": func(rt *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 30).Draw(rt, "seconds")) * time.Second)
+				o := &made{&v1alpha1.AcmeOrder{}, rapid.Bool().Draw(rt, "renewal")}
+				o.Namespace, o.Name, o.UID = "ns", "o"+strconv.Itoa(len(orders)), types.UID(strconv.Itoa(len(orders)))
+				o.Spec.AccountRef.Name, o.Spec.IssuerRef.Name = rapid.SampledFrom([]string{"me", "you"}).Draw(rt, "account"), "ca"
+				o.CreationTimestamp, o.Status.State = metav1.NewTime(now), acme.StatePending
+				if o.renewal {
+					o.Annotations = map[string]string{store.RenewalAnnotation: "true"}
+				}
+				orders = append(orders, o)
+				deliver(o, true)
+			},
+			"finish": func(rt *rapid.T) {
+				i := slices.IndexFunc(orders, func(o *made) bool { return !o.Finished() })
+				if i < 0 {
+					rt.Skip()
+				}
+				orders[i].AcmeOrder = orders[i].DeepCopy()
+				orders[i].Status.State = rapid.SampledFrom([]acme.State{acme.StateValid, acme.StateInvalid}).Draw(rt, "state")
+				heard := rapid.Bool().Draw(rt, "heard")
+				if deliver(orders[i], heard); !heard {
+					cluster.Recent.Missed()
+				}
+			},
+			"": func(rt *rapid.T) {
+				for _, name := range []string{"me", "you"} {
+					since := now.Add(-time.Duration(rapid.IntRange(0, 300).Draw(rt, "since")) * time.Second)
+					got, err := cluster.OrderTimes(t.Context(), account(name), since)
+					if err != nil {
+						rt.Fatal(err)
+					}
+					var want []time.Time
+					for _, o := range orders {
+						exempt := o.renewal && o.Status.State != acme.StateInvalid
+						if o.Spec.AccountRef.Name == name && !exempt && !o.CreationTimestamp.Time.Before(since) {
+							want = append(want, o.CreationTimestamp.Time)
+						}
+					}
+					if slices.SortFunc(got, time.Time.Compare); !slices.EqualFunc(got, want, time.Time.Equal) {
+						rt.Fatalf("%s since %s: %v, want %v", name, since, got, want)
+					}
+				}
+			},
+		})
+	})
+}
+
+// The API server is asked once for the orders of an account, and again when a longer time counts.
+func TestOrdersOfAnAccountAreListedOnce(t *testing.T) {
+	cluster := storetest.New(t)
+	now := time.Unix(1_000_000, 0)
+	for _, step := range []struct {
+		ago   time.Duration
+		lists int64
+	}{{time.Hour, 2}, {time.Hour, 2}, {time.Minute, 2}, {time.Hour, 4}} {
+		if _, err := cluster.OrderTimes(t.Context(), account("me"), now.Add(-step.ago)); err != nil || cluster.Live.Lists.Load() != step.lists {
+			t.Errorf("since %s: %v, %d lists, want %d", step.ago, err, cluster.Live.Lists.Load(), step.lists)
+		}
+	}
+	cluster.Live.Fail = func() error { return errors.New("down") }
+	for range 2 {
+		if times, err := cluster.OrderTimes(t.Context(), account("you"), now); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("without the API server: %v, %v", times, err)
+		}
+	}
+}
+
+// Authorizations without an order count as orders.
+func TestPreAuthorizationsAreCounted(t *testing.T) {
+	cluster, now := storetest.New(t), time.Unix(10000, 0)
+	var last *v1alpha1.AcmeAuthorization
+	for name, ago := range map[string]time.Duration{"new": time.Minute, "old": 2 * time.Hour, "of an order": 0} {
+		authz := &v1alpha1.AcmeAuthorization{}
+		authz.Namespace, authz.Name, authz.UID, authz.Spec.AccountRef.Name = "ns", name, types.UID(name), "me"
+		authz.Spec.PreAuthorization, authz.CreationTimestamp = ago > 0, metav1.NewTime(now.Add(-ago))
+		cluster.Deliver(authz)
+		if name == "new" {
+			last = authz
+		}
+	}
+	count := func() int {
+		times, err := cluster.OrderTimes(t.Context(), account("me"), now.Add(-time.Hour))
+		if err != nil {
+			t.Error(err)
+		}
+		return len(times)
+	}
+	if got := count(); got != 1 {
+		t.Errorf("%d are counted, want 1", got)
+	}
+	cluster.Remove(last)
+	if got := count(); got != 0 {
+		t.Errorf("%d are counted after it is removed", got)
+	}
+}
+
+// Certificates of earlier versions have serial numbers that do not lead to their orders.
+func TestOldSerialNumbersLeadToOrders(t *testing.T) {
+	cluster := storetest.New(t)
+	issuer := types.NamespacedName{Namespace: "ns", Name: "ca"}
+	order := &v1alpha1.AcmeOrder{}
+	order.Namespace, order.Name, order.ResourceVersion, order.Spec.IssuerRef.Name = "ns", "o", "1", "ca"
+	order.Status.State, order.Status.Serial = acme.StateValid, v1alpha1.SerialText(big.NewInt(0xabc))
+	cluster.Finish(order)
+	if found, err := cluster.OrderWithSerial(t.Context(), issuer, big.NewInt(0xabc)); err != nil || found.Name != "o" {
+		t.Errorf("%v, %v", found, err)
+	}
+	if found, err := cluster.OrderWithSerial(t.Context(), issuer, big.NewInt(0xabd)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an unknown one: %v, %v", found, err)
+	}
+	issuer.Name = "another"
+	if found, err := cluster.OrderWithSerial(t.Context(), issuer, big.NewInt(0xabc)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("at another issuer: %v, %v", found, err)
+	}
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/acmeca/acmeca/api/acme"
+	"github.com/acmeca/acmeca/api/v1alpha1"
+)
+
+func finished(name string) *v1alpha1.AcmeOrder {
+	order := orderOf(name)
+	order.Status.State, order.Status.Certificate = acme.StateValid, "PEM of "+name
+	return order
+}
+
+func nameOfRecent(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "ns", Name: name}
+}
+
+// Orders of many names take no more memory than others.
+func TestRecentOrdersAreBoundedInBytes(t *testing.T) {
+	r := NewRecentOrders()
+	const large = 100 << 10
+	for i := range 2 * maxRecent {
+		for range 2 { // an order is seen more than once
+			r.Stored(finished(strconv.Itoa(i)), large, false)
+		}
+	}
+	if kept := r.byName.Len(); r.bytes > maxRecentBytes || r.bytes != kept*large || kept < maxRecentBytes/large {
+		t.Errorf("%d orders with %d bytes are kept", kept, r.bytes)
+	}
+	if _, kept := r.get(nameOfRecent(strconv.Itoa(2*maxRecent - 1))); !kept {
+		t.Error("the latest order is not kept")
+	}
+	for i := range 2 * maxRecent {
+		r.Stored(finished("small"+strconv.Itoa(i)), 3, false)
+	}
+	if kept := r.byName.Len(); kept != maxRecent || r.bytes != 3*kept {
+		t.Errorf("%d orders with %d bytes are kept", kept, r.bytes)
+	}
+}
+
+func TestRecentOrdersAreThoseThatTheCacheDoesNotHold(t *testing.T) {
+	r := NewRecentOrders()
+	order := finished("one")
+	order.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 1000)}}
+	expect := func(when string, kept bool) {
+		t.Helper()
+		if got, ok := r.get(nameOfRecent("one")); ok != kept || ok && got.Status.Certificate != "PEM of one" {
+			t.Errorf("%s: %v, %v", when, got, ok)
+		}
+		if !kept && (r.bytes != 0 || r.byName.Len() != 0) {
+			t.Errorf("%s: %d bytes", when, r.bytes)
+		}
+	}
+	r.Stored(order, 100, false)
+	expect("finished", true)
+	if kept, _ := r.get(nameOfRecent("one")); kept.Spec.Finalization.Request.Payload != "" || order.Spec.Finalization.Request.Payload == "" {
+		t.Error("the signed request is kept, or the cache's order is changed")
+	}
+	unfinished := orderOf("one")
+	r.Stored(unfinished, 100, false)
+	expect("created again", false)
+	r.Stored(order, 100, false)
+	revoked := order.DeepCopy()
+	revoked.Spec.Revocation = &v1alpha1.Revocation{}
+	r.Stored(revoked, 100, false)
+	expect("revoked", false)
+	r.Stored(order, 100, false)
+	r.Stored(order, 100, true)
+	expect("damaged", false)
+	r.Stored(order, 100, false)
+	r.Deleted(order)
+	expect("deleted", false)
+	r.Stored(order, 100, false)
+	before := r.listed()
+	r.Missed()
+	expect("events may be missing", false)
+	if r.listed() == before {
+		t.Error("a list is not noticed")
+	}
+}
+
+// An order that the cache does not hold is read past it, and not kept: no event would ever drop it.
+func TestAFinishedOrderThatIsReadIsNotKept(t *testing.T) {
+	s, cached, live := newTestObjects()
+	s.holds, s.position.informer = func(*v1alpha1.AcmeOrder) bool { return false }, watched("20")
+	live.put(orderAt("10", acme.StateValid))
+	for range 2 {
+		if order, err := s.Get(t.Context(), orderKey); err != nil || order.ResourceVersion != "10" {
+			t.Fatalf("%v, %v", order, err)
+		}
+	}
+	if live.reads != 2 || len(s.newer) != 0 {
+		t.Errorf("%d reads, %d kept", live.reads, len(s.newer))
+	}
+	// While the watch is behind, the order is kept: the client must not see it go back.
+	s.position.informer = watched("9")
+	if _, err := s.Get(t.Context(), orderKey); err != nil {
+		t.Fatal(err)
+	}
+	cached.put(orderAt("9", acme.StateProcessing))
+	if order, err := s.Get(t.Context(), orderKey); err != nil || order.ResourceVersion != "10" {
+		t.Errorf("%v, %v", order, err)
+	}
+	delete(cached.orders, orderKey)
+	s.observed(orderAt("10", acme.StateValid))
+	if len(s.newer) != 0 {
+		t.Errorf("%d kept after the event", len(s.newer))
+	}
+}
+
+// An order that is finished between a read and the wait for its end is found.
+func TestAFinishedOrderIsAwaited(t *testing.T) {
+	s, _, live := newTestObjects()
+	s.holds = func(o *v1alpha1.AcmeOrder) bool { return !o.Finished() }
+	recent := NewRecentOrders()
+	s.uncached = recent.get
+	live.put(orderAt("10", acme.StateValid))
+	if order, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || !order.Finished() || live.reads != 1 {
+		t.Errorf("%v, %v after %d reads", order, err, live.reads)
+	}
+	recent.Stored(orderAt("10", acme.StateValid), 100, false)
+	if order, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || !order.Finished() || live.reads != 1 {
+		t.Errorf("%v, %v after %d reads", order, err, live.reads)
+	}
+}
