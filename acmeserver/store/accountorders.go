@@ -22,7 +22,9 @@ const (
 
 // OrdersOf returns the names of at most count orders of an account, without the invalid ones, the oldest first. next is where the list
 // goes on, or "" at its end; after is "" or an earlier next. The error is ErrExpired if the list can't go on there.
-func (s *Store) OrdersOf(ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int) (names []string, next string, err error) {
+func (s *Store) OrdersOf(
+	ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int,
+) (names []string, next string, err error) {
 	found, err := s.searchOrders(ctx, account, selection.NotEquals, after, int64(count))
 	if err != nil {
 		return nil, "", err
