@@ -155,7 +155,12 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 
 // KillContainer ends the process of a container with SIGKILL.
 func (n *Node) KillContainer(ctx context.Context, id string) error {
-	_, err := n.ctr(ctx, "task", "kill", "--signal=SIGKILL", id)
+	return n.SignalContainer(ctx, id, "SIGKILL")
+}
+
+// SignalContainer sends a signal to the process of a container.
+func (n *Node) SignalContainer(ctx context.Context, id, signal string) error {
+	_, err := n.ctr(ctx, "task", "kill", "--signal="+signal, id)
 	return err
 }
 
