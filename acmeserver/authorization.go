@@ -230,9 +230,9 @@ func newToken(acme.ChallengeType) string {
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
-// virtualAuthorization derives an authorization that is not stored yet from its order. An order's own authorization is
-// stored once the client chooses a challenge. Its tokens are hashes of the order's UID and name: these have more than 220
-// random bits, which no client knows before it is shown the order.
+// virtualAuthorization derives an authorization that is not stored from its order. An order's own authorization is stored once the client
+// chooses a challenge, and removed some time after the order is valid; from then on it is expired. Its tokens are hashes of the order's
+// UID and name: these have more than 220 random bits, which no client knows before it is shown the order.
 func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int) *v1alpha1.AcmeAuthorization {
 	authz := order.AwaitedAuthorization(identifier)
 	types := r.offered(order.Spec.Identifiers[identifier].ACME())
@@ -243,6 +243,9 @@ func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int
 		sum := sha256.Sum256([]byte(string(order.UID) + " " + authz.Name + " " + string(t)))
 		return base64.RawURLEncoding.EncodeToString(sum[:])
 	})
+	if order.Status.State == acme.StateValid && order.Grant(identifier) == "" {
+		authz.Status.State, authz.Status.Expires = acme.StateExpired, order.CreationTimestamp.DeepCopy()
+	}
 	if trace := order.Annotations[tracing.Annotation]; trace != "" {
 		authz.Annotations = map[string]string{tracing.Annotation: trace}
 	}

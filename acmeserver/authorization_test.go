@@ -76,6 +76,26 @@ func TestVirtualAuthorizationExpires(t *testing.T) {
 	}
 }
 
+// Otherwise a client could choose a challenge again, although the certificate is issued.
+func TestTheRemovedAuthorizationOfAValidOrderIsExpired(t *testing.T) {
+	r := &request{call: &call{issuer: &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}}, base: "https://ca.test"}}
+	order := orderWithNames("one", "1")
+	order.Spec.Grants = []string{"", "grant"}
+	order.Status.State = acme.StateValid
+	authz := r.virtualAuthorization(order, 0)
+	document := (&Server{now: func() time.Time { return issued }}).authorizationAnswer(r, authz).Body.(authorizationDocument)
+	if authz.Pending() || document.Status != acme.StateExpired || document.Expires == "" {
+		t.Errorf("the authorization is %+v", document)
+	}
+	if granted := r.virtualAuthorization(order, 1); granted.Status.State == acme.StateExpired {
+		t.Error("a granted authorization is expired")
+	}
+	order.Status.State = acme.StateInvalid
+	if authz := r.virtualAuthorization(order, 0); !authz.Pending() {
+		t.Errorf("the authorization of a failed order is %s", authz.Status.State)
+	}
+}
+
 func TestCoveringIdentifiers(t *testing.T) {
 	r := &request{call: &call{issuer: &issuers.Issuer{Spec: &v1alpha1.AcmeIssuerSpec{}}}}
 	values := func(id acme.Identifier) (values []string) {

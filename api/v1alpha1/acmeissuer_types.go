@@ -828,12 +828,20 @@ type Lifetimes struct {
 
 // Retention sets when finished objects are removed.
 type Retention struct {
-	// orders is the time between the expiry of the certificate, or the failure of the order, and removal of the order.
-	// Authorizations are removed this time after they expired or failed. From 1m to 87600h; the default is 720h.
+	// orders is the time between the expiry of the certificate, or the failure of the order, and removal of the order, from 1m to
+	// 87600h. The default is the lifetime of the certificate, but at most 720h, and at least the period of rateLimits.newOrders. A
+	// failed order is kept 720h by default.
 	// +optional
-	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	Orders metav1.Duration `json:"orders,omitzero"`
+
+	// authorizations is the time between the end of an authorization and its removal, from 1m to 87600h. An authorization ends when
+	// it expires or fails. One that only its own order can use ends with the proof, and is kept until that order is finished. It is
+	// kept at least for the periods of rateLimits.failedValidations and newOrders. The default is 24h.
+	// +optional
+	// +kubebuilder:default="24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	Authorizations metav1.Duration `json:"authorizations,omitzero"`
 
 	// accounts is the time without new orders or authorizations after which an account is removed. An account is kept as long
 	// as one of its orders or authorizations is kept. The client must register again after removal. Accounts that a person

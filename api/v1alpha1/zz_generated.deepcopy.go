@@ -1443,6 +1443,7 @@ func (in *RenewalInfo) DeepCopy() *RenewalInfo {
 func (in *Retention) DeepCopyInto(out *Retention) {
 	*out = *in
 	out.Orders = in.Orders
+	out.Authorizations = in.Authorizations
 	out.Accounts = in.Accounts
 }
 

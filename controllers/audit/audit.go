@@ -1,7 +1,7 @@
 // Package audit writes the audit log.
 //
-// The audit log answers "who got what, when, and why": the logger "audit" writes one line for each certificate, refusal,
-// revocation, CRL and key operation. The message names the event. A line is written once the API objects hold the facts that the
+// The audit log answers "who got what, when, and why": the logger "audit" writes one line for each proof of control, certificate,
+// refusal, revocation, CRL and key operation. The message names the event. A line is written once the API objects hold the facts that the
 // line states; the objects hold them for as long as they are kept.
 package audit
 
@@ -70,6 +70,29 @@ func Authorization(ctx context.Context, authz *v1alpha1.AcmeAuthorization, refus
 			text("authorization", authz.Name).text("request", refused.Request).texts("identifiers", []string{authz.Authorized().Value}).
 			problem(refused.Problem))
 	}
+}
+
+// Proof logs that control of an identifier was proved. Authorizations are removed long before their certificates.
+func Proof(ctx context.Context, authz *v1alpha1.AcmeAuthorization) {
+	proof := authz.Status.Challenge
+	f := issuer(authz.Namespace, authz.Spec.IssuerRef.Name).text("account", authz.Spec.AccountRef.Name).text("authorization", authz.Name).
+		texts("identifiers", []string{authz.Authorized().Value}).text("challenge", string(proof.Type)).
+		time("validatedAt", timeOf(proof.ValidatedAt)).time("caaCheckedAt", timeOf(proof.CAACheckedAt))
+	if record := proof.Record; record != nil {
+		f = f.text("addressUsed", record.AddressUsed).text("resolver", record.Resolver).texts("urls", record.URLs).
+			texts("records", record.Records)
+		for _, perspective := range record.Perspectives {
+			f = f.text("perspective."+perspective.Name, outcome(perspective))
+		}
+	}
+	write(ctx, "control proved", f)
+}
+
+func outcome(perspective v1alpha1.PerspectiveRecord) string {
+	if perspective.Valid {
+		return "confirmed from " + perspective.AddressUsed
+	}
+	return perspective.Problem
 }
 
 // The events of CAKey.

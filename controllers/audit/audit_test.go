@@ -83,6 +83,27 @@ func TestAuditOrder(t *testing.T) {
 	}
 }
 
+func TestAuditProof(t *testing.T) {
+	at := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	authz := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{
+		IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, AccountRef: v1alpha1.ObjectRef{Name: "acct"},
+		Identifier: v1alpha1.Identifier{Type: acme.DNS, Value: "a.test"}, Wildcard: true,
+	}}
+	authz.Namespace, authz.Name = "ns", "order-0"
+	authz.Status.Challenge = &v1alpha1.ChallengeStatus{Type: acme.DNS01, ValidatedAt: &at, Record: &v1alpha1.ValidationRecord{
+		AddressUsed: "192.0.2.1:80", Resolver: "192.0.2.53:53", URLs: []string{"http://a.test/x"}, Records: []string{"_acme-challenge.a.test. TXT x"},
+		Perspectives: []v1alpha1.PerspectiveRecord{{Name: "east", Valid: true, AddressUsed: "192.0.2.2:80"}, {Name: "west", Problem: "no route"}},
+	}}
+	expectLines(t, audited(func(ctx context.Context) { Proof(ctx, authz) }), []string{
+		`"msg"="control proved"`, `"issuerNamespace"="ns"`, `"issuer"="ca"`, `"account"="acct"`, `"authorization"="order-0"`,
+		`"identifiers"=["*.a.test"]`, `"challenge"="dns-01"`, `"validatedAt"="2026-01-02T03:04:05Z"`, `"addressUsed"="192.0.2.1:80"`,
+		`"resolver"="192.0.2.53:53"`, `"urls"=["http://a.test/x"]`, `"records"=["_acme-challenge.a.test. TXT x"]`,
+		`"perspective.east"="confirmed from 192.0.2.2:80"`, `"perspective.west"="no route"`,
+	})
+	authz.Status.Challenge.Record = nil
+	expectLines(t, audited(func(ctx context.Context) { Proof(ctx, authz) }), []string{`"msg"="control proved"`, `"challenge"="dns-01"`})
+}
+
 func TestAuditAccount(t *testing.T) {
 	account := func(state acme.State, thumbprint string) *v1alpha1.AcmeAccount {
 		a := &v1alpha1.AcmeAccount{Spec: v1alpha1.AcmeAccountSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}}}

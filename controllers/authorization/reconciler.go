@@ -100,6 +100,9 @@ func (r *Reconciler) apply(ctx context.Context, authz *v1alpha1.AcmeAuthorizatio
 	}
 	audit.Authorization(ctx, authz, s.refusals)
 	if s.concluded {
+		if changed.Status.State == acme.StateValid {
+			audit.Proof(ctx, changed)
+		}
 		logOutcome(ctx, changed)
 	}
 	return nil

@@ -36,9 +36,6 @@ const (
 	retentionRate = 20
 	// maxRemoved bounds the objects that a sweep removes. Another sweep follows at once.
 	maxRemoved = 20_000
-	// keptOrders and keptAccounts apply to objects of a deleted issuer. They are the defaults of spec.retention.
-	keptOrders   = 720 * time.Hour
-	keptAccounts = 8760 * time.Hour
 	// claimGrace is the least age at which a key claim without an account is removed: a younger one may be in flight.
 	claimGrace = time.Hour
 )
@@ -112,10 +109,10 @@ type sweep struct {
 	*Sweeper
 	now     time.Time
 	pace    *rate.Limiter
-	kept    map[client.ObjectKey]v1alpha1.Retention // by issuer
-	uses    map[client.ObjectKey]*lastUse           // by account
-	over    []client.Object                         // expired ones, with the metadata that removal needs
-	held    []*v1alpha1.AcmeOrder                   // orders with a finalizer for nothing, with their metadata alone
+	rules   map[client.ObjectKey]rules    // by issuer
+	uses    map[client.ObjectKey]*lastUse // by account
+	over    []client.Object               // expired ones, with the metadata that removal needs
+	held    []*v1alpha1.AcmeOrder         // orders with a finalizer for nothing, with their metadata alone
 	walked  bool
 	took    time.Duration // of the walk
 	removed int
@@ -130,9 +127,9 @@ func (s *sweep) run(ctx context.Context) error {
 	if err := s.Client.List(ctx, &known, client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
-	s.kept = map[client.ObjectKey]v1alpha1.Retention{}
+	s.rules = map[client.ObjectKey]rules{}
 	for i := range known.Items {
-		s.kept[client.ObjectKeyFromObject(&known.Items[i])] = known.Items[i].Spec.Retention
+		s.rules[client.ObjectKeyFromObject(&known.Items[i])] = rulesOf(&known.Items[i].Spec)
 	}
 	if err := s.walk(ctx); err != nil {
 		return err
@@ -185,9 +182,8 @@ func (s *sweep) walk(ctx context.Context) error {
 
 // order notes a stored order.
 func (s *sweep) order(order *v1alpha1.AcmeOrder) {
-	kept, _ := s.retention(order.Namespace, order.Spec.IssuerRef)
-	end, ended := orderEnd(order)
-	ended = ended && s.now.After(end.Add(kept)) && len(s.over) < maxRemoved
+	removal, ended := s.rulesOf(order.Namespace, order.Spec.IssuerRef).order(order)
+	ended = ended && s.now.After(removal) && len(s.over) < maxRemoved
 	s.used(order, order.Spec.AccountRef, ended)
 	if ended && order.DeletionTimestamp == nil {
 		s.over = append(s.over, &v1alpha1.AcmeOrder{ObjectMeta: metadataOf(order)})
@@ -208,7 +204,7 @@ func metadataOf(object client.Object) metav1.ObjectMeta {
 		UID: types.UID(strings.Clone(string(object.GetUID()))), ResourceVersion: strings.Clone(object.GetResourceVersion())}
 }
 
-// authorizations notes the cached authorizations, and lists the expired ones unless an unfinished order names them.
+// authorizations notes the cached authorizations, and lists those that nobody can use any more, unless an unfinished order names them.
 func (s *sweep) authorizations(ctx context.Context) error {
 	var orders v1alpha1.AcmeOrderList // those that the cache holds
 	var list v1alpha1.AcmeAuthorizationList
@@ -230,9 +226,8 @@ func (s *sweep) authorizations(ctx context.Context) error {
 	}
 	for i := range list.Items {
 		authz := &list.Items[i]
-		kept, _ := s.retention(authz.Namespace, authz.Spec.IssuerRef)
-		end, ended := authorizationEnd(authz)
-		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(end.Add(kept)) && len(s.over) < maxRemoved
+		removal, ended := s.rulesOf(authz.Namespace, authz.Spec.IssuerRef).authorization(authz)
+		ended = ended && !needed[client.ObjectKeyFromObject(authz)] && s.now.After(removal) && len(s.over) < maxRemoved
 		s.used(authz, authz.Spec.AccountRef, ended)
 		if ended {
 			s.over = append(s.over, &v1alpha1.AcmeAuthorization{ObjectMeta: metadataOf(authz)})
@@ -241,17 +236,9 @@ func (s *sweep) authorizations(ctx context.Context) error {
 	return nil
 }
 
-// retention returns how long an issuer's orders and accounts are kept.
-func (s *sweep) retention(namespace string, issuer v1alpha1.ObjectRef) (orders, accounts time.Duration) {
-	kept := s.kept[client.ObjectKey{Namespace: namespace, Name: issuer.Name}]
-	orders, accounts = kept.Orders.Duration, kept.Accounts.Duration
-	if orders <= 0 {
-		orders = keptOrders
-	}
-	if accounts <= 0 {
-		accounts = keptAccounts
-	}
-	return orders, accounts
+// rulesOf returns the rules of an issuer, which may be deleted.
+func (s *sweep) rulesOf(namespace string, issuer v1alpha1.ObjectRef) rules {
+	return s.rules[client.ObjectKey{Namespace: namespace, Name: issuer.Name}]
 }
 
 // used notes an object of an account. going reports whether the object is about to be removed.
@@ -294,7 +281,7 @@ func (s *sweep) noteUses(ctx context.Context, accounts []v1alpha1.AcmeAccount) {
 // account removes an unused account, or a key claim whose account is gone. A claim stays as long as its account. Otherwise a
 // thief could register again with a replaced key, and use records that name the key's account, such as those of dns-persist-01.
 func (s *sweep) account(ctx context.Context, account *v1alpha1.AcmeAccount) {
-	_, kept := s.retention(account.Namespace, account.Spec.IssuerRef)
+	kept := s.rulesOf(account.Namespace, account.Spec.IssuerRef).accounts()
 	last := account.CreationTimestamp.Time
 	if account.Status.LastUsed != nil && account.Status.LastUsed.After(last) {
 		last = account.Status.LastUsed.Time
@@ -360,29 +347,4 @@ func (s *sweep) release(ctx context.Context) {
 			s.errs = append(s.errs, err)
 		}
 	}
-}
-
-// orderEnd returns when an order ended: its certificate's last second, or the time of its failure from the Ready condition.
-func orderEnd(order *v1alpha1.AcmeOrder) (time.Time, bool) {
-	switch order.Status.State {
-	case acme.StateValid:
-		if order.Status.NotAfter != nil {
-			return order.Status.NotAfter.Time, true
-		}
-	case acme.StateInvalid:
-		for _, c := range order.Status.Conditions {
-			if c.Type == v1alpha1.ConditionReady {
-				return c.LastTransitionTime.Time, true
-			}
-		}
-	}
-	return time.Time{}, false
-}
-
-// authorizationEnd returns when an authorization expires or expired.
-func authorizationEnd(authz *v1alpha1.AcmeAuthorization) (time.Time, bool) {
-	if authz.Status.Expires == nil {
-		return time.Time{}, false
-	}
-	return authz.Status.Expires.Time, true
 }

@@ -31,8 +31,11 @@ var _ = Describe("Retention", func() {
 		now = time.Now()
 		clock = testingclock.NewFakeClock(now)
 		issuer := &v1alpha1.AcmeIssuer{Spec: v1alpha1.AcmeIssuerSpec{
-			CA:        v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}},
-			Retention: v1alpha1.Retention{Orders: metav1.Duration{Duration: time.Hour}, Accounts: metav1.Duration{Duration: 24 * time.Hour}},
+			CA: v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{}},
+			Retention: v1alpha1.Retention{
+				Orders: metav1.Duration{Duration: time.Hour}, Authorizations: metav1.Duration{Duration: time.Hour},
+				Accounts: metav1.Duration{Duration: 24 * time.Hour},
+			},
 		}}
 		issuer.Namespace, issuer.Name = namespace, "ca"
 		Expect(admin.Create(ctx, issuer)).To(Succeed())
@@ -132,6 +135,25 @@ var _ = Describe("Retention", func() {
 		Expect((&retention.Sweeper{Client: admin, Live: admin, Clock: clock}).Sweep(ctx)).To(Succeed())
 		Expect(gone(ctx, kept[1])).To(BeTrue(), "the certificate has expired since")
 		Expect(gone(ctx, kept[2])).To(BeFalse(), "an unfinished order ends first, by expiring")
+	})
+
+	It("removes the authorization that only a finished order could use before it expires", func(ctx SpecContext) {
+		proved := func(order string) *v1alpha1.AcmeAuthorization {
+			a := authorization(ctx, v1alpha1.OwnAuthorization(order, 0), acme.StateValid, now.Add(100*time.Hour))
+			a.Status.Challenge = &v1alpha1.ChallengeStatus{Type: acme.HTTP01, State: acme.StateValid, ValidatedAt: &metav1.Time{Time: now}}
+			Expect(admin.Status().Update(ctx, a)).To(Succeed())
+			return a
+		}
+		finished, unfinished := proved("good"), proved("pending")
+		order(ctx, "good", finished.Name, valid(now.Add(100*time.Hour)))
+		order(ctx, "pending", unfinished.Name, v1alpha1.AcmeOrderStatus{State: acme.StatePending})
+		clock.Step(59 * time.Minute)
+		sweep(ctx)
+		Expect(gone(ctx, finished)).To(BeFalse())
+		clock.Step(2 * time.Minute)
+		sweep(ctx)
+		Expect(gone(ctx, finished)).To(BeTrue())
+		Expect(gone(ctx, unfinished)).To(BeFalse())
 	})
 
 	DescribeTable("finds in a cache what it finds without one", func(ctx SpecContext, of func(namespace string) map[string]cache.Config) {
