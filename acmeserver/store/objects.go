@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -105,7 +106,7 @@ func (s *Objects[T]) GetCached(ctx context.Context, key types.NamespacedName) (T
 	newer, ok := s.newer[key]
 	s.mu.Unlock()
 	object, err := s.read(ctx, key)
-	if !ok || err == nil && !older(object, newer) {
+	if !ok || err == nil && !older(object, newer) || s.isMissing(newer, err) {
 		return object, failure(s.kind.String(), err)
 	}
 	if _, gone := s.LastState(newer.GetUID()); gone {
@@ -181,8 +182,9 @@ func (s *Objects[T]) written(object T) {
 	switch {
 	case err == nil && !older(current, kept):
 		return // the event about it, or about a newer state, comes or came
-	case s.holds != nil && !s.holds(kept) && s.position.isPast(kept):
-		return // no event about it comes any more
+	case s.isMissing(kept, err):
+		s.settle(key, kept)
+		return
 	}
 	if _, gone := s.removed.find(kept.GetUID()); gone {
 		return
@@ -191,6 +193,41 @@ func (s *Objects[T]) written(object T) {
 		s.newer[key] = kept
 		if s.noted != nil {
 			s.noted(kept)
+		}
+	}
+}
+
+// isMissing reports whether the cache, which was read with an error, does not have an object although its watch has passed the object's
+// state. So the object is finished or removed. An event said so, unless the watch was lost. A finished object counts as missing if it is
+// not known how far the watch is.
+func (s *Objects[T]) isMissing(object T, err error) bool {
+	return s.holds != nil && apierrors.IsNotFound(err) &&
+		(s.position.isPast(object) || s.position.informer == nil && !s.holds(object))
+}
+
+// settle handles the answer about an object that the cache does not hold, in place of an event. s.mu is held.
+func (s *Objects[T]) settle(key types.NamespacedName, object T) {
+	if s.holds(object) {
+		return // an old answer: the object is finished or removed
+	}
+	if before, ok := s.newer[key]; ok && !older(object, before) {
+		delete(s.newer, key)
+		s.noted(object)
+		s.notify(key, object)
+	}
+}
+
+// settleMissing reads the objects that were written here and that no event will tell of: the watch was lost until they were finished.
+func (s *Objects[T]) settleMissing(ctx context.Context) {
+	s.mu.Lock()
+	newer := maps.Clone(s.newer)
+	s.mu.Unlock()
+	for key, object := range newer {
+		if _, err := s.read(ctx, key); !s.isMissing(object, err) {
+			continue
+		}
+		if _, err := s.GetLive(ctx, key); errors.Is(err, ErrNotFound) {
+			s.deleted(object)
 		}
 	}
 }

@@ -144,10 +144,10 @@ func (p *position) watched() uint64 {
 	return versionOf(p.informer.LastSyncResourceVersion())
 }
 
-// isPast reports whether no event about a state of an object is due any more, or whether that is unknown.
+// isPast reports whether the watch has passed a state of an object: events about it are delivered, or about to be.
 func (p *position) isPast(object client.Object) bool {
 	version := versionOf(object.GetResourceVersion())
-	return p.informer == nil || p.watched() >= version || p.behind(version) == nil
+	return p.watched() >= version || p.behind(version) == nil
 }
 
 // upToDate waits until the cache is as new as the request requires. It returns false if that takes more than cacheTimeout.

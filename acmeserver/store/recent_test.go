@@ -9,6 +9,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 func finished(name string) *v1alpha1.AcmeOrder {
@@ -88,7 +89,8 @@ func TestRecentOrdersAreThoseThatTheCacheDoesNotHold(t *testing.T) {
 // An order that the cache does not hold is read past it, and not kept: no event would ever drop it.
 func TestAFinishedOrderThatIsReadIsNotKept(t *testing.T) {
 	s, cached, live := newTestObjects()
-	s.holds, s.position.informer = func(*v1alpha1.AcmeOrder) bool { return false }, watched("20")
+	s.holds, s.position.informer = ordercache.Holds, watched("20")
+	s.noted = func(*v1alpha1.AcmeOrder) {}
 	live.put(orderAt("10", acme.StateValid))
 	for range 2 {
 		if order, err := s.Get(t.Context(), orderKey); err != nil || order.ResourceVersion != "10" {
@@ -111,6 +113,74 @@ func TestAFinishedOrderThatIsReadIsNotKept(t *testing.T) {
 	s.observed(orderAt("10", acme.StateValid))
 	if len(s.newer) != 0 {
 		t.Errorf("%d kept after the event", len(s.newer))
+	}
+}
+
+// An order whose life falls into a lost watch: no event tells how it ended. The client that made it, and the count of its pending orders,
+// must not be left with its beginning.
+func TestAnOrderThatEndsWhileTheWatchIsLost(t *testing.T) {
+	for name, end := range map[string]func(*Store, *shelf) error{
+		"read": func(s *Store, live *shelf) error {
+			done := orderAt("10", acme.StateValid)
+			done.Spec.AccountRef.Name = "me"
+			live.put(done)
+			order, err := s.Orders.Get(t.Context(), orderKey)
+			if err == nil && !order.Finished() {
+				t.Errorf("the client is shown %+v", order)
+			}
+			return err
+		},
+		"not read": func(s *Store, live *shelf) error {
+			done := orderAt("10", acme.StateInvalid)
+			done.Spec.AccountRef.Name = "me"
+			live.put(done)
+			s.Orders.settleMissing(t.Context())
+			return nil
+		},
+		"removed": func(s *Store, live *shelf) error {
+			delete(live.orders, orderKey)
+			s.Orders.settleMissing(t.Context())
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cached := newTestStore()
+			live := s.Orders.live.(*shelf)
+			s.counts, s.pending, s.Orders.noted, s.Orders.dropped = newOrderCounts(), newPendingIndex(), s.noteOrder, s.dropOrder
+			s.Orders.holds, s.Orders.position.informer = ordercache.Holds, watched("5")
+			created := orderAt("", acme.StatePending)
+			created.Spec.AccountRef.Name = "me"
+			if err := s.Orders.Create(t.Context(), created); err != nil {
+				t.Fatal(err)
+			}
+			s.Orders.settleMissing(t.Context())
+			account := types.NamespacedName{Namespace: "ns", Name: "me"}
+			if s.pending.count(account, nil).Orders != 1 || len(s.Orders.newer) != 1 {
+				t.Fatal("the new order isn't kept until its event comes")
+			}
+			s.Orders.position.informer = watched("20") // by a list, which has no finished orders
+			if err := end(s, live); err != nil {
+				t.Error(err)
+			}
+			if n := s.pending.count(account, nil).Orders; n != 0 || len(s.Orders.newer) != 0 {
+				t.Errorf("%d orders are pending, %d kept", n, len(s.Orders.newer))
+			}
+			if len(cached.orders) != 0 {
+				t.Error("the cache has the order")
+			}
+		})
+	}
+}
+
+// The answer of a write may be handled after the event that the order is finished.
+func TestALateAnswerAboutAFinishedOrderIsNotKept(t *testing.T) {
+	s, _, live := newTestObjects()
+	s.holds, s.position.informer = ordercache.Holds, watched("20")
+	s.noted = func(*v1alpha1.AcmeOrder) { t.Error("it is counted") }
+	s.written(orderAt("10", acme.StateProcessing))
+	live.put(orderAt("11", acme.StateValid))
+	if order, err := s.Get(t.Context(), orderKey); err != nil || !order.Finished() || len(s.newer) != 0 {
+		t.Errorf("%v, %v", order, err)
 	}
 }
 

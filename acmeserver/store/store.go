@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -57,7 +58,24 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 	if err := s.Orders.watch(ctx, c); err != nil {
 		return nil, err
 	}
+	go s.settleMissing(ctx)
 	return s, s.Authorizations.watch(ctx, c)
+}
+
+// settleInterval is how often the store looks for orders that no event will tell of.
+const settleInterval = 10 * time.Second
+
+func (s *Store) settleMissing(ctx context.Context) {
+	ticker := time.NewTicker(settleInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.Orders.settleMissing(ctx)
+		}
+	}
 }
 
 // kind is a kind of object that clients are shown; it is also its place in Positions.
