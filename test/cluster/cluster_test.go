@@ -188,6 +188,17 @@ var _ = Describe("An installation by Helm", Ordered, func() {
 		requireAllStored(ctx)
 	}, SpecTimeout(specTime))
 
+	It("survives floods and slow requests within its memory limits, and goes on issuing", func(ctx SpecContext) {
+		restarts := restartsOf(slices.Concat(pods(ctx, "server"), pods(ctx, "controller"))...)
+		disturb(ctx, "floods and slow requests of 8 Pods", func() {
+			answers := attack(ctx)
+			AddReportEntry("answers to attackers", fmt.Sprint(answers))
+			Expect(answers).To(And(HaveKey("directory 200"), HaveKey("deep JSON 400"), HaveKey("large body 413")))
+		})
+		requireNoOOM(ctx, restarts)
+		requireAllStored(ctx)
+	}, SpecTimeout(specTime))
+
 	It("stays within its memory limits", func(ctx SpecContext) {
 		reportUse(ctx, "under load")
 		for _, half := range []string{"server", "controller"} {
