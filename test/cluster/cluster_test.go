@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -197,6 +198,13 @@ var _ = Describe("An installation by Helm", Ordered, func() {
 		})
 		requireNoOOM(ctx, restarts)
 		requireAllStored(ctx)
+	}, SpecTimeout(specTime))
+
+	It("has the clock of its nodes", func(ctx SpecContext) {
+		before := time.Now().UnixNano()
+		inPod, err := strconv.ParseInt(kubectl(ctx, "exec", "--namespace=client", loadPod, "--", "/acmeca-client", "clock"), 10, 64)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(inPod).To(And(BeNumerically(">", before), BeNumerically("<", time.Now().UnixNano())))
 	}, SpecTimeout(specTime))
 
 	It("stays within its memory limits", func(ctx SpecContext) {
