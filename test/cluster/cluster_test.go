@@ -27,7 +27,8 @@ var _ = Describe("An installation by Helm", Ordered, func() {
 
 	BeforeAll(func(ctx SpecContext) {
 		shell = guideShell(ctx)
-		shell.Here = strings.NewReplacer("registry.example/acmeca", cluster.Repository+" --set image.tag="+cluster.Tag)
+		shell.Here = strings.NewReplacer("registry.example/acmeca", cluster.Repository+" --set image.tag="+cluster.Tag,
+			"uninstall --all-namespaces", "uninstall --all-namespaces --yes") // there is no terminal to ask on
 	}, NodeTimeout(specTime))
 
 	It("as the guide says runs in a namespace that enforces restricted, and a Pod gets a certificate", func(ctx SpecContext) {
@@ -237,12 +238,13 @@ var _ = Describe("An installation by Helm", Ordered, func() {
 	}, SpecTimeout(specTime))
 
 	It("is uninstalled as the guide says, and its namespace goes", func(ctx SpecContext) {
-		kubectl(ctx, "delete", "acmeissuers", "--all", "--all-namespaces", "--timeout="+patience.String())
-		helm(ctx, "uninstall", "acmeca", "--namespace", namespace, "--wait", "--timeout="+patience.String())
+		commands := strings.SplitAfter(strings.TrimSpace(guide.Commands(guide.Section(installGuide, "Removing acmeca"))), "\n")
+		Expect(commands).To(HaveLen(3))
+		shell.Run(ctx, commands[0]+commands[1])
 		Expect(kubectl(ctx, "get", "customresourcedefinitions", "--output=name")).To(ContainSubstring("acmeissuers.acmeca.dev"))
 		Expect(kubectl(ctx, "get", "secrets", "--namespace", namespace, "--output=name")).To(ContainSubstring("secret/default-"))
 		start := time.Now()
-		kubectl(ctx, "delete", "namespace", namespace, "--timeout="+patience.String())
+		shell.Run(ctx, commands[2])
 		AddReportEntry("deletion of the namespace after helm uninstall", fmt.Sprintf("%.1f s", time.Since(start).Seconds()))
 		deleteKinds(ctx)
 	}, SpecTimeout(specTime))
