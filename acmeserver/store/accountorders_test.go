@@ -5,7 +5,10 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -164,4 +167,39 @@ func TestOldSerialNumbersLeadToOrders(t *testing.T) {
 	if found, err := cluster.OrderWithSerial(t.Context(), issuer, big.NewInt(0xabc)); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("at another issuer: %v, %v", found, err)
 	}
+}
+
+// Anyone may ask about certificates, so few requests read at once. They are counted, and the others are told to ask again.
+func TestLookupsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		issuer := types.NamespacedName{Namespace: "ns", Name: "ca"}
+		proceed := make(chan struct{})
+		cluster.Live.Fail = func() error { <-proceed; return nil }
+		busy, unknown := atomic.Int64{}, atomic.Int64{}
+		var lookups sync.WaitGroup
+		for i := range 100 {
+			number, _ := acme.OrderSerial(v1alpha1.NewObjectName(time.Now()), uint32(i))
+			for range 2 { // requests about the same certificate share a read
+				lookups.Go(func() {
+					switch _, err := cluster.OrderWithSerial(t.Context(), issuer, number); {
+					case errors.Is(err, store.ErrBusy):
+						busy.Add(1)
+					case errors.Is(err, store.ErrNotFound):
+						unknown.Add(1)
+					}
+				})
+			}
+		}
+		synctest.Wait()
+		if reads := cluster.Orders.LiveReads(); reads != 16 {
+			t.Errorf("%d reads in flight", reads)
+		}
+		time.Sleep(3 * time.Second)
+		close(proceed)
+		lookups.Wait()
+		if busy.Load() != 2*84 || unknown.Load() != 2*16 {
+			t.Errorf("%d busy, %d unknown", busy.Load(), unknown.Load())
+		}
+	})
 }

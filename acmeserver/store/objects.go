@@ -32,6 +32,7 @@ type Objects[T client.Object] struct {
 	newList   func() client.ObjectList
 	// liveReads and waiting hold an element for each read past the cache, and for each request that waits for a change.
 	liveReads, waiting chan struct{}
+	otherReads         []chan struct{} // have an element for each other read past the cache
 
 	// holds reports whether the cache holds an object, and uncached returns one that it does not hold; nil if it holds all objects.
 	holds    func(T) bool
@@ -146,7 +147,13 @@ func (s *Objects[T]) GetLive(ctx context.Context, key types.NamespacedName) (T, 
 }
 
 // LiveReads returns the number of reads past the cache that are in flight.
-func (s *Objects[T]) LiveReads() int { return len(s.liveReads) }
+func (s *Objects[T]) LiveReads() int {
+	reads := len(s.liveReads)
+	for _, slots := range s.otherReads {
+		reads += len(slots)
+	}
+	return reads
+}
 
 // Create creates an object. The errors are ErrExists, ErrConflict, ErrRejected, ErrDenied and
 // ErrUnavailable.

@@ -51,6 +51,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 	}
 	s.Orders.noted, s.Orders.dropped = s.noteOrder, s.dropOrder
 	s.Orders.holds, s.Orders.uncached = ordercache.Holds, recent.get
+	s.Orders.otherReads = []chan struct{}{s.searches, s.lookups, s.oldLookups}
 	s.Authorizations.noted, s.Authorizations.dropped = s.noteAuthorization, s.dropAuthorization
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
