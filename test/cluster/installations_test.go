@@ -32,7 +32,8 @@ var _ = Describe("Installations", Ordered, func() {
 		for _, team := range []string{"team-a", "team-b"} { // whose RoleBindings the chart contains
 			kubectl(ctx, "create", "namespace", team)
 		}
-		helm(ctx, append([]string{"install"}, cluster.InstallArgs("--create-namespace", "--set", "watchNamespaces={team-a}")...)...)
+		By("waiting for ready Pods without an issuer")
+		helm(ctx, append([]string{"install"}, cluster.InstallArgs("--create-namespace", "--set", "watchNamespaces={team-a}", "--wait")...)...)
 		Expect(c.CreateIssuer(ctx)).To(Succeed())
 		Expect(c.PrepareClient(ctx)).To(Succeed())
 		helm(ctx, "install", "second", "charts/acmeca", "--namespace", second, "--create-namespace", "--set", "crds.enabled=false",
