@@ -199,7 +199,7 @@ func (r *request) newAuthorization(id acme.Identifier) *v1alpha1.AcmeAuthorizati
 		AccountRef: v1alpha1.ObjectRef{Name: r.account.Name},
 		Identifier: v1alpha1.Identifier(id.Base()),
 		Wildcard:   id.Wildcard(),
-		Challenges: challenges(r.offered(id), newToken),
+		Challenges: challenges(r.offered(id), newToken()),
 	}}
 	authz.Namespace, authz.Name = r.issuer.Key.Namespace, newID()
 	return authz
@@ -210,28 +210,31 @@ func (r *request) offered(id acme.Identifier) []acme.ChallengeType {
 	return policy.Offered(r.issuer.Spec.Challenges.Types, id)
 }
 
-// challenges returns challenges of some types. token returns the token of a challenge.
-func challenges(types []acme.ChallengeType, token func(acme.ChallengeType) string) []v1alpha1.Challenge {
+// challenges returns challenges of some types. The first one has the token, from which those of the others are derived.
+func challenges(types []acme.ChallengeType, token string) []v1alpha1.Challenge {
 	var all []v1alpha1.Challenge
 	for _, t := range types {
 		challenge := v1alpha1.Challenge{Type: t}
 		if t.HasToken() {
-			challenge.Token = token(t)
+			challenge.Token, token = token, ""
 		}
 		all = append(all, challenge)
 	}
 	return all
 }
 
-// newToken returns 256 random bits in base64url. RFC 8555 section 8.3 requires at least 128.
-func newToken(acme.ChallengeType) string {
-	var random [32]byte
+// tokenSize is the length of a token in bytes: the 128 bits of RFC 8555 section 8.3.
+const tokenSize = 16
+
+// newToken returns random bits in base64url.
+func newToken() string {
+	var random [tokenSize]byte
 	rand.Read(random[:])
 	return base64.RawURLEncoding.EncodeToString(random[:])
 }
 
 // virtualAuthorization derives an authorization that is not stored from its order. An order's own authorization is stored once the client
-// chooses a challenge, and removed some time after the order is valid; from then on it is expired. Its tokens are hashes of the order's
+// chooses a challenge, and removed some time after the order is valid; from then on it is expired. Its first token is a hash of the order's
 // UID and name: these have more than 220 random bits, which no client knows before it is shown the order.
 func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int) *v1alpha1.AcmeAuthorization {
 	authz := order.AwaitedAuthorization(identifier)
@@ -239,10 +242,8 @@ func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int
 	if len(types) == 0 && order.Grant(identifier) != "" {
 		types = r.issuer.Spec.Challenges.Types // some clients fail on an authorization without challenges
 	}
-	authz.Spec.Challenges = challenges(types, func(t acme.ChallengeType) string {
-		sum := sha256.Sum256([]byte(string(order.UID) + " " + authz.Name + " " + string(t)))
-		return base64.RawURLEncoding.EncodeToString(sum[:])
-	})
+	sum := sha256.Sum256([]byte(string(order.UID) + " " + authz.Name))
+	authz.Spec.Challenges = challenges(types, base64.RawURLEncoding.EncodeToString(sum[:tokenSize]))
 	if order.Status.State == acme.StateValid && order.Grant(identifier) == "" {
 		authz.Status.State, authz.Status.Expires = acme.StateExpired, order.CreationTimestamp.DeepCopy()
 	}
@@ -353,12 +354,12 @@ func (r *request) subdomainAuthorization(domain acme.Identifier) *v1alpha1.AcmeA
 	if _, problem := r.policy().AdmitIdentifier(domain); problem != nil {
 		return nil
 	}
-	authz := r.newAuthorization(domain)
-	authz.Spec.Subdomains = true
-	authz.Spec.Challenges = slices.DeleteFunc(authz.Spec.Challenges, func(c v1alpha1.Challenge) bool { return !c.Type.ProvesSubdomains() })
-	if len(authz.Spec.Challenges) == 0 {
+	types := slices.DeleteFunc(slices.Clone(r.offered(domain)), func(t acme.ChallengeType) bool { return !t.ProvesSubdomains() })
+	if len(types) == 0 {
 		return nil
 	}
+	authz := r.newAuthorization(domain)
+	authz.Spec.Subdomains, authz.Spec.Challenges = true, challenges(types, newToken())
 	return authz
 }
 

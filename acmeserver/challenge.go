@@ -32,7 +32,7 @@ type challengeDocument struct {
 // responded, and there is no outcome.
 func (r *request) challengeDocument(authz *v1alpha1.AcmeAuthorization, c v1alpha1.Challenge) challengeDocument {
 	document := challengeDocument{
-		Type: c.Type, URL: r.url(acme.ChallengePath(authz.Name, c.Type)), Status: acme.StatePending, Token: c.Token,
+		Type: c.Type, URL: r.url(acme.ChallengePath(authz.Name, c.Type)), Status: acme.StatePending, Token: authz.Token(c.Type),
 	}
 	if c.Type == acme.DNSPersist01 {
 		document.IssuerDomainNames = r.issuer.DomainNames()

@@ -28,18 +28,19 @@ func TestDNSPersist(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	r := &request{call: c}
-	offered := challenges(r.offered(acme.Identifier{Type: acme.DNS, Value: "a.test"}), newToken)
+	offered := challenges(r.offered(acme.Identifier{Type: acme.DNS, Value: "a.test"}), newToken())
 	if len(offered) != len(spec.Challenges.Types) {
 		t.Errorf("%d challenges are offered", len(offered))
 	}
+	authz := &v1alpha1.AcmeAuthorization{Spec: v1alpha1.AcmeAuthorizationSpec{Challenges: offered}}
 	for _, challenge := range offered {
 		kind := challenge.Type
-		text, err := json.Marshal(r.challengeDocument(&v1alpha1.AcmeAuthorization{}, challenge))
+		text, err := json.Marshal(r.challengeDocument(authz, challenge))
 		if err != nil {
 			t.Fatal(err)
 		}
 		persist := kind == acme.DNSPersist01
-		if strings.Contains(string(text), `"token"`) == persist || (len(challenge.Token) == 43) == persist {
+		if strings.Contains(string(text), `"token"`) == persist || (len(authz.Token(kind)) == 22) == persist {
 			t.Errorf("%s", text)
 		}
 		if strings.Contains(string(text), `"issuerDomainNames":["ca.example","ca.test"]`) != persist {

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +19,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains)",message="subdomains is immutable"
 // +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization)",message="preAuthorization is immutable"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || has(self.response)",message="response is set once"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.challenges.exists(c, has(c.token)) || self.challenges.all(c, c.type == 'dns-persist-01')",optionalOldSelf=true,message="one of the challenges must have a token"
 // +kubebuilder:validation:XValidation:rule="oldSelf.?response.hasValue() || !has(self.response) || self.challenges.exists(c, c.type == self.response.type)",optionalOldSelf=true,message="response.type must be the type of one of the challenges"
 type AcmeAuthorizationSpec struct {
 	// issuerRef names the AcmeIssuer of the authorization.
@@ -75,7 +78,7 @@ type AcmeAuthorizationSpec struct {
 
 // Challenge is a way to prove control of an identifier (RFC 8555 section 8).
 //
-// +kubebuilder:validation:XValidation:rule="has(self.token) != (self.type == 'dns-persist-01')",message="token is required, except for dns-persist-01, which has none"
+// +kubebuilder:validation:XValidation:rule="!has(self.token) || self.type != 'dns-persist-01'",message="a dns-persist-01 challenge has no token"
 type Challenge struct {
 	// type of the challenge.
 	// +required
@@ -83,7 +86,8 @@ type Challenge struct {
 	Type acme.ChallengeType `json:"type"`
 
 	// token is the random value that the client presents with its key's thumbprint: 22 to 64 base64url characters, at least
-	// 128 bits (RFC 8555 section 8.3). A dns-persist-01 challenge has no token.
+	// 128 bits (RFC 8555 section 8.3). Without it, the token is derived from the first one in the list: the first 16 bytes of the
+	// SHA-256 of that token, a blank and the type, in base64url. A dns-persist-01 challenge has no token.
 	// +optional
 	// +kubebuilder:validation:MinLength=22
 	// +kubebuilder:validation:MaxLength=64
@@ -168,7 +172,7 @@ type ChallengeStatus struct {
 
 // ValidationRecord contains the observations of a validation attempt.
 type ValidationRecord struct {
-	// time is the start of the attempt.
+	// time is the start of the attempt. A proof has it in validatedAt less durationMillis.
 	// +optional
 	Time *metav1.Time `json:"time,omitempty"`
 
@@ -187,7 +191,7 @@ type ValidationRecord struct {
 	// +kubebuilder:validation:MaxLength=128
 	AuthoritativeServer string `json:"authoritativeServer,omitempty"`
 
-	// addresses lists the IP addresses of the name.
+	// addresses lists the IP addresses of the name. A proof lacks it if addressUsed is the only one.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -199,7 +203,7 @@ type ValidationRecord struct {
 	// +kubebuilder:validation:MaxLength=128
 	AddressUsed string `json:"addressUsed,omitempty"`
 
-	// urls lists the fetched URLs, redirects included.
+	// urls lists the fetched URLs, redirects included. A proof without a redirect lacks it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -326,6 +330,29 @@ func (a *AcmeAuthorization) Offered() string {
 	}
 	return strings.Join(types, ", ")
 }
+
+// Token returns the token of a challenge: its own, or the one that is derived from the first token of the list, so that only one is
+// stored. It returns "" for a type that is not offered or has no token.
+func (a *AcmeAuthorization) Token(challenge acme.ChallengeType) string {
+	offered, first := false, ""
+	for _, c := range a.Spec.Challenges {
+		if c.Type == challenge && (c.Token != "" || !challenge.HasToken()) {
+			return c.Token
+		}
+		offered = offered || c.Type == challenge
+		if first == "" {
+			first = c.Token
+		}
+	}
+	if !offered || first == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(first + " " + string(challenge)))
+	return base64.RawURLEncoding.EncodeToString(sum[:tokenSize])
+}
+
+// tokenSize is the length of a derived token in bytes: the 128 bits of RFC 8555 section 8.3.
+const tokenSize = 16
 
 // Authorized returns the identifier that the account may certify, with the leading "*." of a wildcard.
 func (a *AcmeAuthorization) Authorized() acme.Identifier {

@@ -171,7 +171,7 @@ type AcmeOrderStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// expires is the time at which an unfinished order becomes invalid.
+	// expires is the time at which an unfinished order becomes invalid. A valid order has none.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 

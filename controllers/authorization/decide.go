@@ -186,6 +186,7 @@ func validated(authz *v1alpha1.AcmeAuthorization, f facts, challenge v1alpha1.Ch
 	at := metav1.NewTime(f.attempt.Ended)
 	expires := metav1.NewTime(earliest(at.Add(f.issuer.Spec.Lifetimes.Authorization.Duration), f.attempt.Result.Until))
 	challenge.State, challenge.ValidatedAt = acme.StateValid, &at
+	shorten(challenge.Record)
 	if f.attempt.CAA && authz.Spec.Identifier.Type == acme.DNS {
 		challenge.CAACheckedAt = &at
 	}

@@ -31,10 +31,6 @@ func (i *Issuer) ValidationRequest(account *v1alpha1.AcmeAccount, authz *v1alpha
 			request.AccountURIs = slices.Insert(slices.Delete(request.AccountURIs, at, at+1), 0, message.Header.KeyID)
 		}
 	}
-	for _, c := range authz.Spec.Challenges {
-		if c.Type == authz.Spec.Response.Type {
-			request.Token = c.Token
-		}
-	}
+	request.Token = authz.Token(request.Type)
 	return request
 }

@@ -102,15 +102,21 @@ func (s step) change(order *v1alpha1.AcmeOrder, f facts) {
 	case s.certificate != nil:
 		record(status, s.certificate, f.issuer)
 		status.CRL = f.issuer.CRLOf(order)
-		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, Message: "the certificate was issued"}
+		condition = &metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued}
 	}
-	if f.issuer != nil && before != status.State {
+	switch {
+	case s.certificate != nil:
+		status.Expires = nil // ExpiresAt derives it
+	case f.issuer != nil && before != status.State:
 		expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
 		status.Expires = &expires
 	}
 	if condition != nil {
 		c := *condition
-		c.Type, c.ObservedGeneration, c.LastTransitionTime = v1alpha1.ConditionReady, order.Generation, metav1.NewTime(f.now)
+		c.Type, c.LastTransitionTime = v1alpha1.ConditionReady, metav1.NewTime(f.now)
+		if s.certificate == nil { // the state is final otherwise
+			c.ObservedGeneration = order.Generation
+		}
 		meta.SetStatusCondition(&status.Conditions, c)
 	}
 }
