@@ -67,7 +67,7 @@ func shortLived(spec *v1alpha1.AcmeIssuerSpec) {
 	hour := metav1.Duration{Duration: time.Hour}
 	spec.Profiles = []v1alpha1.Profile{{Name: "default", Lifetime: hour}}
 	spec.Lifetimes = v1alpha1.Lifetimes{Order: hour, PendingAuthorization: hour, Authorization: hour}
-	spec.Retention.Orders = metav1.Duration{Duration: time.Minute}
+	spec.Retention.Orders, spec.Retention.Authorizations = metav1.Duration{Duration: time.Minute}, metav1.Duration{Duration: time.Minute}
 }
 
 // crash ends a half as kill -9 does, and restarts it.
