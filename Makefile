@@ -174,6 +174,10 @@ test-cluster: ## Run the suite with a cluster of two nodes, as root on Linux. Sk
 	@$(GO) run ./hack/cluster -build
 	ACMECA_TEST_CLUSTER=1 $(GO) run ./hack/gotest -timeout 40m $(TESTFLAGS) ./hack/cluster/... ./internal/test/cluster/... ./test/cluster
 
+.PHONY: test-transit
+test-transit: control-plane vault ## Test a CA whose keys are in the transit engine of Vault. `make test` does so too once Vault is built.
+	$(GO) run ./hack/gotest -timeout 20m ./test/keyservice -ginkgo.focus=Vault
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
 	hack/fuzz.sh "$(FUZZTIME)"
@@ -215,6 +219,10 @@ cert-manager: ## Build cert-manager's controllers for tests, once (about 3 minut
 .PHONY: step
 step: ## Build the ACME client step for tests, once (about 3 minutes).
 	@$(GO) run ./hack/build step
+
+.PHONY: vault
+vault: ## Build Vault for tests of the transit engine, once (about 15 minutes).
+	@$(GO) run ./hack/build vault vault-plugin-auth-kubernetes
 
 .PHONY: kube-controller-manager
 kube-controller-manager: ## Build kube-controller-manager for tests of garbage collection, once (about 2 minutes).

@@ -102,14 +102,10 @@ type answer[T any] struct {
 	Data T `json:"data"`
 }
 
-// keyAnswer is the answer about a key. Keys are its versions.
+// keyAnswer is the answer about a key. Keys are its versions: objects with a public key, or numbers if the key is symmetric.
 type keyAnswer struct {
-	Type string                `json:"type"`
-	Keys map[string]versionKey `json:"keys"`
-}
-
-type versionKey struct {
-	PublicKey string `json:"public_key"`
+	Type string                     `json:"type"`
+	Keys map[string]json.RawMessage `json:"keys"`
 }
 
 // Keys implements keyservice.Backend.
@@ -146,7 +142,11 @@ func (b *Backend) public(ctx context.Context, name string) (crypto.PublicKey, er
 	if err := b.call(ctx, http.MethodGet, b.config.Mount+"/keys/"+name, nil, &found); err != nil {
 		return nil, err
 	}
-	text := found.Data.Keys["1"].PublicKey
+	var version struct {
+		PublicKey string `json:"public_key"`
+	}
+	_ = json.Unmarshal(found.Data.Keys["1"], &version) // which has no public key otherwise
+	text := version.PublicKey
 	if found.Data.Type == "ed25519" {
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(raw) != 32 {
@@ -325,7 +325,7 @@ func withoutURL(err error) error {
 }
 
 // statusError returns the error of an answer that is no success. A server that is sealed or on standby, and one with too many
-// requests, may recover.
+// requests, may recover. A 404 without a text is a name that does not exist; with one it is a path without an engine.
 func statusError(code int, text []byte) error {
 	if code >= 200 && code < 300 {
 		return nil
@@ -334,14 +334,15 @@ func statusError(code int, text []byte) error {
 	_ = json.Unmarshal(text, &said)
 	message := "HTTP status " + strconv.Itoa(code)
 	if len(said.Errors) > 0 {
-		message += ": " + strings.Join(said.Errors, "; ")
+		message += ": " + strings.Join(strings.Fields(strings.Join(said.Errors, "; ")), " ") // an error may have several lines
 	}
 	switch {
-	case code == http.StatusNotFound:
+	case code == http.StatusNotFound && len(said.Errors) == 0:
 		return fmt.Errorf("%w: %s", keyservice.ErrNotFound, message)
 	case code == http.StatusForbidden:
 		return &refusal{errors.New(message)}
-	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusPreconditionFailed:
+	case code >= 500, code == http.StatusNotFound, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout,
+		code == http.StatusPreconditionFailed:
 		return fmt.Errorf("%w: %s", keyservice.ErrUnavailable, message)
 	}
 	return errors.New(message)

@@ -15,10 +15,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +30,8 @@ import (
 	"github.com/acmeca/acmeca/internal/keyservice/transit"
 )
 
-// engine answers as the documentation of the transit engine and of the Kubernetes auth method says. It is not that software.
+// engine answers as Vault 1.21.2 does, in the parts of the answers that the backend reads. It is not that software:
+// `make test-transit` tries the backend with a real one.
 type engine struct {
 	t      *testing.T
 	mu     sync.Mutex
@@ -38,6 +41,7 @@ type engine struct {
 	status int    // of all answers; 0 for the usual ones
 	prefix string // of signatures
 	logins int
+	refuse bool // all tokens
 }
 
 func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,22 +55,22 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(code)
 		_ = json.NewEncoder(w).Encode(value)
 	}
-	fail := func(code int, text ...string) { answer(code, map[string]any{"errors": text}) }
+	fail := func(code int, text ...string) { answer(code, map[string]any{"errors": append([]string{}, text...)}) }
 	if e.status != 0 {
 		fail(e.status, "Vault is sealed")
 		return
 	}
 	if path == "auth/kubernetes/login" {
 		if body["role"] != "acmeca" || body["jwt"] != "the token" {
-			fail(400, "invalid role name")
+			fail(400, fmt.Sprintf("invalid role name %q", body["role"]))
 			return
 		}
 		e.logins++
 		answer(200, map[string]any{"auth": map[string]any{"client_token": fmt.Sprint("s.", e.token), "lease_duration": 3600}})
 		return
 	}
-	if r.Header.Get("X-Vault-Token") != fmt.Sprint("s.", e.token) {
-		fail(403, "permission denied")
+	if e.refuse || r.Header.Get("X-Vault-Token") != fmt.Sprint("s.", e.token) {
+		fail(403, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n")
 		return
 	}
 	name, isKey := strings.CutPrefix(path, "transit/keys/")
@@ -74,19 +78,19 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "auth/token/lookup-self":
 		answer(200, map[string]any{"data": map[string]any{}})
 	case path == "transit/keys" && r.Method == "LIST":
-		names := []string{"Unrelated_key"}
-		for n := range e.keys {
-			names = append(names, n)
+		names := slices.Collect(maps.Keys(e.kinds))
+		if len(names) == 0 {
+			fail(404)
+			return
 		}
 		answer(200, map[string]any{"data": map[string]any{"keys": names}})
 	case isKey && r.Method == http.MethodPost:
 		e.make(name, body["type"].(string))
-		w.WriteHeader(204)
-	case isKey && e.keys[name] == nil:
+		answer(200, e.describe(name))
+	case isKey && e.kinds[name] == "":
 		fail(404)
 	case isKey:
-		answer(200, map[string]any{"data": map[string]any{"type": e.kinds[name], "latest_version": 1,
-			"keys": map[string]any{"1": map[string]any{"public_key": publicText(e.keys[name].Public())}}}})
+		answer(200, e.describe(name))
 	case strings.HasPrefix(path, "transit/sign/"):
 		parts := strings.Split(path, "/")
 		if e.keys[parts[2]] == nil {
@@ -95,8 +99,17 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(200, map[string]any{"data": map[string]any{"key_version": 1, "signature": e.prefix + e.sign(parts[2], body)}})
 	default:
-		fail(404)
+		fail(404, fmt.Sprintf("no handler for route %q. route entry not found.", path))
 	}
+}
+
+// describe returns the answer about a key. The version of a symmetric key is the time of its creation.
+func (e *engine) describe(name string) any {
+	var version any = 1796006450
+	if key := e.keys[name]; key != nil {
+		version = map[string]any{"certificate_chain": "", "creation_time": "2026-11-30T02:40:49Z", "public_key": publicText(key.Public())}
+	}
+	return map[string]any{"data": map[string]any{"type": e.kinds[name], "latest_version": 1, "keys": map[string]any{"1": version}}}
 }
 
 func publicText(public crypto.PublicKey) string {
@@ -108,7 +121,7 @@ func publicText(public crypto.PublicKey) string {
 }
 
 func (e *engine) make(name, kind string) {
-	if e.keys[name] != nil {
+	if e.kinds[name] != "" {
 		return
 	}
 	e.kinds[name] = kind
@@ -144,7 +157,7 @@ func (e *engine) sign(name string, body map[string]any) string {
 	return base64.StdEncoding.EncodeToString(signature)
 }
 
-func start(t *testing.T) (*engine, *transit.Backend) {
+func start(t *testing.T, changes ...func(*transit.Config)) (*engine, *transit.Backend) {
 	t.Helper()
 	e := &engine{t: t, keys: map[string]crypto.Signer{}, kinds: map[string]string{}, prefix: "vault:v1:"}
 	server := httptest.NewTLSServer(e)
@@ -157,6 +170,9 @@ func start(t *testing.T) (*engine, *transit.Backend) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, change := range changes {
+		change(&config)
 	}
 	backend, err := transit.New(config)
 	if err != nil {
@@ -196,12 +212,41 @@ func TestMakesKeysAndSigns(t *testing.T) {
 			t.Errorf("%s: the signature is wrong", kind)
 		}
 	}
+	e.make("ns.symmetric", "aes256-gcm96")
+	e.make("Unrelated_key", "ed25519")
 	keys, err := backend.Keys(ctx, "")
 	if err != nil || len(keys) != 3 || e.logins != 1 {
 		t.Errorf("%d keys, %d logins: %v", len(keys), e.logins, err)
 	}
 	if keys, err := backend.Keys(ctx, "ns.none"); err != nil || len(keys) != 0 {
 		t.Errorf("%v, %v", keys, err)
+	}
+	if _, err := backend.Keys(ctx, "ns.symmetric"); err == nil || errors.Is(err, keyservice.ErrUnavailable) {
+		t.Errorf("a symmetric key: %v", err)
+	}
+}
+
+func TestListsNoKeys(t *testing.T) {
+	_, backend := start(t)
+	if keys, err := backend.Keys(t.Context(), ""); err != nil || len(keys) != 0 {
+		t.Errorf("%v, %v", keys, err)
+	}
+}
+
+func TestNamesAPathWithoutAnEngine(t *testing.T) {
+	_, backend := start(t, func(c *transit.Config) { c.Mount = "other" })
+	_, err := backend.Keys(t.Context(), "")
+	if !errors.Is(err, keyservice.ErrUnavailable) || !strings.Contains(err.Error(), `no handler for route "other/keys"`) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestErrorsHaveOneLine(t *testing.T) {
+	e, backend := start(t)
+	e.refuse = true
+	const want = "HTTP status 403: 2 errors occurred: * permission denied * invalid token"
+	if err := backend.Check(t.Context()); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

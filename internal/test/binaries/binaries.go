@@ -48,6 +48,8 @@ const (
 
 	trustManagerModule = "github.com/cert-manager/trust-manager"
 	opmModule          = "github.com/operator-framework/operator-registry"
+	vaultModule        = "github.com/hashicorp/vault"
+	vaultPluginModule  = "github.com/hashicorp/vault-plugin-auth-kubernetes"
 
 	controlPlane = "kubernetes" // the nested module
 )
@@ -65,6 +67,9 @@ var programs = []program{
 	{name: "helm3", pkg: helm3Module + "/cmd/helm", module: helm3Module, nested: "packaging/helm3"},
 	{name: "kube-router", pkg: kubeRouterModule + "/cmd/kube-router", module: kubeRouterModule, nested: "kuberouter"},
 	{name: "image", pkg: project.Module + "/hack/image", module: imageModule, nested: "image"},
+	{name: "vault", pkg: vaultModule, module: vaultModule, nested: "vault", tags: "minimal"},
+	{name: "vault-plugin-auth-kubernetes", pkg: vaultPluginModule + "/cmd/vault-plugin-auth-kubernetes", module: vaultPluginModule,
+		nested: "vault"},
 	{name: "step", pkg: stepModule + "/cmd/step", module: stepModule, nested: "step"},
 	{name: "step-ca", pkg: stepCAModule + "/cmd/step-ca", module: stepCAModule, nested: "stepca"},
 	{name: "pebble", pkg: pebbleModule + "/cmd/pebble", module: pebbleModule, nested: "pebble"},
