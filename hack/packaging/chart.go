@@ -33,6 +33,14 @@ var chartFiles = [][3]string{
 	{"ValidatingAdmissionPolicyBinding", "status.acmeca.dev", "admission/bindings/status.yaml"},
 }
 
+// optionalFiles are the files of the chart that are files of components of config.
+var optionalFiles = map[string]string{
+	"rbac/pod-certificates.yaml":             "pod-certificates/role.yaml",
+	"rbac/trust-namespaces.yaml":             "trust-namespaces/role.yaml",
+	"admission/managed-fields.yaml":          "managed-fields/policy.yaml",
+	"admission/bindings/managed-fields.yaml": "managed-fields/binding.yaml",
+}
+
 // GenerateChart writes the chart's files from config.
 func GenerateChart(root string) error {
 	objects, err := Kustomize(filepath.Join(root, "config", "default"))
@@ -44,16 +52,13 @@ func GenerateChart(root string) error {
 		return err
 	}
 	files := []file{{"prometheus/rules.yaml", rules}}
-	pods, err := os.ReadFile(filepath.Join(root, "config", "pod-certificates", "role.yaml"))
-	if err != nil {
-		return err
+	for name, source := range optionalFiles {
+		content, err := os.ReadFile(filepath.Join(root, "config", filepath.FromSlash(source)))
+		if err != nil {
+			return err
+		}
+		files = append(files, file{name, content})
 	}
-	files = append(files, file{"rbac/pod-certificates.yaml", pods})
-	namespaces, err := os.ReadFile(filepath.Join(root, "config", "trust-namespaces", "role.yaml"))
-	if err != nil {
-		return err
-	}
-	files = append(files, file{"rbac/trust-namespaces.yaml", namespaces})
 	for _, wanted := range chartFiles {
 		object, err := objects.One(wanted[0], wanted[1])
 		if err != nil {

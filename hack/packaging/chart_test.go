@@ -68,6 +68,24 @@ func TestTheChartHasTheObjectsOfConfigPodCertificates(t *testing.T) {
 	compare(t, want, render(t, "acmeca-system", map[string]any{"image": image, "podCertificates": map[string]any{"enabled": true}}))
 }
 
+func TestTheChartHasTheObjectsOfConfigManagedFields(t *testing.T) {
+	want, err := Kustomize(root(t) + "/hack/packaging/testdata/managed-fields")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{"image": image, "admissionPolicy": map[string]any{"managedFields": true}}
+	compare(t, want, render(t, "acmeca-system", values))
+	for _, policy := range render(t, "pki", values) {
+		if policy.GetKind() == "MutatingAdmissionPolicyBinding" {
+			if name, _, _ := unstructured.NestedString(policy.Object, "spec", "policyName"); name != policy.GetName() || name == "managed-fields.acmeca.dev" {
+				t.Errorf("in another namespace, %s binds %s", policy.GetName(), name)
+			}
+			return
+		}
+	}
+	t.Error("in another namespace, there is no binding")
+}
+
 func TestTheChartHasTheObjectsOfConfigTrustNamespaces(t *testing.T) {
 	want, err := Kustomize(root(t) + "/hack/packaging/testdata/trust-namespaces")
 	if err != nil {
