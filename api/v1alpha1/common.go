@@ -19,7 +19,8 @@ type ObjectRef struct {
 
 // SignedRequest is the signed request of a client: the flattened JWS of RFC 8555 section 6.2. The ACME server stores it. The
 // controllers verify it again before they act on it. The client signed the base64url of protected and payload. A part that is a
-// JSON object of printable ASCII characters is stored decoded, and every other part in base64url.
+// JSON object of printable ASCII characters is stored decoded, and every other part in base64url. An object that begins with {' has
+// apostrophes for quotation marks, and a tilde for the second occurrence of the first URL's base, up to /acme/.
 type SignedRequest struct {
 	// protected is the protected header, JSON or base64url, of at most 4096 characters. A header with an RSA-4096 key, and the
 	// longest URLs and nonces that acmeca issues, takes about 3000 in base64url.
