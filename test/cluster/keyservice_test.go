@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/cluster"
+	"github.com/acmeca/acmeca/internal/test/project"
+	"github.com/acmeca/acmeca/internal/test/softhsm"
 )
 
 // sidecar is the container of the key service.
@@ -21,9 +26,9 @@ var _ = Describe("A key service beside the controllers", func() {
 	It("holds the CA's keys in a sidecar, and clients wait for a sidecar that stalls and is killed", func(ctx SpecContext) {
 		kubectl(ctx, "create", "namespace", namespace)
 		kubectl(ctx, "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-		// The keys are in the volume of the socket: they live as long as the only Pod. A real installation has them elsewhere.
-		helm(ctx, append([]string{"install"}, cluster.InstallArgs("--set", "controller.replicas=1", "--set", "keyService.enabled=true",
-			"--set", "keyService.args={keyservice,--files=/run/acmeca-keyservice/keys}")...)...)
+		values, initialize := keyStore(ctx)
+		helm(ctx, append([]string{"install"}, cluster.InstallArgs("--set", "controller.replicas=1", "--set-json", "keyService="+values)...)...)
+		initialize()
 		apply(ctx, `
 apiVersion: acmeca.dev/v1alpha1
 kind: AcmeIssuer
@@ -69,6 +74,40 @@ spec:
 	}, SpecTimeout(specTime))
 })
 
+// keyStore returns the chart's values for a sidecar, and a function that makes its key store after the installation. The store is a
+// SoftHSM token in an image of hack/pkcs11-image.sh; without Debian's package it is files. It lives as long as the only Pod.
+func keyStore(ctx context.Context) (values string, initialize func()) {
+	GinkgoHelper()
+	if _, err := os.Stat(softhsm.Module); err != nil {
+		AddReportEntry("key store", "files, since SoftHSM is not installed")
+		return `{"enabled": true, "args": ["keyservice", "--files=/run/acmeca-keyservice/keys"]}`, func() {}
+	}
+	const image, util = "node.test/acmeca-softhsm:dev", "/usr/bin/softhsm2-util"
+	archive := filepath.Join(GinkgoT().TempDir(), "image.tar")
+	root, err := project.Root()
+	Expect(err).NotTo(HaveOccurred())
+	build := exec.CommandContext(ctx, filepath.Join(root, "hack", "pkcs11-image.sh"), image, archive, softhsm.Module, util)
+	output, err := build.CombinedOutput()
+	Expect(err).NotTo(HaveOccurred(), string(output))
+	Expect(c.Load(ctx, archive)).To(Succeed())
+	kubectl(ctx, "create", "secret", "generic", "hsm", "--namespace", namespace, "--from-literal=pin=1234",
+		"--from-literal=softhsm2.conf=directories.tokendir = /tokens")
+	initialize = func() {
+		GinkgoHelper()
+		Eventually(ctx, func() error {
+			_, err := c.Kubectl(ctx, "exec", "--namespace", namespace, "deployment/acmeca-controller", "--container="+sidecar, "--",
+				util, "--module="+softhsm.Module, "--init-token", "--free", "--label=acmeca", "--so-pin=5678", "--pin=1234")
+			return err
+		}).WithTimeout(patience).WithPolling(interval).Should(Succeed())
+		AddReportEntry("key store", "SoftHSM")
+	}
+	return `{"enabled": true, "image": "` + image + `",
+		"args": ["--token=pkcs11:token=acmeca?module-path=` + softhsm.Module + `&pin-source=file:/etc/acmeca/pin"],
+		"env": [{"name": "SOFTHSM2_CONF", "value": "/etc/acmeca/softhsm2.conf"}],
+		"volumes": [{"name": "hsm", "secret": {"secretName": "hsm"}}, {"name": "tokens", "emptyDir": {}}],
+		"volumeMounts": [{"name": "hsm", "mountPath": "/etc/acmeca"}, {"name": "tokens", "mountPath": "/tokens"}]}`, initialize
+}
+
 func sidecarOf(pod corev1.Pod) corev1.ContainerStatus {
 	for _, status := range pod.Status.InitContainerStatuses {
 		if status.Name == sidecar {
@@ -86,7 +125,8 @@ func reasons(ctx context.Context) (all []string) {
 			Status struct{ Conditions []metav1.Condition }
 		}
 	}
-	Expect(json.Unmarshal([]byte(kubectl(ctx, "get", "acmeissuers,acmeorders", "--namespace", namespace, "--output=json")), &list)).To(Succeed())
+	text := kubectl(ctx, "get", "acmeissuers,acmeorders", "--namespace", namespace, "--output=json")
+	Expect(json.Unmarshal([]byte(text), &list)).To(Succeed())
 	for _, item := range list.Items {
 		for _, condition := range item.Status.Conditions {
 			all = append(all, condition.Reason)
