@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +26,7 @@ var (
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	running = suite.Start(ctx)
+	Expect(running.DropFieldManagers(ctx)).To(Succeed())
 	kube = running.Client()
 	responder = suite.Respond(running.Ports().HTTP01)
 })

@@ -50,7 +50,7 @@ func Start(ctx context.Context, start Launch) (*Plane, func(), error) {
 		return nil, nil, err
 	}
 	p := &Plane{Local: l, controllers: controllers, server: server}
-	if err := p.connect(ctx); err != nil {
+	if err := errors.Join(l.DropFieldManagers(ctx), p.connect(ctx)); err != nil {
 		stop()
 		return nil, nil, err
 	}

@@ -157,7 +157,6 @@ func (l *Local) applyManifests(ctx context.Context) error {
 	if l.options.Tree != "" {
 		return l.plane.ApplyTree(ctx, l.options.Tree, paths...)
 	}
-	paths = append(paths, "config/managed-fields/policy.yaml", "config/managed-fields/binding.yaml")
 	return l.plane.ApplyProject(ctx, paths...)
 }
 
