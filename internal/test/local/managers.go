@@ -12,7 +12,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// policyPoll is the time between two looks at a policy that the API server does not apply yet.
+// policyPoll is the time between two checks of a policy that the API server does not apply yet.
 const policyPoll = 200 * time.Millisecond
 
 // DropFieldManagers applies config/managed-fields, and waits until the API server accepts orders again: until it has read the schema of
