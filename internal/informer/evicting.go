@@ -1,11 +1,12 @@
 package informer
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // eviction returns the object of the event that removes an order from the cache although the API server has the order. Unlike every
@@ -24,7 +25,28 @@ func isEviction(object any) bool {
 // evicting returns the informer with event handlers that do not hear of evictions. They hear of each change of a finished order as of an
 // order that is added, and of its deletion.
 func evicting(informer toolscache.SharedIndexInformer) toolscache.SharedIndexInformer {
-	return ordercache.WrapHandlers(informer, func(h toolscache.ResourceEventHandler) toolscache.ResourceEventHandler { return deaf{h} })
+	return evictor{informer}
+}
+
+type evictor struct{ toolscache.SharedIndexInformer }
+
+// AddEventHandler implements toolscache.SharedInformer.
+func (i evictor) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandler(deaf{h})
+}
+
+// AddEventHandlerWithResyncPeriod implements toolscache.SharedInformer.
+func (i evictor) AddEventHandlerWithResyncPeriod(
+	h toolscache.ResourceEventHandler, resync time.Duration,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(deaf{h}, resync)
+}
+
+// AddEventHandlerWithOptions implements toolscache.SharedInformer.
+func (i evictor) AddEventHandlerWithOptions(
+	h toolscache.ResourceEventHandler, o toolscache.HandlerOptions,
+) (toolscache.ResourceEventHandlerRegistration, error) {
+	return i.SharedIndexInformer.AddEventHandlerWithOptions(deaf{h}, o)
 }
 
 // deaf is an event handler that does not hear of evictions.
