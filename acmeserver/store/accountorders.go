@@ -6,7 +6,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/acme"
@@ -25,7 +24,7 @@ const (
 func (s *Store) OrdersOf(
 	ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int,
 ) (names []string, next string, err error) {
-	found, err := s.searchOrders(ctx, account, selection.NotEquals, after, int64(count))
+	found, err := s.searchOrders(ctx, account, false, after, int64(count))
 	if err != nil {
 		return nil, "", err
 	}
@@ -35,18 +34,18 @@ func (s *Store) OrdersOf(
 	return names, found.Continue, nil
 }
 
-// searchOrders lists the metadata of an account's orders whose state is invalid, or of those whose state is not.
+// searchOrders lists the metadata of an account's orders that are invalid, or of those that are not.
 func (s *Store) searchOrders(
-	ctx context.Context, account *v1alpha1.AcmeAccount, invalid selection.Operator, after string, limit int64,
+	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, after string, limit int64,
 ) (*metav1.PartialObjectMetadataList, error) {
-	done, err := startSearch(ctx, s.searches)
+	done, err := waitForSlot(ctx, s.searches, orders.String())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	state := fields.OneTermEqualSelector("status.state", string(acme.StateInvalid))
-	if invalid == selection.NotEquals {
-		state = fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid))
+	state := fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid))
+	if invalid {
+		state = fields.OneTermEqualSelector("status.state", string(acme.StateInvalid))
 	}
 	found := &metav1.PartialObjectMetadataList{}
 	found.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("AcmeOrderList"))
@@ -59,16 +58,4 @@ func (s *Store) searchOrders(
 		return nil, &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
 	}
 	return found, failure(orders.String(), err)
-}
-
-// startSearch waits for a slot. The error is ErrBusy.
-func startSearch(ctx context.Context, slots chan struct{}) (done func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, liveReadQueue)
-	defer cancel()
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, &Error{Kind: orders.String(), Reason: ErrBusy}
-	}
 }

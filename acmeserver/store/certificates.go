@@ -90,7 +90,7 @@ func (s *Store) lookUp(
 	answer := s.inFlight.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout) // others may wait for it too
 		defer cancel()
-		done, err := startSearch(ctx, slots)
+		done, err := waitForSlot(ctx, slots, orders.String())
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -157,8 +156,8 @@ func (s *Store) ordersSince(ctx context.Context, account *v1alpha1.AcmeAccount, 
 	}
 	counted := s.counts.begin(name, since, mark)
 	listed := creationTimes{}
-	for _, state := range []selection.Operator{selection.Equals, selection.NotEquals} {
-		if err := s.listSince(ctx, account, state, since, listed); err != nil {
+	for _, invalid := range []bool{true, false} {
+		if err := s.listSince(ctx, account, invalid, since, listed); err != nil {
 			s.counts.forget(name)
 			return nil, err
 		}
@@ -166,9 +165,9 @@ func (s *Store) ordersSince(ctx context.Context, account *v1alpha1.AcmeAccount, 
 	return s.counts.complete(name, counted, listed), nil
 }
 
-// listSince adds the counted orders of an account whose state is invalid, or of those whose state is not.
+// listSince adds the counted orders of an account that are invalid, or those that are not.
 func (s *Store) listSince(
-	ctx context.Context, account *v1alpha1.AcmeAccount, invalid selection.Operator, since int64, into creationTimes,
+	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, since int64, into creationTimes,
 ) error {
 	for after := ""; ; {
 		found, err := s.searchOrders(ctx, account, invalid, after, searchPage)
@@ -177,7 +176,7 @@ func (s *Store) listSince(
 		}
 		for i := range found.Items {
 			order := &found.Items[i]
-			if created := order.CreationTimestamp.Unix(); created >= since && !isExempt(order, invalid == selection.Equals) {
+			if created := order.CreationTimestamp.Unix(); created >= since && !isExempt(order, invalid) {
 				into[order.Name] = created
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,13 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-const (
-	// maxLiveReads bounds the concurrent reads past the cache. Clients cause such reads at will, by asking for objects that
-	// do not exist.
-	maxLiveReads = 32
-	// liveReadQueue is how long a read waits for a slot.
-	liveReadQueue = 2 * time.Second
-)
+// maxLiveReads bounds the concurrent reads past the cache. Clients cause such reads at will, by asking for objects that do not exist.
+const maxLiveReads = 32
 
 // Objects reads and writes objects of one kind.
 type Objects[T client.Object] struct {
@@ -131,14 +125,11 @@ func (s *Objects[T]) read(ctx context.Context, key types.NamespacedName) (T, err
 // GetLive returns the object with a name from the API server.
 func (s *Objects[T]) GetLive(ctx context.Context, key types.NamespacedName) (T, error) {
 	object := s.newObject()
-	queued, cancel := context.WithTimeout(ctx, liveReadQueue)
-	defer cancel()
-	select {
-	case s.liveReads <- struct{}{}:
-		defer func() { <-s.liveReads }()
-	case <-queued.Done():
-		return object, &Error{Kind: s.kind.String(), Reason: ErrBusy}
+	done, err := waitForSlot(ctx, s.liveReads, s.kind.String())
+	if err != nil {
+		return object, err
 	}
+	defer done()
 	if err := s.live.Get(ctx, key, object); err != nil {
 		return object, failure(s.kind.String(), err)
 	}

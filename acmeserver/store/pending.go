@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -14,19 +13,9 @@ import (
 // maxLists bounds the lists of objects in use. A list copies its objects, and a client can have thousands of them.
 const maxLists = 16
 
-// listQueue is how long a request waits to list objects.
-const listQueue = 2 * time.Second
-
 // StartList waits until a request may list objects. The request calls done after it has used them. The error is ErrBusy.
 func (s *Store) StartList(ctx context.Context) (done func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, listQueue)
-	defer cancel()
-	select {
-	case s.listing <- struct{}{}:
-		return func() { <-s.listing }, nil
-	case <-ctx.Done():
-		return nil, &Error{Kind: "list", Reason: ErrBusy}
-	}
+	return waitForSlot(ctx, s.listing, "list")
 }
 
 // Pending is the number of unfinished objects of an account.

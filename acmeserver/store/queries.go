@@ -40,7 +40,7 @@ func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*
 // OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5). It reads them from the API server.
 // The errors are ErrBusy and ErrUnavailable.
 func (s *Store) OrdersReplacing(ctx context.Context, namespace, certID string) ([]*v1alpha1.AcmeOrder, error) {
-	done, err := startSearch(ctx, s.searches)
+	done, err := waitForSlot(ctx, s.searches, orders.String())
 	if err != nil {
 		return nil, err
 	}
