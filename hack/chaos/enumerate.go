@@ -55,7 +55,7 @@ func newWorker(ctx context.Context, world *inprocess.World) (*worker, error) {
 	for _, half := range []*inprocess.Half{operator.Controllers, operator.Server} {
 		half.Intercept(w.injector.Intercept(half.Name)) //nolint:bodyclose // there is no response yet
 	}
-	if w.unwatch, err = w.history.Observe(ctx, world.Admin, operator.Namespace); err != nil {
+	if w.unwatch, err = w.history.Observe(ctx, world.Plane, operator.Namespace); err != nil {
 		operator.Stop()
 		return nil, err
 	}

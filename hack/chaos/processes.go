@@ -33,7 +33,7 @@ import (
 // the API server.
 type site struct {
 	local    *local.Local
-	admin    client.WithWatch
+	admin    client.Client
 	history  *history.History
 	members  []*member
 	service  *service
@@ -152,10 +152,10 @@ func (s *site) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.admin, err = client.NewWithWatch(s.local.Plane().Config(), client.Options{Scheme: scheme}); err != nil {
+	if s.admin, err = client.New(s.local.Plane().Config(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
-	if s.unwatch, err = s.history.Observe(ctx, s.admin, local.Namespace); err != nil {
+	if s.unwatch, err = s.history.Observe(ctx, s.local.Plane(), local.Namespace); err != nil {
 		return err
 	}
 	if s.http01, err = http01.Start(s.local.Ports().HTTP01); err != nil {

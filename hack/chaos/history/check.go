@@ -38,6 +38,8 @@ type checker struct {
 	found []Violation
 	// final holds each object's last version.
 	orders map[string]Version[*v1alpha1.AcmeOrder]
+	// authorizations holds the versions of each authorization.
+	authorizations map[string][]Version[*v1alpha1.AcmeAuthorization]
 	// certificates holds the certificates of orders, by order.
 	certificates map[string]*x509.Certificate
 	revocations  []revocation
@@ -54,10 +56,16 @@ type revocation struct {
 func (h *History) Check() []Violation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := &checker{History: h, orders: map[string]Version[*v1alpha1.AcmeOrder]{}, certificates: map[string]*x509.Certificate{}}
+	c := &checker{
+		History: h, orders: map[string]Version[*v1alpha1.AcmeOrder]{}, certificates: map[string]*x509.Certificate{},
+		authorizations: map[string][]Version[*v1alpha1.AcmeAuthorization]{},
+	}
 	slices.SortStableFunc(h.Orders, func(a, b Version[*v1alpha1.AcmeOrder]) int { return compare(a.Revision, b.Revision) })
 	slices.SortStableFunc(h.Authorizations, func(a, b Version[*v1alpha1.AcmeAuthorization]) int { return compare(a.Revision, b.Revision) })
 	slices.SortStableFunc(h.CRLs, func(a, b CRL) int { return compare(a.Revision, b.Revision) })
+	for _, version := range h.Authorizations {
+		c.authorizations[version.Object.Name] = append(c.authorizations[version.Object.Name], version)
+	}
 	for _, gap := range h.Gaps {
 		c.report(Broken, "the history has a gap: %s", gap)
 	}
@@ -191,8 +199,8 @@ func (c *checker) checkIssued(version Version[*v1alpha1.AcmeOrder]) {
 // issuance.
 func (c *checker) authorizationFault(order *v1alpha1.AcmeOrder, name string, id v1alpha1.Identifier, at uint64) string {
 	var now *v1alpha1.AcmeAuthorization
-	for _, version := range c.Authorizations {
-		if version.Object.Name == name && version.Revision < at && !version.Deleted {
+	for _, version := range c.authorizations[name] {
+		if version.Revision < at && !version.Deleted {
 			now = version.Object
 		}
 	}
@@ -414,12 +422,8 @@ func (c *checker) removed(answer Answer) bool {
 	if answer.Kind == Order || answer.Kind == Certificate {
 		return c.orders[answer.ID].Deleted
 	}
-	for _, version := range c.Authorizations {
-		if version.Deleted && (answer.ID == version.Object.Name || strings.HasPrefix(answer.ID, version.Object.Name+".")) {
-			return true
-		}
-	}
-	return false
+	name, _, _ := strings.Cut(answer.ID, ".") // a challenge is AUTHORIZATION.TYPE
+	return slices.ContainsFunc(c.authorizations[name], func(version Version[*v1alpha1.AcmeAuthorization]) bool { return version.Deleted })
 }
 
 // Count is the size of a part of a history.

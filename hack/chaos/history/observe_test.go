@@ -1,78 +1,96 @@
 package history
 
 import (
-	"context"
-	"slices"
-	"strconv"
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"math/big"
 	"testing"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 )
 
-// A restarted API server knows no versions from before its start, but lists the objects at each revision.
-func TestWhatAWatchCannotTellIsReplayed(t *testing.T) {
-	order := func(name string, revision int) v1alpha1.AcmeOrder {
-		return v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Name: name, ResourceVersion: strconv.Itoa(revision)}}
-	}
-	// These are the objects at revisions 10 to 14.
-	stored := [][]v1alpha1.AcmeOrder{
-		{order("a", 9), order("b", 10)},
-		{order("a", 11), order("b", 10)},
-		{order("a", 12), order("b", 10)},
-		{order("a", 12)},
-		{order("a", 12), order("c", 14)},
-	}
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+func TestStoredObjectsAreRecorded(t *testing.T) {
+	h := &History{}
+	order := &v1alpha1.AcmeOrder{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	text, err := json.Marshal(order)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var watched []string
-	killed := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).Build(), interceptor.Funcs{
-		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
-			at := 14
-			if revision := optionsOf(options).ResourceVersion; revision != "" {
-				at, _ = strconv.Atoi(revision)
-			}
-			list.SetResourceVersion(strconv.Itoa(at))
-			list.(*v1alpha1.AcmeOrderList).Items = slices.Clone(stored[at-10])
-			return nil
-		},
-		Watch: func(_ context.Context, _ client.WithWatch, _ client.ObjectList, options ...client.ListOption) (watch.Interface, error) {
-			from := optionsOf(options).ResourceVersion
-			watched = append(watched, from)
-			if from == "14" {
-				cancel()
-			}
-			return nil, apierrors.NewResourceExpired("too old")
-		},
-	})
-	h := &History{}
-	list := &v1alpha1.AcmeOrderList{}
-	list.SetResourceVersion("10")
-	h.follow(ctx, killed, list, "")
-	var found []string
-	for _, version := range h.Orders[:4] {
-		found = append(found, version.Object.Name+"@"+strconv.FormatUint(version.Revision, 10)+map[bool]string{true: " removed"}[version.Deleted])
+	for _, write := range []controlplane.Write{{Value: text, Revision: 4}, {Value: text, Revision: 5, Deleted: true}} {
+		if err := h.storeOrder(write); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if want := []string{"a@11", "a@12", "b@13 removed", "c@14"}; !slices.Equal(found, want) || len(h.Gaps) > 0 {
-		t.Errorf("%v, want %v; gaps %v", found, want, h.Gaps)
+	if len(h.Orders) != 2 || h.Orders[0].Object.Name != "a" || h.Orders[0].Revision != 4 || h.Orders[0].Deleted || !h.Orders[1].Deleted {
+		t.Errorf("recorded %+v", h.Orders)
 	}
-	if want := []string{"10", "14"}; !slices.Equal(watched, want) {
-		t.Errorf("watched from %v, want %v", watched, want)
+	if err := h.storeAuthorization(controlplane.Write{Value: []byte(`{"metadata":{"name":"b"}}`), Revision: 6}); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Authorizations) != 1 || h.Authorizations[0].Object.Name != "b" {
+		t.Errorf("recorded %+v", h.Authorizations)
 	}
 }
 
-func optionsOf(options []client.ListOption) *metav1.ListOptions {
-	var o client.ListOptions
-	o.ApplyOptions(options)
-	return o.AsListOptions()
+func TestStoredCRLsAreRecorded(t *testing.T) {
+	h := &History{}
+	crl := signedCRL(t, 7)
+	name := v1alpha1.CRLConfigMap("default", "s1")
+	write := controlplane.Write{
+		Path: "configmaps/acmeca/" + name, Value: storedConfigMap(t, map[string][]byte{v1alpha1.CRLField: crl}), Revision: 8,
+	}
+	if err := h.storeCRL(write); err != nil {
+		t.Fatal(err)
+	}
+	other := controlplane.Write{Path: "configmaps/acmeca/kube-root-ca.crt", Revision: 9, Value: storedConfigMap(t, nil)}
+	if err := h.storeCRL(other); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.CRLs) != 1 || h.CRLs[0].Shard != "acmeca/"+name || h.CRLs[0].Number.Int64() != 7 || h.CRLs[0].Revision != 8 {
+		t.Errorf("recorded %+v", h.CRLs)
+	}
+	write.Value = storedConfigMap(t, map[string][]byte{v1alpha1.CRLField: crl[:20]})
+	if h.storeCRL(write) == nil {
+		t.Error("a broken CRL is no error")
+	}
+}
+
+// storedConfigMap returns a ConfigMap in the form in which kube-apiserver stores it.
+func storedConfigMap(t *testing.T, data map[string][]byte) []byte {
+	t.Helper()
+	var stored bytes.Buffer
+	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
+	object := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, BinaryData: data}
+	if err := serializer.Encode(runtime.Object(object), &stored); err != nil {
+		t.Fatal(err)
+	}
+	return stored.Bytes()
+}
+
+func signedCRL(t *testing.T, number int64) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := &x509.Certificate{KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+		Number: big.NewInt(number), NextUpdate: time.Now().Add(time.Hour),
+	}, issuer, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }

@@ -14,6 +14,9 @@ import (
 // Settled reports whether the operator is idle: every order has ended, every revocation is in a CRL, and all of this
 // is in the history. The error names the missing part.
 func (h *History) Settled(ctx context.Context, c client.Client, namespace string) (bool, error) {
+	if name := h.unfinished(); name != "" { // spares the lists, which are long
+		return false, fmt.Errorf("order %s has not ended", name)
+	}
 	var orders v1alpha1.AcmeOrderList
 	if err := c.List(ctx, &orders, client.InNamespace(namespace)); err != nil {
 		return false, err
@@ -44,6 +47,22 @@ func (h *History) Settled(ctx context.Context, c client.Client, namespace string
 		return false, errors.New("a revocation is in no CRL")
 	}
 	return true, nil
+}
+
+// unfinished returns the name of an order that has not ended, or "".
+func (h *History) unfinished() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := map[string]Version[*v1alpha1.AcmeOrder]{}
+	for _, version := range h.Orders {
+		last[version.Object.Name] = version
+	}
+	for name, version := range last {
+		if !version.Deleted && !finished(version.Object.Status.State) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (h *History) revisions() map[string]bool {

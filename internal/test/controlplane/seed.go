@@ -71,10 +71,8 @@ func (p *Plane) Sizes(ctx context.Context, prefix string) (map[string]int, error
 		return nil, err
 	}
 	client.Timeout = time.Minute
-	key := "/registry/" + prefix
-	text, err := p.etcdPost(ctx, client, "/v3/kv/range", map[string]any{
-		"key": []byte(key), "range_end": append([]byte(key[:len(key)-1]), key[len(key)-1]+1), // encoded as base64
-	})
+	key, end := etcdRange(prefix)
+	text, err := p.etcdPost(ctx, client, "/v3/kv/range", map[string]any{"key": key, "range_end": end})
 	if err != nil {
 		return nil, err
 	}
@@ -91,17 +89,30 @@ func (p *Plane) Sizes(ctx context.Context, prefix string) (map[string]int, error
 	return sizes, nil
 }
 
-// etcdPost sends a request to etcd's JSON gateway.
+// etcdRange returns the range of keys that begin with prefix, below /registry/.
+func etcdRange(prefix string) (key, end []byte) {
+	key = []byte("/registry/" + prefix)
+	end = bytes.Clone(key)
+	end[len(end)-1]++
+	return key, end
+}
+
+// etcdPost sends a request to etcd's JSON gateway, and returns the answer.
 func (p *Plane) etcdPost(ctx context.Context, client *http.Client, path string, message any) ([]byte, error) {
-	body, err := json.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.etcdURL()+path, bytes.NewReader(body))
+	request, err := p.etcdRequest(ctx, path, message)
 	if err != nil {
 		return nil, err
 	}
 	return read(client, request)
+}
+
+// etcdRequest returns a request to etcd's JSON gateway, which has bytes in base64, as JSON in Go does.
+func (p *Plane) etcdRequest(ctx context.Context, path string, message any) (*http.Request, error) {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	return http.NewRequestWithContext(ctx, http.MethodPost, p.etcdURL()+path, bytes.NewReader(body))
 }
 
 // read sends a request, and returns the body of its successful answer.

@@ -22,7 +22,7 @@ import (
 type World struct {
 	Plane *controlplane.Plane
 	// Admin has every right.
-	Admin     client.WithWatch
+	Admin     client.Client
 	Scheme    *runtime.Scheme
 	Responder *http01.Responder
 
@@ -55,7 +55,7 @@ func (w *World) start(ctx context.Context) error {
 	if err := v1alpha1.AddToScheme(w.Scheme); err != nil {
 		return err
 	}
-	if w.Admin, err = client.NewWithWatch(w.Plane.Config(), client.Options{Scheme: w.Scheme}); err != nil {
+	if w.Admin, err = client.New(w.Plane.Config(), client.Options{Scheme: w.Scheme}); err != nil {
 		return err
 	}
 	if err := w.Admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}); err != nil {
