@@ -69,7 +69,7 @@ var _ = ReportAfterEach(func(report SpecReport) {
 	if !report.Failed() || acmeca == nil {
 		return
 	}
-	text, _ := exec.Command("tail", "-n", "40", certManagerLog()).Output()
+	text, _ := exec.Command("tail", "-n", "200", certManagerLog()).Output()
 	AddReportEntry("cert-manager's log", string(text), ReportEntryVisibilityFailureOrVerbose)
 	for _, kind := range []string{"clusterissuers,issuers,certificates,orders.acme.cert-manager.io,challenges", "acmeorders,acmeauthorizations"} {
 		text, _ := shell.Command("kubectl get -A -o wide " + kind).CombinedOutput()
