@@ -64,7 +64,8 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 	if err != nil {
 		return err
 	}
-	for changes := 0; ; {
+	changes := changes{client: c, random: random}
+	for {
 		select {
 		case <-end:
 			if err := c.Deactivate(ctx); err != nil {
@@ -83,14 +84,8 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 		if err != nil {
 			return fmt.Errorf("a certificate: %w", err)
 		}
-		if err := changeSomething(ctx, c, certificate, random); err != nil {
+		if err := changes.make(ctx, certificate); err != nil {
 			return err
-		}
-		if changes < maxKeyChanges && random.IntN(8) == 0 {
-			changes++
-			if err := c.ChangeKey(ctx); err != nil {
-				return fmt.Errorf("another key: %w", err)
-			}
 		}
 	}
 }
@@ -98,16 +93,29 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 // maxKeyChanges is below the issuers' spec.account.maxKeyChanges of 100, which a client of a long run would meet.
 const maxKeyChanges = 90
 
-// changeSomething revokes one certificate in three, and seldom changes the contact.
-func changeSomething(ctx context.Context, c *acmeclient.Client, certificate []byte, random *mathrand.Rand) error {
-	if random.IntN(3) == 0 {
-		if err := c.Revoke(ctx, certificate); err != nil {
+// changes are a client's changes besides its certificates.
+type changes struct {
+	client *acmeclient.Client
+	random *mathrand.Rand
+	keys   int
+}
+
+// make revokes one certificate in three, and seldom changes the account.
+func (c *changes) make(ctx context.Context, certificate []byte) error {
+	if c.random.IntN(3) == 0 {
+		if err := c.client.Revoke(ctx, certificate); err != nil {
 			return fmt.Errorf("a revocation: %w", err)
 		}
 	}
-	if random.IntN(8) == 0 {
-		contact := fmt.Sprintf("mailto:%d@chaos.test", random.IntN(1000))
-		if err := c.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
+	if c.keys < maxKeyChanges && c.random.IntN(8) == 0 {
+		c.keys++
+		if err := c.client.ChangeKey(ctx); err != nil {
+			return fmt.Errorf("another key: %w", err)
+		}
+	}
+	if c.random.IntN(8) == 0 {
+		contact := fmt.Sprintf("mailto:%d@chaos.test", c.random.IntN(1000))
+		if err := c.client.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
 			return fmt.Errorf("another contact: %w", err)
 		}
 	}
