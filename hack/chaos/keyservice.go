@@ -49,11 +49,19 @@ func (k *keyService) stop() {
 	}
 }
 
+// maxKeyChanges is enough for each account of a long run.
+const maxKeyChanges = 10_000
+
 // addKeyIssuer creates the issuer whose keys are in the key service, and waits until it is ready. The rotation makes the leader record
 // an Event: the recorder starts its goroutines with the first one, and they are no leak.
 func (s *site) addKeyIssuer(ctx context.Context) error {
 	like := &v1alpha1.AcmeIssuer{}
 	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
+		return err
+	}
+	patch := client.MergeFrom(like.DeepCopy())
+	like.Spec.Account.MaxKeyChanges = maxKeyChanges
+	if err := s.admin.Patch(ctx, like, patch); err != nil {
 		return err
 	}
 	issuer := &v1alpha1.AcmeIssuer{Spec: like.Spec}
@@ -107,7 +115,7 @@ func stopKeyService(ctx context.Context, s *site) error {
 // rotateKeys replaces the intermediate whose key is in the key service, and does not wait for the next one.
 func rotateKeys(ctx context.Context, s *site) error {
 	if s.rotations == maxRotations {
-		return nil
+		return errLeftOut
 	}
 	s.rotations++
 	issuer := &v1alpha1.AcmeIssuer{}

@@ -64,7 +64,6 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 	if err != nil {
 		return err
 	}
-	changes := changes{client: c, random: random}
 	for {
 		select {
 		case <-end:
@@ -84,38 +83,27 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 		if err != nil {
 			return fmt.Errorf("a certificate: %w", err)
 		}
-		if err := changes.make(ctx, certificate); err != nil {
+		if err := changeSomething(ctx, c, certificate, random); err != nil {
 			return err
 		}
 	}
 }
 
-// maxKeyChanges is below the issuers' spec.account.maxKeyChanges of 100, which a client of a long run would meet.
-const maxKeyChanges = 90
-
-// changes are a client's changes besides its certificates.
-type changes struct {
-	client *acmeclient.Client
-	random *mathrand.Rand
-	keys   int
-}
-
-// make revokes one certificate in three, and seldom changes the account.
-func (c *changes) make(ctx context.Context, certificate []byte) error {
-	if c.random.IntN(3) == 0 {
-		if err := c.client.Revoke(ctx, certificate); err != nil {
+// changeSomething revokes one certificate in three, and seldom changes the account.
+func changeSomething(ctx context.Context, c *acmeclient.Client, certificate []byte, random *mathrand.Rand) error {
+	if random.IntN(3) == 0 {
+		if err := c.Revoke(ctx, certificate); err != nil {
 			return fmt.Errorf("a revocation: %w", err)
 		}
 	}
-	if c.keys < maxKeyChanges && c.random.IntN(8) == 0 {
-		c.keys++
-		if err := c.client.ChangeKey(ctx); err != nil {
+	if random.IntN(8) == 0 {
+		if err := c.ChangeKey(ctx); err != nil {
 			return fmt.Errorf("another key: %w", err)
 		}
 	}
-	if c.random.IntN(8) == 0 {
-		contact := fmt.Sprintf("mailto:%d@chaos.test", c.random.IntN(1000))
-		if err := c.client.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
+	if random.IntN(8) == 0 {
+		contact := fmt.Sprintf("mailto:%d@chaos.test", random.IntN(1000))
+		if err := c.Update(ctx, map[string]any{"contact": []string{contact}}); err != nil {
 			return fmt.Errorf("another contact: %w", err)
 		}
 	}

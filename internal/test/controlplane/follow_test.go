@@ -9,7 +9,7 @@ import (
 )
 
 func TestReadWatch(t *testing.T) {
-	// "Ly4u" are the keys and values of etcd's JSON gateway in base64: /registry/a, one, two.
+	// etcd's JSON gateway has keys and values in base64: /registry/a, one, two.
 	const (
 		created = `{"result":{"header":{"revision":"9"},"created":true}}`
 		put     = `{"result":{"header":{"revision":"10"},"events":[{"kv":{"key":"L3JlZ2lzdHJ5L2E=","mod_revision":"10","value":"b25l"}}]}}`
