@@ -169,6 +169,24 @@ func TestOldSerialNumbersLeadToOrders(t *testing.T) {
 	}
 }
 
+// An account can have any number of invalid orders that replace its certificate, which would all be in memory.
+func TestInvalidOrdersThatReplaceACertificateAreNotRead(t *testing.T) {
+	cluster := storetest.New(t)
+	for i, state := range []acme.State{acme.StateInvalid, acme.StatePending, acme.StateInvalid, acme.StateValid, ""} {
+		order := &v1alpha1.AcmeOrder{}
+		order.Namespace, order.Name, order.Spec.Replaces, order.Status.State = "ns", "o"+strconv.Itoa(i), "a.b", state
+		cluster.Live.Put(order)
+	}
+	found, err := cluster.OrdersReplacing(t.Context(), "ns", "a.b")
+	var names []string
+	for _, order := range found {
+		names = append(names, order.Name)
+	}
+	if err != nil || !slices.Equal(names, []string{"o1", "o3", "o4"}) {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
 // Anyone may ask about certificates, so few requests read at once. They are counted, and the others are told to ask again.
 func TestLookupsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

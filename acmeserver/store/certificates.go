@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -78,7 +79,7 @@ func (s *Store) orderWithOldSerial(
 ) (*v1alpha1.AcmeOrder, error) {
 	serial := v1alpha1.SerialText(number)
 	return s.lookUp(ctx, s.oldLookups, namespace+"/"+serial, matches, func(ctx context.Context) ([]*v1alpha1.AcmeOrder, error) {
-		return s.listLive(ctx, namespace, "status.serial", serial)
+		return s.listLive(ctx, namespace, fields.OneTermEqualSelector("status.serial", serial))
 	})
 }
 

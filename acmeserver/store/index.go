@@ -37,7 +37,6 @@ var (
 
 	claimsByAccount = index[*v1alpha1.AcmeAccount]{"spec.keyClaimFor", func(a *v1alpha1.AcmeAccount) string { return a.Spec.KeyClaimFor }}
 
-	ordersByReplaces       = index[*v1alpha1.AcmeOrder]{"spec.replaces", func(o *v1alpha1.AcmeOrder) string { return o.Spec.Replaces }}
 	ordersByCompromisedKey = index[*v1alpha1.AcmeOrder]{"compromised key", (*v1alpha1.AcmeOrder).CompromisedKey}
 	pendingOrdersByAccount = index[*v1alpha1.AcmeOrder]{"account/pending", func(o *v1alpha1.AcmeOrder) string {
 		if o.Finished() {
@@ -72,7 +71,6 @@ func addIndexes(ctx context.Context, c cache.Cache) error {
 		accountsByOrigin.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
 		claimsByAccount.addTo(ctx, c, &v1alpha1.AcmeAccount{}),
 		revocationsByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
-		ordersByReplaces.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		ordersByCompromisedKey.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		pendingOrdersByAccount.addTo(ctx, c, &v1alpha1.AcmeOrder{}),
 		authorizationsByIdentifier.addTo(ctx, c, &v1alpha1.AcmeAuthorization{}),

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,21 +38,23 @@ func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*
 	return s.Orders.list(ctx, revocationsByAccount, namespace, account)
 }
 
-// OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5). It reads them from the API server.
-// The errors are ErrBusy and ErrUnavailable.
+// OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5), without the invalid ones: an account
+// can have any number of those. It reads them from the API server. The errors are ErrBusy and ErrUnavailable.
 func (s *Store) OrdersReplacing(ctx context.Context, namespace, certID string) ([]*v1alpha1.AcmeOrder, error) {
 	done, err := waitForSlot(ctx, s.searches, orders.String())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return s.listLive(ctx, namespace, "spec.replaces", certID)
+	return s.listLive(ctx, namespace, fields.AndSelectors(
+		fields.OneTermEqualSelector("spec.replaces", certID), fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid)),
+	))
 }
 
-// listLive returns the orders of a namespace with a value of a selectable field, from the API server.
-func (s *Store) listLive(ctx context.Context, namespace, field, value string) ([]*v1alpha1.AcmeOrder, error) {
+// listLive returns the selected orders of a namespace from the API server.
+func (s *Store) listLive(ctx context.Context, namespace string, selector fields.Selector) ([]*v1alpha1.AcmeOrder, error) {
 	list := &v1alpha1.AcmeOrderList{}
-	if err := s.Orders.live.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{field: value}); err != nil {
+	if err := s.Orders.live.List(ctx, list, client.InNamespace(namespace), client.MatchingFieldsSelector{Selector: selector}); err != nil {
 		return nil, failure(orders.String(), err)
 	}
 	found := make([]*v1alpha1.AcmeOrder, len(list.Items))

@@ -134,7 +134,9 @@ func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bo
 		return false, nil
 	}
 	var orders v1alpha1.AcmeOrderList
-	err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{"spec.replaces": order.Spec.Replaces})
+	err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{
+		"spec.replaces": order.Spec.Replaces, "status.state": string(acme.StateValid), // an account can have any number of invalid ones
+	})
 	return slices.ContainsFunc(orders.Items, func(o v1alpha1.AcmeOrder) bool {
 		return o.UID != order.UID && o.Spec.IssuerRef == order.Spec.IssuerRef && o.Status.State == acme.StateValid
 	}), err

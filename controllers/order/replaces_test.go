@@ -18,6 +18,7 @@ import (
 type oneOrder struct {
 	order       v1alpha1.AcmeOrder
 	gets, lists int
+	selector    string // of the last list
 }
 
 func (r *oneOrder) Get(_ context.Context, key client.ObjectKey, object client.Object, _ ...client.GetOption) error {
@@ -29,8 +30,9 @@ func (r *oneOrder) Get(_ context.Context, key client.ObjectKey, object client.Ob
 	return nil
 }
 
-func (r *oneOrder) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+func (r *oneOrder) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
 	r.lists++
+	r.selector = (&client.ListOptions{}).ApplyOptions(options).FieldSelector.String()
 	list.(*v1alpha1.AcmeOrderList).Items = []v1alpha1.AcmeOrder{*r.order.DeepCopy()}
 	return nil
 }
@@ -71,5 +73,16 @@ func TestReplacedOrdersAreReadByTheirSerialNumber(t *testing.T) {
 				t.Errorf("%d gets and %d lists", live.gets, live.lists)
 			}
 		})
+	}
+}
+
+// An account can have any number of invalid orders that replace its certificate, which would all be in memory.
+func TestOnlyValidOrdersThatReplaceACertificateAreRead(t *testing.T) {
+	live := &oneOrder{}
+	live.order.UID, live.order.Status.State = "another", acme.StateValid
+	renewal := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{Replaces: "a.b"}}
+	taken, err := (&Replacements{Live: live}).taken(t.Context(), renewal)
+	if want := "spec.replaces=a.b,status.state=valid"; err != nil || !taken || live.selector != want {
+		t.Errorf("%t, %v, with the selector %q, want %q", taken, err, live.selector, want)
 	}
 }
