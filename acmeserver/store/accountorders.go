@@ -15,6 +15,9 @@ import (
 const (
 	// maxSearches bounds the concurrent lists of orders past the cache. The API server compares all orders for each.
 	maxSearches = 2
+	// maxPages bounds the concurrent lists at places that clients name. A place with a version of the future keeps a list waiting for
+	// seconds, and these must not be the seconds of other requests.
+	maxPages = 1
 	// searchPage is the number of orders that are read at once.
 	searchPage = 500
 )
@@ -24,7 +27,10 @@ const (
 func (s *Store) OrdersOf(
 	ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int,
 ) (names []string, next string, err error) {
-	found, err := s.searchOrders(ctx, account, false, after, int64(count))
+	found, err := s.searchOrders(ctx, s.pages, account, false, after, int64(count))
+	if after != "" && isNoPlace(err) {
+		return nil, "", &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -34,11 +40,18 @@ func (s *Store) OrdersOf(
 	return names, found.Continue, nil
 }
 
+// isNoPlace reports whether the API server can't go on with a list at a place: the version is too old or of the future, or the place is
+// malformed.
+func isNoPlace(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsBadRequest(err) ||
+		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+}
+
 // searchOrders lists the metadata of an account's orders that are invalid, or of those that are not.
 func (s *Store) searchOrders(
-	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, after string, limit int64,
+	ctx context.Context, slots chan struct{}, account *v1alpha1.AcmeAccount, invalid bool, after string, limit int64,
 ) (*metav1.PartialObjectMetadataList, error) {
-	done, err := waitForSlot(ctx, s.searches, orders.String())
+	done, err := waitForSlot(ctx, slots, orders.String())
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +66,5 @@ func (s *Store) searchOrders(
 		Namespace: account.Namespace, Limit: limit, Continue: after,
 		FieldSelector: fields.AndSelectors(fields.OneTermEqualSelector("spec.accountRef.name", account.Name), state),
 	}
-	err = s.Orders.live.List(ctx, found, o)
-	if after != "" && (apierrors.IsResourceExpired(err) || apierrors.IsBadRequest(err)) {
-		return nil, &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
-	}
-	return found, failure(orders.String(), err)
+	return found, failure(orders.String(), s.Orders.live.List(ctx, found, o))
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
@@ -184,6 +185,45 @@ func TestInvalidOrdersThatReplaceACertificateAreNotRead(t *testing.T) {
 	}
 	if err != nil || !slices.Equal(names, []string{"o1", "o3", "o4"}) {
 		t.Errorf("%v, %v", names, err)
+	}
+}
+
+// A client can make lists of orders last for seconds, by a place with a version of the future. Renewals do not wait for them.
+func TestListsOfAnAccountDoNotDelayRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		slow, proceed := atomic.Bool{}, make(chan struct{})
+		slow.Store(true)
+		cluster.Live.Fail = func() error {
+			if slow.Load() {
+				<-proceed
+			}
+			return nil
+		}
+		var lists sync.WaitGroup
+		for range 5 {
+			lists.Go(func() { _, _, _ = cluster.OrdersOf(t.Context(), account("me"), "bw", 100) })
+		}
+		synctest.Wait()
+		slow.Store(false)
+		if _, err := cluster.OrdersReplacing(t.Context(), "ns", "a.b"); err != nil {
+			t.Error(err)
+		}
+		close(proceed)
+		lists.Wait()
+	})
+}
+
+// A place with a version of the future is the client's fault.
+func TestAPlaceOfTheFutureInAListOfOrders(t *testing.T) {
+	cluster := storetest.New(t)
+	future := apierrors.NewTimeoutError("Too large resource version", 1)
+	future.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}
+	cluster.Live.Fail = func() error { return future }
+	for after, want := range map[string]error{"": store.ErrUnavailable, "bw": store.ErrExpired} {
+		if _, _, err := cluster.OrdersOf(t.Context(), account("me"), after, 100); !errors.Is(err, want) {
+			t.Errorf("after %q: %v, want %v", after, err, want)
+		}
 	}
 }
 

@@ -170,7 +170,7 @@ func (s *Store) listSince(
 	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, since int64, into creationTimes,
 ) error {
 	for after := ""; ; {
-		found, err := s.searchOrders(ctx, account, invalid, after, searchPage)
+		found, err := s.searchOrders(ctx, s.searches, account, invalid, after, searchPage)
 		if err != nil {
 			return err
 		}

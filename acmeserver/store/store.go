@@ -23,11 +23,12 @@ type Store struct {
 	preAuthorizations preAuthorizations
 	pending           pendingIndex
 	listing           chan struct{} // holds an element for each list in use
-	// searches, lookups and oldLookups hold an element for each list of orders past the cache, for each read of an order by the serial
-	// number of its certificate, and for each list by a serial number that does not lead to an order.
-	searches, lookups, oldLookups chan struct{}
-	inFlight                      singleflight.Group // lookups
-	foreign                       foreignPositions
+	// searches, pages, lookups and oldLookups hold an element for each list of orders past the cache, for each such list that a client
+	// pages through, for each read of an order by the serial number of its certificate, and for each list by a serial number that does not
+	// lead to an order.
+	searches, pages, lookups, oldLookups chan struct{}
+	inFlight                             singleflight.Group // lookups
+	foreign                              foreignPositions
 }
 
 // New returns a Store that reads through the cache, and writes with the live client. recent follows the informer of the cache's orders.
@@ -37,7 +38,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 	}
 	s := &Store{
 		recent: recent, counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex(),
-		listing: make(chan struct{}, maxLists), searches: make(chan struct{}, maxSearches),
+		listing: make(chan struct{}, maxLists), searches: make(chan struct{}, maxSearches), pages: make(chan struct{}, maxPages),
 		lookups: make(chan struct{}, maxLookups), oldLookups: make(chan struct{}, 1),
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
@@ -51,7 +52,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 	}
 	s.Orders.noted, s.Orders.dropped = s.noteOrder, s.dropOrder
 	s.Orders.holds, s.Orders.uncached = ordercache.Holds, recent.get
-	s.Orders.otherReads = []chan struct{}{s.searches, s.lookups, s.oldLookups}
+	s.Orders.otherReads = []chan struct{}{s.searches, s.pages, s.lookups, s.oldLookups}
 	s.Authorizations.noted, s.Authorizations.dropped = s.noteAuthorization, s.dropAuthorization
 	if err := s.Accounts.watch(ctx, c); err != nil {
 		return nil, err
