@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +20,8 @@ const (
 	// maxPages bounds the concurrent lists at places that clients name. A place with a version of the future keeps a list waiting for
 	// seconds, and these must not be the seconds of other requests.
 	maxPages = 1
+	// pageTimeout is how long such a list may take. The client of the API server repeats a list at a version of the future for 45 seconds.
+	pageTimeout = 10 * time.Second
 	// searchPage is the number of orders that are read at once.
 	searchPage = 500
 )
@@ -27,8 +31,10 @@ const (
 func (s *Store) OrdersOf(
 	ctx context.Context, account *v1alpha1.AcmeAccount, after string, count int,
 ) (names []string, next string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	found, err := s.searchOrders(ctx, s.pages, account, false, after, int64(count))
-	if after != "" && isNoPlace(err) {
+	if after != "" && err != nil && (isNoPlace(err) || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 		return nil, "", &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
 	}
 	if err != nil {

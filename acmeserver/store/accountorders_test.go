@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"math/big"
 	"slices"
@@ -225,6 +226,22 @@ func TestAPlaceOfTheFutureInAListOfOrders(t *testing.T) {
 			t.Errorf("after %q: %v, want %v", after, err, want)
 		}
 	}
+}
+
+// The client of the API server repeats a list at a version of the future. A place that takes that long is no place either.
+func TestAPlaceThatTakesTooLongInAListOfOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		cluster.Live.Fail = func() error {
+			time.Sleep(11 * time.Second)
+			return context.DeadlineExceeded
+		}
+		for after, want := range map[string]error{"": store.ErrUnavailable, "bw": store.ErrExpired} {
+			if _, _, err := cluster.OrdersOf(t.Context(), account("me"), after, 100); !errors.Is(err, want) {
+				t.Errorf("after %q: %v, want %v", after, err, want)
+			}
+		}
+	})
 }
 
 // Anyone may ask about certificates, so few requests read at once. They are counted, and the others are told to ask again.
