@@ -215,17 +215,23 @@ func TestListsOfAnAccountDoNotDelayRenewals(t *testing.T) {
 	})
 }
 
+// checkPlaceIsBlamed checks that a list that fails is the fault of the place where a client lets it go on, if there is one.
+func checkPlaceIsBlamed(t *testing.T, cluster *storetest.Cluster) {
+	t.Helper()
+	for after, want := range map[string]error{"": store.ErrUnavailable, "bw": store.ErrExpired} {
+		if _, _, err := cluster.OrdersOf(t.Context(), account("me"), after, 100); !errors.Is(err, want) {
+			t.Errorf("after %q: %v, want %v", after, err, want)
+		}
+	}
+}
+
 // A place with a version of the future is the client's fault.
 func TestAPlaceOfTheFutureInAListOfOrders(t *testing.T) {
 	cluster := storetest.New(t)
 	future := apierrors.NewTimeoutError("Too large resource version", 1)
 	future.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}
 	cluster.Live.Fail = func() error { return future }
-	for after, want := range map[string]error{"": store.ErrUnavailable, "bw": store.ErrExpired} {
-		if _, _, err := cluster.OrdersOf(t.Context(), account("me"), after, 100); !errors.Is(err, want) {
-			t.Errorf("after %q: %v, want %v", after, err, want)
-		}
-	}
+	checkPlaceIsBlamed(t, cluster)
 }
 
 // The client of the API server repeats a list at a version of the future. A place that takes that long is no place either.
@@ -236,11 +242,7 @@ func TestAPlaceThatTakesTooLongInAListOfOrders(t *testing.T) {
 			time.Sleep(11 * time.Second)
 			return context.DeadlineExceeded
 		}
-		for after, want := range map[string]error{"": store.ErrUnavailable, "bw": store.ErrExpired} {
-			if _, _, err := cluster.OrdersOf(t.Context(), account("me"), after, 100); !errors.Is(err, want) {
-				t.Errorf("after %q: %v, want %v", after, err, want)
-			}
-		}
+		checkPlaceIsBlamed(t, cluster)
 	})
 }
 

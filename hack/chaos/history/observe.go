@@ -27,13 +27,13 @@ func (h *History) Observe(ctx context.Context, plane *controlplane.Plane, namesp
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
-	for path, store := range map[string]func(controlplane.Write) error{
+	for prefix, store := range map[string]func(controlplane.Write) error{
 		v1alpha1.GroupVersion.Group + "/acmeorders/":         h.storeOrder,
 		v1alpha1.GroupVersion.Group + "/acmeauthorizations/": h.storeAuthorization,
 		"configmaps/": h.storeCRL,
 	} {
 		all.Go(func() {
-			err := plane.Follow(ctx, path+namespace+"/", from, func(write controlplane.Write) {
+			err := plane.Follow(ctx, prefix+namespace+"/", from, func(write controlplane.Write) {
 				if err := store(write); err != nil {
 					h.Gap(write.Path + ": " + err.Error())
 				}
@@ -47,24 +47,20 @@ func (h *History) Observe(ctx context.Context, plane *controlplane.Plane, namesp
 }
 
 func (h *History) storeOrder(write controlplane.Write) error {
-	order := &v1alpha1.AcmeOrder{}
-	if err := json.Unmarshal(write.Value, order); err != nil {
-		return err
-	}
-	h.add(func() {
-		h.Orders = append(h.Orders, Version[*v1alpha1.AcmeOrder]{write.Revision, write.Deleted, order})
-	})
-	return nil
+	return storeVersion(h, &h.Orders, write)
 }
 
 func (h *History) storeAuthorization(write controlplane.Write) error {
-	authorization := &v1alpha1.AcmeAuthorization{}
-	if err := json.Unmarshal(write.Value, authorization); err != nil {
+	return storeVersion(h, &h.Authorizations, write)
+}
+
+// storeVersion records a custom resource, which is stored as JSON.
+func storeVersion[T any](h *History, versions *[]Version[*T], write controlplane.Write) error {
+	object := new(T)
+	if err := json.Unmarshal(write.Value, object); err != nil {
 		return err
 	}
-	h.add(func() {
-		h.Authorizations = append(h.Authorizations, Version[*v1alpha1.AcmeAuthorization]{write.Revision, write.Deleted, authorization})
-	})
+	h.add(func() { *versions = append(*versions, Version[*T]{write.Revision, write.Deleted, object}) })
 	return nil
 }
 
