@@ -166,7 +166,7 @@ test-pure: ## Test the pure packages under the race detector. Fails below 90% co
 
 .PHONY: test-race
 test-race: control-plane ## Test both halves together under the race detector. `make test RACE=1` does so for all suites.
-	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./internal/informer ./internal/ordercache ./test/model \
+	GORACE=halt_on_error=1 $(GO) run ./hack/gotest -race -timeout 20m ./acmeserver/... ./internal/informer ./internal/ordercache ./internal/replaced ./test/model \
 		$$($(GO) list ./controllers/... | grep -v -e /controllers/ca -e /controllers/validation) # those are in test-pure
 
 .PHONY: test-cluster

@@ -171,17 +171,29 @@ func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Ide
 	if problem := policy.Replaces(replaced, r.account.Name, identifiers); problem != nil {
 		return false, problem
 	}
-	others, err := s.store.OrdersReplacing(r.Context(), r.issuer.Key.Namespace, certID)
+	taken, err := s.isReplaced(r, certID)
 	if err != nil {
 		return false, err
 	}
-	replaces := func(o *v1alpha1.AcmeOrder) bool {
-		return o.Spec.IssuerRef.Name == r.issuer.Key.Name && !s.isInvalid(r.Context(), o)
-	}
-	if slices.ContainsFunc(others, replaces) {
+	if taken {
 		return false, policy.AlreadyReplaced().WithStatus(http.StatusConflict)
 	}
 	return s.isDueRenewal(r.call, replaced, id, identifiers), nil
+}
+
+// isReplaced reports whether an order of the account, which owns the certificate, replaced a certificate or is about to.
+func (s *Server) isReplaced(r *request, certID string) (bool, error) {
+	// Unfinished orders come first: one that is finished meanwhile is in the other set already.
+	unfinished, err := s.store.PendingOrders(r.Context(), r.account)
+	if err != nil {
+		return false, err
+	}
+	for _, order := range unfinished {
+		if order.Spec.Replaces == certID && !s.isInvalid(r.Context(), order) {
+			return true, nil
+		}
+	}
+	return s.store.IsReplaced(r.Context(), r.issuer.Key, certID)
 }
 
 // isDueRenewal reports whether an order for identifiers renews a certificate when that is suggested: it has the same

@@ -83,7 +83,7 @@ func TestACertificateIsRevokedWhateverTheCacheHolds(t *testing.T) {
 	find(der, http.StatusOK) // the cache has no certificate yet
 	cluster.Finish(issued)
 	find(der, http.StatusOK)
-	cluster.Recent.Missed()
+	cluster.Finished.Missed()
 	find(der, http.StatusOK)
 	find(authority.issue(t, other, time.Now()), http.StatusNotFound)
 	find(newAuthority(t).issue(t, serial, time.Now()), http.StatusNotFound)

@@ -81,8 +81,8 @@ type Options struct {
 	MaxBodyBytes int64
 	// MaxPendingBytes bounds the memory of unfinished orders and authorizations. Zero means DefaultMaxPendingBytes.
 	MaxPendingBytes int64
-	// Recent follows the informer of the cache's orders; nil if the cache holds all orders.
-	Recent *store.RecentOrders
+	// Finished follows the informer of the cache's orders; nil if the cache holds all orders.
+	Finished *store.FinishedOrders
 	// Now is the clock; nil for time.Now.
 	Now func() time.Time
 	// Metrics is where metrics are registered; nil for nowhere.
@@ -96,8 +96,8 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Recent == nil {
-		o.Recent = store.NewRecentOrders()
+	if o.Finished == nil {
+		o.Finished = store.NewFinishedOrders()
 	}
 	var err error
 	if o.Nonces == nil {
@@ -114,7 +114,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 		bodyBytes:       limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),
 		maxPendingBytes: cmp.Or(o.MaxPendingBytes, DefaultMaxPendingBytes()),
 	}
-	if s.store, err = store.New(ctx, c, live, o.Recent); err != nil {
+	if s.store, err = store.New(ctx, c, live, o.Finished, o.Namespaces); err != nil {
 		return nil, err
 	}
 	if _, err = c.GetInformer(ctx, &v1alpha1.AcmeIssuer{}); err != nil {

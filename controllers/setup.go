@@ -294,7 +294,7 @@ func (w *wiring) setupOrders(context.Context) error {
 	c, rechecked := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
 	r := &order.Reconciler{
 		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised,
-		Replacements: &order.Replacements{Live: w.mgr.GetAPIReader(), Inventory: w.Inventory},
+		Replacements: &order.Replacements{Live: w.mgr.GetAPIReader(), Known: w.Inventory.Replaced()},
 		CAA:          attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
 		Budget: w.Budget,
 	}

@@ -76,7 +76,7 @@ func TestOrdersAreCounted(t *testing.T) {
 				orders[i].Status.State = rapid.SampledFrom([]acme.State{acme.StateValid, acme.StateInvalid}).Draw(rt, "state")
 				heard := rapid.Bool().Draw(rt, "heard")
 				if deliver(orders[i], heard); !heard {
-					cluster.Recent.Missed()
+					cluster.Finished.Missed()
 				}
 			},
 			"": func(rt *rapid.T) {
@@ -171,22 +171,29 @@ func TestOldSerialNumbersLeadToOrders(t *testing.T) {
 	}
 }
 
-// An account can have any number of invalid orders that replace its certificate, which would all be in memory.
-func TestInvalidOrdersThatReplaceACertificateAreNotRead(t *testing.T) {
-	cluster := storetest.New(t)
-	for i, state := range []acme.State{acme.StateInvalid, acme.StatePending, acme.StateInvalid, acme.StateValid, ""} {
-		order := &v1alpha1.AcmeOrder{}
-		order.Namespace, order.Name, order.Spec.Replaces, order.Status.State = "ns", "o"+strconv.Itoa(i), "a.b", state
-		cluster.Live.Put(order)
-	}
-	found, err := cluster.OrdersReplacing(t.Context(), "ns", "a.b")
-	var names []string
-	for _, order := range found {
-		names = append(names, order.Name)
-	}
-	if err != nil || !slices.Equal(names, []string{"o1", "o3", "o4"}) {
-		t.Errorf("%v, %v", names, err)
-	}
+// Anyone can ask about a serial number that leads to no order. The API server compares all orders for each, so it is asked seldom.
+func TestListsByOldSerialNumbersArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		ask := func(number int64) error {
+			_, err := cluster.OrderWithSerial(t.Context(), types.NamespacedName{Namespace: "ns", Name: "ca"}, big.NewInt(number))
+			return err
+		}
+		for i := range int64(10) {
+			if err := ask(i); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("request %d: %v", i, err)
+			}
+		}
+		for i := range int64(100) {
+			if err := ask(i); !errors.Is(err, store.ErrBusy) {
+				t.Errorf("request %d after the others: %v", i, err)
+			}
+		}
+		time.Sleep(time.Second)
+		if err := ask(0); !errors.Is(err, store.ErrNotFound) || cluster.Live.Lists.Load() != 11 {
+			t.Errorf("after a second: %v, %d lists", err, cluster.Live.Lists.Load())
+		}
+	})
 }
 
 // A client can make lists of orders last for seconds, by a place with a version of the future. Renewals do not wait for them.
@@ -207,7 +214,7 @@ func TestListsOfAnAccountDoNotDelayRenewals(t *testing.T) {
 		}
 		synctest.Wait()
 		slow.Store(false)
-		if _, err := cluster.OrdersReplacing(t.Context(), "ns", "a.b"); err != nil {
+		if _, err := cluster.IsReplaced(t.Context(), types.NamespacedName{Namespace: "ns", Name: "ca"}, "a.b"); err != nil {
 			t.Error(err)
 		}
 		close(proceed)

@@ -19,6 +19,9 @@ const (
 	maxLookups = 16
 	// lookupTimeout is how long such a read may take. Several requests may wait for one.
 	lookupTimeout = 10 * time.Second
+	// oldSerialRate and oldSerialBurst bound the lists by serial numbers of earlier versions, in a second and at once. The API server
+	// compares all orders for each.
+	oldSerialRate, oldSerialBurst = 1, 10
 )
 
 // certificateKind is the kind in errors about certificates.
@@ -72,13 +75,16 @@ func (s *Store) OrderWithSerial(ctx context.Context, issuer types.NamespacedName
 	})
 }
 
-// orderWithOldSerial returns the order that matches, of those whose certificate has a serial number of an earlier version. One list is in
-// flight at a time: the API server compares all orders.
+// orderWithOldSerial returns the order that matches, of those whose certificate has a serial number of an earlier version. Few lists
+// are made.
 func (s *Store) orderWithOldSerial(
 	ctx context.Context, namespace string, number *big.Int, matches func(*v1alpha1.AcmeOrder) bool,
 ) (*v1alpha1.AcmeOrder, error) {
 	serial := v1alpha1.SerialText(number)
 	return s.lookUp(ctx, s.oldLookups, namespace+"/"+serial, matches, func(ctx context.Context) ([]*v1alpha1.AcmeOrder, error) {
+		if !s.oldSerials.Allow() {
+			return nil, &Error{Kind: certificateKind, Reason: ErrBusy}
+		}
 		return s.listLive(ctx, namespace, fields.OneTermEqualSelector("status.serial", serial))
 	})
 }

@@ -40,7 +40,7 @@ type orderCounts struct {
 
 type countedAccount struct {
 	creationTimes
-	// since is the time since which the orders are counted, and listed is RecentOrders.listed of then.
+	// since is the time since which the orders are counted, and listed is FinishedOrders.listed of then.
 	since  int64
 	listed uint64
 }
@@ -150,7 +150,7 @@ func (s *Store) OrderTimes(ctx context.Context, account *v1alpha1.AcmeAccount, s
 }
 
 func (s *Store) ordersSince(ctx context.Context, account *v1alpha1.AcmeAccount, since int64) ([]time.Time, error) {
-	name, mark := nameOf(account), s.recent.listed()
+	name, mark := nameOf(account), s.finished.listed()
 	if made, ok := s.counts.times(name, since, mark); ok {
 		return made, nil
 	}

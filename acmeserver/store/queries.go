@@ -38,19 +38,6 @@ func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*
 	return s.Orders.list(ctx, revocationsByAccount, namespace, account)
 }
 
-// OrdersReplacing returns the orders of a namespace that replace a certificate (RFC 9773 section 5), without the invalid ones: an account
-// can have any number of those. It reads them from the API server. The errors are ErrBusy and ErrUnavailable.
-func (s *Store) OrdersReplacing(ctx context.Context, namespace, certID string) ([]*v1alpha1.AcmeOrder, error) {
-	done, err := waitForSlot(ctx, s.searches, orders.String())
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return s.listLive(ctx, namespace, fields.AndSelectors(
-		fields.OneTermEqualSelector("spec.replaces", certID), fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid)),
-	))
-}
-
 // listLive returns the selected orders of a namespace from the API server.
 func (s *Store) listLive(ctx context.Context, namespace string, selector fields.Selector) ([]*v1alpha1.AcmeOrder, error) {
 	list := &v1alpha1.AcmeOrderList{}

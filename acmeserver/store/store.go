@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,7 +19,7 @@ type Store struct {
 	Orders         *Objects[*v1alpha1.AcmeOrder]
 	Authorizations *Objects[*v1alpha1.AcmeAuthorization]
 
-	recent            *RecentOrders
+	finished          *FinishedOrders
 	counts            orderCounts
 	preAuthorizations preAuthorizations
 	pending           pendingIndex
@@ -28,18 +29,23 @@ type Store struct {
 	// lead to an order.
 	searches, pages, lookups, oldLookups chan struct{}
 	inFlight                             singleflight.Group // lookups
+	oldSerials                           *rate.Limiter      // paces the lists of oldLookups
 	foreign                              foreignPositions
 }
 
-// New returns a Store that reads through the cache, and writes with the live client. recent follows the informer of the cache's orders.
-func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentOrders) (*Store, error) {
+// New returns a Store that reads through the cache, and writes with the live client. finished follows the informer of the cache's orders.
+// namespaces are those of the cache; none for all.
+func New(
+	ctx context.Context, c cache.Cache, live client.Client, finished *FinishedOrders, namespaces []string,
+) (*Store, error) {
 	if err := addIndexes(ctx, c); err != nil {
 		return nil, err
 	}
 	s := &Store{
-		recent: recent, counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex(),
+		finished: finished, counts: newOrderCounts(), preAuthorizations: newPreAuthorizations(), pending: newPendingIndex(),
 		listing: make(chan struct{}, maxLists), searches: make(chan struct{}, maxSearches), pages: make(chan struct{}, maxPages),
 		lookups: make(chan struct{}, maxLookups), oldLookups: make(chan struct{}, 1),
+		oldSerials: rate.NewLimiter(oldSerialRate, oldSerialBurst),
 		Accounts: newObjects(c, live, accounts,
 			func() *v1alpha1.AcmeAccount { return &v1alpha1.AcmeAccount{} },
 			func() client.ObjectList { return &v1alpha1.AcmeAccountList{} }),
@@ -51,7 +57,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 			func() client.ObjectList { return &v1alpha1.AcmeAuthorizationList{} }),
 	}
 	s.Orders.noted, s.Orders.dropped = s.noteOrder, s.dropOrder
-	s.Orders.holds, s.Orders.uncached = ordercache.Holds, recent.get
+	s.Orders.holds, s.Orders.uncached = ordercache.Holds, finished.get
 	s.Orders.otherReads = []chan struct{}{s.searches, s.pages, s.lookups, s.oldLookups}
 	s.Authorizations.noted, s.Authorizations.dropped = s.noteAuthorization, s.dropAuthorization
 	if err := s.Accounts.watch(ctx, c); err != nil {
@@ -61,6 +67,7 @@ func New(ctx context.Context, c cache.Cache, live client.Client, recent *RecentO
 		return nil, err
 	}
 	go s.settleMissing(ctx)
+	go s.walkReplacements(ctx, namespaces)
 	return s, s.Authorizations.watch(ctx, c)
 }
 

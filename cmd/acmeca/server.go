@@ -67,8 +67,8 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	recent, h := store.NewRecentOrders(), informer.NewHistory()
-	h.Orders, h.UnfinishedOrders = recent, true
+	finished, h := store.NewFinishedOrders(), informer.NewHistory()
+	h.Orders, h.UnfinishedOrders = finished, true
 	mgr, err := o.serverManager(s, h)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	}
 	defer stopTracing()
 	acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-		Recent:        recent,
+		Finished:      finished,
 		DefaultIssuer: types.NamespacedName(o.defaultIssuer), Namespaces: o.watch,
 		Nonces: nonces, Peers: peers, TrustedProxies: proxies, Metrics: metrics.Registry, Tracer: tracer,
 		MaxRequests: s.limits.requests, MaxRequestsPerClient: s.limits.requestsPerClient, MaxBodyBytes: s.limits.bodyBytes, Now: newClock().Now,

@@ -1,5 +1,5 @@
 // Package inventory counts the stored orders, which the cache does not hold once they are finished: their number by issuer and state,
-// their bytes, and the certificates that were replaced. An order takes at most 64 bytes of memory here.
+// and their bytes. It also fills the set of replaced certificates. An order takes at most 64 bytes of memory here.
 //
 // The events of the watch give the changes, and a walk over all stored orders gives the rest. An event counts more than what a walk
 // reads: a page may be older than an event that arrived before it.
@@ -14,6 +14,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/replaced"
 )
 
 // Bytes is told how the stored bytes change; *budget.Budget is one.
@@ -29,27 +30,22 @@ const kind = "AcmeOrder"
 
 // Orders is the inventory of orders. A nil *Orders knows nothing. Its methods can be called concurrently.
 type Orders struct {
-	bytes Bytes
-	// again is signalled when the orders have to be walked again.
-	again chan struct{}
-	seed  maphash.Seed
+	bytes    Bytes
+	replaced *replaced.Certificates
+	seed     maphash.Seed
 
 	mu      sync.Mutex
 	entries map[uint64]entry // by a hash of the name, with a secret seed
 	shares  []share          // by entry.share
 	shareOf map[types.NamespacedName]uint32
 	unused  []uint32 // of shares
-	// replaced holds short hashes of the certificates that a valid order replaces, or replaced before it was deleted. If two certificates
-	// have the same hash, the API server is asked.
-	replaced map[uint32]struct{}
 
 	// walk numbers the walks; an entry has the number of the walk in which it was seen last.
 	walk uint8
 	// gone holds the orders that were deleted while a walk goes on; nil without one.
 	gone map[uint64]struct{}
-	// counted means that a walk was completed. current means that, since before the last one began, no event was missed.
-	counted, current bool
-	missed           bool
+	// counted means that a walk was completed.
+	counted bool
 }
 
 // New returns an Orders that knows no orders yet. bytes is nil if nobody counts them.
@@ -58,8 +54,8 @@ func New(bytes Bytes) *Orders {
 		bytes.Expect(0, false)
 	}
 	return &Orders{
-		bytes: bytes, again: make(chan struct{}, 1), seed: maphash.MakeSeed(), entries: map[uint64]entry{},
-		shareOf: map[types.NamespacedName]uint32{}, replaced: map[uint32]struct{}{},
+		bytes: bytes, replaced: replaced.New(), seed: maphash.MakeSeed(), entries: map[uint64]entry{},
+		shareOf: map[types.NamespacedName]uint32{},
 	}
 }
 
@@ -82,7 +78,7 @@ func (e entry) size() int64  { return int64(e.rest >> 8) }
 func (e entry) state() uint8 { return uint8(e.rest >> 4 & 15) } //nolint:gosec // 4 bits
 func (e entry) walk() uint8  { return uint8(e.rest & 15) }      //nolint:gosec // 4 bits
 
-// share is what an issuer has of the orders. Orders can name issuers that do not exist.
+// share has the numbers of an issuer's orders. Orders can name issuers that do not exist.
 type share struct {
 	issuer  types.NamespacedName
 	objects int
@@ -117,6 +113,7 @@ func (o *Orders) Stored(object client.Object, bytes int, damaged bool) {
 	if o == nil || !ok {
 		return
 	}
+	o.replaced.Note(order)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key := o.key(order)
@@ -129,6 +126,7 @@ func (o *Orders) Deleted(object client.Object) {
 	if o == nil {
 		return
 	}
+	o.replaced.Deleted(object)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key := o.key(object)
@@ -142,46 +140,20 @@ func (o *Orders) Deleted(object client.Object) {
 
 // Missed implements informer.Observer.
 func (o *Orders) Missed() {
-	if o == nil {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.missed, o.current = true, false
-	select {
-	case o.again <- struct{}{}:
-	default:
-	}
+	o.Replaced().Missed()
 }
 
 // Again is signalled when events were missed, and the orders have to be walked again.
 func (o *Orders) Again() <-chan struct{} {
+	return o.Replaced().Again()
+}
+
+// Replaced returns the certificates that valid orders replaced.
+func (o *Orders) Replaced() *replaced.Certificates {
 	if o == nil {
 		return nil
 	}
-	return o.again
-}
-
-// NoteReplaced notes that an order replaces a certificate, if the order is valid.
-func (o *Orders) NoteReplaced(order *v1alpha1.AcmeOrder) {
-	if o == nil {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.noteReplaced(order)
-}
-
-// NotReplaced reports whether it is certain that no valid order replaces a certificate of an issuer. If it is not, the API server
-// knows.
-func (o *Orders) NotReplaced(issuer types.NamespacedName, certificateID string) bool {
-	if o == nil {
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, found := o.replaced[o.certificate(issuer, certificateID)]
-	return o.current && !found
+	return o.replaced
 }
 
 // Count is the number of an issuer's orders in a state.
@@ -212,22 +184,6 @@ func (o *Orders) key(object client.Object) uint64 {
 	return maphash.Comparable(o.seed, client.ObjectKeyFromObject(object))
 }
 
-// certificateKey is a certificate of an issuer.
-type certificateKey struct {
-	issuer types.NamespacedName
-	id     string
-}
-
-func (o *Orders) certificate(issuer types.NamespacedName, id string) uint32 {
-	return uint32(maphash.Comparable(o.seed, certificateKey{issuer, id})) //nolint:gosec // a short hash
-}
-
-func (o *Orders) noteReplaced(order *v1alpha1.AcmeOrder) {
-	if order.Spec.Replaces != "" && order.Status.State == acme.StateValid {
-		o.replaced[o.certificate(issuerOf(order), order.Spec.Replaces)] = struct{}{}
-	}
-}
-
 func issuerOf(order *v1alpha1.AcmeOrder) types.NamespacedName {
 	return types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
 }
@@ -254,7 +210,6 @@ func (o *Orders) put(key uint64, order *v1alpha1.AcmeOrder, bytes int, damaged b
 	of.objects++
 	of.states[e.state()]++
 	changes[issuer] += e.size()
-	o.noteReplaced(order)
 	o.report(changes)
 }
 

@@ -110,7 +110,8 @@ func (a *apiServer) check(t *testing.T, o *Orders, bytes *counted) {
 		if !s.damaged {
 			want[Count{Issuer: issuerOf(s.AcmeOrder), State: states[stateOf(s.AcmeOrder, false)]}]++
 		}
-		if s.Spec.Replaces != "" && s.Status.State == acme.StateValid && o.NotReplaced(issuerOf(s.AcmeOrder), s.Spec.Replaces) {
+		if replaced, known := o.Replaced().Contains(issuerOf(s.AcmeOrder), s.Spec.Replaces); s.Spec.Replaces != "" &&
+			s.Status.State == acme.StateValid && known && !replaced {
 			t.Errorf("%s replaces %s, which is said to be replaced by none", s.Name, s.Spec.Replaces)
 		}
 	}
@@ -186,47 +187,6 @@ func valid(name, replaces string) *v1alpha1.AcmeOrder {
 	order.Namespace, order.Name, order.Spec.IssuerRef.Name = "team", name, "ca"
 	order.Spec.Replaces, order.Status.State = replaces, acme.StateValid
 	return order
-}
-
-func TestOnlyACompleteWalkTellsThatACertificateIsNotReplaced(t *testing.T) {
-	ca := types.NamespacedName{Namespace: "team", Name: "ca"}
-	o := New(nil)
-	expect := func(when, certificate string, want bool) {
-		t.Helper()
-		if got := o.NotReplaced(ca, certificate); got != want {
-			t.Errorf("%s: %s is certainly not replaced: %v", when, certificate, got)
-		}
-	}
-	o.Missed()
-	expect("at the start", "first", false)
-	w := o.Begin()
-	w.Note(valid("a", "second"), 1, false)
-	expect("in the walk", "first", false)
-	w.Complete()
-	expect("after the walk", "first", true)
-	expect("after the walk", "second", false)
-	o.NoteReplaced(valid("b", "first"))
-	expect("after a write of our own", "first", false)
-	o.Missed()
-	expect("after a lost watch", "third", false)
-	if len(o.Again()) != 1 {
-		t.Error("a lost watch starts no walk")
-	}
-	w = o.Begin()
-	o.Missed()
-	w.Complete()
-	expect("after a walk during which a watch was lost", "third", false)
-	o.Begin().Complete()
-	expect("after another walk", "third", true)
-	other := types.NamespacedName{Namespace: "team", Name: "other"}
-	if !o.NotReplaced(other, "first") {
-		t.Error("another issuer's certificate counts as replaced")
-	}
-	var none *Orders
-	if none.NotReplaced(ca, "third") || none.Again() != nil {
-		t.Error("without an inventory, something is certain")
-	}
-	none.Begin().Complete()
 }
 
 func TestTheFirstWalkEstimatesTheBytesThatItHasNotRead(t *testing.T) {

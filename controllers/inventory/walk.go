@@ -18,14 +18,11 @@ func (o *Orders) Begin() *Walk {
 	if o == nil {
 		return &Walk{}
 	}
+	o.replaced.BeginWalk()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.walk = (o.walk + 1) % maxWalks
-	o.gone, o.missed = map[uint64]struct{}{}, false
-	select {
-	case <-o.again:
-	default:
-	}
+	o.gone = map[uint64]struct{}{}
 	return &Walk{of: o}
 }
 
@@ -37,9 +34,9 @@ func (w *Walk) Note(order *v1alpha1.AcmeOrder, bytes int, damaged bool) {
 	}
 	w.orders++
 	w.bytes += int64(bytes)
+	o.replaced.Note(order)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.noteReplaced(order)
 	key := o.key(order)
 	if _, deleted := o.gone[key]; deleted {
 		return
@@ -79,7 +76,8 @@ func (w *Walk) Complete() {
 		}
 	}
 	o.report(changes)
-	o.gone, o.counted, o.current = nil, true, !o.missed
+	o.gone, o.counted = nil, true
+	o.replaced.EndWalk()
 	if o.bytes != nil {
 		o.bytes.Expect(0, true)
 	}

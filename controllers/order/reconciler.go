@@ -155,7 +155,7 @@ func (r *Reconciler) apply(ctx context.Context, order *v1alpha1.AcmeOrder, f fac
 	if err := decisions.Write(ctx, changed, order, order.Spec.IssuerRef, s.refusals...); err != nil {
 		return err
 	}
-	r.Replacements.Inventory.NoteReplaced(changed) // before the reservation ends
+	r.Replacements.Known.Note(changed) // before the reservation ends
 	audit.Order(ctx, order, changed, f.account)
 	r.Metrics.OrderChanged(order, changed, f.issuer != nil, f.now)
 	if s.certificate != nil {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/internal/ordercache"
+	"github.com/acmeca/acmeca/internal/replaced"
 )
 
 // Replacements finds the orders that replace a certificate (RFC 9773 section 5), and lets a single one of them be issued, whatever
@@ -21,8 +21,8 @@ import (
 type Replacements struct {
 	// Live reads past the cache.
 	Live client.Reader
-	// Inventory knows most certificates that were not replaced; nil for none.
-	Inventory *inventory.Orders
+	// Known are certificates that were replaced; nil for none.
+	Known *replaced.Certificates
 
 	mu sync.Mutex
 	// reserved are the certificates whose replacement is being issued, and the orders that replace them, until the cache shows
@@ -130,7 +130,7 @@ func (r *Replacements) withSerial(ctx context.Context, namespace string, serial 
 // taken reports whether another order that replaces the same certificate is valid.
 func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	issuer := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
-	if r.Inventory.NotReplaced(issuer, order.Spec.Replaces) {
+	if replaced, known := r.Known.Contains(issuer, order.Spec.Replaces); known && !replaced {
 		return false, nil
 	}
 	var orders v1alpha1.AcmeOrderList

@@ -154,26 +154,20 @@ func (s *sweep) run(ctx context.Context) error {
 
 // walk reads all stored orders.
 func (s *sweep) walk(ctx context.Context) error {
-	namespaces := s.Namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{""}
-	}
 	begun := time.Now()
 	w := s.Inventory.Begin()
-	for _, namespace := range namespaces {
-		err := informer.WalkOrders(ctx, s.Live, namespace, func(page []informer.StoredOrder, remaining int64) error {
-			for _, order := range page {
-				w.Note(order.AcmeOrder, order.Bytes, order.Damaged)
-				if !order.Damaged {
-					s.order(order.AcmeOrder)
-				}
+	err := informer.WalkOrders(ctx, s.Live, s.Namespaces, nil, func(page []informer.StoredOrder, remaining int64) error {
+		for _, order := range page {
+			w.Note(order.AcmeOrder, order.Bytes, order.Damaged)
+			if !order.Damaged {
+				s.order(order.AcmeOrder)
 			}
-			w.Remaining(remaining)
-			return nil
-		})
-		if err != nil {
-			return err
 		}
+		w.Remaining(remaining)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	w.Complete()
 	s.walked, s.took = true, time.Since(begun)

@@ -71,7 +71,10 @@ var _ = Describe("Finished orders, which the cache does not hold,", func() {
 		known := func() []inventory.Count { counts, _ := o.inventory.Counts(); return counts }
 		o.restart()
 		Eventually(ctx, known).WithTimeout(patience).Should(ConsistOf(valid(1)))
-		Eventually(ctx, func() bool { return o.inventory.NotReplaced(ca, first.CertificateID()) }).WithTimeout(patience).Should(BeTrue())
+		Eventually(ctx, func() bool {
+			replaced, known := o.inventory.Replaced().Contains(ca, first.CertificateID())
+			return known && !replaced
+		}).WithTimeout(patience).Should(BeTrue())
 		second := issued(ctx, "b.test")
 		Eventually(ctx, known).WithTimeout(patience).Should(ConsistOf(valid(2)))
 		Expect(admin.Delete(ctx, second)).To(Succeed())

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,13 +31,31 @@ type StoredOrder struct {
 	Damaged bool
 }
 
-// WalkOrders calls visit with each page of the orders that are stored in a namespace, or in all namespaces if it is "". remaining is the
-// number of orders after the page. reader must read past every cache. Orders sort by name.
+// WalkOrders calls visit with each page of the orders that are stored in the given namespaces, or in all namespaces if none is given, and
+// that the selector selects; a nil selector selects all. remaining is the number of orders of the namespace after the page, and 0 with a
+// selector. reader must read past every cache. Orders sort by name.
 //
 // A walk reads a third of the time, so that it leaves the API server to others. A walk that lasts longer than the API server keeps an old
 // state goes on with the state of then. So it meets each order that is stored all the time, and other orders perhaps.
-func WalkOrders(ctx context.Context, reader client.Reader, namespace string, visit func(page []StoredOrder, remaining int64) error) error {
-	options := &client.ListOptions{Namespace: namespace, Limit: walkPageSize}
+func WalkOrders(
+	ctx context.Context, reader client.Reader, namespaces []string, selector fields.Selector,
+	visit func(page []StoredOrder, remaining int64) error,
+) error {
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
+	}
+	for _, namespace := range namespaces {
+		options := &client.ListOptions{Namespace: namespace, FieldSelector: selector, Limit: walkPageSize}
+		if err := walkOrders(ctx, reader, options, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func walkOrders(
+	ctx context.Context, reader client.Reader, options *client.ListOptions, visit func(page []StoredOrder, remaining int64) error,
+) error {
 	for {
 		begun := time.Now()
 		page, list, err := readOrders(ctx, reader, options)

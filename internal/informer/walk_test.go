@@ -74,7 +74,7 @@ func TestAWalkMeetsEachOrder(t *testing.T) {
 		server.orders = append(server.orders, storedOrder("a", fmt.Sprintf("o%d", i), i+1, time))
 	}
 	var got, left []string
-	err := WalkOrders(t.Context(), liveReader(t, server, true), "", func(page []StoredOrder, remaining int64) error {
+	err := WalkOrders(t.Context(), liveReader(t, server, true), nil, nil, func(page []StoredOrder, remaining int64) error {
 		for _, order := range page {
 			got = append(got, fmt.Sprintf("%s/%s of %s, damaged %v", order.Namespace, order.Name, order.Spec.IssuerRef.Name, order.Damaged))
 			if number := order.Name[1] - '0'; order.Bytes != len(server.orders[number]) {
@@ -104,7 +104,7 @@ func TestAWalkMeetsEachOrder(t *testing.T) {
 
 func TestAWalkWithoutOurDecoderKnowsNoSizes(t *testing.T) {
 	server := &walked{orders: []string{storedOrder("a", "o0", 1, ""), storedOrder("a", "o1", 2, "")}}
-	err := WalkOrders(t.Context(), liveReader(t, server, false), "a", func(page []StoredOrder, _ int64) error {
+	err := WalkOrders(t.Context(), liveReader(t, server, false), []string{"a"}, nil, func(page []StoredOrder, _ int64) error {
 		if len(page) != 2 || page[1].Name != "o1" || page[1].Bytes != 0 || page[1].Damaged {
 			t.Errorf("%+v", page)
 		}
@@ -118,7 +118,7 @@ func TestAWalkWithoutOurDecoderKnowsNoSizes(t *testing.T) {
 func TestAWalkEndsWithItsVisitor(t *testing.T) {
 	server := &walked{orders: []string{storedOrder("a", "o0", 1, ""), storedOrder("a", "o1", 2, ""), storedOrder("a", "o2", 3, "")}}
 	stop := fmt.Errorf("enough")
-	if err := WalkOrders(t.Context(), liveReader(t, server, true), "", func([]StoredOrder, int64) error { return stop }); err != stop { //nolint:errorlint // not wrapped
+	if err := WalkOrders(t.Context(), liveReader(t, server, true), nil, nil, func([]StoredOrder, int64) error { return stop }); err != stop { //nolint:errorlint // not wrapped
 		t.Error(err)
 	}
 	if len(server.limits) != 1 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
+	"github.com/acmeca/acmeca/internal/test/controlplane"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/suite"
 )
@@ -74,6 +75,14 @@ func live(ctx context.Context) error {
 		return fmt.Errorf("the account %s is served though it is deactivated", c.URL())
 	}
 	return nil
+}
+
+// orderLists returns the number of lists of orders that the API server has answered.
+func orderLists(ctx context.Context) float64 {
+	GinkgoHelper()
+	requests, err := acmeca.Plane().Requests(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	return requests.Count(func(r controlplane.Request) bool { return r.Resource == "acmeorders" && r.Verb == "LIST" })
 }
 
 var _ = Describe("Three replicas of the ACME server", func() {
@@ -244,6 +253,32 @@ var _ = Describe("Three replicas of the ACME server", func() {
 		Eventually(ctx, everywhere(false), time.Minute).Should(BeTrue())
 		Expect(c.Prove(ctx, running)).To(Succeed(), "a running order waits")
 		Expect(c.Finalize(ctx, running, leafKey, names...)).To(Succeed())
+	}, SpecTimeout(patience))
+
+	It("know which certificates were replaced before their start, and then list no orders for renewals", func(ctx SpecContext) {
+		c, name := acmeclient.NewPersistent(httpClient(), responder, 5*time.Millisecond), newName()
+		Expect(c.Register(ctx, acmeca.DirectoryURL())).To(Succeed())
+		first, err := c.Issue(ctx, leafKey, name)
+		Expect(err).NotTo(HaveOccurred())
+		last, err := c.Renew(ctx, leafKey, first, name)
+		Expect(err).NotTo(HaveOccurred())
+		for _, r := range service.serving() {
+			startReplica(ctx)
+			r.Stop()
+		}
+		renew := func() {
+			last, err = c.Renew(ctx, leafKey, last, name)
+			Expect(err).NotTo(HaveOccurred())
+			_, err := c.Renew(ctx, leafKey, first, name)
+			Expect(acmeclient.Is(err, "alreadyReplaced")).To(BeTrue(), "%v", err)
+		}
+		Eventually(ctx, func() float64 {
+			before := orderLists(ctx)
+			for range 2 * len(service.serving()) {
+				renew()
+			}
+			return orderLists(ctx) - before
+		}, time.Minute).Should(BeZero(), "lists of orders for renewals at all replicas")
 	}, SpecTimeout(patience))
 
 	It("serve a new TLS certificate, each without a restart", func(ctx SpecContext) {

@@ -37,8 +37,8 @@ type Cluster struct {
 	Cache *Cache
 	// Live is the API server.
 	Live *Live
-	// Recent are the orders that were finished last.
-	Recent *store.RecentOrders
+	// Finished follows the finished orders.
+	Finished *store.FinishedOrders
 }
 
 // New returns an empty cluster.
@@ -46,10 +46,10 @@ func New(tb testing.TB) *Cluster {
 	tb.Helper()
 	c := &Cluster{
 		Cache: &Cache{objects: objects{}, informers: map[reflect.Type]*informer{}, indexes: map[string]client.IndexerFunc{}},
-		Live:  &Live{objects: objects{}}, Recent: store.NewRecentOrders(),
+		Live:  &Live{objects: objects{}}, Finished: store.NewFinishedOrders(),
 	}
 	var err error
-	if c.Store, err = store.New(tb.Context(), c.Cache, c.Live, c.Recent); err != nil {
+	if c.Store, err = store.New(tb.Context(), c.Cache, c.Live, c.Finished, nil); err != nil {
 		tb.Fatal(err)
 	}
 	return c
@@ -80,9 +80,9 @@ func (c *Cluster) Remove(object client.Object) {
 	}
 }
 
-// Finish puts a finished order into the API server, and tells the informer's handlers and Recent. The cache does not hold it any more.
+// Finish puts a finished order into the API server, and tells the informer's handlers and Finished. The cache does not hold it any more.
 func (c *Cluster) Finish(order *v1alpha1.AcmeOrder) {
-	c.Recent.Stored(order, 1, false)
+	c.Finished.Stored(order, 1, false)
 	c.Deliver(order)
 	c.Cache.mu.Lock()
 	defer c.Cache.mu.Unlock()
@@ -276,7 +276,7 @@ func (l *Live) orders(o client.ListOptions, after string) (found []*v1alpha1.Acm
 				"status.serial": order.Status.Serial, "status.state": string(order.Status.State),
 			}
 		}
-		if ok && order.Namespace == o.Namespace && order.Name > after && o.FieldSelector.Matches(selectable) {
+		if ok && (o.Namespace == "" || order.Namespace == o.Namespace) && order.Name > after && o.FieldSelector.Matches(selectable) {
 			found = append(found, order)
 		}
 	}

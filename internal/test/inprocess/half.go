@@ -129,8 +129,8 @@ func (o *Operator) newControllers() *Half {
 func (o *Operator) newServer() *Half {
 	down := func() { o.handler.Store(nil) }
 	return &Half{Name: "server", config: o.world.server, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-		recent, h, caches := store.NewRecentOrders(), informer.NewHistory(), store.CacheOptions()
-		h.Orders, h.UnfinishedOrders, caches.NewInformer = recent, true, h.NewInformer
+		finished, h, caches := store.NewFinishedOrders(), informer.NewHistory(), store.CacheOptions()
+		h.Orders, h.UnfinishedOrders, caches.NewInformer = finished, true, h.NewInformer
 		c.Wrap(informer.DecodeAnswers)
 		mgr, err := newManager(c, o.world, caches, client.Options{}, o.Namespace, o.log, client.New)
 		if err != nil {
@@ -144,7 +144,7 @@ func (o *Operator) newServer() *Half {
 			return nil, err
 		}
 		acme, err := acmeserver.New(ctx, mgr.GetCache(), live, acmeserver.Options{
-			Recent: recent, DefaultIssuer: o.issuerKey(), Now: o.Clock.Now,
+			Finished: finished, DefaultIssuer: o.issuerKey(), Now: o.Clock.Now, Namespaces: []string{o.Namespace},
 		})
 		if err != nil {
 			return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/ordercache"
+	"github.com/acmeca/acmeca/internal/replaced"
 )
 
 const (
@@ -19,10 +20,11 @@ const (
 	maxRecentBytes = 8 << 20
 )
 
-// RecentOrders keeps the orders that were finished last, whose certificates clients are about to download. The cache of orders does not
-// hold them. It implements informer.Observer, so an order is at least as new as the cache.
-type RecentOrders struct {
-	byName *lru.Cache
+// FinishedOrders keeps the orders that were finished last, whose certificates clients are about to download, and knows the certificates
+// that others replaced. The cache of orders does not hold them. It implements informer.Observer, so it is at least as new as the cache.
+type FinishedOrders struct {
+	replaced *replaced.Certificates
+	byName   *lru.Cache
 
 	mu    sync.Mutex
 	bytes int
@@ -34,24 +36,25 @@ type recentOrder struct {
 	bytes int
 }
 
-// NewRecentOrders returns an empty RecentOrders.
-func NewRecentOrders() *RecentOrders {
-	r := &RecentOrders{}
-	r.byName = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, kept any) { r.bytes -= kept.(recentOrder).bytes })
-	return r
+// NewFinishedOrders returns an empty FinishedOrders.
+func NewFinishedOrders() *FinishedOrders {
+	f := &FinishedOrders{replaced: replaced.New()}
+	f.byName = lru.NewWithEvictionFunc(maxRecent, func(_ lru.Key, kept any) { f.bytes -= kept.(recentOrder).bytes })
+	return f
 }
 
 // Stored implements informer.Observer. It keeps a finished order without its signed request, and drops the ones that were read least
 // recently beyond the bounds.
-func (r *RecentOrders) Stored(object client.Object, bytes int, damaged bool) {
+func (f *FinishedOrders) Stored(object client.Object, bytes int, damaged bool) {
 	order, ok := object.(*v1alpha1.AcmeOrder)
 	if !ok {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	f.replaced.Note(order)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	name := client.ObjectKeyFromObject(order)
-	r.byName.Remove(name)
+	f.byName.Remove(name)
 	if damaged || bytes > maxRecentBytes || !order.Finished() || ordercache.Holds(order) {
 		return
 	}
@@ -60,32 +63,34 @@ func (r *RecentOrders) Stored(object client.Object, bytes int, damaged bool) {
 	if kept.Spec.Finalization != nil {
 		kept.Spec.Finalization = &v1alpha1.Finalization{Time: kept.Spec.Finalization.Time}
 	}
-	r.bytes += bytes
-	r.byName.Add(name, recentOrder{kept, bytes})
-	for r.bytes > maxRecentBytes {
-		r.byName.RemoveOldest()
+	f.bytes += bytes
+	f.byName.Add(name, recentOrder{kept, bytes})
+	for f.bytes > maxRecentBytes {
+		f.byName.RemoveOldest()
 	}
 }
 
 // Deleted implements informer.Observer.
-func (r *RecentOrders) Deleted(object client.Object) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.byName.Remove(client.ObjectKeyFromObject(object))
+func (f *FinishedOrders) Deleted(object client.Object) {
+	f.replaced.Deleted(object)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.byName.Remove(client.ObjectKeyFromObject(object))
 }
 
 // Missed implements informer.Observer. The kept orders may have changed.
-func (r *RecentOrders) Missed() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lists++
-	r.byName.Clear()
-	r.bytes = 0
+func (f *FinishedOrders) Missed() {
+	f.replaced.Missed()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lists++
+	f.byName.Clear()
+	f.bytes = 0
 }
 
 // get returns a kept order, which the caller must not change.
-func (r *RecentOrders) get(name types.NamespacedName) (*v1alpha1.AcmeOrder, bool) {
-	kept, ok := r.byName.Get(name)
+func (f *FinishedOrders) get(name types.NamespacedName) (*v1alpha1.AcmeOrder, bool) {
+	kept, ok := f.byName.Get(name)
 	if !ok {
 		return nil, false
 	}
@@ -93,10 +98,10 @@ func (r *RecentOrders) get(name types.NamespacedName) (*v1alpha1.AcmeOrder, bool
 }
 
 // listed returns a number that changes when events may have been missed.
-func (r *RecentOrders) listed() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.lists
+func (f *FinishedOrders) listed() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lists
 }
 
 // CacheOptions returns options for the ACME server's cache, which drops the fields that the server does not read.

@@ -24,7 +24,7 @@ func nameOfRecent(name string) types.NamespacedName {
 
 // Orders of many names take no more memory than others.
 func TestRecentOrdersAreBoundedInBytes(t *testing.T) {
-	r := NewRecentOrders()
+	r := NewFinishedOrders()
 	const large = 100 << 10
 	for i := range 2 * maxRecent {
 		for range 2 { // an order is seen more than once
@@ -46,7 +46,7 @@ func TestRecentOrdersAreBoundedInBytes(t *testing.T) {
 }
 
 func TestRecentOrdersAreThoseThatTheCacheDoesNotHold(t *testing.T) {
-	r := NewRecentOrders()
+	r := NewFinishedOrders()
 	order := finished("one")
 	order.Spec.Finalization = &v1alpha1.Finalization{Request: v1alpha1.SignedRequest{Payload: strings.Repeat("A", 1000)}}
 	expect := func(when string, kept bool) {
@@ -188,13 +188,13 @@ func TestALateAnswerAboutAFinishedOrderIsNotKept(t *testing.T) {
 func TestAFinishedOrderIsAwaited(t *testing.T) {
 	s, _, live := newTestObjects()
 	s.holds = func(o *v1alpha1.AcmeOrder) bool { return !o.Finished() }
-	recent := NewRecentOrders()
-	s.uncached = recent.get
+	finished := NewFinishedOrders()
+	s.uncached = finished.get
 	live.put(orderAt("10", acme.StateValid))
 	if order, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || !order.Finished() || live.reads != 1 {
 		t.Errorf("%v, %v after %d reads", order, err, live.reads)
 	}
-	recent.Stored(orderAt("10", acme.StateValid), 100, false)
+	finished.Stored(orderAt("10", acme.StateValid), 100, false)
 	if order, err := s.Await(t.Context(), orderKey, (*v1alpha1.AcmeOrder).Finished); err != nil || !order.Finished() || live.reads != 1 {
 		t.Errorf("%v, %v after %d reads", order, err, live.reads)
 	}
