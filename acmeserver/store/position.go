@@ -80,6 +80,10 @@ type position struct {
 
 type versioned interface{ LastSyncResourceVersion() string }
 
+type readsAhead interface {
+	IsAhead(object client.Object) bool
+}
+
 // cacheTimeout is how long a request waits for the cache to be as new as another replica's was.
 const cacheTimeout = 500 * time.Millisecond
 
@@ -105,8 +109,11 @@ func (p *position) noteWritten(object client.Object) {
 	p.written = max(p.written, version)
 }
 
-// noteCached notes that the cache has an object, and everything older.
+// noteCached notes that the cache has an object, and everything older, unless the informer has read the object ahead of the others.
 func (p *position) noteCached(object client.Object) {
+	if informer, ok := p.informer.(readsAhead); ok && informer.IsAhead(object) {
+		return
+	}
 	p.advance(versionOf(object.GetResourceVersion()))
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -95,6 +97,33 @@ func TestAWatchThatIsNewEnoughIsWaitedForOnce(t *testing.T) {
 			t.Error("it is waited for again")
 		}
 	})
+}
+
+// ahead is an informer that has read an object at a version ahead of the others.
+type ahead struct {
+	watched
+	version string
+}
+
+func (a ahead) IsAhead(object client.Object) bool { return object.GetResourceVersion() == a.version }
+
+// After a lost watch, the informer reads some objects after the list. The events of the others come later.
+func TestAnObjectThatIsReadAheadOfTheOthersDoesNotCount(t *testing.T) {
+	s, cached, _ := newTestObjects()
+	s.position.informer = ahead{"5", "9"}
+	for _, version := range []string{"4", "9"} {
+		order := orderAt(version, acme.StatePending)
+		cached.put(order)
+		s.observed(order)
+	}
+	if newest := s.position.newest(); newest != 4 {
+		t.Errorf("the cache counts as new as %d", newest)
+	}
+	order := orderAt("10", acme.StatePending)
+	s.observed(order)
+	if newest := s.position.newest(); newest != 10 {
+		t.Errorf("after the next event, the cache counts as new as %d", newest)
+	}
 }
 
 func newTestStore() (s *Store, cached *shelf) {

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -24,11 +25,17 @@ func isEviction(object any) bool {
 
 // evicting returns the informer with event handlers that do not hear of evictions. They hear of each change of a finished order as of an
 // order that is added, and of its deletion.
-func evicting(informer toolscache.SharedIndexInformer) toolscache.SharedIndexInformer {
-	return evictor{informer}
+func evicting(informer toolscache.SharedIndexInformer, m *members) toolscache.SharedIndexInformer {
+	return evictor{informer, m}
 }
 
-type evictor struct{ toolscache.SharedIndexInformer }
+type evictor struct {
+	toolscache.SharedIndexInformer
+	members *members
+}
+
+// IsAhead reports whether an order was read after the last list began. Events about other orders, up to its version, are still to come.
+func (i evictor) IsAhead(order client.Object) bool { return i.members.isAhead(order) }
 
 // AddEventHandler implements toolscache.SharedInformer.
 func (i evictor) AddEventHandler(h toolscache.ResourceEventHandler) (toolscache.ResourceEventHandlerRegistration, error) {

@@ -24,7 +24,8 @@ type members struct {
 	// names may have an order that the reflector was not told of, if a watch ended before the event.
 	names   map[types.NamespacedName]struct{}
 	leaving []types.NamespacedName
-	// later holds the versions of listed orders that are newer than the list. The watch repeats the earlier events about these orders.
+	// later holds the versions of listed orders that are newer than the list, until the watch reaches them. It repeats the earlier events
+	// about these orders.
 	later map[types.NamespacedName]string
 }
 
@@ -75,17 +76,24 @@ func (m *members) add(list int, order *v1alpha1.AcmeOrder) {
 	}
 }
 
-// repeats reports whether an event has an order in a state that is not newer than the listed one.
+// repeats reports whether an event has an order in a state that is older than the listed one.
 func (m *members) repeats(order client.Object) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name := client.ObjectKeyFromObject(order)
-	listed, ok := m.later[name]
-	if ok && isOlder(listed, order.GetResourceVersion()) {
-		delete(m.later, name)
-		return false
+	if listed, ok := m.later[name]; ok && isOlder(order.GetResourceVersion(), listed) {
+		return true
 	}
-	return ok
+	delete(m.later, name)
+	return false
+}
+
+// isAhead reports whether a listed order is newer than the list.
+func (m *members) isAhead(order client.Object) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	listed, ok := m.later[client.ObjectKeyFromObject(order)]
+	return ok && listed == order.GetResourceVersion()
 }
 
 // next returns an order that is leaving.

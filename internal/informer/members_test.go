@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -34,5 +35,31 @@ func TestDeletedOrdersLeaveByTheNameThatTheyCameWith(t *testing.T) {
 	}
 	if left := d.members.all(); len(left) > 0 {
 		t.Errorf("members after the deletion: %v", left)
+	}
+}
+
+// An order that is read by name after a list is newer than the other orders of the list, until the watch has caught up.
+func TestOrdersReadAfterAListAreAheadUntilTheWatchReachesThem(t *testing.T) {
+	at := func(version string) *v1alpha1.AcmeOrder {
+		order := &v1alpha1.AcmeOrder{}
+		order.Namespace, order.Name, order.UID, order.ResourceVersion = "n", "o", "u", version
+		return order
+	}
+	m := newMembers()
+	i := evicting(nil, m).(evictor)
+	m.replaceAll(&listing{version: "5", items: []runtime.Object{at("8")}})
+	for _, step := range []struct {
+		event                string
+		aheadBefore, repeats bool
+	}{{"7", true, true}, {"8", true, false}, {"9", false, false}} {
+		if ahead := i.IsAhead(at("8")); ahead != step.aheadBefore {
+			t.Errorf("before event %s, the order is ahead: %v", step.event, ahead)
+		}
+		if repeats := m.repeats(at(step.event)); repeats != step.repeats {
+			t.Errorf("event %s is a repetition: %v", step.event, repeats)
+		}
+	}
+	if m.replaceAll(&listing{version: "9", items: []runtime.Object{at("8")}}); i.IsAhead(at("8")) {
+		t.Error("an order of the list is ahead of the list")
 	}
 }

@@ -34,7 +34,7 @@ func newInformer(
 	h.follow(p)
 	if _, ok := kind.(*v1alpha1.AcmeOrder); ok && h.UnfinishedOrders {
 		p.members = newMembers()
-		return evicting(p.informer)
+		return evicting(p.informer, p.members)
 	}
 	return p.informer
 }
