@@ -56,6 +56,9 @@ var _ = Describe("An AcmeAuthorization", func() {
 		Entry("its challenges", `{}`, `{"spec": {"challenges": [{"type": "http-01", "token": "0123456789012345678901"}, {"type": "dns-01", "token": "0123456789012345678901"}]}}`, "challenges are immutable"),
 		Entry("its response", aResponse, `{"spec": {"response": {"request": {"signature": "b3RoZXI"}}}}`, "response is set once"),
 		Entry("its response, to none", aResponse, `{"spec": {"response": null}}`, "response is set once"),
+		Entry("its response, to a deactivation", aResponse, `{"spec": {"response": null, "deactivation": {}}}`, "response is set once"),
+		Entry("that it was asked for by itself, to a response", `{"spec": {"preAuthorization": true}}`,
+			`{"spec": {"preAuthorization": null, `+aResponse[len(`{"spec": {`):], "preAuthorization is immutable"),
 	)
 
 	It("takes a response once, and the same again", func(ctx SpecContext) {

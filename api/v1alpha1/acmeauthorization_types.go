@@ -13,13 +13,10 @@ import (
 // AcmeAuthorizationSpec is an identifier that an account wants to prove control of, and the challenge that its client chose.
 //
 // Rules that keep a value stand on the field, where they cost the API server less. Rules against adding or removing a field
-// stand on this type, because a field's own rule does not run then.
+// stand on this type, because a field's own rule does not run then. The first of them begins with a short proof for an authorization
+// that has the four required fields, response, and no others, before and now.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard)",message="wildcard is immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains)",message="subdomains is immutable"
-// +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization)",message="preAuthorization is immutable"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || has(self.response)",message="response is set once"
-// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.challenges.exists(c, has(c.token)) || self.challenges.all(c, c.type == 'dns-persist-01')",optionalOldSelf=true,message="one of the challenges must have a token"
+// +kubebuilder:validation:XValidation:rule="size(dyn(self)) == 5 && size(dyn(oldSelf)) == 5 && has(self.response) && has(oldSelf.response) || has(self.wildcard) == has(oldSelf.wildcard) && has(self.subdomains) == has(oldSelf.subdomains) && has(self.preAuthorization) == has(oldSelf.preAuthorization) && (!has(oldSelf.response) || has(self.response))",messageExpression="has(self.wildcard) != has(oldSelf.wildcard) ? 'wildcard is immutable' : has(self.subdomains) != has(oldSelf.subdomains) ? 'subdomains is immutable' : has(self.preAuthorization) != has(oldSelf.preAuthorization) ? 'preAuthorization is immutable' : 'response is set once'",message="immutable fields cannot be added or removed"
 // +kubebuilder:validation:XValidation:rule="oldSelf.?response.hasValue() || !has(self.response) || self.challenges.exists(c, c.type == self.response.type)",optionalOldSelf=true,message="response.type must be the type of one of the challenges"
 type AcmeAuthorizationSpec struct {
 	// issuerRef names the AcmeIssuer of the authorization.
@@ -35,8 +32,8 @@ type AcmeAuthorizationSpec struct {
 	// identifier is the domain name or IP address to prove control of. The identifier of a wildcard authorization lacks the
 	// leading "*.".
 	// +required
-	// +kubebuilder:validation:XValidation:rule="!self.value.startsWith('*.')",message="must not begin with '*.'; set wildcard to true instead"
-	// +kubebuilder:validation:XValidation:rule="self.value.size() <= 253",message="must be at most 253 characters",fieldPath=".value"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !self.value.startsWith('*.')",optionalOldSelf=true,message="must not begin with '*.'; set wildcard to true instead"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.value.size() <= 253",optionalOldSelf=true,message="must be at most 253 characters",fieldPath=".value"
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="identifier is immutable"
 	Identifier Identifier `json:"identifier"`
 
@@ -64,6 +61,8 @@ type AcmeAuthorizationSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="challenges are immutable"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.exists(c, has(c.token)) || self.all(c, c.type == 'dns-persist-01')",optionalOldSelf=true,message="one of the challenges must have a token"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.all(c, !has(c.token) || c.type != 'dns-persist-01')",optionalOldSelf=true,message="a dns-persist-01 challenge has no token"
 	Challenges []Challenge `json:"challenges"`
 
 	// response is the challenge that the client chose. Validation starts when it is set. It can be set once.
@@ -77,8 +76,6 @@ type AcmeAuthorizationSpec struct {
 }
 
 // Challenge is a way to prove control of an identifier (RFC 8555 section 8).
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.token) || self.type != 'dns-persist-01'",message="a dns-persist-01 challenge has no token"
 type Challenge struct {
 	// type of the challenge.
 	// +required
@@ -105,19 +102,18 @@ type ChallengeResponse struct {
 
 	// request is the signed request of the client. Its payload has at most 512 characters.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="!has(self.payload) || self.payload.size() <= 512",message="must be at most 512 characters",fieldPath=".payload"
+	// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.payload) || self.payload.size() <= 512",optionalOldSelf=true,message="must be at most 512 characters",fieldPath=".payload"
 	Request SignedRequest `json:"request"`
 }
 
 // AcmeAuthorizationStatus is the result of validation.
-//
-// +kubebuilder:validation:XValidation:rule="!(oldSelf.state in ['invalid', 'deactivated', 'expired', 'revoked']) || self.state == oldSelf.state",message="the authorization's state is final"
-// +kubebuilder:validation:XValidation:rule="oldSelf.state != 'valid' || self.state != 'pending'",message="a valid authorization cannot become pending"
 type AcmeAuthorizationStatus struct {
 	// state of the authorization (RFC 8555 section 7.1.6).
 	// +optional
 	// +kubebuilder:default=pending
 	// +kubebuilder:validation:Enum=pending;valid;invalid;deactivated;expired;revoked
+	// +kubebuilder:validation:XValidation:rule="!(oldSelf in ['invalid', 'deactivated', 'expired', 'revoked']) || self == oldSelf",message="the authorization's state is final"
+	// +kubebuilder:validation:XValidation:rule="oldSelf != 'valid' || self != 'pending'",message="a valid authorization cannot become pending"
 	State acme.State `json:"state,omitempty"`
 
 	// expires is the time at which the authorization stops counting.

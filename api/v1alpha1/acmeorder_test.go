@@ -71,16 +71,48 @@ var _ = Describe("An AcmeOrder", func() {
 		Entry("what it replaces", `{"spec": {"replaces": "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"}}`, `{"spec": {"replaces": null}}`, "replaces is immutable"),
 		Entry("the CSR of an earlier version", withCSR, `{"spec": {"csr": "another CSR"}}`, "csr is set once"),
 		Entry("the CSR of an earlier version, to none", withCSR, `{"spec": {"csr": null}}`, "csr is set once"),
+		Entry("the CSR of an earlier version, to one", `{}`, `{"spec": {"csr": "a CSR"}}`, "csr needs a finalization"),
 		Entry("its finalization, to none", aFinalization, `{"spec": {"finalization": null}}`, "finalization is set once"),
 		Entry("its finalization", aFinalization, `{"spec": {"finalization": {"time": "2029-01-01T00:00:00Z"}}}`, "finalization is set once"),
 		Entry("the signature under its CSR", aFinalization, `{"spec": {"finalization": {"request": {"signature": "b3RoZXI"}}}}`, "finalization is set once"),
 	)
+
+	// The order has as many fields as one that is like most, before and afterwards.
+	DescribeTable("can't have a field exchanged for another", func(ctx SpecContext, before, patch, words string) {
+		const profile = `{"spec": {"profile": "default"}}`
+		Expect(change(ctx, create(ctx, anOrder, profile, before), patch)).To(beRefused(words))
+	},
+		Entry("its account", aFinalization, `{"spec": {"accountRef": null, "replaces": "a.a"}}`, "replaces is immutable"),
+		Entry("its identifiers", aFinalization, `{"spec": {"identifiers": null, "revocation": {"reason": 4}}}`, "identifiers and authorizations are immutable"),
+		Entry("its authorizations", aFinalization, `{"spec": {"authorizations": null, "revocation": {"reason": 4}}}`, "identifiers and authorizations are immutable"),
+		Entry("its profile", aFinalization, `{"spec": {"profile": null, "notAfter": "2030-01-01T00:00:00Z"}}`, "notBefore and notAfter are immutable"),
+		Entry("its finalization", aFinalization, `{"spec": {"finalization": null, "revocation": {"reason": 4}}}`, "finalization is set once"),
+		Entry("the end of its validity", `{"spec": {"profile": null, "notAfter": "2030-01-01T00:00:00Z"}}`,
+			`{"spec": {"profile": "default", "notAfter": null, `+aFinalization[len(`{"spec": {`):], "notBefore and notAfter are immutable"),
+		Entry("the end of its validity for a finalization", `{"spec": {"notAfter": "2030-01-01T00:00:00Z"}}`,
+			`{"spec": {"notAfter": null, `+aFinalization[len(`{"spec": {`):], "notBefore and notAfter are immutable"),
+		Entry("its Pod", `{"spec": {"accountRef": null, "authorizations": null, "revocation": {"reason": 4}, "pod": `+aPod+`}}`,
+			`{"spec": {"pod": null, "revocation": null, "accountRef": {"name": "a"}, "authorizations": ["a", "b"], `+aFinalization[len(`{"spec": {`):],
+			"accountRef and pod are immutable"),
+	)
+
+	It("is finalized and revoked with and without other fields", func(ctx SpecContext) {
+		for _, patch := range []string{`{}`, `{"spec": {"profile": "default"}}`, `{"spec": {"profile": "default", "replaces": "a.a", "grants": ["", ""]}}`} {
+			order := create(ctx, anOrder, patch)
+			Expect(change(ctx, order, aFinalization)).To(Succeed())
+			Expect(changeStatus(ctx, order, `{"status": {"state": "valid", "certificate": "one"}}`)).To(Succeed())
+			Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 4}}}`)).To(Succeed())
+			Expect(changeStatus(ctx, order, `{"status": {"revokedAt": "2030-01-01T00:00:00Z"}}`)).To(Succeed())
+		}
+	})
 
 	It("can be for a Pod, which then stays the same", func(ctx SpecContext) {
 		order := create(ctx, anOrder, podOrder)
 		Expect(change(ctx, order, `{"spec": {"pod": {"name": "another"}}}`)).To(beRefused("pod is immutable"))
 		Expect(change(ctx, order, `{"spec": {"pod": null, "accountRef": {"name": "a"}, "authorizations": ["a", "b"]}}`)).To(beRefused("accountRef and pod are immutable"))
 		Expect(change(ctx, order, `{"spec": {"identifiers": null}}`)).To(beRefused("identifiers and authorizations are immutable"))
+		Expect(change(ctx, order, `{"spec": {"authorizations": ["a", "b"]}}`)).To(beRefused("identifiers and authorizations are immutable"))
+		Expect(change(ctx, order, aFinalization)).To(beRefused("an order for a Pod has no authorizations or finalization"))
 		Expect(change(ctx, order, `{"spec": {"revocation": {"reason": 4}}}`)).To(Succeed())
 	})
 
