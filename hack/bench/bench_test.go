@@ -60,15 +60,19 @@ func TestServersAreComparedRoundByRound(t *testing.T) {
 }
 
 func TestStoredOrdersAreCompared(t *testing.T) {
-	few := &stock{orders: 100, starts: []float64{2, 4}, serverBytes: []float64{500}, controllerBytes: []float64{1000}}
-	many := &stock{orders: 300, starts: []float64{3, 4}, serverBytes: []float64{10}, controllerBytes: []float64{65}}
-	old := &stock{orders: 100, starts: []float64{10, 40}, serverBytes: []float64{637}, controllerBytes: []float64{1333}}
+	few := &stock{orders: 100, starts: []float64{2, 4}, serverBytes: 500, controllerBytes: 1000}
+	many := &stock{orders: 300, starts: []float64{3, 4}, serverBytes: 10, controllerBytes: 65}
+	old := &stock{orders: 100, starts: []float64{10, 40}, serverBytes: 637, controllerBytes: 1333}
 	rows := storedRows([]*stock{few, many}, old)
 	if start := row(t, rows, "start to ready with 100 orders / "+earlierName); !slices.Equal(start.Rounds, []float64{0.2, 0.1}) || !start.Met() {
 		t.Errorf("%+v", start)
 	}
 	if more := row(t, rows, "start to ready with 300 orders / with 100"); !slices.Equal(more.Rounds, []float64{1.5, 1}) || !more.Met() {
 		t.Errorf("%+v", more)
+	}
+	if absolute := row(t, rows, "start to ready with 300 orders / "+earlierName+" with 100"); !slices.Equal(absolute.Rounds, []float64{0.3, 0.1}) ||
+		!absolute.Met() {
+		t.Errorf("%+v", absolute)
 	}
 	if server := row(t, rows, "memory of the ACME server for a stored finished order"); !server.Met() || server.Note != earlierName+": 637 bytes" {
 		t.Errorf("%+v", server)

@@ -58,6 +58,9 @@ func (p *Plane) Seed(ctx context.Context, like *unstructured.Unstructured, from,
 
 func seededName(i int) string { return fmt.Sprintf("seeded%014d", i) }
 
+// replacedKey is the key of the CA whose certificates the copies replace, as those of clients with renewal information do (RFC 9773).
+var replacedKey = []byte("the key of some CA...")
+
 // seededOrder returns a copy of an order, with names and a serial number of its own.
 func seededOrder(like *unstructured.Unstructured, i int, now time.Time) *unstructured.Unstructured {
 	order := like.DeepCopy()
@@ -70,6 +73,7 @@ func seededOrder(like *unstructured.Unstructured, i int, now time.Time) *unstruc
 	if _, found, _ := unstructured.NestedSlice(order.Object, "spec", "authorizations"); found {
 		set(order, []any{seededName(i)}, "spec", "authorizations")
 	}
+	set(order, acme.NewCertID(replacedKey, big.NewInt(int64(i))).String(), "spec", "replaces")
 	serial := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 120), big.NewInt(int64(i)))
 	set(order, v1alpha1.SerialText(serial), "status", "serial")
 	if id, found, _ := unstructured.NestedString(order.Object, "status", "certificateID"); found {

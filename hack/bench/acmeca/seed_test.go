@@ -19,7 +19,7 @@ func TestSeededOrder(t *testing.T) {
 		value, _, _ := unstructured.NestedFieldNoCopy(o.Object, path...)
 		return value
 	}
-	for _, path := range [][]string{{"metadata", "name"}, {"metadata", "uid"}, {"status", "serial"}} {
+	for _, path := range [][]string{{"metadata", "name"}, {"metadata", "uid"}, {"status", "serial"}, {"spec", "replaces"}} {
 		if get(first, path...) == get(second, path...) || get(first, path...) == get(like, path...) {
 			t.Errorf("%v: %v and %v", path, get(first, path...), get(second, path...))
 		}
