@@ -8,19 +8,7 @@ import (
 	"github.com/acmeca/acmeca/hack/bench/report"
 )
 
-// measureSettled measures the memory of each stock's halves once they have walked the stored orders, which they do after a start.
-func (b *bench) measureSettled(ctx context.Context, stocks []*stock) error {
-	for _, s := range stocks {
-		fmt.Fprintf(b.out, "memory of %s\n", s.name)
-		if err := s.settle(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		s.plane.Stop()
-	}
-	return nil
-}
-
-// settle starts both halves, waits until they list no more orders, and measures their memory.
+// settle starts both halves, waits until they have walked the stored orders, and measures their memory.
 func (s *stock) settle(ctx context.Context) error {
 	if err := s.plane.StartHalves(ctx); err != nil {
 		return err
@@ -34,48 +22,47 @@ func (s *stock) settle(ctx context.Context) error {
 	return err
 }
 
-// measureRenewals measures the control plane's cost of a renewal that names the replaced certificate, in turns with each number of orders.
-func (b *bench) measureRenewals(ctx context.Context, stocks []*stock) error {
+// measureRenewals settles the stocks, and measures the control plane's cost of a renewal that names the replaced certificate, in turns.
+func (b *bench) measureRenewals(ctx context.Context, stocks []*stock) (rows []report.Row, err error) {
 	renewals := load.Task{Of: "renewals", Clients: 16, Names: 1, Renew: true}
 	sessions, costs := make([]*load.Session, len(stocks)), make([][]float64, len(stocks))
 	for i, s := range stocks {
+		fmt.Fprintf(b.out, "waiting until %s has walked them\n", s.name)
 		if err := s.settle(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		defer s.plane.Stop()
 		s.target.Service = load.NewService(s.plane.Addresses()...)
-		var err error
 		if sessions[i], err = s.begin(ctx, renewals); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	last := len(stocks) - 1
 	lists, err := stocks[last].plane.Lists(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for round := range b.options.rounds {
 		fmt.Fprintf(b.out, "round %d of %d: renewals\n", round+1, b.options.rounds)
 		for i, session := range sessions {
 			if err := session.Drive(ctx, b.options.length); err != nil {
-				return err
+				return nil, err
 			}
 			result, err := session.Last()
 			if err != nil {
-				return err
+				return nil, err
 			}
 			costs[i] = append(costs[i], result.PlaneCPU)
 		}
 	}
 	now, err := stocks[last].plane.Lists(ctx)
-	if err != nil {
-		return err
-	}
-	b.add(report.Row{What: fmt.Sprintf("lists of orders during renewals, %d orders stored", stocks[last].orders), None: true,
+	rows = append(rows, report.Row{What: fmt.Sprintf("lists of orders during renewals, %d orders stored", stocks[last].orders), None: true,
 		Rounds: []float64{now - lists}})
 	if last > 0 {
-		b.add(report.Row{What: fmt.Sprintf("control plane CPU for a renewal with %d orders / with %d", stocks[last].orders, stocks[0].orders),
-			AtMost: 1.1, Rounds: report.Ratios(costs[last], costs[0]), Note: medians(costs[last], costs[0], "ms")})
+		rows = append(rows, report.Row{
+			What:   fmt.Sprintf("control plane CPU for a renewal with %d orders / with %d", stocks[last].orders, stocks[0].orders),
+			AtMost: 1.1, Rounds: report.Ratios(costs[last], costs[0]), Note: medians(costs[last], costs[0], "ms"),
+		})
 	}
-	return nil
+	return rows, err
 }

@@ -217,14 +217,16 @@ func (b *bench) countWrites(ctx context.Context, s *site) error {
 		if err != nil {
 			return err
 		}
-		if err := session.Drive(ctx, b.options.length); err != nil {
-			return err
+		for range b.options.rounds {
+			if err := session.Drive(ctx, b.options.length); err != nil {
+				return err
+			}
+			result, err := session.Last()
+			if err != nil {
+				return err
+			}
+			row.Rounds = append(row.Rounds, math.Round(result.Writes*100)/100)
 		}
-		result, err := session.Result()
-		if err != nil {
-			return err
-		}
-		row.Rounds = []float64{math.Round(result.Writes*100) / 100}
 		b.add(row)
 	}
 	return nil

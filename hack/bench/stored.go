@@ -59,13 +59,17 @@ func (b *bench) measureStored(ctx context.Context) error {
 			}
 		}
 	}
-	if err := b.measureSettled(ctx, stocks); err != nil {
+	if old != nil {
+		if err := old.settle(ctx); err != nil {
+			return fmt.Errorf("%s: %w", old.name, err)
+		}
+		old.plane.Stop()
+	}
+	renewals, err := b.measureRenewals(ctx, ours)
+	if err != nil {
 		return err
 	}
-	b.add(storedRows(ours, old)...)
-	if err := b.measureRenewals(ctx, ours); err != nil {
-		return err
-	}
+	b.add(append(storedRows(ours, old), renewals...)...)
 	return b.measureFailovers(ctx, ours[0], old)
 }
 
