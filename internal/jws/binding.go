@@ -1,8 +1,6 @@
 package jws
 
 import (
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/acmeca/acmeca/api/acme"
 )
 
@@ -42,13 +40,7 @@ func ParseExternalAccountBinding(raw []byte) (*EAB, *acme.Problem) {
 // Verify verifies the MAC in constant time. It refuses a key shorter than the algorithm's digest (RFC 7518 section 3.2), hence an
 // empty one. The problem is unauthorized.
 func (e *EAB) Verify(hmacKey []byte) *acme.Problem {
-	m := e.message
-	// The compact form cannot have an unprotected header or a second signature.
-	signed, err := jose.ParseSignedCompact(m.signingInput()+"."+m.Signature, macAlgorithms)
-	if err == nil {
-		_, err = signed.Verify(hmacKey)
-	}
-	if err != nil {
+	if _, err := e.message.signed.Verify(hmacKey); err != nil {
 		return acme.NewProblem(acme.Unauthorized, "the MAC of the external account binding does not verify, or its key is too short for %s",
 			e.Algorithm)
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/acmeca/acmeca/api/acme"
 )
 
@@ -23,7 +25,7 @@ type Message struct {
 	// Body is the decoded payload.
 	Body []byte
 
-	signature []byte
+	signed *jose.JSONWebSignature
 }
 
 // Parse reads a request in the flattened JSON form (RFC 7515 section 7.2.2), the only form that RFC 8555 section 6.2 allows.
@@ -85,7 +87,7 @@ func (f form) fromParts(protected, payload, signature string) (*Message, *acme.P
 	if m.Body, problem = decode("\"payload\"", payload); problem != nil {
 		return nil, problem
 	}
-	if m.signature, problem = decode("\"signature\"", signature); problem != nil {
+	if _, problem := decode("\"signature\"", signature); problem != nil {
 		return nil, problem
 	}
 	if m.Header, problem = f.parseHeader(header); problem != nil {
@@ -94,6 +96,12 @@ func (f form) fromParts(protected, payload, signature string) (*Message, *acme.P
 	// The signature of a key that is too large is too large itself. parseHeader has refused such a key with badPublicKey.
 	if len(signature) > MaxSignature {
 		return nil, tooLarge("the signature", MaxSignature)
+	}
+	// The compact form cannot have an unprotected header or a second signature. go-jose parses the header again, with its own
+	// list of accepted algorithms.
+	var err error
+	if m.signed, err = jose.ParseSignedCompact(protected+"."+payload+"."+signature, f.algorithms); err != nil {
+		return nil, malformed("the request is not a JWS: %s", reason(err))
 	}
 	return m, nil
 }
@@ -104,20 +112,17 @@ func (m *Message) IsPOSTAsGET() bool { return m.Payload == "" }
 // Verify verifies the signature. The problem is badSignatureAlgorithm if the key does not fit the message's algorithm, and
 // otherwise malformed.
 func (m *Message) Verify(key *Key) *acme.Problem {
-	if m == nil || m.signature == nil || key == nil {
+	if m == nil || m.signed == nil || key == nil {
 		return acme.NewProblem(acme.ServerInternal, "no signature or no key to verify")
 	}
 	if problem := key.checkAlgorithm(m.Header.Algorithm); problem != nil {
 		return problem
 	}
-	if !key.verify([]byte(m.signingInput()), m.signature) {
+	if _, err := m.signed.Verify(key.public); err != nil {
 		return malformed("the signature does not verify")
 	}
 	return nil
 }
-
-// signingInput returns the text that is signed (RFC 7515 section 5.1).
-func (m *Message) signingInput() string { return m.Protected + "." + m.Payload }
 
 func tooLarge(name string, limit int) *acme.Problem {
 	return malformed("%s is larger than %d bytes", name, limit).WithStatus(http.StatusRequestEntityTooLarge)

@@ -170,7 +170,6 @@ func TestUnknownHeaderMembersAreIgnored(t *testing.T) {
 	key := jwstest.NewKey(t, "ES256")
 	header := newHeader(nil, jwstest.Header{
 		"typ": "JOSE+JSON", "KID": accountURL, "Crit": []string{"exp"}, "extra": map[string]any{"deep": []any{1, nil, true}},
-		"x5c": []string{"AAAA"}, // not a certificate
 		"jwk": json.RawMessage(strings.Replace(string(jwstest.JWK(t, key)), "{", `{"kid":"mine","use":"sig","ext":true,"key_ops":["verify"],`, 1)),
 	})
 	m := parse(t, jwstest.Sign(t, key, header, nil))
@@ -362,6 +361,7 @@ func TestRefusedHeaders(t *testing.T) {
 		"no alg":                {account(jwstest.Header{"alg": jwstest.Omit}), acme.Malformed},
 		"alg null":              {account(jwstest.Header{"alg": nil}), acme.Malformed},
 		"alg a list":            {account(jwstest.Header{"alg": []string{"ES256"}}), acme.Malformed},
+		"x5c that isn't one":    {account(jwstest.Header{"x5c": []string{"AAAA"}}), acme.Malformed},
 		"deep nesting": {account(jwstest.Header{"a": json.RawMessage(strings.Repeat("[", 16) + strings.Repeat("]", 16))}),
 			acme.Malformed},
 	} {
