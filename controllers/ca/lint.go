@@ -90,10 +90,6 @@ func finding(meta lint.LintMetadata, result *lint.LintResult) error {
 	return &LintError{Lint: meta.Name, Details: result.Details, Rule: meta.Description + ", " + meta.Citation}
 }
 
-// lintsOfCAs are for certificates of CAs alone. Keys of other certificates are checked by pki.CheckKey, which finds the smallest of the
-// small private keys, and takes less than a hundredth of the time.
-var lintsOfCAs = map[string]bool{"e_ecdsa_small_private_key": true}
-
 // lintCertificate lints a certificate, regardless of its signer, and returns the first finding as a LintError.
 func lintCertificate(der []byte) error {
 	registry, err := lints()
@@ -105,9 +101,6 @@ func lintCertificate(der []byte) error {
 		return fmt.Errorf("parse for linting: %w", err)
 	}
 	for _, l := range registry.CertificateLints().Lints() {
-		if lintsOfCAs[l.Name] && !cert.IsCA {
-			continue
-		}
 		if err := finding(l.LintMetadata, l.Execute(cert, registry.GetConfiguration())); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package pki
 import (
 	"crypto"
 	"crypto/dsa"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -77,20 +76,6 @@ func public[K crypto.Signer](key K, err error) crypto.PublicKey {
 	return key.Public()
 }
 
-// ecdsaKey returns the public key of a private key.
-func ecdsaKey(curve elliptic.Curve, d *big.Int) *ecdsa.PublicKey {
-	private, err := ecdsa.ParseRawPrivateKey(curve, d.FillBytes(make([]byte, (curve.Params().BitSize+7)/8)))
-	if err != nil {
-		panic(err)
-	}
-	return &private.PublicKey
-}
-
-// negative returns the private key -d.
-func negative(curve elliptic.Curve, d int64) *big.Int {
-	return new(big.Int).Sub(curve.Params().N, big.NewInt(d))
-}
-
 func TestCheck(t *testing.T) {
 	p, q := prime(1024), prime(1024)
 	n := product(p, q)
@@ -140,14 +125,6 @@ func TestCheck(t *testing.T) {
 		{"ECDSA negative", point(-1, 1), "not a point"},
 		{"ECDSA above the field", &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(300), Y: number(300)}, "not a point"},
 
-		{"P-256 private key 1", ecdsaKey(elliptic.P256(), big.NewInt(1)), "small number"},
-		{"P-256 private key 512", ecdsaKey(elliptic.P256(), big.NewInt(512)), "small number"},
-		{"P-256 private key -1", ecdsaKey(elliptic.P256(), negative(elliptic.P256(), 1)), "small number"},
-		{"P-256 private key -512", ecdsaKey(elliptic.P256(), negative(elliptic.P256(), 512)), "small number"},
-		{"P-256 private key 513", ecdsaKey(elliptic.P256(), big.NewInt(513)), ""},
-		{"P-384 private key 255", ecdsaKey(elliptic.P384(), big.NewInt(255)), "small number"},
-		{"P-384 private key -255", ecdsaKey(elliptic.P384(), negative(elliptic.P384(), 255)), "small number"},
-
 		{"Ed25519", ed, ""},
 		{"Ed25519 short", ed[:31], "32 bytes"},
 		{"Ed25519 nil", ed25519.PublicKey(nil), "32 bytes"},
@@ -168,9 +145,6 @@ func TestCheck(t *testing.T) {
 	}
 	if err := CheckKey(p521, KeyOptions{AllowP521: true}); err != nil {
 		t.Errorf("P-521 is allowed, but refused: %v", err)
-	}
-	if err := CheckKey(ecdsaKey(elliptic.P521(), big.NewInt(7)), KeyOptions{AllowP521: true}); err == nil {
-		t.Error("P-521 with private key 7 is accepted")
 	}
 }
 
@@ -232,24 +206,5 @@ func BenchmarkCheckRSA4096(b *testing.B) {
 		if err := CheckKey(key, KeyOptions{}); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func BenchmarkCheckP256(b *testing.B) {
-	key := public(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	for b.Loop() {
-		_ = CheckKey(key, KeyOptions{})
-	}
-}
-
-func BenchmarkSmallKeys(b *testing.B) {
-	for curve, of := range map[elliptic.Curve]ecdh.Curve{
-		elliptic.P256(): ecdh.P256(), elliptic.P384(): ecdh.P384(), elliptic.P521(): ecdh.P521(),
-	} {
-		b.Run(curve.Params().Name, func(b *testing.B) {
-			for b.Loop() {
-				smallKeysOn(curve, of)()
-			}
-		})
 	}
 }
