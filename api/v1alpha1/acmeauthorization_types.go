@@ -13,10 +13,12 @@ import (
 // AcmeAuthorizationSpec is an identifier that an account wants to prove control of, and the challenge that its client chose.
 //
 // Rules that keep a value stand on the field, where they cost the API server less. Rules against adding or removing a field
-// stand on this type, because a field's own rule does not run then. The first of them begins with a short proof for an authorization
-// that has the four required fields, response, and no others, before and now.
+// stand on this type, because a field's own rule does not run then.
 //
-// +kubebuilder:validation:XValidation:rule="size(dyn(self)) == 5 && size(dyn(oldSelf)) == 5 && has(self.response) && has(oldSelf.response) || has(self.wildcard) == has(oldSelf.wildcard) && has(self.subdomains) == has(oldSelf.subdomains) && has(self.preAuthorization) == has(oldSelf.preAuthorization) && (!has(oldSelf.response) || has(self.response))",messageExpression="has(self.wildcard) != has(oldSelf.wildcard) ? 'wildcard is immutable' : has(self.subdomains) != has(oldSelf.subdomains) ? 'subdomains is immutable' : has(self.preAuthorization) != has(oldSelf.preAuthorization) ? 'preAuthorization is immutable' : 'response is set once'",message="immutable fields cannot be added or removed"
+// +kubebuilder:validation:XValidation:rule="has(self.wildcard) == has(oldSelf.wildcard)",message="wildcard is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.subdomains) == has(oldSelf.subdomains)",message="subdomains is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.preAuthorization) == has(oldSelf.preAuthorization)",message="preAuthorization is immutable"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.response) || has(self.response)",message="response is set once"
 // +kubebuilder:validation:XValidation:rule="oldSelf.?response.hasValue() || !has(self.response) || self.challenges.exists(c, c.type == self.response.type)",optionalOldSelf=true,message="response.type must be the type of one of the challenges"
 type AcmeAuthorizationSpec struct {
 	// issuerRef names the AcmeIssuer of the authorization.

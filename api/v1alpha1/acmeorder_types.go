@@ -9,20 +9,24 @@ import (
 	"github.com/acmeca/acmeca/api/acme"
 )
 
-// Each access to a field of the spec costs the API server up to 7 KB of memory (docs/decisions/0227). So rules with optionalOldSelf,
-// which only a creation can break, read no field of an update. The number of fields, size(dyn(self)), costs nothing. The first rule
-// begins with a short proof for an order that is like most: issuerRef, the five fields that it names, and no others. Its second part
-// is the rule itself. The short proof rests on the rules for a creation: an order that is not for a Pod has accountRef, identifiers and
-// authorizations, and one for a Pod has no finalization.
+// Each access to a field of the spec costs the API server 5 KB of memory. So rules with optionalOldSelf, which only a creation can
+// break, read no field of an update.
 
 // AcmeOrderSpec is the request of an ACME client, or of a Pod. AcmeAuthorizationSpec explains the placement of validation rules.
 //
-// +kubebuilder:validation:XValidation:rule="size(dyn(self)) == 6 && has(self.accountRef) && has(self.identifiers) && has(self.authorizations) && has(self.profile) && has(self.finalization) && has(oldSelf.profile) && (has(oldSelf.finalization) ? size(dyn(oldSelf)) == 6 : size(dyn(oldSelf)) == 5 && !has(oldSelf.pod)) || has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter) && has(self.profile) == has(oldSelf.profile) && has(self.replaces) == has(oldSelf.replaces) && has(self.grants) == has(oldSelf.grants) && (has(self.csr) ? has(self.finalization) : !has(oldSelf.csr)) && (has(self.finalization) ? !has(self.pod) : !has(oldSelf.finalization)) && has(self.pod) == has(oldSelf.pod) && has(self.accountRef) == has(oldSelf.accountRef) && has(self.identifiers) == has(oldSelf.identifiers) && has(self.authorizations) == has(oldSelf.authorizations)",messageExpression="has(self.notBefore) != has(oldSelf.notBefore) || has(self.notAfter) != has(oldSelf.notAfter) ? 'notBefore and notAfter are immutable' : has(self.profile) != has(oldSelf.profile) ? 'profile is immutable' : has(self.replaces) != has(oldSelf.replaces) ? 'replaces is immutable' : has(self.grants) != has(oldSelf.grants) ? 'grants are immutable' : has(oldSelf.csr) && !has(self.csr) ? 'csr is set once' : has(oldSelf.finalization) && !has(self.finalization) ? 'finalization is set once' : has(self.csr) && !has(self.finalization) ? 'csr needs a finalization' : has(self.pod) && has(self.finalization) ? 'an order for a Pod has no authorizations or finalization' : has(self.pod) != has(oldSelf.pod) || has(self.accountRef) != has(oldSelf.accountRef) ? 'accountRef and pod are immutable' : 'identifiers and authorizations are immutable'",message="immutable fields cannot be added or removed"
+// +kubebuilder:validation:XValidation:rule="has(self.notBefore) == has(oldSelf.notBefore) && has(self.notAfter) == has(oldSelf.notAfter)",message="notBefore and notAfter are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.profile) == has(oldSelf.profile)",message="profile is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.replaces) == has(oldSelf.replaces)",message="replaces is immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.grants) == has(oldSelf.grants)",message="grants are immutable"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.grants) || self.grants.size() == self.identifiers.size()",optionalOldSelf=true,message="grants must have an entry for each identifier"
-// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.csr) || has(self.finalization)",optionalOldSelf=true,message="csr needs a finalization"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.csr) || has(self.csr)",message="csr is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.finalization) || has(self.finalization)",message="finalization is set once"
+// +kubebuilder:validation:XValidation:rule="!has(self.csr) || has(self.finalization)",message="csr needs a finalization"
+// +kubebuilder:validation:XValidation:rule="has(self.pod) == has(oldSelf.pod) && has(self.accountRef) == has(oldSelf.accountRef)",message="accountRef and pod are immutable"
+// +kubebuilder:validation:XValidation:rule="has(self.identifiers) == has(oldSelf.identifiers) && has(self.authorizations) == has(oldSelf.authorizations)",message="identifiers and authorizations are immutable"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) != has(self.accountRef)",optionalOldSelf=true,message="exactly one of accountRef and pod must be set"
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.pod) || has(self.identifiers) && has(self.authorizations)",optionalOldSelf=true,message="identifiers and authorizations are required"
-// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.pod) || !has(self.authorizations) && !has(self.finalization)",optionalOldSelf=true,message="an order for a Pod has no authorizations or finalization"
+// +kubebuilder:validation:XValidation:rule="!has(self.pod) || !has(self.authorizations) && !has(self.finalization)",message="an order for a Pod has no authorizations or finalization"
 type AcmeOrderSpec struct {
 	// issuerRef names the AcmeIssuer of the order.
 	// +required
@@ -148,6 +152,10 @@ type Revocation struct {
 }
 
 // AcmeOrderStatus is the outcome of the order.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.certificate) && self.certificate == oldSelf.certificate)",message="certificate is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.certificate) || (has(self.chain) == has(oldSelf.chain) && (!has(self.chain) || self.chain == oldSelf.chain))",message="chain is set once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revokedAt) || (has(self.revokedAt) && self.revokedAt == oldSelf.revokedAt)",message="revokedAt is set once"
 type AcmeOrderStatus struct {
 	// state of the order (RFC 8555 section 7.1.6).
 	// +optional
@@ -265,7 +273,7 @@ const (
 // +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.spec.pod.name`,priority=1
 // +kubebuilder:printcolumn:name="Serial",type=string,JSONPath=`.status.serial`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="size(dyn(oldSelf.status)) == 1 || (!has(oldSelf.status.certificate) || has(self.status.certificate) && self.status.certificate == oldSelf.status.certificate && has(self.status.chain) == has(oldSelf.status.chain) && (!has(self.status.chain) || self.status.chain == oldSelf.status.chain)) && (!has(oldSelf.status.revokedAt) || has(self.status.revokedAt) && self.status.revokedAt == oldSelf.status.revokedAt && has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation))",messageExpression="has(oldSelf.status.certificate) && !(has(self.status.certificate) && self.status.certificate == oldSelf.status.certificate) ? 'certificate is set once' : has(oldSelf.status.certificate) && !(has(self.status.chain) == has(oldSelf.status.chain) && (!has(self.status.chain) || self.status.chain == oldSelf.status.chain)) ? 'chain is set once' : !(has(self.status.revokedAt) && self.status.revokedAt == oldSelf.status.revokedAt) ? 'revokedAt is set once' : 'spec.revocation is immutable once the certificate is revoked'",message="certificate, chain, revokedAt and a revocation that was carried out are kept"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status.revokedAt) || has(self.spec.revocation) == has(oldSelf.spec.revocation) && (!has(self.spec.revocation) || self.spec.revocation == oldSelf.spec.revocation)",message="spec.revocation is immutable once the certificate is revoked"
 type AcmeOrder struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the object's metadata.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -165,19 +164,12 @@ var _ = ReportAfterSuite("every rule is held by a spec", func(report Report) {
 	}
 })
 
-// literal is a text in an expression.
-var literal = regexp.MustCompile(`'([^']*)'`)
-
-// messages are those of all rules in a schema. A rule that chooses among several has an expression with them.
+// messages are those of all rules in a schema.
 func messages(tree any) []string {
 	var found []string
 	switch node := tree.(type) {
 	case map[string]any:
-		if choice, ok := node["messageExpression"].(string); ok {
-			for _, text := range literal.FindAllStringSubmatch(choice, -1) {
-				found = append(found, text[1])
-			}
-		} else if message, ok := node["message"].(string); ok && node["rule"] != nil {
+		if message, ok := node["message"].(string); ok && node["rule"] != nil {
 			found = append(found, message)
 		}
 		for _, child := range node {
