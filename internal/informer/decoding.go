@@ -15,7 +15,8 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// decoder reads the body of an answer in JSON, and replaces it by an empty one. It is a value of the request's context.
+// decoder reads the body of an answer in JSON, and replaces it by an empty one. It is a value of the request's context. A status of
+// success other than 200 and 201 has no object.
 type decoder interface{ decode(response *http.Response) }
 
 type decoderKey struct{}
@@ -29,7 +30,7 @@ type answerDecoder struct{ inner http.RoundTripper }
 func (d *answerDecoder) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := d.inner.RoundTrip(request)
 	into, ok := request.Context().Value(decoderKey{}).(decoder)
-	if err != nil || !ok || response.StatusCode != http.StatusOK {
+	if err != nil || !ok || response.StatusCode != http.StatusOK && response.StatusCode != http.StatusCreated {
 		return response, err
 	}
 	if format, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); format != runtime.ContentTypeJSON {

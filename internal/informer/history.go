@@ -103,9 +103,9 @@ func (h *History) NewClient(config *rest.Config, o client.Options) (client.Clien
 	h.mu.Lock()
 	h.live = live
 	h.mu.Unlock()
-	write := func(ctx context.Context, object client.Object, write func() error) error {
+	write := func(ctx context.Context, object client.Object, write func(context.Context) error) error {
 		behind := h.reached(object)
-		err := write()
+		err := decodeWritten(ctx, object, write)
 		if err == nil && isOlder(object.GetResourceVersion(), behind) {
 			go h.probe(context.WithoutCancel(ctx), object)
 		}
@@ -113,23 +113,23 @@ func (h *History) NewClient(config *rest.Config, o client.Options) (client.Clien
 	}
 	return interceptor.NewClient(inner, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, object client.Object, o ...client.CreateOption) error {
-			return write(ctx, object, func() error { return c.Create(ctx, object, o...) })
+			return write(ctx, object, func(ctx context.Context) error { return c.Create(ctx, object, o...) })
 		},
 		Update: func(ctx context.Context, c client.WithWatch, object client.Object, o ...client.UpdateOption) error {
-			return write(ctx, object, func() error { return c.Update(ctx, object, o...) })
+			return write(ctx, object, func(ctx context.Context) error { return c.Update(ctx, object, o...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, o ...client.PatchOption) error {
-			return write(ctx, object, func() error { return c.Patch(ctx, object, patch, o...) })
+			return write(ctx, object, func(ctx context.Context) error { return c.Patch(ctx, object, patch, o...) })
 		},
 		SubResourceUpdate: func(
 			ctx context.Context, c client.Client, name string, object client.Object, o ...client.SubResourceUpdateOption,
 		) error {
-			return write(ctx, object, func() error { return c.SubResource(name).Update(ctx, object, o...) })
+			return write(ctx, object, func(ctx context.Context) error { return c.SubResource(name).Update(ctx, object, o...) })
 		},
 		SubResourcePatch: func(
 			ctx context.Context, c client.Client, name string, object client.Object, patch client.Patch, o ...client.SubResourcePatchOption,
 		) error {
-			return write(ctx, object, func() error { return c.SubResource(name).Patch(ctx, object, patch, o...) })
+			return write(ctx, object, func(ctx context.Context) error { return c.SubResource(name).Patch(ctx, object, patch, o...) })
 		},
 	}), nil
 }
