@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"time"
@@ -94,6 +95,29 @@ var _ = Describe("The list of an account's orders (RFC 8555 section 7.1.2.1)", f
 			expectProblem(a.post(a.ordersURL()+"/"+place, nil), http.StatusBadRequest, acme.Malformed)
 		}
 	})
+
+	It("leads to no other objects from a place that a client invents", func(SpecContext) {
+		a, other := registered("ES256"), registered("ES256")
+		own := a.newOrder("own.test")
+		other.newOrder("other.test")
+		for _, token := range []string{
+			`{"v":"meta.k8s.io/v1","rv":1,"start":"0\u0000"}`,
+			`{"v":"meta.k8s.io/v1","rv":-1,"start":"0\u0000"}`,
+			`{"v":"meta.k8s.io/v1","rv":9000000000000000000,"start":"0\u0000"}`, // of the future: this takes seconds
+			`{"v":"meta.k8s.io/v1","rv":0,"start":"0\u0000"}`,
+			`{"v":"meta.k8s.io/v1","rv":-1,"start":""}`,
+			`{"v":"meta.k8s.io/v1","rv":-1,"start":"../acmeca-system/0\u0000"}`,
+			`{"v":"meta.k8s.io/v1","rv":-1,"start":"../../acmeaccounts/acmeca-system/\u0000"}`,
+			`{"v":"another","rv":-1,"start":"0\u0000"}`,
+			`{}`, `[]`, `null`,
+		} {
+			r := a.post(a.ordersURL()+"/"+base64.RawURLEncoding.EncodeToString([]byte(token)), nil)
+			Expect(r.StatusCode).To(BeElementOf(http.StatusOK, http.StatusBadRequest), "%s: %s", token, r.body)
+			if r.StatusCode == http.StatusOK {
+				Expect(r.json()["orders"]).To(Or(BeEmpty(), HaveEach(own.url)), token)
+			}
+		}
+	}, SpecTimeout(time.Minute))
 })
 
 var _ = Describe("An order that was ready", func() {
