@@ -26,6 +26,7 @@ import (
 	"github.com/acmeca/acmeca/internal/test/acmeclient"
 	"github.com/acmeca/acmeca/internal/test/local"
 	"github.com/acmeca/acmeca/test/internal/certificates"
+	"github.com/acmeca/acmeca/test/internal/suite"
 )
 
 // problem returns the problem document of a refusal.
@@ -54,6 +55,7 @@ func otherIssuer(ctx context.Context, name string, change func(*v1alpha1.AcmeIss
 		}
 		return ""
 	}).WithTimeout(time.Minute).ShouldNot(BeEmpty())
+	suite.AwaitDirectory(ctx, &http.Client{Transport: from("127.0.0.1"), Timeout: 30 * time.Second}, other.Status.DirectoryURL)
 	return other.Status.DirectoryURL
 }
 

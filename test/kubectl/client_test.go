@@ -61,6 +61,7 @@ func issuerNamed(ctx context.Context, name string, change func(*v1alpha1.AcmeIss
 		g.Expect(kube.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)).To(Succeed())
 		g.Expect(issuer.Status.DirectoryURL).NotTo(BeEmpty())
 	}).WithTimeout(patience).Should(Succeed())
+	suite.AwaitDirectory(ctx, certificates.HTTPClient(suite.Roots(acmeca)), issuer.Status.DirectoryURL)
 	return issuer
 }
 

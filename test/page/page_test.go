@@ -63,6 +63,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 		Expect(cluster.Get(ctx, client.ObjectKeyFromObject(other), other)).To(Succeed())
 		return other.Status.DirectoryURL
 	}).WithTimeout(startTime).ShouldNot(BeEmpty())
+	suite.AwaitDirectory(ctx, certificates.HTTPClient(suite.Roots(acmeca)), other.Status.DirectoryURL)
 })
 
 var _ = suite.ShowLog(&acmeca)

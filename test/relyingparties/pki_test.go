@@ -48,8 +48,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	cluster = acmeca.Client()
 	issuer := createIssuer(ctx)
 	pki.roots = []byte(issuer.Status.CABundle)
+	httpClient := certificates.HTTPClient(suite.Roots(acmeca))
+	suite.AwaitDirectory(ctx, httpClient, issuer.Status.DirectoryURL)
 	var err error
-	pki.client, err = acmeclient.New(ctx, certificates.HTTPClient(suite.Roots(acmeca)), issuer.Status.DirectoryURL, suite.Respond(acmeca.Ports().HTTP01), 50*time.Millisecond)
+	pki.client, err = acmeclient.New(ctx, httpClient, issuer.Status.DirectoryURL, suite.Respond(acmeca.Ports().HTTP01), 50*time.Millisecond)
 	Expect(err).NotTo(HaveOccurred())
 
 	pki.issue(ctx, "server", "good1", "revoked1")
