@@ -160,7 +160,9 @@ func (b *bench) startOurs(ctx context.Context, name string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.startAcmeca(ctx, name, built.Start)
+	return b.startAcmeca(ctx, name, func(ctx context.Context, args ...string) (*local.Local, func(), error) {
+		return built.Start(ctx, append(args, "--max-stored-bytes", "16Gi")...) // the orders of the part stored are more than the default
+	})
 }
 
 // startEarlier starts an acmeca of the earlier commit.

@@ -39,6 +39,7 @@ func (r *Responder) Listen(port int) error {
 		return err
 	}
 	r.server = &http.Server{Handler: r, ReadHeaderTimeout: 5 * time.Second}
+	r.server.SetKeepAlivesEnabled(false)         // a CA keeps a connection for each name open, and asks once
 	go func() { _ = r.server.Serve(listener) }() // ended by Stop
 	return nil
 }
