@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/issuers"
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/acmeserver/store/storetest"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -43,6 +45,9 @@ func FuzzCertificateToRevoke(f *testing.F) {
 	f.Fuzz(func(t *testing.T, der []byte) {
 		c := &call{issuer: &issuers.Issuer{Key: types.NamespacedName{Namespace: "ns", Name: "ca"}}, Request: httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)}
 		_, err := s.orderToRevoke(&request{call: c}, der)
+		if errors.Is(err, store.ErrBusy) {
+			return // lists by serial numbers of earlier versions are paced
+		}
 		if err == nil || answer.ProblemOf(t.Context(), err).Status >= http.StatusInternalServerError {
 			t.Errorf("%v", err)
 		}
