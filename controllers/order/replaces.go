@@ -127,11 +127,22 @@ func (r *Replacements) withSerial(ctx context.Context, namespace string, serial 
 	return []v1alpha1.AcmeOrder{order}, nil
 }
 
-// taken reports whether another order that replaces the same certificate is valid.
+// taken reports whether another order that replaces the same certificate is valid. It returns false for an order that is finished at the
+// API server: a write of the order conflicts.
 func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	issuer := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
-	if replaced, known := r.Known.Contains(issuer, order.Spec.Replaces); known && !replaced {
+	replaced, known := r.Known.Contains(issuer, order.Spec.Replaces)
+	if known && !replaced {
 		return false, nil
+	}
+	if known {
+		var now v1alpha1.AcmeOrder
+		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(order), &now); client.IgnoreNotFound(err) != nil {
+			return false, err
+		}
+		if now.Finished() { // perhaps the certificate is known by this order, which the cache does not show as valid yet
+			return false, nil
+		}
 	}
 	var orders v1alpha1.AcmeOrderList
 	err := r.Live.List(ctx, &orders, client.InNamespace(order.Namespace), client.MatchingFields{

@@ -13,6 +13,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/internal/replaced"
 )
 
 // oneOrder is a reader of a single order, which counts what is asked of it.
@@ -90,5 +91,23 @@ func TestOnlyValidOrdersThatReplaceACertificateAreRead(t *testing.T) {
 		if value, _ := live.selector.RequiresExactMatch(field); value != want {
 			t.Errorf("the list selects %s %q, want %q", field, value, want)
 		}
+	}
+}
+
+// The cache may show an order as unfinished after its certificate was written. The order itself is then in the set of replaced certificates.
+func TestFinishedRenewalsAreNotSearched(t *testing.T) {
+	renewal := &v1alpha1.AcmeOrder{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "renewal", UID: "renewal"},
+		Spec:       v1alpha1.AcmeOrderSpec{IssuerRef: v1alpha1.ObjectRef{Name: "ca"}, Replaces: "a.b"},
+	}
+	live := &oneOrder{order: *renewal.DeepCopy()}
+	live.order.Status.State = acme.StateValid
+	known := replaced.New()
+	known.Note(&live.order)
+	known.BeginWalk()
+	known.EndWalk()
+	taken, err := (&Replacements{Live: live, Known: known}).taken(t.Context(), renewal)
+	if err != nil || taken || live.lists != 0 {
+		t.Errorf("%t, %v, %d lists", taken, err, live.lists)
 	}
 }
