@@ -55,8 +55,10 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, ForceAttemptHTTP2: random.IntN(2) == 0,
 	}
 	defer transport.CloseIdleConnections()
-	c := acmeclient.NewPersistent(&http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}, s.http01,
-		10*time.Millisecond)
+	connect := func(name string) *http.Client {
+		return &http.Client{Timeout: 15 * time.Second, Transport: s.history.Listen(name, transport)}
+	}
+	c := acmeclient.NewPersistent(connect(name), s.http01, 10*time.Millisecond)
 	if err := c.Register(ctx, s.directoryURL(issuer)); err != nil {
 		return fmt.Errorf("registering: %w", err)
 	}
@@ -74,9 +76,14 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 		case <-time.After(pause):
 		}
 		clocks := s.clocks.Load()
-		certificate, err := c.Issue(ctx, key, freshNames(1+random.IntN(2))...)
-		failed := errors.Is(err, acmeclient.ErrInvalid) || acmeclient.Is(err, "orderNotReady") // at the first or a later poll
-		if failed && (clocks%2 == 1 || s.clocks.Load() != clocks) {
+		names := freshNames(1 + random.IntN(2))
+		certificate, err := c.Issue(ctx, key, names...)
+		if err == nil && random.IntN(3) == 0 {
+			twin := c.Clone()
+			twin.HTTP = connect(name + "-twin")
+			certificate, err = renew(ctx, [...]*acmeclient.Client{c, twin}, key, certificate, names)
+		}
+		if ended(err) && (clocks%2 == 1 || s.clocks.Load() != clocks) {
 			s.clockFailures.Add(1)
 			continue
 		}
@@ -87,6 +94,45 @@ func (s *site) client(ctx context.Context, name, issuer string, random *mathrand
 			return err
 		}
 	}
+}
+
+// ended reports whether an error says that an order is invalid, at the first or a later poll.
+func ended(err error) bool {
+	return errors.Is(err, acmeclient.ErrInvalid) || acmeclient.Is(err, "orderNotReady")
+}
+
+// renew replaces a certificate by orders of two clients at the same time, and returns the new one. Two new ones are an error. The old one
+// is returned if no order was accepted: a client whose answer was lost may have an order that it does not know.
+func renew(
+	ctx context.Context, clients [2]*acmeclient.Client, key *ecdsa.PrivateKey, old []byte, names []string,
+) (certificate []byte, err error) {
+	var made [len(clients)][]byte
+	var errs [len(clients)]error
+	var both sync.WaitGroup
+	for i, c := range clients {
+		both.Go(func() { made[i], errs[i] = c.Renew(ctx, key, old, names...) })
+	}
+	both.Wait()
+	refused := false
+	for i, err := range errs {
+		switch {
+		case err == nil && certificate != nil:
+			return nil, errors.New("two orders replaced a certificate")
+		case err == nil:
+			certificate = made[i]
+		case acmeclient.Is(err, "alreadyReplaced"):
+			refused = true
+		case !ended(err):
+			return nil, fmt.Errorf("a renewal: %w", err)
+		}
+	}
+	switch {
+	case certificate != nil:
+		return certificate, nil
+	case refused:
+		return old, nil
+	}
+	return nil, fmt.Errorf("two renewals: %w", errors.Join(errs[:]...))
 }
 
 // changeSomething revokes one certificate in three, and seldom changes the account.

@@ -29,8 +29,8 @@ type report struct {
 	connections   []string
 	clockFailures int
 	// memory is that of each process at its peak.
-	memory                    []string
-	certificates, revocations int
+	memory                              []string
+	certificates, renewals, revocations int
 	// remote counts the certificates of processes whose CA key is in the key service.
 	remote     int
 	violations []history.Violation
@@ -80,11 +80,12 @@ func (r *report) add(w *worker, violations []history.Violation) {
 }
 
 func (r *report) count(h *history.History, violations []history.Violation) {
-	certificates, revocations := h.Count()
+	certificates, renewals, revocations := h.Count()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests += h.Requests()
 	r.certificates += certificates
+	r.renewals += renewals
 	r.revocations += revocations
 	r.violations = append(r.violations, violations...)
 }
@@ -121,6 +122,7 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "certificates of the CA in the key service\t%d\n", r.remote)
 	}
 	fmt.Fprintf(w, "certificates\t%d\n", r.certificates)
+	fmt.Fprintf(w, "certificates that replaced another one\t%d\n", r.renewals)
 	fmt.Fprintf(w, "revocations\t%d\n", r.revocations)
 	fmt.Fprintf(w, "lost\t%d\n", counts[history.Lost])
 	fmt.Fprintf(w, "duplicated\t%d\n", counts[history.Duplicated])

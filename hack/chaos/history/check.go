@@ -71,6 +71,7 @@ func (h *History) Check() []Violation {
 	}
 	c.checkOrders()
 	c.checkCertificates()
+	c.checkReplacements()
 	c.checkAudit()
 	c.checkLists()
 	c.checkAnswers()
@@ -228,6 +229,27 @@ func (c *checker) checkCertificates() {
 			c.report(Duplicated, "orders %s and %s have the serial number %s", other, name, serial)
 		}
 		orders[serial] = name
+	}
+}
+
+// checkReplacements checks that a certificate is replaced once, by an order that names an issued certificate (RFC 9773 section 5).
+func (c *checker) checkReplacements() {
+	issued, replacements := map[string]bool{}, map[string]string{}
+	for _, certificate := range c.certificates {
+		issued[acme.NewCertID(certificate.AuthorityKeyId, certificate.SerialNumber).String()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.certificates)) {
+		replaced := c.orders[name].Object.Spec.Replaces
+		if replaced == "" {
+			continue
+		}
+		if !issued[replaced] {
+			c.report(Broken, "order %s replaced %s, which was not issued", name, replaced)
+		}
+		if other, taken := replacements[replaced]; taken {
+			c.report(Duplicated, "orders %s and %s replaced the certificate %s", other, name, replaced)
+		}
+		replacements[replaced] = name
 	}
 }
 
@@ -427,19 +449,22 @@ func (c *checker) removed(answer Answer) bool {
 }
 
 // Count is the size of a part of a history.
-func (h *History) Count() (certificates, revocations int) {
+func (h *History) Count() (certificates, renewals, revocations int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	issued, revoked := map[string]bool{}, map[string]bool{}
+	issued, renewed, revoked := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, version := range h.Orders {
 		if version.Object.Status.State == acme.StateValid {
 			issued[version.Object.Name] = true
+			if version.Object.Spec.Replaces != "" {
+				renewed[version.Object.Name] = true
+			}
 		}
 		if version.Object.Status.RevokedAt != nil {
 			revoked[version.Object.Name] = true
 		}
 	}
-	return len(issued), len(revoked)
+	return len(issued), len(renewed), len(revoked)
 }
 
 // CertificatesOf returns the number of certificates of an issuer.

@@ -141,6 +141,14 @@ func TestViolationsAreFound(t *testing.T) {
 			order.Status.Certificate, order.Status.Serial = same, "80"
 			h.Issued = h.Issued[:1]
 		}, Duplicated, "serial number"},
+		"a certificate that two orders replaced": {func(_ *testing.T, h *History) {
+			for _, name := range []string{"a", "b"} {
+				again(h, name, func(o *v1alpha1.AcmeOrder) { o.Spec.Replaces = "x" })
+			}
+		}, Duplicated, "orders a and b replaced"},
+		"a replaced certificate that was not issued": {func(_ *testing.T, h *History) {
+			again(h, "b", func(o *v1alpha1.AcmeOrder) { o.Spec.Replaces = "x" })
+		}, Broken, "which was not issued"},
 		"a lost certificate": {func(_ *testing.T, h *History) {
 			last(h, "b").Status.Certificate = ""
 		}, Lost, "without a certificate"},
