@@ -19,7 +19,6 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/jws"
 	"github.com/acmeca/acmeca/internal/jws/stored"
-	"github.com/acmeca/acmeca/internal/pki"
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
@@ -129,7 +128,7 @@ func (s *Server) checkCSR(r *request, order *v1alpha1.AcmeOrder, csr []byte) err
 
 // termsToFinalize returns the terms of an order that is finalized now.
 func (s *Server) termsToFinalize(order *v1alpha1.AcmeOrder) policy.OrderTerms {
-	terms := policy.StoredTerms(order, pki.ClockSkew, s.now())
+	terms := policy.StoredTerms(order, s.now())
 	terms.Times.Finalized = s.now()
 	return terms
 }

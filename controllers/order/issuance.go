@@ -10,9 +10,6 @@ import (
 	"github.com/acmeca/acmeca/internal/policy"
 )
 
-// clockSkew is how far the ACME server's clock may be ahead of the API server's: it admits an order by its own clock.
-const clockSkew = time.Minute
-
 // issuance is a certificate to be signed.
 type issuance struct {
 	request ca.Request
@@ -25,7 +22,7 @@ type issuance struct {
 // is the CSR.
 func admit(order *v1alpha1.AcmeOrder, f facts, der []byte) (*issuance, *acme.Problem) {
 	at, skew := finalizedAt(order, f.now)
-	terms := policy.StoredTerms(order, clockSkew, f.now)
+	terms := policy.StoredTerms(order, f.now)
 	terms.Times.Finalized = at
 	allowed := f.issuer.Policy.ForAccount(f.account)
 	admitted, problem := allowed.AdmitOrder(terms)

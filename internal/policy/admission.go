@@ -23,8 +23,8 @@ import (
 // The caller has verified signature, URL and account, and checks facts in the cluster: uniqueness of keys, rate limits, the
 // certificate to replace, the MAC of an external account binding.
 
-// AdmitSize refuses a request that is too large to store. maxPayload is one of v1alpha1.MaxPayload, MaxAccountPayload and
-// MaxShortPayload. The problem is malformed with status 413.
+// AdmitSize refuses a request that is too large to store. maxPayload is one of v1alpha1.MaxPayload,
+// MaxAccountPayload, MaxKeyChangePayload and MaxShortPayload. The problem is malformed with status 413.
 func AdmitSize(message *jws.Message, maxPayload int) *acme.Problem {
 	for _, part := range []struct {
 		name        string
@@ -212,15 +212,18 @@ func RequestedTerms(request *acme.OrderRequest, now time.Time) OrderTerms {
 	return terms
 }
 
-// StoredTerms returns the terms of a stored order. skew is the accepted difference between the clocks of the two halves: the ACME
-// server admitted the order by its own clock before the order was created. An order that is not finalized is judged as if it
-// were finalized when it was ordered. Grants must hold now.
-func StoredTerms(order *v1alpha1.AcmeOrder, skew time.Duration, now time.Time) OrderTerms {
+// clockSkew is the accepted difference between the clocks of the ACME server, which admits an order, and of the API server, which writes
+// the time of its creation.
+const clockSkew = time.Minute
+
+// StoredTerms returns the terms of a stored order. An order that is not finalized is judged as if it were finalized when it was ordered.
+// Grants must hold now.
+func StoredTerms(order *v1alpha1.AcmeOrder, now time.Time) OrderTerms {
 	created := order.CreationTimestamp.Time
 	terms := OrderTerms{
 		Identifiers: order.Names(), Profile: order.Spec.Profile, Now: now,
 		Granted: map[acme.Identifier]string{},
-		Times:   pki.OrderTimes{Ordered: created.Add(-skew), Finalized: created},
+		Times:   pki.OrderTimes{Ordered: created.Add(-clockSkew), Finalized: created},
 	}
 	for i, id := range terms.Identifiers {
 		if name := order.Grant(i); name != "" {

@@ -269,7 +269,7 @@ func TestAdmitOrder(t *testing.T) {
 				asked.Identifiers = append(asked.Identifiers, acme.OrderIdentifier{Identifier: id})
 				order.Spec.Identifiers = append(order.Spec.Identifiers, v1alpha1.Identifier(id))
 			}
-			for half, terms := range map[string]OrderTerms{"ACME server": RequestedTerms(asked, now), "controllers": StoredTerms(order, time.Minute, now)} {
+			for half, terms := range map[string]OrderTerms{"ACME server": RequestedTerms(asked, now), "controllers": StoredTerms(order, now)} {
 				admitted, problem := p.AdmitOrder(terms)
 				expectProblem(t, problem, test.want, 400, test.words)
 				if (admitted == nil) != (problem != nil) || admitted != nil && admitted.Profile.Name != "default" {
@@ -292,7 +292,7 @@ func TestStoredTermsOfAFinalizedOrder(t *testing.T) {
 		Spec:       v1alpha1.AcmeOrderSpec{NotBefore: &from, NotAfter: &to, Finalization: &v1alpha1.Finalization{Time: at(200)}},
 	}
 	want := pki.OrderTimes{Ordered: at(40).Time, Finalized: at(200).Time, NotBefore: from.Time, NotAfter: to.Time}
-	if got := StoredTerms(order, time.Minute, at(200).Time).Times; got != want {
+	if got := StoredTerms(order, at(200).Time).Times; got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -84,7 +84,7 @@ func TestStoredGrants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			order := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{
 				Identifiers: []v1alpha1.Identifier{{Type: acme.DNS, Value: "a.test"}}, Grants: c.grants}}
-			_, problem := p.ForAccount(account).AdmitOrder(StoredTerms(order, 0, time.Unix(0, 0)))
+			_, problem := p.ForAccount(account).AdmitOrder(StoredTerms(order, time.Unix(0, 0)))
 			if c.words == "" && problem != nil || c.words != "" && (problem == nil || problem.Type != acme.Unauthorized || !strings.Contains(problem.Detail, c.words)) {
 				t.Errorf("%v", problem)
 			}
