@@ -75,7 +75,7 @@ func claimProblem(claim *v1alpha1.AcmeAccount, f facts) *acme.Problem {
 	case claim.Status.State == v1alpha1.StateClaim:
 		return nil
 	case account == nil:
-		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", claim.Spec.KeyClaimFor)
+		return verify.NoAccount(claim.Spec.KeyClaimFor)
 	case hasOrHadKey(account, claim, f):
 		return nil
 	case claim.Spec.KeyChange == nil:

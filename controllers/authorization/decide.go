@@ -110,8 +110,7 @@ func withoutAccount(authz *v1alpha1.AcmeAuthorization, f facts) step {
 	if age < kube.MissingGrace {
 		return step{status: authz.Status, again: min(max(age, minMissingWait), kube.MissingGrace-age)}
 	}
-	problem := acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", authz.Spec.AccountRef.Name)
-	return step{status: failed(authz, f, nil, problem)}
+	return step{status: failed(authz, f, nil, verify.NoAccount(authz.Spec.AccountRef.Name))}
 }
 
 // endedWithAccount ends an authorization whose account has ended: a proof counts only for the account that gave it.

@@ -103,10 +103,10 @@ func decideOfPod(order *v1alpha1.AcmeOrder, f facts) step {
 func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	expires := order.ExpiresAt(f.issuer.Spec.Lifetimes)
 	s := step{wait: expires.Sub(f.now)}
-	replacement, proofs := replacementProblem(order, f), proofsOf(order, f)
+	ended, replacement, proofs := verify.AccountEnded(f.account), replacementProblem(order, f), proofsOf(order, f)
 	switch {
-	case f.account != nil && f.account.Status.State.Final():
-		s = failed(acme.NewProblem(acme.Unauthorized, "the account is %s", f.account.Status.State)).onAccount()
+	case ended != nil:
+		s = failed(ended).onAccount()
 	case replacement != nil:
 		s = failed(replacement)
 	case s.wait <= 0:
@@ -125,7 +125,7 @@ func decideUnfinished(order *v1alpha1.AcmeOrder, f facts) step {
 	case f.account == nil && f.now.Sub(order.CreationTimestamp.Time) < kube.MissingGrace:
 		s.wait = missingDelay
 	case f.account == nil:
-		s = failed(noAccount(order)).onAccount()
+		s = failed(verify.NoAccount(order.Spec.AccountRef.Name)).onAccount()
 	default:
 		s = decideFinalized(order, f, s)
 	}

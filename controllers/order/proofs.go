@@ -68,7 +68,7 @@ func (p *proofs) addGrant(order *v1alpha1.AcmeOrder, f facts, identifier int) *a
 		if p.missing {
 			return nil
 		}
-		return noAccount(order)
+		return verify.NoAccount(order.Spec.AccountRef.Name)
 	}
 	name, allowed := order.Grant(identifier), f.issuer.Policy.ForAccount(f.account)
 	profile, problem := allowed.Profile(order.Spec.Profile)
@@ -82,10 +82,6 @@ func (p *proofs) addGrant(order *v1alpha1.AcmeOrder, f facts, identifier int) *a
 		p.until = end
 	}
 	return nil
-}
-
-func noAccount(order *v1alpha1.AcmeOrder) *acme.Problem {
-	return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", order.Spec.AccountRef.Name)
 }
 
 // compound returns the problem of one of several identifiers, or a problem with a subproblem for each; nil if there is none. The

@@ -136,7 +136,7 @@ func revokingAccountProblem(order *v1alpha1.AcmeOrder, f facts) *acme.Problem {
 	}
 	account := f.revocation.account
 	if account == nil {
-		return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", name)
+		return verify.NoAccount(name)
 	}
 	if _, problem := verify.AccountRequest(f.issuer, account, order.Spec.Revocation.Request, acme.RevokeCertPath); problem != nil {
 		return problem

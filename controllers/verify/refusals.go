@@ -23,6 +23,11 @@ func AccountEnded(account *v1alpha1.AcmeAccount) *acme.Problem {
 	return acme.NewProblem(acme.Unauthorized, "the account is %s", account.Status.State)
 }
 
+// NoAccount returns the problem of a request that names an account that does not exist.
+func NoAccount(name string) *acme.Problem {
+	return acme.NewProblem(acme.AccountDoesNotExist, "there is no account %s", name)
+}
+
 // IssuerDeleted returns the problem of an order or authorization whose issuer was deleted.
 func IssuerDeleted(issuer v1alpha1.ObjectRef) *acme.Problem {
 	return acme.NewProblem(acme.ServerInternal, "the issuer %q was deleted", issuer.Name)
