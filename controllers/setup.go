@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -36,7 +35,6 @@ import (
 	"github.com/acmeca/acmeca/controllers/serversecrets"
 	"github.com/acmeca/acmeca/controllers/validation/network"
 	"github.com/acmeca/acmeca/controllers/validation/pool"
-	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/tracing"
 )
 
@@ -82,30 +80,6 @@ type Options struct {
 
 // wakeBuffer lets validations end without waiting for the work queue.
 const wakeBuffer = 1024
-
-// CacheOptions returns the options of the controllers' cache, which drop fields that the controllers don't read.
-func CacheOptions() cache.Options {
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}: {Transform: compact}, &v1alpha1.AcmeAuthorization{}: {Transform: compact},
-			&v1alpha1.AcmeAccount{}: {Transform: compact},
-		},
-	}
-}
-
-// compact drops the certificate and the CSR of a finished order, and requests that were handled. They are read past the cache if
-// they are needed again.
-func compact(object any) (any, error) {
-	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
-		ordercache.Compact(order)
-		return order, nil
-	}
-	ordercache.DropHandled(object)
-	return stripManagedFields(object)
-}
-
-var stripManagedFields = cache.TransformStripManagedFields()
 
 // ClientOptions returns the options of the controllers' client. Kinds that the controllers have no right to list are not cached.
 func ClientOptions() client.Options {

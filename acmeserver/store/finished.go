@@ -5,7 +5,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/lru"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -102,32 +101,4 @@ func (f *FinishedOrders) listed() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.lists
-}
-
-// CacheOptions returns options for the ACME server's cache, which drops the fields that the server does not read.
-func CacheOptions() cache.Options {
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.AcmeOrder{}:         {Transform: compact},
-			&v1alpha1.AcmeAuthorization{}: {Transform: dropHandled},
-			&v1alpha1.AcmeAccount{}:       {Transform: dropHandled},
-		},
-	}
-}
-
-var stripManagedFields = cache.TransformStripManagedFields()
-
-// dropHandled is a cache transform of authorizations and accounts.
-func dropHandled(object any) (any, error) {
-	ordercache.DropHandled(object)
-	return stripManagedFields(object)
-}
-
-// compact is a cache transform of orders.
-func compact(object any) (any, error) {
-	if order, ok := object.(*v1alpha1.AcmeOrder); ok {
-		ordercache.Compact(order)
-	}
-	return object, nil
 }

@@ -76,13 +76,11 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		return err
 	}
 	stored := budget.New(ceilings)
-	h := informer.NewHistory()
-	h.Count = stored.Add
 	orders := inventory.New(stored)
-	h.Orders, h.UnfinishedOrders = orders, true
+	informers := informer.New(informer.Options{Count: stored.Add, Orders: orders})
 	managed := ctrl.Options{
-		Cache:                  o.caches(controllers.CacheOptions(), h),
-		NewClient:              h.NewClient,
+		Cache:                  informers.CacheOptions(o.watch...),
+		NewClient:              informers.NewClient,
 		Client:                 controllers.ClientOptions(),
 		HealthProbeBindAddress: c.health,
 		Metrics:                metricsserver.Options{BindAddress: c.metrics},
@@ -110,7 +108,7 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, h); err != nil {
+	if err := addChecks(mgr, informers); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/informer"
 )
@@ -114,7 +112,7 @@ func TestWatchedNamespaces(t *testing.T) {
 			if err := errors.Join(flags.Parse(append(test.args, "-namespace", "pki")), o.check()); err != nil {
 				t.Fatal(err)
 			}
-			restricted := slices.Sorted(maps.Keys(o.caches(cache.Options{}, informer.NewHistory()).DefaultNamespaces))
+			restricted := slices.Sorted(maps.Keys(informer.New(informer.Options{}).CacheOptions(o.watch...).DefaultNamespaces))
 			if !slices.Equal(o.watch, test.want) || !slices.Equal(restricted, test.want) {
 				t.Errorf("got %v, and %v for the cache", o.watch, restricted)
 			}

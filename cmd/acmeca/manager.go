@@ -56,8 +56,8 @@ func restConfig(kubeconfig string) (config *rest.Config, err error) {
 }
 
 // addChecks adds the health and readiness checks that both components have. The manager ends once the history went back.
-func addChecks(mgr manager.Manager, h *informer.History) error {
-	if err := h.AddTo(mgr); err != nil {
+func addChecks(mgr manager.Manager, informers *informer.Informers) error {
+	if err := informers.AddTo(mgr); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -8,9 +8,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-
-	"github.com/acmeca/acmeca/internal/informer"
 )
 
 // options are the flags that the ACME server and the controllers share.
@@ -65,18 +62,6 @@ func (o *options) checkNamespaces() error {
 		return fmt.Errorf("--watch-namespaces lacks %q, the namespace of the default issuer: add it, or set another --default-issuer", o.defaultIssuer.Namespace)
 	}
 	return nil
-}
-
-// caches restricts a cache to the watched namespaces, and fills it from paged lists, whose history h follows.
-func (o *options) caches(c cache.Options, h *informer.History) cache.Options {
-	c.NewInformer = h.NewInformer
-	if len(o.watch) > 0 {
-		c.DefaultNamespaces = map[string]cache.Config{}
-	}
-	for _, namespace := range o.watch {
-		c.DefaultNamespaces[namespace] = cache.Config{}
-	}
-	return c
 }
 
 // plain returns the base URL of the plain HTTP listener.

@@ -67,14 +67,14 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err != nil {
 		return err
 	}
-	finished, h := store.NewFinishedOrders(), informer.NewHistory()
-	h.Orders, h.UnfinishedOrders = finished, true
-	mgr, err := o.serverManager(s, h)
+	finished := store.NewFinishedOrders()
+	informers := informer.New(informer.Options{Orders: finished})
+	mgr, err := o.serverManager(s, informers)
 	if err != nil {
 		return err
 	}
 	// live reads past the cache; the ACME server reads cached objects from the cache itself.
-	live, err := h.NewClient(mgr.GetConfig(), client.Options{
+	live, err := informers.NewClient(mgr.GetConfig(), client.Options{
 		HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 		FieldOwner: "acmeca-server", FieldValidation: "Strict",
 	})
@@ -103,7 +103,7 @@ func (o *options) runServer(ctx context.Context, s *serverOptions) error {
 	if err := l.certificate.follow(ctx, mgr.GetCache(), client.ObjectKey(o.defaultIssuer)); err != nil {
 		return err
 	}
-	if err := addListeners(mgr, l, h); err != nil {
+	if err := addListeners(mgr, l, informers); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -124,13 +124,13 @@ func (s *serverOptions) check() ([]netip.Prefix, error) {
 	return proxies, nil
 }
 
-func (o *options) serverManager(s *serverOptions, h *informer.History) (ctrl.Manager, error) {
+func (o *options) serverManager(s *serverOptions, informers *informer.Informers) (ctrl.Manager, error) {
 	config, err := restConfig(s.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	return newManager(config, ctrl.Options{
-		Cache:                  o.caches(store.CacheOptions(), h),
+		Cache:                  informers.CacheOptions(o.watch...),
 		HealthProbeBindAddress: s.health,
 		Metrics:                metricsserver.Options{BindAddress: s.metrics},
 		PprofBindAddress:       s.pprof,
@@ -140,7 +140,7 @@ func (o *options) serverManager(s *serverOptions, h *informer.History) (ctrl.Man
 }
 
 // addListeners adds the listeners, their metric and the checks to the manager.
-func addListeners(mgr manager.Manager, l *listeners, h *informer.History) error {
+func addListeners(mgr manager.Manager, l *listeners, informers *informer.Informers) error {
 	if err := metrics.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "acmeca_server_certificate_expiry_timestamp_seconds", Help: "notAfter of the ACME server's TLS certificate, in Unix seconds; 0 if there is none.",
 	}, l.certificate.expiry)); err != nil {
@@ -149,7 +149,7 @@ func addListeners(mgr manager.Manager, l *listeners, h *informer.History) error 
 	if err := mgr.Add(l); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, h); err != nil {
+	if err := addChecks(mgr, informers); err != nil {
 		return err
 	}
 	return mgr.AddReadyzCheck("listening", l.ready)

@@ -22,7 +22,6 @@ import (
 	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -112,19 +111,17 @@ func (o *operator) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	skip := true
 	o.inventory = inventory.New(nil)
-	caches := o.cacheOptions()
 	restConfig := rest.CopyConfig(controllerConfig())
 	restConfig.Wrap(informer.DecodeAnswers)
-	h := informer.NewHistory()
-	h.Orders, h.UnfinishedOrders, caches.NewInformer = o.inventory, true, h.NewInformer
+	informers := informer.New(informer.Options{Orders: o.inventory})
 	newClient := func(config *rest.Config, options client.Options) (client.Client, error) {
-		if _, err := h.NewClient(config, options); err != nil { // by which the informer reads
+		if _, err := informers.NewClient(config, options); err != nil { // by which the informer reads
 			return nil, err
 		}
 		return o.client(config, options)
 	}
 	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: newClient,
+		Scheme: scheme, Cache: informers.CacheOptions(o.namespace), Client: controllers.ClientOptions(), NewClient: newClient,
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: GinkgoLogr,
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -147,12 +144,6 @@ func (o *operator) restart() {
 	GinkgoHelper()
 	o.stop()
 	o.start()
-}
-
-func (o *operator) cacheOptions() cache.Options {
-	options := controllers.CacheOptions()
-	options.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
-	return options
 }
 
 // client returns a client that records conflicts and the certificates written into orders, and fails such writes on demand.

@@ -25,6 +25,7 @@ import (
 	"github.com/acmeca/acmeca/controllers"
 	"github.com/acmeca/acmeca/controllers/ca"
 	"github.com/acmeca/acmeca/controllers/crl"
+	"github.com/acmeca/acmeca/controllers/inventory"
 	"github.com/acmeca/acmeca/controllers/issuers"
 	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/crlstore"
@@ -58,11 +59,10 @@ func newCRLWorld(ctx SpecContext) *crlWorld {
 // cachedClient returns a client that reads like the controllers', in one namespace.
 func cachedClient(namespace string) client.WithWatch {
 	GinkgoHelper()
-	options := controllers.CacheOptions()
-	options.Scheme, options.DefaultNamespaces = scheme, map[string]cache.Config{namespace: {}}
-	h := informer.NewHistory()
-	h.UnfinishedOrders, options.NewInformer = true, h.NewInformer
-	_, err := h.NewClient(plane.Config(), client.Options{Scheme: scheme}) // by which the informer reads
+	informers := informer.New(informer.Options{Orders: inventory.New(nil)})
+	options := informers.CacheOptions(namespace)
+	options.Scheme = scheme
+	_, err := informers.NewClient(plane.Config(), client.Options{Scheme: scheme}) // by which the informer reads
 	Expect(err).NotTo(HaveOccurred())
 	restConfig := plane.Config()
 	restConfig.Wrap(informer.DecodeAnswers)

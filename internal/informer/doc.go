@@ -7,7 +7,7 @@
 // And client-go fails a whole list or watch if one object can't be decoded, so one tenant's object would stop the others. Here such an
 // object is left out, logged and counted, or read without the members at fault.
 //
-// Caches of orders need not hold finished orders (History.UnfinishedOrders): these are read by name from the API server.
+// Caches of orders need not hold finished orders (Options.Orders): these are read by name from the API server.
 //
-// A History follows the informers of a component, and notices that the stored objects went back to an earlier state.
+// Informers make the informers of a component. They notice that the stored objects went back to an earlier state.
 package informer

@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/internal/ordercache"
 )
 
 // events decodes the events of a watch until the watch ends.
@@ -131,10 +130,9 @@ func (d *eventDecoder) noteMember(kind watch.EventType, object runtime.Object) {
 	}
 }
 
-// noteSize notes the size of an event's object. An event that comes again changes nothing. An order that the cache does not hold has none.
+// noteSize notes the size of an event's object. An event that comes again changes nothing.
 func (d *eventDecoder) noteSize(e *event) {
-	order, ok := e.object.(*v1alpha1.AcmeOrder)
-	if e.kind == watch.Deleted || ok && d.members != nil && !ordercache.Holds(order) {
+	if e.kind == watch.Deleted {
 		e.size = 0
 	}
 	d.sizes.set(d.sizesList, e.object.(client.Object), e.size)

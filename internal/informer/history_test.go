@@ -18,17 +18,17 @@ import (
 // expectLoss waits until the history went back, and checks the report.
 func (f *follower) expectLoss(t *testing.T, versions string) {
 	t.Helper()
-	if err := f.history.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "AcmeOrder went back from resourceVersion "+versions) {
+	if err := f.informers.history.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "AcmeOrder went back from resourceVersion "+versions) {
 		t.Errorf("got %v", err)
 	}
-	if f.history.Ready(nil) == nil {
+	if f.informers.history.ready(nil) == nil {
 		t.Error("it is ready")
 	}
 }
 
 func (f *follower) expectNoLoss(t *testing.T) {
 	t.Helper()
-	if err := f.history.Ready(nil); err != nil {
+	if err := f.informers.history.ready(nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -160,7 +160,7 @@ func (f *follower) client(t *testing.T) client.Client {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	c, err := f.history.NewClient(&rest.Config{Host: f.url}, client.Options{Scheme: scheme, HTTPClient: http.DefaultClient, Mapper: orderMapper()})
+	c, err := f.informers.NewClient(&rest.Config{Host: f.url}, client.Options{Scheme: scheme, HTTPClient: http.DefaultClient, Mapper: orderMapper()})
 	if err != nil {
 		t.Fatal(err)
 	}

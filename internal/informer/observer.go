@@ -36,11 +36,11 @@ func (s *storedSizes) relisted() {
 }
 
 // newSizes returns the sizes of a kind's objects. Those of orders are left to the observer, if there is one.
-func (h *History) newSizes(kind string) *storedSizes {
-	if kind != "AcmeOrder" || h.Orders == nil {
-		return newStoredSizes(kind, h.Count)
+func (i *Informers) newSizes(kind string) *storedSizes {
+	if kind != "AcmeOrder" || i.Orders == nil {
+		return newStoredSizes(kind, i.Count)
 	}
 	s := newStoredSizes(kind, nil)
-	s.observer = h.Orders
+	s.observer = i.Orders
 	return s
 }

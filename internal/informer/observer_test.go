@@ -48,10 +48,9 @@ func TestAnObserverHasTheEventsOfAllOrders(t *testing.T) {
 	finished := func(name string, version int) string {
 		return strings.Replace(storedOrder("a", name, version, ""), `"state":"pending"`, `"state":"valid"`, 1)
 	}
-	observer, h := &told{}, NewHistory()
-	h.Orders, h.UnfinishedOrders = observer, true
+	observer := &told{}
 	server := &apiServer{version: 1}
-	f := followWith(t, server, h)
+	f := followWith(t, server, Options{Orders: observer})
 	f.expectCached(t, 1)
 	observer.expect(t, "missed")
 	one, done, bad := storedOrder("a", "one", 2, ""), finished("one", 3), storedOrder("a", "bad", 4, unreadableTime)

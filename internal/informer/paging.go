@@ -23,16 +23,16 @@ const pageSize = 5000
 // newInformer returns an informer that starts from lists in pages instead of a watch that sends every object as an event. The API
 // server then encodes an object once instead of twice, and unneeded parts of a page are freed before the next page is read.
 func newInformer(
-	lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge, h *History,
+	lw toolscache.ListerWatcher, kind runtime.Object, resync time.Duration, indexers toolscache.Indexers, gauge *skippedGauge, from *Informers,
 ) toolscache.SharedIndexInformer {
 	name := reflect.TypeOf(kind).Elem().Name()
 	p := &paged{
-		ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(lw), kind: kind, history: h,
-		skipped: newSkippedObjects(context.Background(), name, gauge), sizes: h.newSizes(name),
+		ListerWatcherWithContext: toolscache.ToListerWatcherWithContext(lw), kind: kind, from: from,
+		skipped: newSkippedObjects(context.Background(), name, gauge), sizes: from.newSizes(name),
 	}
 	p.informer = toolscache.NewSharedIndexInformer(p, kind, resync, indexers)
-	h.follow(p)
-	if _, ok := kind.(*v1alpha1.AcmeOrder); ok && h.UnfinishedOrders {
+	from.history.follow(p)
+	if _, ok := kind.(*v1alpha1.AcmeOrder); ok && from.Orders != nil {
 		p.members = newMembers()
 		return evicting(p.informer, p.members)
 	}
@@ -45,7 +45,7 @@ type paged struct {
 	kind    runtime.Object
 	skipped *skippedObjects
 	sizes   *storedSizes
-	history *History
+	from    *Informers
 	// members is nil if the cache holds all objects.
 	members  *members
 	informer toolscache.SharedIndexInformer
@@ -94,7 +94,7 @@ func (p *paged) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.history.check(p.kind, reached, at.GetResourceVersion())
+	return p.from.history.check(p.kind, reached, at.GetResourceVersion())
 }
 
 // listing is the content of a list.
@@ -119,7 +119,7 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 	if err != nil {
 		return nil, err
 	}
-	if err := p.history.check(p.kind, reached, l.version); err != nil {
+	if err := p.from.history.check(p.kind, reached, l.version); err != nil {
 		return nil, err
 	}
 	p.listed = true

@@ -65,7 +65,7 @@ func TestPagedInformer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := test.stored
-			informer := NewHistory().NewInformer(&toolscache.ListWatch{ListWithContextFunc: s.list, WatchFuncWithContext: s.watch}, &v1alpha1.AcmeOrder{}, 0, nil)
+			informer := New(Options{}).NewInformer(&toolscache.ListWatch{ListWithContextFunc: s.list, WatchFuncWithContext: s.watch}, &v1alpha1.AcmeOrder{}, 0, nil)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			done := make(chan struct{})

@@ -74,7 +74,7 @@ func (p *paged) readByName(ctx context.Context, names []types.NamespacedName, l 
 		slots <- struct{}{}
 		reads.Go(func() {
 			defer func() { <-slots }()
-			order, reason, err := p.history.readOrder(ctx, name)
+			order, reason, err := p.from.readOrder(ctx, name)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -93,10 +93,10 @@ func (p *paged) readByName(ctx context.Context, names []types.NamespacedName, l 
 }
 
 // readOrder returns an order from the API server. reason is not nil if the order can't be decoded.
-func (h *History) readOrder(ctx context.Context, name types.NamespacedName) (order *v1alpha1.AcmeOrder, reason, err error) {
-	h.mu.Lock()
-	live := h.live
-	h.mu.Unlock()
+func (i *Informers) readOrder(ctx context.Context, name types.NamespacedName) (order *v1alpha1.AcmeOrder, reason, err error) {
+	i.mu.Lock()
+	live := i.live
+	i.mu.Unlock()
 	if live == nil {
 		return nil, nil, errors.New("no client to read orders with")
 	}

@@ -159,11 +159,11 @@ func (h *heard) now() map[string]int {
 
 // follower is an informer of an apiServer.
 type follower struct {
-	informer toolscache.SharedIndexInformer
-	heard    *heard
-	gauge    *skippedGauge
-	history  *History
-	url      string
+	informer  toolscache.SharedIndexInformer
+	heard     *heard
+	gauge     *skippedGauge
+	informers *Informers
+	url       string
 
 	mu     sync.Mutex
 	stored map[types.NamespacedName]int64 // bytes by issuer
@@ -179,16 +179,14 @@ func (f *follower) count(_ string, by map[types.NamespacedName]int64) {
 	}
 }
 
-func follow(t *testing.T, server *apiServer) *follower { return followWith(t, server, NewHistory()) }
+func follow(t *testing.T, server *apiServer) *follower { return followWith(t, server, Options{}) }
 
 // followUnfinished returns an informer that does not hold finished orders.
 func followUnfinished(t *testing.T, server *apiServer) *follower {
-	h := NewHistory()
-	h.UnfinishedOrders = true
-	return followWith(t, server, h)
+	return followWith(t, server, Options{Orders: &told{}})
 }
 
-func followWith(t *testing.T, server *apiServer, h *History) *follower {
+func followWith(t *testing.T, server *apiServer, o Options) *follower {
 	t.Helper()
 	server.events = make(chan string)
 	serving := httptest.NewServer(server)
@@ -205,9 +203,10 @@ func followWith(t *testing.T, server *apiServer, h *History) *follower {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{heard: &heard{count: map[string]int{}, events: map[string][]string{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), history: h, url: serving.URL, stored: map[types.NamespacedName]int64{}}
-	f.history.Count = f.count
-	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge, f.history)
+	f := &follower{heard: &heard{count: map[string]int{}, events: map[string][]string{}}, gauge: newSkippedGauge(prometheus.NewRegistry()), url: serving.URL, stored: map[types.NamespacedName]int64{}}
+	o.Count = f.count
+	f.informers = New(o)
+	f.informer = newInformer(toolscache.NewListWatchFromClient(client, "acmeorders", "", fields.Everything()), &v1alpha1.AcmeOrder{}, 0, nil, f.gauge, f.informers)
 	if _, err := f.informer.AddEventHandler(f.heard); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func writer(t *testing.T, answer string, decode func(http.RoundTripper) http.Rou
 		t.Fatal(err)
 	}
 	through := &transport{inner: decode(http.DefaultTransport)}
-	c, err := NewHistory().NewClient(&rest.Config{Host: server.URL}, client.Options{
+	c, err := New(Options{}).NewClient(&rest.Config{Host: server.URL}, client.Options{
 		Scheme: scheme, HTTPClient: &http.Client{Transport: through}, Mapper: orderMapper(),
 	})
 	if err != nil {

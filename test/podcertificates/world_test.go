@@ -25,7 +25,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -36,6 +35,7 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/controllers"
 	"github.com/acmeca/acmeca/controllers/ca"
+	"github.com/acmeca/acmeca/internal/informer"
 )
 
 const patience = 15 * time.Second
@@ -141,8 +141,7 @@ func (w *world) start() {
 	GinkgoHelper()
 	ctx, cancel := context.WithCancel(context.Background())
 	skip := true
-	caches := controllers.CacheOptions()
-	caches.DefaultNamespaces = map[string]cache.Config{w.pki: {}, w.shop: {}}
+	caches := informer.New(informer.Options{}).CacheOptions(w.pki, w.shop)
 	mgr, err := ctrl.NewManager(rest.CopyConfig(controllerConfig), ctrl.Options{
 		Scheme: scheme, Cache: caches, Client: controllers.ClientOptions(), NewClient: w.client,
 		Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip}, Logger: funcr.New(w.log, funcr.Options{}),

@@ -98,11 +98,9 @@ func (h *Half) Restart() error {
 }
 
 func newManager(
-	restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, namespace string, log logr.Logger,
-	newClient client.NewClientFunc,
+	restConfig *rest.Config, w *World, options cache.Options, clientOptions client.Options, log logr.Logger, newClient client.NewClientFunc,
 ) (ctrl.Manager, error) {
 	skip := true
-	options.DefaultNamespaces = map[string]cache.Config{namespace: {}}
 	return ctrl.NewManager(restConfig, ctrl.Options{
 		Scheme: w.Scheme, Cache: options, Client: clientOptions, NewClient: newClient, Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: &skip}, Logger: log,
@@ -112,10 +110,10 @@ func newManager(
 func (o *Operator) newControllers() *Half {
 	return &Half{Name: "controllers", config: o.world.controllers, down: func() {},
 		setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-			orders, h, caches := inventory.New(nil), informer.NewHistory(), controllers.CacheOptions()
-			h.Orders, h.UnfinishedOrders, caches.NewInformer = orders, true, h.NewInformer
+			orders := inventory.New(nil)
+			informers := informer.New(informer.Options{Orders: orders})
 			c.Wrap(informer.DecodeAnswers)
-			mgr, err := newManager(c, o.world, caches, controllers.ClientOptions(), o.Namespace, o.log, h.NewClient)
+			mgr, err := newManager(c, o.world, informers.CacheOptions(o.Namespace), controllers.ClientOptions(), o.log, informers.NewClient)
 			if err != nil {
 				return nil, err
 			}
@@ -129,14 +127,14 @@ func (o *Operator) newControllers() *Half {
 func (o *Operator) newServer() *Half {
 	down := func() { o.handler.Store(nil) }
 	return &Half{Name: "server", config: o.world.server, down: down, setup: func(ctx context.Context, c *rest.Config) (ctrl.Manager, error) {
-		finished, h, caches := store.NewFinishedOrders(), informer.NewHistory(), store.CacheOptions()
-		h.Orders, h.UnfinishedOrders, caches.NewInformer = finished, true, h.NewInformer
+		finished := store.NewFinishedOrders()
+		informers := informer.New(informer.Options{Orders: finished})
 		c.Wrap(informer.DecodeAnswers)
-		mgr, err := newManager(c, o.world, caches, client.Options{}, o.Namespace, o.log, client.New)
+		mgr, err := newManager(c, o.world, informers.CacheOptions(o.Namespace), client.Options{}, o.log, client.New)
 		if err != nil {
 			return nil, err
 		}
-		live, err := h.NewClient(mgr.GetConfig(), client.Options{
+		live, err := informers.NewClient(mgr.GetConfig(), client.Options{
 			HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
 			FieldOwner: "acmeca-server", FieldValidation: "Strict",
 		})
