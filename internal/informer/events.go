@@ -25,6 +25,7 @@ type events struct {
 	skipped *skippedObjects
 	sizes   *storedSizes
 	members *members        // nil if the cache holds all objects
+	list    int             // the number of the list that the watch follows
 	version string          // at which the watch starts
 	watch   watch.Interface // nil if client-go decodes
 }
@@ -48,10 +49,7 @@ func (e *events) decode(response *http.Response) {
 	reporter := apierrors.NewClientErrorReporter(http.StatusInternalServerError, http.MethodGet, "ClientWatchDecoding")
 	decoder := &eventDecoder{
 		body: response.Body, text: jsontext.NewDecoder(connection{response.Body}, envelope), kind: e.kind, version: e.version,
-		skipped: e.skipped, list: e.skipped.currentList(), sizes: e.sizes, sizesList: e.sizes.currentList(), members: e.members,
-	}
-	if e.members != nil {
-		decoder.membersList = e.members.currentList()
+		skipped: e.skipped, sizes: e.sizes, members: e.members, list: e.list,
 	}
 	e.watch = watch.NewStreamWatcher(decoder, reporter)
 	response.Body = http.NoBody
@@ -65,14 +63,10 @@ type eventDecoder struct {
 	kind reflect.Type
 
 	skipped *skippedObjects
-	list    int // the list that this watch follows
-	// sizes are those of the objects; sizesList is the list of sizes that this watch follows.
-	sizes     *storedSizes
-	sizesList int
-	// members are those of the cache; membersList is the list of members that this watch follows.
-	members     *members
-	membersList int
-	version     string // of the previous event
+	sizes   *storedSizes
+	members *members
+	list    int    // the number of the list that the watch follows
+	version string // of the previous event
 
 	// delivering notes in skipped and members the effect of the previous event; nil if there is none.
 	delivering func()
@@ -83,8 +77,8 @@ type eventDecoder struct {
 func (d *eventDecoder) Decode() (watch.EventType, runtime.Object, error) {
 	d.delivered()
 	if d.members != nil {
-		if name, ok := d.members.next(d.membersList); ok {
-			d.delivering = func() { d.members.remove(d.membersList, name) }
+		if name, ok := d.members.next(d.list); ok {
+			d.delivering = func() { d.members.remove(d.list, name) }
 			return watch.Deleted, eviction(name, d.version), nil
 		}
 	}
@@ -118,14 +112,14 @@ func (d *eventDecoder) noteMember(kind watch.EventType, object runtime.Object) {
 	switch {
 	case d.members == nil || !ok || kind == watch.Bookmark:
 	case kind != watch.Deleted:
-		d.members.add(d.membersList, order)
+		d.members.add(d.list, order)
 	default:
 		skip, name := d.delivering, client.ObjectKeyFromObject(order) // once delivered, the order is its receiver's
 		d.delivering = func() {
 			if skip != nil {
 				skip()
 			}
-			d.members.remove(d.membersList, name)
+			d.members.remove(d.list, name)
 		}
 	}
 }
@@ -135,7 +129,7 @@ func (d *eventDecoder) noteSize(e *event) {
 	if e.kind == watch.Deleted {
 		e.size = 0
 	}
-	d.sizes.set(d.sizesList, e.object.(client.Object), e.size)
+	d.sizes.set(d.list, e.object.(client.Object), e.size)
 }
 
 // delivered notes the effect of the previous event. A StreamWatcher decodes the next event only after its reader has the previous one.

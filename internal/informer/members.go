@@ -19,8 +19,8 @@ import (
 // hear of it, and then that the order is evicted.
 type members struct {
 	mu sync.Mutex
-	// lists counts lists. Each one replaces the members, and a watch that followed an earlier one changes nothing any more.
-	lists int
+	// list is the number of the list that replaced the members last. A watch that follows an earlier one changes nothing any more.
+	list int
 	// names may have an order that the reflector was not told of, if a watch ended before the event.
 	names   map[types.NamespacedName]struct{}
 	leaving []types.NamespacedName
@@ -37,17 +37,11 @@ func (m *members) all() []types.NamespacedName {
 	return slices.Collect(maps.Keys(m.names))
 }
 
-func (m *members) currentList() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.lists
-}
-
 // replaceAll notes the orders of a new list.
-func (m *members) replaceAll(l *listing) {
+func (m *members) replaceAll(list int, l *listing) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lists++
+	m.list = list
 	m.names, m.later, m.leaving = map[types.NamespacedName]struct{}{}, map[types.NamespacedName]string{}, nil
 	for _, item := range l.items {
 		order := item.(*v1alpha1.AcmeOrder)
@@ -71,7 +65,7 @@ func (m *members) insert(order *v1alpha1.AcmeOrder) {
 func (m *members) add(list int, order *v1alpha1.AcmeOrder) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if list == m.lists {
+	if list == m.list {
 		m.insert(order)
 	}
 }
@@ -100,7 +94,7 @@ func (m *members) isAhead(order client.Object) bool {
 func (m *members) next(list int) (name types.NamespacedName, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if list != m.lists || len(m.leaving) == 0 {
+	if list != m.list || len(m.leaving) == 0 {
 		return name, false
 	}
 	return m.leaving[0], true
@@ -110,7 +104,7 @@ func (m *members) next(list int) (name types.NamespacedName, ok bool) {
 func (m *members) remove(list int, name types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if list != m.lists {
+	if list != m.list {
 		return
 	}
 	delete(m.names, name)

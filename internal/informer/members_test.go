@@ -47,7 +47,7 @@ func TestOrdersReadAfterAListAreAheadUntilTheWatchReachesThem(t *testing.T) {
 	}
 	m := newMembers()
 	i := evicting(nil, m).(evictor)
-	m.replaceAll(&listing{version: "5", items: []runtime.Object{at("8")}})
+	m.replaceAll(1, &listing{version: "5", items: []runtime.Object{at("8")}})
 	for _, step := range []struct {
 		event                string
 		aheadBefore, repeats bool
@@ -59,7 +59,7 @@ func TestOrdersReadAfterAListAreAheadUntilTheWatchReachesThem(t *testing.T) {
 			t.Errorf("event %s is a repetition: %v", step.event, repeats)
 		}
 	}
-	if m.replaceAll(&listing{version: "9", items: []runtime.Object{at("8")}}); i.IsAhead(at("8")) {
+	if m.replaceAll(2, &listing{version: "9", items: []runtime.Object{at("8")}}); i.IsAhead(at("8")) {
 		t.Error("an order of the list is ahead of the list")
 	}
 }

@@ -49,7 +49,8 @@ type paged struct {
 	// members is nil if the cache holds all objects.
 	members  *members
 	informer toolscache.SharedIndexInformer
-	// listed means that no watch has started since the last list.
+	// lists is the number of lists so far, and listed means that no watch has started since the last one.
+	lists  int
 	listed bool
 }
 
@@ -75,7 +76,7 @@ func (p *paged) WatchWithContext(ctx context.Context, o metav1.ListOptions) (wat
 		}
 	}
 	p.listed = false
-	e := &events{skipped: p.skipped, sizes: p.sizes, members: p.members, version: o.ResourceVersion}
+	e := &events{skipped: p.skipped, sizes: p.sizes, members: p.members, list: p.lists, version: o.ResourceVersion}
 	return e.read(ctx, p.kind, func(ctx context.Context) (watch.Interface, error) {
 		return p.ListerWatcherWithContext.WatchWithContext(ctx, o)
 	})
@@ -122,14 +123,15 @@ func (p *paged) ListWithContext(ctx context.Context, o metav1.ListOptions) (runt
 	if err := p.from.history.check(p.kind, reached, l.version); err != nil {
 		return nil, err
 	}
+	p.lists++
 	p.listed = true
-	p.skipped.replaceAll(l.skipped)
+	p.skipped.replaceAll(p.lists, l.skipped)
 	p.sizes.relisted()
 	if p.members != nil {
-		p.members.replaceAll(l)
+		p.members.replaceAll(p.lists, l)
 	}
 	if l.sizes != nil {
-		p.sizes.replaceAll(l.sizes)
+		p.sizes.replaceAll(p.lists, l.sizes)
 	}
 	return &internalversion.List{ListMeta: metav1.ListMeta{ResourceVersion: l.version}, Items: l.items}, nil
 }

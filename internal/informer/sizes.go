@@ -22,8 +22,8 @@ type storedSizes struct {
 	observer Observer
 
 	mu sync.Mutex
-	// lists counts lists. Each one replaces the sizes, and a watch that followed an earlier one changes nothing any more.
-	lists int
+	// list is the number of the list that replaced the sizes last. A watch that follows an earlier one changes nothing any more.
+	list int
 	sizeTable
 }
 
@@ -96,7 +96,7 @@ func issuerNameOf(object client.Object) string {
 }
 
 // replaceAll notes the sizes of a new list.
-func (s *storedSizes) replaceAll(listed *sizeTable) {
+func (s *storedSizes) replaceAll(list int, listed *sizeTable) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	changes := map[types.NamespacedName]int64{}
@@ -106,7 +106,7 @@ func (s *storedSizes) replaceAll(listed *sizeTable) {
 	for issuer, of := range listed.byIssuer {
 		changes[issuer] += of.bytes
 	}
-	s.lists++
+	s.list = list
 	s.sizeTable = *listed
 	s.report(changes)
 }
@@ -118,7 +118,7 @@ func (s *storedSizes) set(list int, object client.Object, bytes int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list == s.lists {
+	if list == s.list {
 		s.report(s.put(object, bytes))
 	}
 }
@@ -127,10 +127,4 @@ func (s *storedSizes) report(changes map[types.NamespacedName]int64) {
 	if s.count != nil {
 		s.count(s.kind, changes)
 	}
-}
-
-func (s *storedSizes) currentList() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lists
 }

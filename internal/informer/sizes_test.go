@@ -70,13 +70,12 @@ func TestStoredSizes(t *testing.T) {
 func TestAnEarlierWatchCountsNothing(t *testing.T) {
 	f := &follower{stored: map[types.NamespacedName]int64{}}
 	s := newStoredSizes("AcmeOrder", f.count)
-	old := s.currentList()
 	table := newSizeTable()
-	s.replaceAll(&table)
-	s.set(old, &v1alpha1.AcmeOrder{}, 7)
+	s.replaceAll(1, &table)
+	s.set(0, &v1alpha1.AcmeOrder{}, 7)
 	f.expectStored(t)
-	s.set(s.currentList(), &v1alpha1.AcmeOrder{}, 7)
-	s.set(s.currentList(), &v1alpha1.AcmeOrder{}, 0)
+	s.set(1, &v1alpha1.AcmeOrder{}, 7)
+	s.set(1, &v1alpha1.AcmeOrder{}, 0)
 	f.expectStored(t)
 	if len(s.sizes)+len(s.byIssuer) > 0 {
 		t.Error("deleted objects stay in memory")

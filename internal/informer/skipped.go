@@ -30,8 +30,8 @@ type skippedObjects struct {
 	logger logr.Logger
 
 	mu sync.Mutex
-	// lists counts lists. Each one replaces the names, and a watch that followed an earlier one changes nothing any more.
-	lists int
+	// list is the number of the list that replaced the names last. A watch that follows an earlier one changes nothing any more.
+	list  int
 	names map[types.NamespacedName]struct{}
 }
 
@@ -46,17 +46,11 @@ func (s *skippedObjects) has(name types.NamespacedName) bool {
 	return found
 }
 
-func (s *skippedObjects) currentList() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lists
-}
-
 // replaceAll notes the objects skipped in a new list.
-func (s *skippedObjects) replaceAll(skipped []skippedObject) {
+func (s *skippedObjects) replaceAll(list int, skipped []skippedObject) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lists++
+	s.list = list
 	before := maps.Clone(s.names)
 	for _, object := range skipped {
 		s.insert(object)
@@ -71,7 +65,7 @@ func (s *skippedObjects) replaceAll(skipped []skippedObject) {
 func (s *skippedObjects) add(list int, object skippedObject) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list == s.lists {
+	if list == s.list {
 		s.insert(object)
 	}
 }
@@ -80,7 +74,7 @@ func (s *skippedObjects) add(list int, object skippedObject) {
 func (s *skippedObjects) remove(list int, name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list == s.lists {
+	if list == s.list {
 		s.drop(name)
 	}
 }

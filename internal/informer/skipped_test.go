@@ -321,23 +321,22 @@ func TestSkippedObjects(t *testing.T) {
 	one, other := newSkippedObjects(t.Context(), "AcmeOrder", gauge), newSkippedObjects(t.Context(), "AcmeOrder", gauge)
 	bad := skippedObject{types.NamespacedName{Namespace: "a", Name: "bad"}, fmt.Errorf("a reason")}
 	count := func() float64 { return testutil.ToFloat64(gauge.gauge.WithLabelValues("AcmeOrder")) }
-	old := one.currentList()
-	one.replaceAll([]skippedObject{bad})
-	one.remove(old, bad.name)
+	one.replaceAll(1, []skippedObject{bad})
+	one.remove(0, bad.name)
 	if !one.has(bad.name) || count() != 1 {
 		t.Error("a watch of an earlier list removes an object")
 	}
-	one.add(old, skippedObject{types.NamespacedName{Name: "old"}, nil})
-	other.add(other.currentList(), bad)
-	other.add(other.currentList(), bad)
+	one.add(0, skippedObject{types.NamespacedName{Name: "old"}, nil})
+	other.add(0, bad)
+	other.add(0, bad)
 	if count() != 1 {
 		t.Errorf("%v objects, want 1", count())
 	}
-	one.replaceAll(nil)
+	one.replaceAll(2, nil)
 	if one.has(bad.name) || count() != 1 {
 		t.Errorf("%v objects after one informer has it again, want 1", count())
 	}
-	other.remove(other.currentList(), bad.name)
+	other.remove(0, bad.name)
 	if count() != 0 {
 		t.Errorf("%v objects, want 0", count())
 	}
