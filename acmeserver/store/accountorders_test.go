@@ -287,3 +287,48 @@ func TestLookupsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Anyone can end many requests. The reads for them are not made, and other requests do not wait for their turn.
+func TestLookupsEndWithTheirRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		reads, proceed := atomic.Int64{}, make(chan struct{})
+		cluster.Live.Fail = func() error {
+			reads.Add(1)
+			<-proceed
+			return nil
+		}
+		var lookups sync.WaitGroup
+		lookUp := func(ctx context.Context, number *big.Int, want error) {
+			lookups.Go(func() {
+				issuer := types.NamespacedName{Namespace: "ns", Name: "ca"}
+				if _, err := cluster.OrderWithSerial(ctx, issuer, number); !errors.Is(err, want) {
+					t.Errorf("certificate %x: %v, want %v", number, err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		some := func() *big.Int {
+			number, _ := acme.OrderSerial(v1alpha1.NewObjectName(time.Now()), 0)
+			return number
+		}
+		for range 16 {
+			lookUp(t.Context(), some(), store.ErrNotFound)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		for range 100 {
+			lookUp(gone, some(), store.ErrUnavailable)
+		}
+		shared := some()
+		lookUp(gone, shared, store.ErrUnavailable)
+		lookUp(t.Context(), shared, store.ErrNotFound)
+		leave()
+		synctest.Wait()
+		close(proceed)
+		lookups.Wait()
+		synctest.Wait()
+		if n := reads.Load(); n != 17 {
+			t.Errorf("%d reads, want 17", n)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"math/big"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ import (
 const (
 	// maxLookups bounds the concurrent reads of orders by the serial numbers of their certificates. Anyone can cause such reads.
 	maxLookups = 16
-	// lookupTimeout is how long such a read may take. Several requests may wait for one.
+	// lookupTimeout is how long such a read may take.
 	lookupTimeout = 10 * time.Second
 	// oldSerialRate and oldSerialBurst bound the lists by serial numbers of earlier versions, in a second and at once. The API server
 	// compares all orders for each.
@@ -89,32 +90,51 @@ func (s *Store) orderWithOldSerial(
 	})
 }
 
-// lookUp returns the order that matches, of those that read returns. Requests with the same key share one read.
+// errGone means that the request that made a read has ended, so another one of those that share the read has to make it.
+var errGone = errors.New("the request has ended")
+
+// lookUp returns the order that matches, of those that read returns. Requests with the same key share one read, which ends with the
+// request that makes it.
 func (s *Store) lookUp(
 	ctx context.Context, slots chan struct{}, key string,
 	matches func(*v1alpha1.AcmeOrder) bool, read func(context.Context) ([]*v1alpha1.AcmeOrder, error),
 ) (*v1alpha1.AcmeOrder, error) {
-	answer := s.inFlight.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout) // others may wait for it too
-		defer cancel()
-		done, err := waitForSlot(ctx, slots, orders.String())
-		if err != nil {
-			return nil, err
+	for ctx.Err() == nil {
+		answer := s.inFlight.DoChan(key, func() (any, error) {
+			found, err := readInSlot(ctx, slots, read)
+			if err != nil && ctx.Err() != nil {
+				return nil, errGone
+			}
+			return found, err
+		})
+		select {
+		case result := <-answer:
+			if errors.Is(result.Err, errGone) {
+				continue
+			}
+			if result.Err != nil {
+				return nil, result.Err
+			}
+			found := result.Val.([]*v1alpha1.AcmeOrder)
+			if i := slices.IndexFunc(found, matches); i >= 0 {
+				return found[i], nil
+			}
+			return nil, NotFound(certificateKind)
+		case <-ctx.Done():
 		}
-		defer done()
-		return read(ctx)
-	})
-	select {
-	case result := <-answer:
-		if result.Err != nil {
-			return nil, result.Err
-		}
-		found := result.Val.([]*v1alpha1.AcmeOrder)
-		if i := slices.IndexFunc(found, matches); i >= 0 {
-			return found[i], nil
-		}
-		return nil, NotFound(certificateKind)
-	case <-ctx.Done():
-		return nil, &Error{certificateKind, ErrUnavailable, ctx.Err()}
 	}
+	return nil, &Error{certificateKind, ErrUnavailable, ctx.Err()}
+}
+
+func readInSlot(
+	ctx context.Context, slots chan struct{}, read func(context.Context) ([]*v1alpha1.AcmeOrder, error),
+) ([]*v1alpha1.AcmeOrder, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	done, err := waitForSlot(ctx, slots, orders.String())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return read(ctx)
 }
