@@ -16,7 +16,7 @@ import (
 // RenewalAnnotation marks an order that the ACME server exempted from rateLimits.newOrders when it created the order.
 const RenewalAnnotation = "acmeca.dev/renewal"
 
-// maxCounted bounds the orders that are counted, of all accounts.
+// maxCounted bounds the orders that are counted, and their accounts, together.
 const maxCounted = 100_000
 
 // creationTimes holds when objects were created, in seconds since 1970, by name.
@@ -36,6 +36,7 @@ func (c creationTimes) since(at int64) (made []time.Time) {
 type orderCounts struct {
 	mu        sync.Mutex
 	byAccount map[types.NamespacedName]*countedAccount
+	size      int // of byAccount: its accounts and their orders
 }
 
 type countedAccount struct {
@@ -70,7 +71,8 @@ func (c *orderCounts) note(order *v1alpha1.AcmeOrder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if counted := c.byAccount[accountOf(order)]; counted != nil {
-		counted.creationTimes[order.Name] = order.CreationTimestamp.Unix()
+		c.change(accountOf(order), counted, func() { counted.creationTimes[order.Name] = order.CreationTimestamp.Unix() })
+		c.makeRoom(types.NamespacedName{})
 	}
 }
 
@@ -78,7 +80,36 @@ func (c *orderCounts) drop(order *v1alpha1.AcmeOrder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if counted := c.byAccount[accountOf(order)]; counted != nil {
-		delete(counted.creationTimes, order.Name)
+		c.change(accountOf(order), counted, func() { delete(counted.creationTimes, order.Name) })
+	}
+}
+
+// change changes the orders of an account. c.mu is held.
+func (c *orderCounts) change(account types.NamespacedName, counted *countedAccount, change func()) {
+	before := len(counted.creationTimes)
+	change()
+	if c.byAccount[account] == counted { // it may be forgotten
+		c.size += len(counted.creationTimes) - before
+	}
+}
+
+// makeRoom forgets accounts other than one beyond maxCounted. c.mu is held.
+func (c *orderCounts) makeRoom(account types.NamespacedName) {
+	for other := range c.byAccount {
+		if c.size <= maxCounted {
+			return
+		}
+		if other != account {
+			c.remove(other)
+		}
+	}
+}
+
+// remove forgets an account. c.mu is held.
+func (c *orderCounts) remove(account types.NamespacedName) {
+	if counted := c.byAccount[account]; counted != nil {
+		c.size -= 1 + len(counted.creationTimes)
+		delete(c.byAccount, account)
 	}
 }
 
@@ -91,7 +122,9 @@ func (c *orderCounts) times(account types.NamespacedName, since int64, listed ui
 		return nil, false
 	}
 	counted.since = since
-	maps.DeleteFunc(counted.creationTimes, func(_ string, created int64) bool { return created < since })
+	c.change(account, counted, func() {
+		maps.DeleteFunc(counted.creationTimes, func(_ string, created int64) bool { return created < since })
+	})
 	return counted.creationTimes.since(since), true
 }
 
@@ -99,8 +132,10 @@ func (c *orderCounts) times(account types.NamespacedName, since int64, listed ui
 func (c *orderCounts) begin(account types.NamespacedName, since int64, listed uint64) *countedAccount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.remove(account)
 	counted := &countedAccount{creationTimes{}, since, listed}
 	c.byAccount[account] = counted
+	c.size++
 	return counted
 }
 
@@ -108,33 +143,16 @@ func (c *orderCounts) begin(account types.NamespacedName, since int64, listed ui
 func (c *orderCounts) complete(account types.NamespacedName, counted *countedAccount, listed creationTimes) []time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	maps.Copy(counted.creationTimes, listed)
+	c.change(account, counted, func() { maps.Copy(counted.creationTimes, listed) })
 	c.makeRoom(account)
 	return counted.creationTimes.since(counted.since)
-}
-
-// makeRoom forgets accounts other than one beyond maxCounted. c.mu is held.
-func (c *orderCounts) makeRoom(account types.NamespacedName) {
-	total := 0
-	for _, other := range c.byAccount {
-		total += len(other.creationTimes)
-	}
-	for name, other := range c.byAccount {
-		if total <= maxCounted {
-			return
-		}
-		if name != account {
-			total -= len(other.creationTimes)
-			delete(c.byAccount, name)
-		}
-	}
 }
 
 // forget forgets an account whose orders can't be listed.
 func (c *orderCounts) forget(account types.NamespacedName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.byAccount, account)
+	c.remove(account)
 }
 
 // OrderTimes returns when the account made its orders and its authorizations without an order since a time, the exempt ones
