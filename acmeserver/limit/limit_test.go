@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -57,6 +58,34 @@ func TestAWaitForALockEndsWithTheContext(t *testing.T) {
 	if _, ok := m.Lock(t.Context(), "a"); !ok {
 		t.Error("the lock was not freed")
 	}
+}
+
+// A count may take long, as for an account with many orders. Only requests under the same limit wait for it.
+func TestKeysDoNotShareAMutex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m KeyedMutex
+		unlock, _ := m.Lock(t.Context(), "tenant", "account")
+		for i := range 1000 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			other, ok := m.Lock(ctx, "tenant", strconv.Itoa(i))
+			if !ok {
+				t.Fatalf("account %d waits for another one", i)
+			}
+			other()
+			cancel()
+		}
+		waiting := make(chan func())
+		go func() {
+			next, _ := m.Lock(t.Context(), "tenant", "account")
+			waiting <- next
+		}()
+		synctest.Wait()
+		unlock()
+		(<-waiting)()
+		if len(m.locks) != 0 {
+			t.Errorf("%d locks are kept", len(m.locks))
+		}
+	})
 }
 
 func TestClientAddress(t *testing.T) {

@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// maxSearches bounds the concurrent lists of orders past the cache. The API server compares all orders for each.
-	maxSearches = 2
+	// maxSearches bounds the concurrent lists of orders past the cache, and maxNamespaceSearches those of a namespace. The API server
+	// compares all orders for each.
+	maxSearches, maxNamespaceSearches = 3, 2
 	// maxPages bounds the concurrent lists at places that clients name. A place with a version of the future keeps a list waiting for
 	// seconds, and these must not be the seconds of other requests.
 	maxPages = 1
@@ -33,7 +34,12 @@ func (s *Store) OrdersOf(
 ) (names []string, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	found, err := s.searchOrders(ctx, s.pages, account, false, after, int64(count))
+	done, err := waitForSlot(ctx, s.pages, orders.String())
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
+	found, err := s.searchOrders(ctx, account, false, after, int64(count))
 	if after != "" && err != nil && (isNoPlace(err) || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 		return nil, "", &Error{Kind: orders.String(), Reason: ErrExpired, Cause: err}
 	}
@@ -53,15 +59,10 @@ func isNoPlace(err error) bool {
 		apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
-// searchOrders lists the metadata of an account's orders that are invalid, or of those that are not.
+// searchOrders lists the metadata of an account's orders that are invalid, or of those that are not. The caller has a slot.
 func (s *Store) searchOrders(
-	ctx context.Context, slots chan struct{}, account *v1alpha1.AcmeAccount, invalid bool, after string, limit int64,
+	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, after string, limit int64,
 ) (*metav1.PartialObjectMetadataList, error) {
-	done, err := waitForSlot(ctx, slots, orders.String())
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	state := fields.OneTermNotEqualSelector("status.state", string(acme.StateInvalid))
 	if invalid {
 		state = fields.OneTermEqualSelector("status.state", string(acme.StateInvalid))

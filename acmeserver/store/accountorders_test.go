@@ -222,6 +222,32 @@ func TestListsOfAnAccountDoNotDelayRenewals(t *testing.T) {
 	})
 }
 
+// One tenant's accounts can make any number of lists after a start. The renewals of another tenant do not wait for them.
+func TestListsOfATenantDoNotDelayOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.New(t)
+		slow, proceed := atomic.Bool{}, make(chan struct{})
+		slow.Store(true)
+		cluster.Live.Fail = func() error {
+			if slow.Load() {
+				<-proceed
+			}
+			return nil
+		}
+		var lists sync.WaitGroup
+		for i := range 100 {
+			lists.Go(func() { _, _ = cluster.OrderTimes(t.Context(), account(strconv.Itoa(i)), time.Now()) })
+		}
+		synctest.Wait()
+		slow.Store(false)
+		if _, err := cluster.IsReplaced(t.Context(), types.NamespacedName{Namespace: "another", Name: "ca"}, "a.b"); err != nil {
+			t.Error(err)
+		}
+		close(proceed)
+		lists.Wait()
+	})
+}
+
 // checkPlaceIsBlamed checks that a list that fails is the fault of the place where a client lets it go on, if there is one.
 func checkPlaceIsBlamed(t *testing.T, cluster *storetest.Cluster) {
 	t.Helper()

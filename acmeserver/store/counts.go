@@ -188,7 +188,12 @@ func (s *Store) listSince(
 	ctx context.Context, account *v1alpha1.AcmeAccount, invalid bool, since int64, into creationTimes,
 ) error {
 	for after := ""; ; {
-		found, err := s.searchOrders(ctx, s.searches, account, invalid, after, searchPage)
+		done, err := s.startSearch(ctx, account.Namespace)
+		if err != nil {
+			return err
+		}
+		found, err := s.searchOrders(ctx, account, invalid, after, searchPage)
+		done()
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func (s *Store) IsReplaced(ctx context.Context, issuer types.NamespacedName, cer
 			return replaced, nil
 		}
 	}
-	done, err := waitForSlot(ctx, s.searches, orders.String())
+	done, err := s.startSearch(ctx, issuer.Namespace)
 	if err != nil {
 		return false, err
 	}

@@ -19,3 +19,21 @@ func waitForSlot(ctx context.Context, slots chan struct{}, kind string) (done fu
 		return nil, &Error{Kind: kind, Reason: ErrBusy}
 	}
 }
+
+// startSearch takes a slot for a list of orders. The requests of one namespace leave a slot to others, and wait among themselves.
+func (s *Store) startSearch(ctx context.Context, namespace string) (done func(), err error) {
+	inNamespace, _ := s.searching.LoadOrStore(namespace, make(chan struct{}, maxNamespaceSearches)) // few namespaces have issuers
+	leave, err := waitForSlot(ctx, inNamespace.(chan struct{}), orders.String())
+	if err != nil {
+		return nil, err
+	}
+	end, err := waitForSlot(ctx, s.searches, orders.String())
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return func() {
+		end()
+		leave()
+	}, nil
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -28,6 +29,7 @@ type Store struct {
 	// pages through, for each read of an order by the serial number of its certificate, and for each list by a serial number that does not
 	// lead to an order.
 	searches, pages, lookups, oldLookups chan struct{}
+	searching                            sync.Map           // searches by namespace: a chan struct{}
 	inFlight                             singleflight.Group // lookups
 	oldSerials                           *rate.Limiter      // paces the lists of oldLookups
 	foreign                              foreignPositions
