@@ -1,9 +1,13 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -170,6 +174,40 @@ func TestAnOrderThatEndsWhileTheWatchIsLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The controllers remove a registration that they refuse, while the watch of accounts may be lost. The client must not wait for it for ever.
+func TestAnObjectThatIsRemovedWhileTheWatchIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, cached, live := newTestObjects() // the cache holds all objects
+		s.position.informer = watched("5")
+		if err := s.Create(t.Context(), orderAt("", acme.StatePending)); err != nil {
+			t.Fatal(err)
+		}
+		waits, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		removed := make(chan error)
+		go func() {
+			_, err := s.Await(waits, orderKey, (*v1alpha1.AcmeOrder).Finished)
+			removed <- err
+		}()
+		synctest.Wait()
+		expect := func(when string, kept, reads int) {
+			t.Helper()
+			s.settleMissing(t.Context())
+			if len(s.newer) != kept || live.reads != reads {
+				t.Errorf("%s: %d kept after %d reads", when, len(s.newer), live.reads)
+			}
+		}
+		expect("before the watch has passed it", 1, 0)
+		s.position.informer = watched("20")
+		expect("about to be in the cache", 1, 1)
+		delete(live.orders, orderKey)
+		expect("removed", 0, 2)
+		if err := <-removed; !errors.Is(err, ErrNotFound) || len(cached.orders) != 0 {
+			t.Errorf("the request that waits: %v", err)
+		}
+	})
 }
 
 // The answer of a write may be handled after the event that the order is finished.

@@ -203,6 +203,11 @@ func (s *Objects[T]) isMissing(object T, err error) bool {
 		(s.position.isPast(object) || s.position.informer == nil && !s.holds(object))
 }
 
+// mayBeMissing is isMissing also for a cache that holds all objects. Such a cache may be about to receive the object.
+func (s *Objects[T]) mayBeMissing(object T, err error) bool {
+	return s.isMissing(object, err) || apierrors.IsNotFound(err) && s.position.isPast(object)
+}
+
 // settle handles the answer about an object that the cache does not hold, in place of an event. s.mu is held.
 func (s *Objects[T]) settle(key types.NamespacedName, object T) {
 	if s.holds(object) {
@@ -215,13 +220,14 @@ func (s *Objects[T]) settle(key types.NamespacedName, object T) {
 	}
 }
 
-// settleMissing reads the objects that were written here and that no event will tell of: the watch was lost until they were finished.
+// settleMissing reads the objects that were written here and that no event may tell of: the watch was lost until they were finished or
+// removed.
 func (s *Objects[T]) settleMissing(ctx context.Context) {
 	s.mu.Lock()
 	newer := maps.Clone(s.newer)
 	s.mu.Unlock()
 	for key, object := range newer {
-		if _, err := s.read(ctx, key); !s.isMissing(object, err) {
+		if _, err := s.read(ctx, key); !s.mayBeMissing(object, err) {
 			continue
 		}
 		if _, err := s.GetLive(ctx, key); errors.Is(err, ErrNotFound) {

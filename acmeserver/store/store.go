@@ -84,7 +84,9 @@ func (s *Store) settleMissing(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			s.Accounts.settleMissing(ctx)
 			s.Orders.settleMissing(ctx)
+			s.Authorizations.settleMissing(ctx)
 		}
 	}
 }
