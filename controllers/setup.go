@@ -70,6 +70,8 @@ type Options struct {
 	Inventory *inventory.Orders
 	// Namespaces are those that the manager's cache is restricted to; none for all.
 	Namespaces []string
+	// Leads reports that no other replica can have become the leader; nil without an election.
+	Leads func() bool
 	// Tracer follows orders; nil for none.
 	Tracer *tracing.Tracer
 	// KeyService is the path of the key service's socket; "" for none.
@@ -268,7 +270,7 @@ func (w *wiring) setupOrders(context.Context) error {
 	c, rechecked := w.mgr.GetClient(), make(chan event.GenericEvent, wakeBuffer)
 	r := &order.Reconciler{
 		Client: c, Live: w.mgr.GetAPIReader(), Issuers: w.loaded, CompromisedKeys: w.compromised,
-		Replacements: &order.Replacements{Live: w.mgr.GetAPIReader(), Known: w.Inventory.Replaced()},
+		Replacements: &order.Replacements{Live: w.mgr.GetAPIReader(), Known: w.Inventory.Replaced(), Leads: w.Leads},
 		CAA:          attempts.NewCAAChecks(w.pool, w.Clock, rechecked), Events: w.recorder, Clock: w.Clock, Metrics: w.counts, Tracer: w.Tracer,
 		Budget: w.Budget,
 	}

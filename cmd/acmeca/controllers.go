@@ -86,8 +86,9 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		Metrics:                metricsserver.Options{BindAddress: c.metrics},
 		PprofBindAddress:       c.pprof,
 	}
+	setup := o.setupOptions(c)
 	if c.elect {
-		if err := elect(&managed, config, o.namespace); err != nil {
+		if setup.Leads, err = elect(&managed, config, o.namespace); err != nil {
 			return err
 		}
 	}
@@ -103,7 +104,6 @@ func (o *options) runControllers(ctx context.Context, c *controllerOptions) erro
 		return err
 	}
 	defer stopTracing()
-	setup := o.setupOptions(c)
 	setup.Denied, setup.Tracer, setup.Budget, setup.Inventory, setup.Namespaces = denied, tracer, stored, orders, o.watch
 	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return err

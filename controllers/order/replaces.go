@@ -23,6 +23,8 @@ type Replacements struct {
 	Live client.Reader
 	// Known are certificates that were replaced; nil for none.
 	Known *replaced.Certificates
+	// Leads reports that no other process can have become the leader. Known may lack what a successor replaced. nil means always.
+	Leads func() bool
 
 	mu sync.Mutex
 	// reserved are the certificates whose replacement is being issued, and the orders that replace them, until the cache shows
@@ -132,10 +134,10 @@ func (r *Replacements) withSerial(ctx context.Context, namespace string, serial 
 func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bool, error) {
 	issuer := types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.IssuerRef.Name}
 	replaced, known := r.Known.Contains(issuer, order.Spec.Replaces)
-	if known && !replaced {
+	if known && !replaced && (r.Leads == nil || r.Leads()) {
 		return false, nil
 	}
-	if known {
+	if known && replaced {
 		var now v1alpha1.AcmeOrder
 		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(order), &now); client.IgnoreNotFound(err) != nil {
 			return false, err

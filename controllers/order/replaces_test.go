@@ -111,3 +111,19 @@ func TestFinishedRenewalsAreNotSearched(t *testing.T) {
 		t.Errorf("%t, %v, %d lists", taken, err, live.lists)
 	}
 }
+
+// A leader whose Lease has expired issues for some seconds beside its successor, and its watch may be late.
+func TestALeaderBesideAnotherOneAsksForReplacements(t *testing.T) {
+	ofSuccessor := &oneOrder{}
+	ofSuccessor.order.UID, ofSuccessor.order.Status.State = "another", acme.StateValid
+	renewal := &v1alpha1.AcmeOrder{Spec: v1alpha1.AcmeOrderSpec{Replaces: "a.b"}}
+	for leads, lists := range map[bool]int{true: 0, false: 1} {
+		r := &Replacements{Live: ofSuccessor, Known: replaced.New(), Leads: func() bool { return leads }}
+		r.Known.BeginWalk()
+		r.Known.EndWalk()
+		ofSuccessor.lists = 0
+		if taken, err := r.reserve(t.Context(), renewal); err != nil || taken == leads || ofSuccessor.lists != lists {
+			t.Errorf("leads %t: taken %t, %v, after %d lists", leads, taken, err, ofSuccessor.lists)
+		}
+	}
+}
