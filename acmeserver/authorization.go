@@ -253,7 +253,7 @@ func (r *request) virtualAuthorization(order *v1alpha1.AcmeOrder, identifier int
 	return authz
 }
 
-// isVirtual reports whether an authorization is not stored yet.
+// isVirtual reports whether an authorization is derived from its order, and not stored.
 func isVirtual(authz *v1alpha1.AcmeAuthorization) bool { return authz.UID == "" }
 
 // findVirtual returns an authorization that is not in the cache: a virtual one of its order, or one on the API server.

@@ -151,8 +151,7 @@ func (o *orderRequest) grants() []string {
 
 // checkReplaces checks that an order may replace the certificate that it names (RFC 9773 section 5): one of the same
 // account, with an identifier in common, that no other order replaces. It reports whether the order is exempt from
-// rateLimits.newOrders. Two concurrent orders may both pass; the controllers
-// issue only one of them a certificate.
+// rateLimits.newOrders. Two concurrent orders may both pass; the controllers issue only one of them a certificate.
 func (s *Server) checkReplaces(r *request, certID string, identifiers []acme.Identifier) (isRenewal bool, err error) {
 	if certID == "" {
 		return false, nil

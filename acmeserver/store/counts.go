@@ -59,10 +59,6 @@ func accountOf(order *v1alpha1.AcmeOrder) types.NamespacedName {
 	return types.NamespacedName{Namespace: order.Namespace, Name: order.Spec.AccountRef.Name}
 }
 
-func nameOf(account *v1alpha1.AcmeAccount) types.NamespacedName {
-	return types.NamespacedName{Namespace: account.Namespace, Name: account.Name}
-}
-
 // note counts an order. States may arrive out of order: an invalid order stays invalid.
 func (c *orderCounts) note(order *v1alpha1.AcmeOrder) {
 	if isExempt(order, order.Status.State == acme.StateInvalid) {
@@ -164,11 +160,11 @@ func (s *Store) OrderTimes(ctx context.Context, account *v1alpha1.AcmeAccount, s
 	if err != nil {
 		return nil, err
 	}
-	return append(made, s.preAuthorizations.since(nameOf(account), since.Unix())...), nil
+	return append(made, s.preAuthorizations.since(client.ObjectKeyFromObject(account), since.Unix())...), nil
 }
 
 func (s *Store) ordersSince(ctx context.Context, account *v1alpha1.AcmeAccount, since int64) ([]time.Time, error) {
-	name, mark := nameOf(account), s.finished.listed()
+	name, mark := client.ObjectKeyFromObject(account), s.finished.listed()
 	if made, ok := s.counts.times(name, since, mark); ok {
 		return made, nil
 	}

@@ -6,17 +6,10 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
-
-// maxLists bounds the lists of objects in use. A list copies its objects, and a client can have thousands of them.
-const maxLists = 16
-
-// StartList waits until a request may list objects. The request calls done after it has used them. The error is ErrBusy.
-func (s *Store) StartList(ctx context.Context) (done func(), err error) {
-	return waitForSlot(ctx, s.listing, "list")
-}
 
 // Pending is the number of unfinished objects of an account.
 type Pending struct {
@@ -116,7 +109,7 @@ func (p *pendingIndex) count(account types.NamespacedName, except []string) Pend
 func (s *Store) CountPending(ctx context.Context, account *v1alpha1.AcmeAccount, except ...string) Pending {
 	s.Orders.upToDate(ctx) // best effort: a stale count is better than none
 	s.Authorizations.upToDate(ctx)
-	return s.pending.count(nameOf(account), except)
+	return s.pending.count(client.ObjectKeyFromObject(account), except)
 }
 
 func (s *Store) noteOrder(order *v1alpha1.AcmeOrder) {

@@ -30,7 +30,7 @@ func TestCountPending(t *testing.T) {
 	account.Namespace, account.Name = "ns", "me"
 	expect := func(what string, orders, authorizations int, except ...string) {
 		t.Helper()
-		if got := s.pending.count(nameOf(account), except); got.Orders != orders || got.Authorizations != authorizations {
+		if got := s.pending.count(types.NamespacedName{Namespace: account.Namespace, Name: account.Name}, except); got.Orders != orders || got.Authorizations != authorizations {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}

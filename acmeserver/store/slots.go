@@ -37,3 +37,11 @@ func (s *Store) startSearch(ctx context.Context, namespace string) (done func(),
 		leave()
 	}, nil
 }
+
+// maxLists bounds the lists of objects in use. A list copies its objects, and a client can have thousands of them.
+const maxLists = 16
+
+// StartList waits until a request may list objects. The request calls done after it has used them. The error is ErrBusy.
+func (s *Store) StartList(ctx context.Context) (done func(), err error) {
+	return waitForSlot(ctx, s.listing, "list")
+}

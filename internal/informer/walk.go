@@ -18,7 +18,7 @@ import (
 const (
 	// walkPageSize is the number of orders in a page of a walk.
 	walkPageSize = 500
-	// walkShare is the part of the time in which a walk reads: one of walkShare.
+	// walkShare is the inverse of the part of the time in which a walk reads.
 	walkShare = 3
 )
 
