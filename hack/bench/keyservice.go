@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/api/v1alpha1"
-	"github.com/acmeca/acmeca/hack/bench/acmeca"
 	"github.com/acmeca/acmeca/hack/bench/load"
 	"github.com/acmeca/acmeca/hack/bench/report"
 	"github.com/acmeca/acmeca/internal/test/local"
@@ -59,7 +56,10 @@ func (b *bench) compareKeys(ctx context.Context, k keyService) error {
 	defer secret.stop()
 	remote := *secret
 	remote.name = k.name
-	if remote.target.Directory, err = keyIssuer(ctx, secret.plane); err != nil {
+	key := client.ObjectKey{Namespace: local.Namespace, Name: "keys"}
+	if remote.target.Directory, err = secret.plane.NewIssuer(ctx, key, func(spec *v1alpha1.AcmeIssuerSpec) {
+		spec.CA = v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{KeyStore: v1alpha1.KeyStoreKeyService}}
+	}); err != nil {
 		return err
 	}
 	c := newComparison([]*site{secret, &remote})
@@ -114,31 +114,4 @@ func startSoftHSM(ctx context.Context, _ local.Built) (socket string, stop func(
 		return "", nil, err
 	}
 	return hsm.Socket, hsm.Close, nil
-}
-
-// keyIssuer creates an issuer whose keys are in the key service, and returns its directory once it is ready.
-func keyIssuer(ctx context.Context, p *acmeca.Plane) (directory string, err error) {
-	like := &v1alpha1.AcmeIssuer{}
-	if err := p.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
-		return "", err
-	}
-	issuer := &v1alpha1.AcmeIssuer{Spec: like.Spec}
-	issuer.Namespace, issuer.Name = local.Namespace, "keys"
-	issuer.Spec.CA = v1alpha1.CertificateAuthority{SelfSigned: &v1alpha1.SelfSignedCA{KeyStore: v1alpha1.KeyStoreKeyService}}
-	if err := p.Objects.Create(ctx, issuer); err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for !meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady) {
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return "", errors.New("the issuer with keys in the key service is not ready")
-		}
-		if err := p.Objects.Get(ctx, client.ObjectKeyFromObject(issuer), issuer); err != nil {
-			return "", err
-		}
-	}
-	return p.Local.BaseURL() + "/" + local.Namespace + "/" + issuer.Name + "/acme/directory", nil
 }

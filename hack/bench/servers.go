@@ -170,7 +170,7 @@ func p50(r load.Result) float64       { return r.P50 }
 func serverCPU(r load.Result) float64 { return r.ServerCPU }
 func planeCPU(r load.Result) float64  { return r.PlaneCPU }
 
-// rows returns the targets.
+// rows returns the figures, most of them with a target.
 func (c *comparison) rows() (rows []report.Row) {
 	against := func(row report.Row, peer string, do load.Task, figure func(load.Result) float64, unit string) {
 		ours, theirs := c.series(oursName, do, figure), c.series(peer, do, figure)

@@ -10,11 +10,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/hack/bench/acmeca"
 	"github.com/acmeca/acmeca/hack/bench/load"
 	"github.com/acmeca/acmeca/internal/test/freeport"
@@ -73,37 +71,14 @@ func runShards(ctx context.Context, p *acmeca.Plane, namespaces ...[]string) (di
 	return directories, stop, nil
 }
 
-// shardDirectory creates an issuer in a namespace like the default one, waits until it is ready, and returns its
-// directory.
+// shardDirectory creates a namespace with an issuer, unless they exist, and returns the issuer's directory.
 func shardDirectory(ctx context.Context, p *acmeca.Plane, namespace string) (string, error) {
-	like := &v1alpha1.AcmeIssuer{}
-	if err := p.Objects.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: "default"}, like); err != nil {
-		return "", err
-	}
 	_, err := p.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
 		metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err
 	}
-	issuer := &v1alpha1.AcmeIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: shardIssuer}, Spec: like.Spec}
-	if err := p.Objects.Create(ctx, issuer); err != nil && !apierrors.IsAlreadyExists(err) {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		if err := p.Objects.Get(ctx, client.ObjectKeyFromObject(issuer), issuer); err != nil {
-			return "", err
-		}
-		if meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady) {
-			return p.Local.BaseURL() + "/" + namespace + "/" + shardIssuer + "/acme/directory", nil
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return "", fmt.Errorf("the issuer in %s isn't ready: %v", namespace, issuer.Status.Conditions)
-		}
-	}
+	return p.NewIssuer(ctx, client.ObjectKey{Namespace: namespace, Name: shardIssuer}, nil)
 }
 
 // sharded measures the shards' issuers with one process of controllers for both, and with one process for each.

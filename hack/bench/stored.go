@@ -100,7 +100,7 @@ func (s *stock) restart(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// storedRows returns the targets. old is nil if the earlier build is left out.
+// storedRows returns the figures of stored orders. old is nil if the earlier build is left out.
 func storedRows(ours []*stock, old *stock) []report.Row {
 	first, last := ours[0], ours[len(ours)-1]
 	memory := func(half string, bytes float64) report.Row {

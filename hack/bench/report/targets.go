@@ -14,7 +14,7 @@ var (
 	ManyNames = load.Task{Of: "many names", Clients: 1, Names: 100}
 )
 
-// targets returns all rows with a target: those measured in turns, and those of the other loads.
+// targets returns all rows of the table of targets: those that the parts added, and those of the loads and revocations.
 func (r Report) targets() []Row {
 	return append(append([]Row{}, r.Rows...), append(r.loadTargets(), r.revocationTargets()...)...)
 }
