@@ -220,14 +220,27 @@ func (p *Published) crl(name types.NamespacedName) *cachedCRL {
 		return cached
 	}
 	if len(p.crls) >= maxCRLs {
-		clear(p.crls) // they are read again on demand
+		p.drop(func(types.NamespacedName) bool { return true })
 	}
 	cached := &cachedCRL{}
 	p.crls[name] = cached
 	return cached
 }
 
-// evict drops all CRLs but one if they take too much memory. They are read again on demand.
+// drop drops CRLs, which are read again on demand. The caller holds p.mu.
+func (p *Published) drop(which func(types.NamespacedName) bool) {
+	maps.DeleteFunc(p.crls, func(name types.NamespacedName, cached *cachedCRL) bool {
+		if !which(name) {
+			return false
+		}
+		if crl := cached.copy.Load(); crl != nil {
+			p.retire(crl)
+		}
+		return true
+	})
+}
+
+// evict drops all CRLs but one if they take too much memory.
 func (p *Published) evict(read types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -237,15 +250,9 @@ func (p *Published) evict(read types.NamespacedName) {
 			size += crl.size()
 		}
 	}
-	if size <= maxCRLBytes {
-		return
+	if size > maxCRLBytes {
+		p.drop(func(name types.NamespacedName) bool { return name != read })
 	}
-	maps.DeleteFunc(p.crls, func(name types.NamespacedName, cached *cachedCRL) bool {
-		if crl := cached.copy.Load(); name != read && crl != nil {
-			p.retire(crl)
-		}
-		return name != read
-	})
 }
 
 // retire notes a CRL that was replaced or dropped. If slow clients keep too many such CRLs in memory, it ends the sending of the oldest.

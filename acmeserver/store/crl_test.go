@@ -171,13 +171,28 @@ func (b *blocked) Write(data []byte) (int, error) {
 
 // Slow clients don't keep one CRL after the other in memory: the sending of the oldest ends.
 func TestFormerCRLsInMemoryAreBounded(t *testing.T) {
+	now := time.Now()
+	replaced := func(n int, _ *Published) time.Time { return now.Add(time.Duration(n) * crlAge) }
+	dropped := func(_ int, p *Published) time.Time { // as by requests for the CRLs of many issuers or shards
+		for i := range maxCRLs {
+			_, _ = p.CRL(t.Context(), theIssuer, strconv.Itoa(i+1), now)
+		}
+		return now
+	}
+	t.Run("replaced", func(t *testing.T) { sendFormerCRLs(t, now, replaced) })
+	t.Run("dropped", func(t *testing.T) { sendFormerCRLs(t, now, dropped) })
+}
+
+// sendFormerCRLs reads a CRL again and again, and sends each to a slow client. again makes the next read necessary, and returns its time.
+func sendFormerCRLs(t *testing.T, now time.Time, again func(n int, p *Published) time.Time) {
+	t.Helper()
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p, now := NewPublished(live), time.Now()
+	p := NewPublished(live)
 	padding := make([]byte, maxFormerBytes/2)
 	var sent []chan error
 	more, head := make(chan struct{}), headOf("0")
 	for n := range 4 {
-		at := now.Add(time.Duration(n) * crlAge)
+		at := again(n, p)
 		live.publish(t, head, fmt.Sprint(n+1), append(signedCRL(t, now, now.Add(time.Duration(n+1)*time.Hour)), padding[n:]...))
 		crl := must(p.CRL(t.Context(), theIssuer, "0", at))
 		client, result := &blocked{started: make(chan struct{}), more: more}, make(chan error, 1)
