@@ -15,6 +15,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/answer"
 	"github.com/acmeca/acmeca/acmeserver/issuers"
 	"github.com/acmeca/acmeca/acmeserver/page"
+	"github.com/acmeca/acmeca/acmeserver/published"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
@@ -25,7 +26,7 @@ import (
 func (s *Server) crlFile(c *call) (*answer.Answer, error) {
 	signing := slices.Concat(c.issuer.Authorities[:min(1, len(c.issuer.Authorities))],
 		issuers.ParseCertificates([]byte(c.issuer.Status.RetiredCertificates)))
-	var crls []*store.CRL
+	var crls []*published.CRL
 	var tag []byte
 	var modified time.Time
 	for _, authority := range withCRL(c.issuer) {
@@ -54,7 +55,7 @@ func (s *Server) crlFile(c *call) (*answer.Answer, error) {
 }
 
 // inPEM returns the CRLs in PEM, which is made while it is sent.
-func inPEM(crls []*store.CRL) *answer.Stream {
+func inPEM(crls []*published.CRL) *answer.Stream {
 	stream := &answer.Stream{Send: func(w io.Writer) error {
 		for _, crl := range crls {
 			err := crl.Send(w, func(w io.Writer) error {

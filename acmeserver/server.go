@@ -19,6 +19,7 @@ import (
 	"github.com/acmeca/acmeca/acmeserver/limit"
 	"github.com/acmeca/acmeca/acmeserver/metrics"
 	"github.com/acmeca/acmeca/acmeserver/nonce"
+	"github.com/acmeca/acmeca/acmeserver/published"
 	"github.com/acmeca/acmeca/acmeserver/replica"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
@@ -37,7 +38,7 @@ const (
 // Server serves ACME for every issuer.
 type Server struct {
 	store     *store.Store
-	published *store.Published
+	published *published.ConfigMaps
 	issuers   *issuers.Issuers
 	// accountKeys caches parsed account keys.
 	accountKeys jws.KeyCache
@@ -105,10 +106,10 @@ func New(ctx context.Context, c cache.Cache, live client.Client, o Options) (*Se
 			return nil, err
 		}
 	}
-	published := store.NewPublished(live)
+	configMaps := published.New(live)
 	limitTotal, perClient := cmp.Or(o.MaxRequests, DefaultMaxRequests), cmp.Or(o.MaxRequestsPerClient, DefaultMaxRequestsPerClient)
 	s := &Server{
-		published: published, issuers: issuers.New(c, live, published, o.Namespaces), defaultIssuer: o.DefaultIssuer,
+		published: configMaps, issuers: issuers.New(c, live, configMaps, o.Namespaces), defaultIssuer: o.DefaultIssuer,
 		nonces: o.Nonces, peers: o.Peers, trustedProxies: o.TrustedProxies, now: o.Now, metrics: metrics.New(), tracer: o.Tracer,
 		bodies: limit.NewLimiter(limitTotal, perClient), requests: limit.NewLimiter(limitTotal, perClient),
 		bodyBytes:       limit.NewBytes(cmp.Or(o.MaxBodyBytes, DefaultMaxBodyBytes())),

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/acmeca/acmeca/acmeserver/answer"
+	"github.com/acmeca/acmeca/acmeserver/published"
 	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
@@ -56,7 +57,7 @@ type Issuer struct {
 type Issuers struct {
 	cached     client.Reader
 	live       client.Reader
-	published  *store.Published
+	published  *published.ConfigMaps
 	namespaces []string
 
 	mu     sync.Mutex
@@ -74,9 +75,9 @@ type parsedIssuer struct {
 }
 
 // New returns Issuers that reads AcmeIssuers from the cache, in some namespaces; none means all of them. live reads past the cache.
-func New(cached, live client.Reader, published *store.Published, namespaces []string) *Issuers {
+func New(cached, live client.Reader, configMaps *published.ConfigMaps, namespaces []string) *Issuers {
 	return &Issuers{
-		cached: cached, live: live, published: published, namespaces: namespaces,
+		cached: cached, live: live, published: configMaps, namespaces: namespaces,
 		parsed: map[types.NamespacedName]parsedIssuer{}, pruneAt: leastPruneAt,
 	}
 }

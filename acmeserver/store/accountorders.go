@@ -73,5 +73,5 @@ func (s *Store) searchOrders(
 		Namespace: account.Namespace, Limit: limit, Continue: after,
 		FieldSelector: fields.AndSelectors(fields.OneTermEqualSelector("spec.accountRef.name", account.Name), state),
 	}
-	return found, failure(orders.String(), s.Orders.live.List(ctx, found, o))
+	return found, Failure(orders.String(), s.Orders.live.List(ctx, found, o))
 }

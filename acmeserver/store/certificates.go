@@ -69,7 +69,7 @@ func (s *Store) OrderWithSerial(ctx context.Context, issuer types.NamespacedName
 	return s.lookUp(ctx, s.lookups, key.String(), matches, func(ctx context.Context) ([]*v1alpha1.AcmeOrder, error) {
 		order := &v1alpha1.AcmeOrder{}
 		if err := s.Orders.live.Get(ctx, key, order); err != nil {
-			return nil, failure(certificateKind, err)
+			return nil, Failure(certificateKind, err)
 		}
 		s.Orders.written(order)
 		return []*v1alpha1.AcmeOrder{order}, nil

@@ -61,8 +61,8 @@ func (e *Error) Unwrap() []error {
 // NotFound returns the error for an object of a kind that does not exist.
 func NotFound(kind string) error { return &Error{Kind: kind, Reason: ErrNotFound} }
 
-// failure turns an error of the API server, or of a cache, into an Error. It returns nil for nil.
-func failure(kind string, err error) error {
+// Failure turns an error of the API server, or of a cache, into an Error. It returns nil for nil.
+func Failure(kind string, err error) error {
 	switch {
 	case err == nil:
 		return nil

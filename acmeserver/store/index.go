@@ -109,7 +109,7 @@ func (s *Objects[T]) list(ctx context.Context, i index[T], namespace, value stri
 	list := s.newList()
 	err := s.cached.List(ctx, list, client.InNamespace(namespace), client.MatchingFields{i.name: value}, client.UnsafeDisableDeepCopy)
 	if err != nil {
-		return nil, failure(s.kind.String(), err)
+		return nil, Failure(s.kind.String(), err)
 	}
 	found := make([]T, 0, meta.LenList(list))
 	err = meta.EachListItem(list, func(item runtime.Object) error {

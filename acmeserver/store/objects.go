@@ -102,10 +102,10 @@ func (s *Objects[T]) GetCached(ctx context.Context, key types.NamespacedName) (T
 	s.mu.Unlock()
 	object, err := s.read(ctx, key)
 	if !ok || err == nil && !older(object, newer) || s.isMissing(newer, err) {
-		return object, failure(s.kind.String(), err)
+		return object, Failure(s.kind.String(), err)
 	}
 	if _, gone := s.LastState(newer.GetUID()); gone {
-		return object, failure(s.kind.String(), err)
+		return object, Failure(s.kind.String(), err)
 	}
 	return newer.DeepCopyObject().(T), nil //nolint:nilerr // the cache does not have yet what was just written
 }
@@ -131,7 +131,7 @@ func (s *Objects[T]) GetLive(ctx context.Context, key types.NamespacedName) (T, 
 	}
 	defer done()
 	if err := s.live.Get(ctx, key, object); err != nil {
-		return object, failure(s.kind.String(), err)
+		return object, Failure(s.kind.String(), err)
 	}
 	s.written(object)
 	return object, nil
@@ -150,7 +150,7 @@ func (s *Objects[T]) LiveReads() int {
 // ErrUnavailable.
 func (s *Objects[T]) Create(ctx context.Context, object T) error {
 	if err := s.live.Create(ctx, object); err != nil {
-		return failure(s.kind.String(), err)
+		return Failure(s.kind.String(), err)
 	}
 	s.written(object)
 	return nil
@@ -163,7 +163,7 @@ func (s *Objects[T]) Patch(ctx context.Context, key types.NamespacedName, patch 
 	object.SetNamespace(key.Namespace)
 	object.SetName(key.Name)
 	if err := s.live.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return object, failure(s.kind.String(), err)
+		return object, Failure(s.kind.String(), err)
 	}
 	s.written(object)
 	return object, nil

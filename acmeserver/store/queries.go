@@ -42,7 +42,7 @@ func (s *Store) Revocations(ctx context.Context, namespace, account string) ([]*
 func (s *Store) listLive(ctx context.Context, namespace string, selector fields.Selector) ([]*v1alpha1.AcmeOrder, error) {
 	list := &v1alpha1.AcmeOrderList{}
 	if err := s.Orders.live.List(ctx, list, client.InNamespace(namespace), client.MatchingFieldsSelector{Selector: selector}); err != nil {
-		return nil, failure(orders.String(), err)
+		return nil, Failure(orders.String(), err)
 	}
 	found := make([]*v1alpha1.AcmeOrder, len(list.Items))
 	for i := range list.Items {

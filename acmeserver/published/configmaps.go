@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -25,9 +26,9 @@ const (
 	retainedReads = 20
 )
 
-// Published reads the ConfigMaps in which the controllers publish CRLs, and the CA certificates of deleted issuers.
-// ConfigMaps are not watched: a watch needs the permission to list all ConfigMaps.
-type Published struct {
+// ConfigMaps reads the ConfigMaps in which the controllers publish CRLs, and the CA certificates of deleted issuers. They are not
+// watched: a watch needs the permission to list all ConfigMaps.
+type ConfigMaps struct {
 	live client.Reader
 	pace *rate.Limiter
 
@@ -37,9 +38,9 @@ type Published struct {
 	retained map[types.NamespacedName]cachedRetained
 }
 
-// NewPublished returns a Published that reads with the live client.
-func NewPublished(live client.Reader) *Published {
-	return &Published{
+// New returns a ConfigMaps that reads with the live client.
+func New(live client.Reader) *ConfigMaps {
+	return &ConfigMaps{
 		live: live, pace: rate.NewLimiter(retainedReads, retainedReads),
 		crls: map[types.NamespacedName]*cachedCRL{}, retained: map[types.NamespacedName]cachedRetained{},
 	}
@@ -56,18 +57,18 @@ type cachedRetained struct {
 	issuer *Retained // nil if there is none
 }
 
-// Retained returns the certificates of a deleted issuer. The error is ErrNotFound if there are none, and ErrBusy if too
+// Retained returns the certificates of a deleted issuer. The error is store.ErrNotFound if there are none, and store.ErrBusy if too
 // many of them are asked for.
-func (p *Published) Retained(ctx context.Context, issuer types.NamespacedName, now time.Time) (*Retained, error) {
+func (p *ConfigMaps) Retained(ctx context.Context, issuer types.NamespacedName, now time.Time) (*Retained, error) {
 	if len(validation.IsDNS1123Label(issuer.Namespace)) > 0 || len(validation.IsDNS1123Subdomain(issuer.Name)) > 0 {
-		return nil, NotFound("issuer")
+		return nil, store.NotFound("issuer")
 	}
 	p.mu.Lock()
 	cached, ok := p.retained[issuer]
 	p.mu.Unlock()
 	if age := now.Sub(cached.readAt); !ok || age < 0 || age >= retainedAge {
 		if !p.pace.AllowN(now, 1) {
-			return nil, &Error{Kind: "issuer", Reason: ErrBusy}
+			return nil, &store.Error{Kind: "issuer", Reason: store.ErrBusy}
 		}
 		found, err := p.readRetained(ctx, issuer)
 		if err != nil {
@@ -82,20 +83,20 @@ func (p *Published) Retained(ctx context.Context, issuer types.NamespacedName, n
 		p.mu.Unlock()
 	}
 	if cached.issuer == nil {
-		return nil, NotFound("issuer")
+		return nil, store.NotFound("issuer")
 	}
 	return cached.issuer, nil
 }
 
 // readRetained returns nil if nothing is published for the issuer.
-func (p *Published) readRetained(ctx context.Context, issuer types.NamespacedName) (*Retained, error) {
+func (p *ConfigMaps) readRetained(ctx context.Context, issuer types.NamespacedName) (*Retained, error) {
 	configMap := &corev1.ConfigMap{}
 	err := p.live.Get(ctx, types.NamespacedName{Namespace: issuer.Namespace, Name: v1alpha1.FormerConfigMap(issuer.Name)}, configMap)
 	if apierrors.IsNotFound(err) || err == nil && configMap.Labels[v1alpha1.IssuerLabel] != issuer.Name {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, failure("issuer", err)
+		return nil, store.Failure("issuer", err)
 	}
 	return &Retained{Roots: configMap.Data[v1alpha1.TrustField], Authorities: configMap.Data[v1alpha1.AuthoritiesField]}, nil
 }

@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/crlstore"
 )
@@ -51,7 +52,7 @@ type CRL struct {
 	// Gzip returns DER, compressed. It is nil for a CRL that is too small for it.
 	Gzip func() []byte
 	// Summary describes the CRL. It reads the CRL once.
-	Summary func() CRLSummary
+	Summary func() Summary
 
 	head *corev1.ConfigMap // without its data
 	// readers is the number of clients that it is sent to, and cut reports that this must end.
@@ -101,7 +102,7 @@ func newCRL(head *corev1.ConfigMap, der []byte) *CRL {
 	sum := sha256.Sum256(der)
 	crl := &CRL{DER: der, Tag: hex.EncodeToString(sum[:16]), head: &corev1.ConfigMap{ObjectMeta: head.ObjectMeta}}
 	crl.ThisUpdate, crl.NextUpdate = updatesOf(der)
-	crl.Summary = sync.OnceValue(func() CRLSummary { return summaryOf(der) })
+	crl.Summary = sync.OnceValue(func() Summary { return summaryOf(der) })
 	if len(der) >= minCompressed {
 		crl.Gzip = sync.OnceValue(func() []byte {
 			zipped := compress(der)
@@ -167,7 +168,7 @@ func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.Nam
 			head.ResourceVersion != ""
 	}
 	head, content, err := crlstore.Read(ctx, get, name.Name, unchanged)
-	c.readAt, c.err = now, failure("CRL", client.IgnoreNotFound(err))
+	c.readAt, c.err = now, store.Failure("CRL", client.IgnoreNotFound(err))
 	if c.err != nil {
 		return
 	}
@@ -181,9 +182,9 @@ func (c *cachedCRL) read(ctx context.Context, live client.Reader, name types.Nam
 }
 
 // CRL returns the issuer's CRL of a name. While the API server cannot be asked, it returns the last copy until the copy's nextUpdate.
-// While a request reads the CRL, others get the last copy. The errors are ErrNotFound and ErrUnavailable. Callers ask only for CRLs
-// that the issuer can have.
-func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, crl string, now time.Time) (*CRL, error) {
+// While a request reads the CRL, others get the last copy. The errors are store.ErrNotFound and store.ErrUnavailable. Callers ask only
+// for CRLs that the issuer can have.
+func (p *ConfigMaps) CRL(ctx context.Context, issuer types.NamespacedName, crl string, now time.Time) (*CRL, error) {
 	name := types.NamespacedName{Namespace: issuer.Namespace, Name: v1alpha1.CRLConfigMap(issuer.Name, crl)}
 	cached := p.crl(name)
 	if !cached.mu.TryLock() {
@@ -208,12 +209,12 @@ func (p *Published) CRL(ctx context.Context, issuer types.NamespacedName, crl st
 	case cached.err != nil && (last == nil || !now.Before(last.NextUpdate)):
 		return nil, cached.err
 	case last == nil:
-		return nil, NotFound("CRL")
+		return nil, store.NotFound("CRL")
 	}
 	return last, nil
 }
 
-func (p *Published) crl(name types.NamespacedName) *cachedCRL {
+func (p *ConfigMaps) crl(name types.NamespacedName) *cachedCRL {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if cached, ok := p.crls[name]; ok {
@@ -228,7 +229,7 @@ func (p *Published) crl(name types.NamespacedName) *cachedCRL {
 }
 
 // drop drops CRLs, which are read again on demand. The caller holds p.mu.
-func (p *Published) drop(which func(types.NamespacedName) bool) {
+func (p *ConfigMaps) drop(which func(types.NamespacedName) bool) {
 	maps.DeleteFunc(p.crls, func(name types.NamespacedName, cached *cachedCRL) bool {
 		if !which(name) {
 			return false
@@ -241,7 +242,7 @@ func (p *Published) drop(which func(types.NamespacedName) bool) {
 }
 
 // evict drops all CRLs but one if they take too much memory.
-func (p *Published) evict(read types.NamespacedName) {
+func (p *ConfigMaps) evict(read types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := 0
@@ -257,7 +258,7 @@ func (p *Published) evict(read types.NamespacedName) {
 
 // retire notes a CRL that was replaced or dropped. If slow clients keep too many such CRLs in memory, it ends the sending of the oldest.
 // The caller holds p.mu.
-func (p *Published) retire(crl *CRL) {
+func (p *ConfigMaps) retire(crl *CRL) {
 	p.former = slices.DeleteFunc(append(p.former, weak.Make(crl)), func(former weak.Pointer[CRL]) bool {
 		crl := former.Value()
 		return crl == nil || crl.cut.Load()

@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"bytes"
@@ -13,12 +13,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
@@ -48,19 +47,19 @@ var theIssuer = types.NamespacedName{Namespace: "ns", Name: "ca"}
 func TestACRLIsReadAgainOnceItIsOld(t *testing.T) {
 	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")}
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p, now := NewPublished(live), time.Now()
-	if _, err := p.CRL(t.Context(), theIssuer, "0", now); !errors.Is(err, ErrNotFound) {
+	p, now := New(live), time.Now()
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("without a CRL: %v", err)
 	}
 	live.held[name] = &corev1.ConfigMap{BinaryData: map[string][]byte{v1alpha1.CRLField: []byte("DER")}}
-	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge-1)); !errors.Is(err, ErrNotFound) || live.reads != 1 {
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge-1)); !errors.Is(err, store.ErrNotFound) || live.reads != 1 {
 		t.Errorf("%v after %d reads", err, live.reads)
 	}
 	if crl, err := p.CRL(t.Context(), theIssuer, "0", now.Add(crlAge)); err != nil || string(crl.DER) != "DER" || live.reads != 2 {
 		t.Errorf("%v, %v after %d reads", crl, err, live.reads)
 	}
 	live.err = errors.New("down")
-	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(time.Hour)); !errors.Is(err, ErrUnavailable) {
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(time.Hour)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("without an API server: %v", err)
 	}
 	live.err = nil
@@ -92,8 +91,8 @@ func TestTheLastCRLIsServedWhileTheAPIServerIsDown(t *testing.T) {
 	der := signedCRL(t, now, now.Add(time.Hour))
 	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")}
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{name: {BinaryData: map[string][]byte{v1alpha1.CRLField: der}}}}
-	p := NewPublished(live)
-	for after, want := range map[time.Duration]error{0: nil, 30 * time.Minute: nil, 59 * time.Minute: nil, time.Hour + time.Second: ErrUnavailable} {
+	p := New(live)
+	for after, want := range map[time.Duration]error{0: nil, 30 * time.Minute: nil, 59 * time.Minute: nil, time.Hour + time.Second: store.ErrUnavailable} {
 		live.err = nil
 		if _, err := p.CRL(t.Context(), theIssuer, "0", now); err != nil {
 			t.Fatal(err)
@@ -114,12 +113,12 @@ func TestCertificatesOfADeletedIssuer(t *testing.T) {
 	name := types.NamespacedName{Namespace: "ns", Name: v1alpha1.FormerConfigMap("ca")}
 	held := &corev1.ConfigMap{Data: map[string]string{v1alpha1.TrustField: "roots", v1alpha1.AuthoritiesField: "authorities"}}
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{name: held}}
-	p, now := NewPublished(live), time.Now()
-	if _, err := p.Retained(t.Context(), theIssuer, now); !errors.Is(err, ErrNotFound) {
+	p, now := New(live), time.Now()
+	if _, err := p.Retained(t.Context(), theIssuer, now); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a ConfigMap of another purpose: %v", err)
 	}
 	held.Labels = map[string]string{v1alpha1.IssuerLabel: "ca"}
-	if _, err := p.Retained(t.Context(), theIssuer, now.Add(retainedAge-1)); !errors.Is(err, ErrNotFound) || live.reads != 1 {
+	if _, err := p.Retained(t.Context(), theIssuer, now.Add(retainedAge-1)); !errors.Is(err, store.ErrNotFound) || live.reads != 1 {
 		t.Errorf("%v after %d reads", err, live.reads)
 	}
 	for range 2 {
@@ -128,7 +127,7 @@ func TestCertificatesOfADeletedIssuer(t *testing.T) {
 			t.Errorf("%v, %v after %d reads", found, err, live.reads)
 		}
 	}
-	if _, err := p.Retained(t.Context(), types.NamespacedName{Namespace: "N", Name: "a/b"}, now); !errors.Is(err, ErrNotFound) || live.reads != 2 {
+	if _, err := p.Retained(t.Context(), types.NamespacedName{Namespace: "N", Name: "a/b"}, now); !errors.Is(err, store.ErrNotFound) || live.reads != 2 {
 		t.Errorf("a name that no issuer can have: %v after %d reads", err, live.reads)
 	}
 }
@@ -136,14 +135,14 @@ func TestCertificatesOfADeletedIssuer(t *testing.T) {
 // Anyone can ask for issuers that do not exist, under any number of names.
 func TestReadsOfUnknownIssuersAreBounded(t *testing.T) {
 	live := &configMaps{}
-	p, now := NewPublished(live), time.Now()
+	p, now := New(live), time.Now()
 	busy := 0
 	for i := range 10 * maxRetained {
 		_, err := p.Retained(t.Context(), types.NamespacedName{Namespace: "ns", Name: strconv.Itoa(i)}, now)
 		switch {
-		case errors.Is(err, ErrBusy):
+		case errors.Is(err, store.ErrBusy):
 			busy++
-		case !errors.Is(err, ErrNotFound):
+		case !errors.Is(err, store.ErrNotFound):
 			t.Fatal(err)
 		}
 		if i%20 == 19 {
@@ -155,33 +154,5 @@ func TestReadsOfUnknownIssuersAreBounded(t *testing.T) {
 	}
 	if len(p.retained) > maxRetained {
 		t.Errorf("%d issuers are kept", len(p.retained))
-	}
-}
-
-func TestErrorsOfTheAPIServerHaveReasons(t *testing.T) {
-	resource, kind := schema.GroupResource{Resource: "acmeorders"}, schema.GroupKind{Kind: "AcmeOrder"}
-	for _, test := range []struct{ err, reason error }{
-		{apierrors.NewNotFound(resource, "o"), ErrNotFound},
-		{apierrors.NewAlreadyExists(resource, "o"), ErrExists},
-		{apierrors.NewInvalid(kind, "o", nil), ErrConflict},
-		{apierrors.NewForbidden(resource, "o", nil), ErrRejected},
-		{apierrors.NewForbidden(resource, "o", errors.New("exceeded quota: q, requested: count/acmeorders.acmeca.dev=1")), ErrDenied},
-		{apierrors.NewForbidden(resource, "o", errors.New("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")), ErrDenied},
-		{apierrors.NewInvalid(kind, "o", field.ErrorList{field.Invalid(nil, "", "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no")}), ErrDenied},
-		{&apierrors.StatusError{ErrStatus: metav1.Status{Code: 400, Message: `admission webhook "k" denied the request: no`}}, ErrDenied},
-		{&apierrors.StatusError{ErrStatus: metav1.Status{
-			Code: 409, Reason: metav1.StatusReasonAlreadyExists, Message: `admission webhook "k" denied the request without explanation`,
-		}}, ErrDenied},
-		{apierrors.NewForbidden(resource, "o", errors.New("User \"server\" cannot create resource")), ErrRejected},
-		{apierrors.NewRequestEntityTooLargeError("large"), ErrRejected},
-		{apierrors.NewConflict(resource, "o", nil), ErrUnavailable},
-		{context.DeadlineExceeded, ErrUnavailable},
-	} {
-		if err := failure("order", test.err); !errors.Is(err, test.reason) {
-			t.Errorf("%v becomes %v, not %v", test.err, err, test.reason)
-		}
-	}
-	if failure("order", nil) != nil {
-		t.Error("success is an error")
 	}
 }

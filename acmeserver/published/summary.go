@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"encoding/asn1"
@@ -8,8 +8,8 @@ import (
 	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// CRLSummary describes a CRL for people.
-type CRLSummary struct {
+// Summary describes a CRL for people.
+type Summary struct {
 	// Number is nil if the CRL has none.
 	Number  *big.Int
 	Entries int
@@ -18,27 +18,27 @@ type CRLSummary struct {
 var oidCRLNumber = asn1.ObjectIdentifier{2, 5, 29, 20}
 
 // summaryOf reads the number of a CRL and counts the entries, without decoding them. It is zero if the CRL can't be read.
-func summaryOf(der []byte) (s CRLSummary) {
+func summaryOf(der []byte) (s Summary) {
 	var list, signed, entries cryptobyte.String
 	input := cryptobyte.String(der)
 	if !input.ReadASN1(&list, cryptobyteasn1.SEQUENCE) || !list.ReadASN1(&signed, cryptobyteasn1.SEQUENCE) ||
 		!signed.SkipOptionalASN1(cryptobyteasn1.INTEGER) ||
 		!signed.SkipASN1(cryptobyteasn1.SEQUENCE) || !signed.SkipASN1(cryptobyteasn1.SEQUENCE) {
-		return CRLSummary{}
+		return Summary{}
 	}
 	for range 2 { // thisUpdate, nextUpdate
 		var tag cryptobyteasn1.Tag
 		isTime := signed.PeekASN1Tag(cryptobyteasn1.UTCTime) || signed.PeekASN1Tag(cryptobyteasn1.GeneralizedTime)
 		if isTime && !signed.ReadAnyASN1(&cryptobyte.String{}, &tag) {
-			return CRLSummary{}
+			return Summary{}
 		}
 	}
 	if signed.PeekASN1Tag(cryptobyteasn1.SEQUENCE) && !signed.ReadASN1(&entries, cryptobyteasn1.SEQUENCE) {
-		return CRLSummary{}
+		return Summary{}
 	}
 	for ; !entries.Empty(); s.Entries++ {
 		if !entries.SkipASN1(cryptobyteasn1.SEQUENCE) {
-			return CRLSummary{}
+			return Summary{}
 		}
 	}
 	s.Number = crlNumber(signed)

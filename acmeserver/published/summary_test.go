@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"crypto/ed25519"

@@ -1,4 +1,4 @@
-package store
+package published
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/acmeca/acmeca/acmeserver/store"
 	"github.com/acmeca/acmeca/api/v1alpha1"
 	"github.com/acmeca/acmeca/internal/crlstore"
 )
@@ -56,7 +57,7 @@ func headOf(crl string) *corev1.ConfigMap {
 // A CRL in parts is read once, whole, and again only if another one was published. Without a part, the last copy is served.
 func TestACRLInParts(t *testing.T) {
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p, now := NewPublished(live), time.Now()
+	p, now := New(live), time.Now()
 	first := append(signedCRL(t, now, now.Add(time.Hour)), make([]byte, 2*crlstore.PartSize)...)
 	second := append(signedCRL(t, now, now.Add(2*time.Hour)), make([]byte, 3*crlstore.PartSize)...)
 	head := headOf("0")
@@ -81,7 +82,7 @@ func TestACRLInParts(t *testing.T) {
 	if crl, err := p.CRL(t.Context(), theIssuer, "0", now.Add(3*crlAge)); err != nil || crl.Tag != tag {
 		t.Errorf("without a part: %v, %v", crl, err)
 	}
-	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(3*time.Hour)); !errors.Is(err, ErrUnavailable) {
+	if _, err := p.CRL(t.Context(), theIssuer, "0", now.Add(3*time.Hour)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("without a part, after nextUpdate: %v", err)
 	}
 }
@@ -96,7 +97,7 @@ func must[T any](value T, err error) T {
 // While one request reads the next CRL, others get the last one.
 func TestRequestsDoNotWaitForALargeCRL(t *testing.T) {
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p, now := NewPublished(live), time.Now()
+	p, now := New(live), time.Now()
 	live.publish(t, headOf("0"), "1", signedCRL(t, now, now.Add(time.Hour)))
 	first := must(p.CRL(t.Context(), theIssuer, "0", now))
 	reading := p.crl(types.NamespacedName{Namespace: "ns", Name: v1alpha1.CRLConfigMap("ca", "0")})
@@ -110,7 +111,7 @@ func TestRequestsDoNotWaitForALargeCRL(t *testing.T) {
 // Large CRLs of many issuers don't add up in memory.
 func TestCRLsInMemoryAreBounded(t *testing.T) {
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p, now := NewPublished(live), time.Now()
+	p, now := New(live), time.Now()
 	der := append(signedCRL(t, now, now.Add(time.Hour)), make([]byte, maxCRLBytes/3)...)
 	for i := range 8 {
 		name := fmt.Sprint(i)
@@ -172,8 +173,8 @@ func (b *blocked) Write(data []byte) (int, error) {
 // Slow clients don't keep one CRL after the other in memory: the sending of the oldest ends.
 func TestFormerCRLsInMemoryAreBounded(t *testing.T) {
 	now := time.Now()
-	replaced := func(n int, _ *Published) time.Time { return now.Add(time.Duration(n) * crlAge) }
-	dropped := func(_ int, p *Published) time.Time { // as by requests for the CRLs of many issuers or shards
+	replaced := func(n int, _ *ConfigMaps) time.Time { return now.Add(time.Duration(n) * crlAge) }
+	dropped := func(_ int, p *ConfigMaps) time.Time { // as by requests for the CRLs of many issuers or shards
 		for i := range maxCRLs {
 			_, _ = p.CRL(t.Context(), theIssuer, strconv.Itoa(i+1), now)
 		}
@@ -184,10 +185,10 @@ func TestFormerCRLsInMemoryAreBounded(t *testing.T) {
 }
 
 // sendFormerCRLs reads a CRL again and again, and sends each to a slow client. again makes the next read necessary, and returns its time.
-func sendFormerCRLs(t *testing.T, now time.Time, again func(n int, p *Published) time.Time) {
+func sendFormerCRLs(t *testing.T, now time.Time, again func(n int, p *ConfigMaps) time.Time) {
 	t.Helper()
 	live := &configMaps{held: map[types.NamespacedName]*corev1.ConfigMap{}}
-	p := NewPublished(live)
+	p := New(live)
 	padding := make([]byte, maxFormerBytes/2)
 	var sent []chan error
 	more, head := make(chan struct{}), headOf("0")
