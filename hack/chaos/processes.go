@@ -79,8 +79,9 @@ type member struct {
 
 const (
 	stopGrace = 30 * time.Second
-	// settleTimeout bounds the time until clients and controllers are idle after the last fault.
-	settleTimeout = 3 * time.Minute
+	// settleTimeout bounds the time until clients and controllers are idle after the last fault. The accounts end then, and with them
+	// tens of thousands of authorizations after an hour.
+	settleTimeout = 10 * time.Minute
 )
 
 // processes kills, stops and cuts off the processes under a load, for a duration.

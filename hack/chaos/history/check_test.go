@@ -336,3 +336,28 @@ func TestARevocationIsListedOnceAllItsCRLsHaveIt(t *testing.T) {
 		t.Error("both CRLs list the certificate")
 	}
 }
+
+// The accounts of a run end with it. Their authorizations end one by one.
+func TestAuthorizationsOutliveTheirAccountForAWhile(t *testing.T) {
+	h := world(t)
+	for _, version := range h.Authorizations {
+		version.Object.Spec.AccountRef.Name = "account"
+	}
+	account := v1alpha1.AcmeAccount{}
+	account.Name, account.Status.State = "account", acme.StateValid
+	expect := func(when string, outliving bool) {
+		t.Helper()
+		if name := h.outliving([]v1alpha1.AcmeAccount{account}); (name != "") != outliving {
+			t.Errorf("%s: %q", when, name)
+		}
+	}
+	expect("valid", false)
+	account.Status.State = acme.StateDeactivated
+	expect("ended", true)
+	for i := range h.Authorizations {
+		authz := h.Authorizations[i].Object.DeepCopy()
+		authz.Status.State = acme.StateDeactivated
+		h.Authorizations = append(h.Authorizations, Version[*v1alpha1.AcmeAuthorization]{1000, false, authz})
+	}
+	expect("ended with its authorizations", false)
+}

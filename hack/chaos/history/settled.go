@@ -11,11 +11,18 @@ import (
 	"github.com/acmeca/acmeca/api/v1alpha1"
 )
 
-// Settled reports whether the operator is idle: every order has ended, every revocation is in a CRL, and all of this
-// is in the history. The error names the missing part.
+// Settled reports whether the operator is idle: every order has ended, so has every authorization of an account that ended, every
+// revocation is in a CRL, and all of this is in the history. The error names the missing part.
 func (h *History) Settled(ctx context.Context, c client.Client, namespace string) (bool, error) {
 	if name := h.unfinished(); name != "" { // spares the lists, which are long
 		return false, fmt.Errorf("order %s has not ended", name)
+	}
+	var accounts v1alpha1.AcmeAccountList
+	if err := c.List(ctx, &accounts, client.InNamespace(namespace)); err != nil {
+		return false, err
+	}
+	if name := h.outliving(accounts.Items); name != "" {
+		return false, fmt.Errorf("authorization %s has not ended with its account", name)
 	}
 	var orders v1alpha1.AcmeOrderList
 	if err := c.List(ctx, &orders, client.InNamespace(namespace)); err != nil {
@@ -59,6 +66,26 @@ func (h *History) unfinished() string {
 	}
 	for name, version := range last {
 		if !version.Deleted && !finished(version.Object.Status.State) {
+			return name
+		}
+	}
+	return ""
+}
+
+// outliving returns the name of an authorization that has not ended, although its account has, or "".
+func (h *History) outliving(accounts []v1alpha1.AcmeAccount) string {
+	ended := map[string]bool{}
+	for i := range accounts {
+		ended[accounts[i].Name] = accounts[i].Status.State.Final()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := map[string]Version[*v1alpha1.AcmeAuthorization]{}
+	for _, version := range h.Authorizations {
+		last[version.Object.Name] = version
+	}
+	for name, version := range last {
+		if authz := version.Object; !version.Deleted && ended[authz.Spec.AccountRef.Name] && !authz.Status.State.Final() {
 			return name
 		}
 	}
