@@ -12,6 +12,7 @@ import (
 
 	"github.com/acmeca/acmeca/api/acme"
 	"github.com/acmeca/acmeca/api/v1alpha1"
+	"github.com/acmeca/acmeca/controllers/kube"
 	"github.com/acmeca/acmeca/internal/ordercache"
 	"github.com/acmeca/acmeca/internal/replaced"
 )
@@ -23,7 +24,8 @@ type Replacements struct {
 	Live client.Reader
 	// Known are certificates that were replaced; nil for none.
 	Known *replaced.Certificates
-	// Leads reports that no other process can have become the leader. Known may lack what a successor replaced. nil means always.
+	// Leads reports that no other process can have become the leader: Known may lack the certificates that a successor replaced. nil means
+	// always.
 	Leads func() bool
 
 	mu sync.Mutex
@@ -122,11 +124,11 @@ func (r *Replacements) withSerial(ctx context.Context, namespace string, serial 
 		err := r.Live.List(ctx, &orders, client.InNamespace(namespace), client.MatchingFields{"status.serial": v1alpha1.SerialText(serial)})
 		return orders.Items, err
 	}
-	var order v1alpha1.AcmeOrder
-	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &order); err != nil {
-		return nil, client.IgnoreNotFound(err)
+	order, err := kube.Read[v1alpha1.AcmeOrder](ctx, r.Live, namespace, name)
+	if order == nil {
+		return nil, err
 	}
-	return []v1alpha1.AcmeOrder{order}, nil
+	return []v1alpha1.AcmeOrder{*order}, nil
 }
 
 // taken reports whether another order that replaces the same certificate is valid. It returns false for an order that is finished at the
@@ -138,11 +140,11 @@ func (r *Replacements) taken(ctx context.Context, order *v1alpha1.AcmeOrder) (bo
 		return false, nil
 	}
 	if known && replaced {
-		var now v1alpha1.AcmeOrder
-		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(order), &now); client.IgnoreNotFound(err) != nil {
+		now, err := kube.Read[v1alpha1.AcmeOrder](ctx, r.Live, order.Namespace, order.Name)
+		if err != nil {
 			return false, err
 		}
-		if now.Finished() { // perhaps the certificate is known by this order, which the cache does not show as valid yet
+		if now != nil && now.Finished() { // perhaps the certificate is known by this order, which the cache does not show as valid yet
 			return false, nil
 		}
 	}
