@@ -60,11 +60,7 @@ func (h *History) Settled(ctx context.Context, c client.Client, namespace string
 func (h *History) unfinished() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last := map[string]Version[*v1alpha1.AcmeOrder]{}
-	for _, version := range h.Orders {
-		last[version.Object.Name] = version
-	}
-	for name, version := range last {
+	for name, version := range last(h.Orders) {
 		if !version.Deleted && !finished(version.Object.Status.State) {
 			return name
 		}
@@ -80,16 +76,21 @@ func (h *History) outliving(accounts []v1alpha1.AcmeAccount) string {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last := map[string]Version[*v1alpha1.AcmeAuthorization]{}
-	for _, version := range h.Authorizations {
-		last[version.Object.Name] = version
-	}
-	for name, version := range last {
+	for name, version := range last(h.Authorizations) {
 		if authz := version.Object; !version.Deleted && ended[authz.Spec.AccountRef.Name] && !authz.Status.State.Final() {
 			return name
 		}
 	}
 	return ""
+}
+
+// last returns the last version of each object, by name.
+func last[T client.Object](versions []Version[T]) map[string]Version[T] {
+	found := map[string]Version[T]{}
+	for _, version := range versions {
+		found[version.Object.GetName()] = version
+	}
+	return found
 }
 
 func (h *History) revisions() map[string]bool {
