@@ -198,32 +198,23 @@ func TestListsByOldSerialNumbersArePaced(t *testing.T) {
 
 // A client can make lists of orders last for seconds, by a place with a version of the future. Renewals do not wait for them.
 func TestListsOfAnAccountDoNotDelayRenewals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cluster := storetest.New(t)
-		slow, proceed := atomic.Bool{}, make(chan struct{})
-		slow.Store(true)
-		cluster.Live.Fail = func() error {
-			if slow.Load() {
-				<-proceed
-			}
-			return nil
-		}
-		var lists sync.WaitGroup
-		for range 5 {
-			lists.Go(func() { _, _, _ = cluster.OrdersOf(t.Context(), account("me"), "bw", 100) })
-		}
-		synctest.Wait()
-		slow.Store(false)
-		if _, err := cluster.IsReplaced(t.Context(), types.NamespacedName{Namespace: "ns", Name: "ca"}, "a.b"); err != nil {
-			t.Error(err)
-		}
-		close(proceed)
-		lists.Wait()
+	expectRenewalBeside(t, "ns", 5, func(ctx context.Context, cluster *storetest.Cluster, _ int) {
+		_, _, _ = cluster.OrdersOf(ctx, account("me"), "bw", 100)
 	})
 }
 
 // One tenant's accounts can make any number of lists after a start. The renewals of another tenant do not wait for them.
 func TestListsOfATenantDoNotDelayOthers(t *testing.T) {
+	expectRenewalBeside(t, "another", 100, func(ctx context.Context, cluster *storetest.Cluster, i int) {
+		_, _ = cluster.OrderTimes(ctx, account(strconv.Itoa(i)), time.Now())
+	})
+}
+
+// expectRenewalBeside checks that a renewal in a namespace is answered while a number of lists last.
+func expectRenewalBeside(
+	t *testing.T, namespace string, number int, list func(ctx context.Context, cluster *storetest.Cluster, i int),
+) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cluster := storetest.New(t)
 		slow, proceed := atomic.Bool{}, make(chan struct{})
@@ -235,12 +226,12 @@ func TestListsOfATenantDoNotDelayOthers(t *testing.T) {
 			return nil
 		}
 		var lists sync.WaitGroup
-		for i := range 100 {
-			lists.Go(func() { _, _ = cluster.OrderTimes(t.Context(), account(strconv.Itoa(i)), time.Now()) })
+		for i := range number {
+			lists.Go(func() { list(t.Context(), cluster, i) })
 		}
 		synctest.Wait()
 		slow.Store(false)
-		if _, err := cluster.IsReplaced(t.Context(), types.NamespacedName{Namespace: "another", Name: "ca"}, "a.b"); err != nil {
+		if _, err := cluster.IsReplaced(t.Context(), types.NamespacedName{Namespace: namespace, Name: "ca"}, "a.b"); err != nil {
 			t.Error(err)
 		}
 		close(proceed)
